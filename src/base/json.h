@@ -1,0 +1,49 @@
+/* JSON - jansson behind our rules: UTF-8, depth at most JSON_DEPTH_MAX, duplicate keys refused,
+ * integers exact within 64 bits, no NaN. `json_t` is the value type of the whole house, so this
+ * header is the one that brings jansson.h.
+ *
+ * jansson's reference counts are not atomic across threads here: a value belongs to one thread at a
+ * time. */
+#ifndef KOAN_BASE_JSON_H
+#define KOAN_BASE_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buf;
+struct err;
+
+enum { JSON_DEPTH_MAX = 64 };
+
+/* NULL on failure; the message has line, column and byte offset. Any JSON value is accepted,
+ * nothing may follow it. */
+json_t *json_read(const char *text, size_t n, struct err *e);
+/* Compact text appended to `b`; keys in order of insertion. */
+int json_print(const json_t *v, struct buf *b, struct err *e);
+/* The same with keys sorted, at every level: equal values give equal texts. For hashes and
+ * comparisons. */
+int json_print_sorted(const json_t *v, struct buf *b, struct err *e);
+/* A quoted, escaped JSON string. */
+void json_print_string(struct buf *b, const char *s, size_t n);
+/* For AUTO. */
+void json_unref(json_t **v);
+
+/* "string", "number", "object" ... for messages. */
+const char *json_type_name(const json_t *v);
+/* A member of an object with the wanted type: 0; ERR_NOT_FOUND without message when absent or null;
+ * ERR_INVALID with message. */
+int json_get_string(const json_t *o, const char *key, const char **out, struct err *e);
+int json_get_int(const json_t *o, const char *key, int64_t *out, struct err *e);
+int json_get_bool(const json_t *o, const char *key, bool *out, struct err *e);
+/* ERR_INVALID naming the first key of `o` that is not among the names, with the nearest right one.
+ */
+int json_only_keys(const json_t *o, const char *what, const char *const *names, size_t count,
+                   struct err *e);
+/* Dotted path through objects; NULL when absent. Borrowed. */
+json_t *json_path(const json_t *v, const char *path);
+/* Total order over all values: null < false < true < numbers < strings < arrays < objects. Numbers
+ * compare exactly. */
+int json_compare(const json_t *a, const json_t *b);
+
+#endif

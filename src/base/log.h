@@ -1,0 +1,23 @@
+/* Log - JSON lines on stderr (or readable lines on a terminal), one per event. One of the two
+ * places with process-wide state, set once at start. Thread-safe: a line is one write(2).
+ * Credentials in URLs are masked at this sink. */
+#ifndef KOAN_BASE_LOG_H
+#define KOAN_BASE_LOG_H
+
+#include <stdbool.h>
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+void log_setup(enum log_level min, bool json, int fd);
+void log_set_level(enum log_level min);
+bool log_level_parse(const char *s, enum log_level *out);
+/* `area` is the module: "ledger". The message is plain words; facts go behind it as key=value in
+ * the format. */
+void log_line(enum log_level level, const char *area, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+#define log_debug(area, ...) log_line(LOG_DEBUG, area, __VA_ARGS__)
+#define log_info(area, ...) log_line(LOG_INFO, area, __VA_ARGS__)
+#define log_warn(area, ...) log_line(LOG_WARN, area, __VA_ARGS__)
+#define log_error(area, ...) log_line(LOG_ERROR, area, __VA_ARGS__)
+
+#endif
