@@ -1,0 +1,112 @@
+/* Db - SQLite behind a door: one writer connection, any number of readers, migrations, checkpoints,
+ * state hash.
+ *
+ * The database is the applied state of the ledger, nothing else: it is written by one connection on
+ * the ledger's thread, in WAL mode with synchronous=NORMAL. A power cut may lose the last
+ * transactions, never damage the file; the log has them and they are applied again. Automatic
+ * checkpoints are off: db_checkpoint() is called by the ledger when it suits.
+ *
+ * Readers are connections of their own, read-only, one per thread; each read sees one snapshot.
+ *
+ * Statements are prepared once and kept: db_stmt_get() answers from the connection's cache by SQL
+ * text, so a store asks for the same literal each time and never holds statements itself. A
+ * statement is reset by db_stmt_done() (also for AUTO).
+ *
+ * State hash: the sum over all rows of all tables of hash64(table, row), kept up to date by a
+ * pre-update hook on the writer, so that two databases with the same rows have the same hash
+ * whatever their history. Tables whose name begins with "local_" do not count. db_hash() is the
+ * running value, db_hash_scan() computes it from the rows; a test compares them.
+ *
+ * Errors: ERR_DISK_FULL, ERR_NOMEM, ERR_IO, ERR_CORRUPT, ERR_CONFLICT (constraint), ERR_CANCELED
+ * (interrupted), else ERR_INTERNAL; the message has SQLite's words. */
+#ifndef KOAN_DB_DB_H
+#define KOAN_DB_DB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct db;
+struct db_stmt;
+struct disk;
+struct err;
+
+enum db_mode { DB_WRITER, DB_READER };
+
+struct db_options {
+    const char *path;
+    enum db_mode mode;
+    const char *vfs;    /* NULL for the system's */
+    size_t cache_bytes; /* page cache of this connection; 0: 16 MiB writer, 2 MiB reader */
+    bool exclusive; /* no shared memory: for a VFS without it (the simulator); no readers then */
+};
+
+int db_open(const struct db_options *o, struct db **out, struct err *e);
+/* Takes NULL. Finalises what is in the cache. */
+void db_close(struct db *db);
+
+/* Statements without parameters or results; several separated by semicolons are fine. */
+int db_exec(struct db *db, const char *sql, struct err *e);
+int db_begin(struct db *db, struct err *e);
+int db_commit(struct db *db, struct err *e);
+void db_rollback(struct db *db);
+/* Nested: a failed unit is undone alone. */
+int db_savepoint(struct db *db, struct err *e);
+int db_release(struct db *db, struct err *e);
+void db_rollback_to(struct db *db); /* undoes and ends the savepoint */
+
+/* A cached statement, ready for binding; NULL with `e` set when it does not compile. The same text
+ * may be in use only once at a time per connection: a second get while it is in use gives a fresh
+ * one. */
+struct db_stmt *db_stmt_get(struct db *db, const char *sql, struct err *e);
+void db_stmt_done(struct db_stmt *s);
+void db_stmt_donep(struct db_stmt **s); /* for AUTO */
+/* Parameters count from 1. Text and blobs are not copied: they must live until db_stmt_done. */
+void db_bind_int(struct db_stmt *s, int at, int64_t v);
+void db_bind_double(struct db_stmt *s, int at, double v);
+void db_bind_text(struct db_stmt *s, int at, const char *p, size_t n); /* NULL p binds null */
+void db_bind_str(struct db_stmt *s, int at, const char *p);
+void db_bind_blob(struct db_stmt *s, int at, const void *p, size_t n);
+void db_bind_null(struct db_stmt *s, int at);
+/* 1: a row, 0: done, negative: error. */
+int db_step(struct db_stmt *s, struct err *e);
+/* Steps a statement that gives no rows, and ends it. */
+int db_run(struct db_stmt *s, struct err *e);
+/* Columns count from 0. Text and blobs live until the next step or done. */
+int64_t db_col_int(struct db_stmt *s, int at);
+double db_col_double(struct db_stmt *s, int at);
+const char *db_col_text(struct db_stmt *s, int at, size_t *n); /* NULL for null; n may be NULL */
+const void *db_col_blob(struct db_stmt *s, int at, size_t *n);
+bool db_col_is_null(struct db_stmt *s, int at);
+int db_col_type(struct db_stmt *s, int at); /* SQLITE_INTEGER 1, FLOAT 2, TEXT 3, BLOB 4, NULL 5 */
+int64_t db_changes(struct db *db);          /* rows of the last write */
+int64_t db_last_rowid(struct db *db);
+/* A running statement of this connection stops with ERR_CANCELED. Any thread. */
+void db_interrupt(struct db *db);
+/* Stop with ERR_CANCELED after so many virtual machine steps (granularity 1000); 0 switches off. */
+void db_step_limit(struct db *db, uint64_t steps);
+/* Read snapshot over several statements on a reader. */
+int db_snapshot_begin(struct db *db, struct err *e);
+void db_snapshot_end(struct db *db);
+
+/* Brings the schema up to date from schema/NNNN_*.sql (embedded), in one transaction each, recorded
+ * in table local_schema. A database of a newer program: ERR_UNSUPPORTED, naming both versions. */
+int db_migrate(struct db *db, struct err *e);
+int db_schema_level(void); /* the newest this program knows */
+
+/* Move all of the WAL into the database and sync both. 0; ERR_CANCELED when a reader was in the way
+ * (some pages remain). */
+int db_checkpoint(struct db *db, struct err *e);
+uint64_t db_wal_bytes(struct db *db);
+
+uint64_t db_hash(const struct db *db);
+void db_hash_set(struct db *db,
+                 uint64_t h); /* at open: the value stored with the applied position */
+int db_hash_scan(struct db *db, uint64_t *out, struct err *e);
+
+/* A VFS called `name` whose files live on `disk` (io/world.h), without shared memory: SQLite under
+ * the simulator. */
+int db_vfs_register(const char *name, struct disk *disk, struct err *e);
+void db_vfs_unregister(const char *name);
+
+#endif

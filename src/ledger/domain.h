@@ -1,0 +1,57 @@
+/* Domain - what a module brings so that the ledger can apply its operations.
+ *
+ * A domain hands in a table of operations. The ledger calls them while it applies an entry, inside
+ * one SQLite transaction, on its own thread, in log order, on every node alike. So an apply
+ * function is deterministic: it reads its payload, the database and `struct apply`; never a clock,
+ * the network, a file, Lua, or state that may differ between nodes. Memory that it keeps as a cache
+ * of the database must follow rollbacks: see `undo`. */
+#ifndef KOAN_LEDGER_DOMAIN_H
+#define KOAN_LEDGER_DOMAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct buf;
+struct cursor;
+struct db;
+struct envelope;
+struct err;
+
+/* Where we are while an operation is applied. */
+struct apply {
+    struct db *db;              /* the writer, inside a transaction */
+    uint64_t seq;               /* log index of the entry */
+    uint32_t unit;              /* position of the unit in the entry, from 0 */
+    int64_t at;                 /* ledger time of the entry, ms */
+    const struct envelope *env; /* never NULL; tenant and principal are never NULL inside */
+};
+
+struct domain_op {
+    uint16_t type;
+    uint8_t version_max; /* versions 1..version_max are understood */
+    bool is_condition;   /* evaluated before all operations of the unit, may not write */
+    bool is_atomic;   /* checks everything before its first write: needs no savepoint when alone in
+                         its unit */
+    const char *name; /* "entity.save" */
+    /* 0 and bytes of a result appended to `result`, or the code with which the unit fails. ERR_IO,
+     * ERR_NOMEM, ERR_DISK_FULL and ERR_CORRUPT are not refusals: the whole entry is rolled back,
+     * and is tried again later or the node stops. */
+    int (*apply)(void *domain, const struct apply *a, uint8_t version, struct cursor *payload,
+                 struct buf *result, struct err *e);
+};
+
+struct domain {
+    const char *name;
+    void *self;
+    const struct domain_op *ops;
+    size_t ops_count;
+    /* After migrations, before the first entry is applied: load caches. May be NULL. */
+    int (*opened)(void *self, struct db *db, struct err *e);
+    /* The current unit (entry_too: the current entry) was rolled back: drop cached state that it
+     * may have changed. May be NULL. */
+    void (*undo)(void *self, bool entry_too);
+    /* The entry is committed: announce. On the ledger's thread; must not block. May be NULL. */
+    void (*committed)(void *self, uint64_t seq, int64_t at);
+};
+
+#endif

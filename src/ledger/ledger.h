@@ -1,0 +1,137 @@
+/* Ledger - every change is a unit of work, and every unit of work is in one log.
+ *
+ * ledger_propose() takes a unit from any thread. On the ledger's thread all that waits becomes one
+ * entry, which the consensus core (one voter today) has appended to the local segments; once it is
+ * synced it is applied to SQLite in one transaction, and every unit's result goes back to the
+ * runner it came from. While one entry is being synced the next fills: a batch is what arrived
+ * during the last sync, so the delay of a lone writer is one sync and the rate under load is that
+ * of the disk's bandwidth.
+ *
+ *   propose -> [inbox] -> batch -> consensus -> segment append + sync -> committed -> apply (one
+ * SQLite transaction) -> done ^ bounded: 8 192 units, 64 MiB; a quarter is kept for urgent units
+ *
+ * A sync of a small batch happens inline on this thread; a large one goes to the log thread, and
+ * applying the entry before goes on meanwhile. Failure to sync ends the process: what the kernel
+ * did with the pages is unknowable, only a replay is safe.
+ *
+ * After a crash: the database holds some prefix of the log (its applied index is written in the
+ * same transaction); the rest is applied again. Before that: applied <= last index of the log,
+ * terms agree, the log is whole. Anything else refuses to start and names file and offset.
+ *
+ * A node alone is a cluster of one voter: the same code path, the same consensus core.
+ *
+ * The ledger itself runs on the thread of its world and is single-threaded; it takes everything it
+ * needs from the world, so the simulator runs it unchanged. There may be more than one in a
+ * process. */
+#ifndef KOAN_LEDGER_LEDGER_H
+#define KOAN_LEDGER_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "io/world.h"
+#include "ledger/txn.h"
+
+struct db;
+struct domain;
+struct ledger;
+
+enum {
+    LEDGER_ENTRY_UNITS = 1024,    /* an entry closes at so many units */
+    LEDGER_ENTRY_BYTES = 4 << 20, /* or bytes; a larger unit travels alone */
+    LEDGER_WAITING_UNITS = 8192,  /* then overloaded; a quarter is kept for urgent units */
+    LEDGER_WAITING_BYTES = 64 << 20,
+    LEDGER_REPEAT_MS = 15 * 60 * 1000,
+    LEDGER_SNAPSHOT_ENTRIES = 65536,
+    LEDGER_HASH_ENTRIES = 1024,
+};
+
+struct ledger_options {
+    const char *dir;           /* data directory: log/ and koan.db lie in it */
+    const char *vfs;           /* see db_options; NULL outside the simulator */
+    bool exclusive;            /* no readers: simulator */
+    uint64_t segment_bytes;    /* 0: 64 MiB; the simulator uses small ones */
+    uint64_t snapshot_bytes;   /* 0: 256 MiB of log between checkpoints */
+    uint64_t snapshot_entries; /* 0: LEDGER_SNAPSHOT_ENTRIES */
+    int64_t keep_ms;           /* 0: 7 days; log kept for feeds and restore */
+    uint64_t keep_bytes;       /* 0: 10 GiB */
+    int timeout_ms; /* 0: 10 000; commit wait, then ERR_TIMEOUT with the outcome unknown */
+    uint32_t group; /* id in the log's records; 0 for the default ledger */
+};
+
+/* Opens or creates; blocks while it verifies and replays. Call on the world's thread or before that
+ * thread runs. The domains' structs must outlive the ledger; the array is copied. Errors name what
+ * is damaged, or newer, and the way out. */
+int ledger_open(const struct ledger_options *o, struct world *w, const struct domain *domains,
+                size_t domains_count, struct ledger **out, struct err *e);
+/* Finishes what was proposed, takes a checkpoint, closes; then calls closed(arg) on the world's
+ * thread. Further proposals are refused with ERR_DRAINING. */
+void ledger_close(struct ledger *l, void (*closed)(void *arg), void *arg);
+
+/* A proposal under way: part of the caller's struct. */
+struct unit {
+    struct task task;
+    struct unit *next;
+    struct txn txn;      /* the caller fills it; freed by the caller after done */
+    struct runner *home; /* where done() runs */
+    void (*done)(struct unit *u);
+    uint64_t deadline_ns;
+    size_t bytes;
+
+    /* The result, valid in done(). */
+    struct err err;     /* code 0: applied */
+    int failed_op;      /* index among conditions and operations, -1 when none */
+    uint64_t seq;       /* log index */
+    int64_t at;         /* ledger time */
+    struct buf results; /* one length-prefixed result per condition and operation, in order */
+    bool repeated;      /* this id had been applied before; the result is the first one */
+};
+
+void unit_init(struct unit *u, struct runner *home, void (*done)(struct unit *u));
+void unit_fini(struct unit *u);
+/* The result of operation `i` (conditions count too, with empty results). */
+bool unit_result(const struct unit *u, uint32_t i, struct cursor *out);
+
+/* Any thread. 0: done() will run exactly once. Else nothing happened: ERR_TOO_LARGE,
+ * ERR_OVERLOADED, ERR_DRAINING, ERR_DISK_FULL, ERR_NO_LEADER. done() with ERR_TIMEOUT or
+ * ERR_INTERNAL means the outcome is unknown; with any other code nothing was applied. */
+int ledger_propose(struct ledger *l, struct unit *u, struct err *e);
+
+/* Any thread: the last applied and visible log index. */
+uint64_t ledger_applied(const struct ledger *l);
+/* Calls w->task on w->home once `seq` is applied, or with code ERR_TIMEOUT after timeout_ms. */
+struct ledger_wait {
+    struct task task;
+    struct ledger_wait *next;
+    struct runner *home;
+    uint64_t seq, deadline_ns;
+    int code;
+};
+void ledger_wait(struct ledger *l, struct ledger_wait *w, int timeout_ms);
+
+/* Health, from any thread. */
+struct ledger_status {
+    uint64_t applied, last, term, snapshot, first_kept;
+    int64_t last_commit_at; /* wall ms of the last applied entry */
+    uint64_t waiting_units, waiting_bytes;
+    uint64_t hash, hash_seq; /* the last periodic state hash and its position */
+    uint64_t disk_free, disk_total;
+    bool leader, disk_low, disk_full;
+};
+void ledger_status(const struct ledger *l, struct ledger_status *out);
+
+/* Path of the database file, for readers. Lives as long as the ledger. */
+const char *ledger_db_path(const struct ledger *l);
+
+/* Watch: called on the ledger's thread after each committed entry. Must not block. */
+struct ledger_watch {
+    struct ledger_watch *next;
+    void (*committed)(struct ledger_watch *w, uint64_t seq, int64_t at);
+};
+void ledger_watch(struct ledger *l,
+                  struct ledger_watch *w); /* before the loop runs, or on its thread */
+
+#endif

@@ -1,0 +1,80 @@
+/* Txn - a unit of work while it is built: conditions, operations and an envelope, already in their
+ * binary form.
+ *
+ * Domains fill it (entity_txn_save(), canon's arrival ...), the ledger appends it to its log as it
+ * is. The form is versioned and length-prefixed (schema/unit-of-work.md); every operation has a
+ * type, a version of its own and a payload that only its domain understands. An unknown type or
+ * version halts a node; it is never skipped.
+ *
+ * Types are given out in blocks of 256: ledger 0x0000, entity 0x0100, queue 0x0200, coord 0x0300,
+ * vault 0x0400, auth 0x0500, blob 0x0600, canon 0x0700, tests 0xff00. Numbers are never reused. */
+#ifndef KOAN_LEDGER_TXN_H
+#define KOAN_LEDGER_TXN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/uuid.h"
+
+struct err;
+
+enum {
+    TXN_BYTES_MAX = 8 << 20,
+    TXN_OPS_MAX = 10000,
+    TXN_ENVELOPE_TEXT_MAX = 1024, /* each text of the envelope; longer ones are refused */
+};
+
+/* Who wants it and why. Texts may be NULL. They are copied. */
+struct envelope {
+    const char *tenant;    /* "default" when NULL */
+    const char *principal; /* "system" when NULL */
+    const char *correlation, *causation, *traceparent, *reason;
+};
+
+struct txn {
+    struct buf body; /* conditions and operations, encoded */
+    struct buf head; /* the envelope, encoded */
+    uint32_t ops;    /* both kinds */
+    struct uuid
+        id; /* all zero: not remembered. Else a repeat within 15 min gives the first result */
+    size_t open_at; /* where the open operation's length stands; 0 when none is open */
+    bool urgent;    /* settlements, renewals, releases: may use the reserved quarter */
+    bool grows;     /* default true; false for deletes and settings: taken on a full disk */
+};
+
+void txn_init(struct txn *t);
+void txn_fini(struct txn *t); /* also for AUTO */
+void txn_envelope(struct txn *t, const struct envelope *env);
+/* Begin an operation or condition; append its payload to the returned buffer; end it. */
+struct buf *txn_begin(struct txn *t, uint16_t type, uint8_t version);
+void txn_end(struct txn *t);
+/* 0, or why it cannot be proposed: over a bound (ERR_TOO_LARGE), out of memory. */
+int txn_check(const struct txn *t, struct err *e);
+size_t txn_bytes(const struct txn *t);
+/* The finished unit appended to `out`. */
+void txn_encode(const struct txn *t, struct buf *out);
+
+/* Reading one back. */
+struct txn_view {
+    struct uuid id;
+    struct envelope env; /* points into `texts` */
+    char *texts;
+    const uint8_t *body;
+    size_t body_len;
+    uint32_t ops;
+};
+/* ERR_CORRUPT when the bytes are not a unit of work. The view points into p. */
+int txn_decode(const void *p, size_t n, struct txn_view *out, struct err *e);
+void txn_view_fini(struct txn_view *v);
+struct txn_op {
+    uint16_t type;
+    uint8_t version;
+    struct cursor payload;
+};
+/* for (struct cursor c = txn_ops(v); txn_next(&c, &op);) */
+struct cursor txn_ops(const struct txn_view *v);
+bool txn_next(struct cursor *c, struct txn_op *op);
+
+#endif
