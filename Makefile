@@ -1,0 +1,275 @@
+# Koan: one Makefile, no recursion. `make help` lists the targets.
+#
+# Everything lands in build/<mode>/, mirroring the source tree:
+#   rel  static, optimised: the product          dbg   ASan and UBSan: the unit tests
+#   tsan thread sanitizer                        cov   gcov counters            fuzz  clang and libFuzzer
+# Sources are found by wildcard; a new .c file in src/<module>/ needs no edit here.
+
+VERSION := 0.1.0
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/sh
+export LC_ALL := C
+
+CC := gcc
+CLANG ?= clang
+LUAC_VERSION := 5.4
+
+# ---- Dependencies -----------------------------------------------------------------------------------------------
+# From a sysroot that packaging/sysroot/sysroot makes, or with SYSTEM_DEPS=1 from what pkg-config finds.
+
+ifeq ($(SYSTEM_DEPS),1)
+PKGS := sqlite3 lua$(LUAC_VERSION) libuv libllhttp mbedtls mbedx509 mbedcrypto libsodium libzstd jansson
+DEPS_READY :=
+DEPS_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(if $(RAFT_SOURCE),,raft))
+DEPS_CFLAGS_LUA := $(shell pkg-config --cflags lua$(LUAC_VERSION))
+DEPS_LIBS := $(shell pkg-config --libs $(PKGS) $(if $(RAFT_SOURCE),,raft))
+DEPS_STATIC :=
+DEPS_DYNAMIC :=
+CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
+else
+SYSROOT := $(shell packaging/sysroot/sysroot path)
+TRIPLET := $(shell $(CC) -print-multiarch)
+SYSLIB := $(SYSROOT)/usr/lib/$(TRIPLET)
+DEPS_READY := $(SYSROOT)/ready
+DEPS_CFLAGS := --sysroot=$(SYSROOT)
+DEPS_CFLAGS_LUA := -isystem $(SYSROOT)/usr/include/lua$(LUAC_VERSION)
+DEPS_LIBS := $(addprefix -l:lib,$(addsuffix .a,sqlite3 lua$(LUAC_VERSION) uv llhttp \
+    mbedtls mbedx509 mbedcrypto sodium zstd jansson))
+DEPS_LINK := --sysroot=$(SYSROOT) -B $(SYSLIB)
+DEPS_STATIC := $(DEPS_LINK) -static
+# Tests and sanitizers need shared objects; those of the sysroot run with the loader of the sysroot.
+DEPS_DYNAMIC := $(DEPS_LINK) -Wl,--dynamic-linker=$(SYSLIB)/ld-linux-x86-64.so.2 -Wl,-rpath,$(SYSLIB)
+CMOCKA_LIBS := -lcmocka
+RAFT_SOURCE := $(SYSROOT)/src/raft
+
+$(SYSROOT)/ready:
+	packaging/sysroot/sysroot make $(SYSROOT)
+endif
+LIBS := $(DEPS_LIBS) -lpthread -lm -ldl
+
+# ---- Flags ------------------------------------------------------------------------------------------------------
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Werror
+CPPFLAGS := -Isrc -D_GNU_SOURCE -DKOAN_VERSION='"$(VERSION)"'
+CFLAGS := -std=gnu17 $(WARN) -g -fno-omit-frame-pointer -fno-strict-aliasing -fvisibility=hidden
+
+# Third-party headers that are not on the default path are visible only to the modules that own them.
+MODULE_CFLAGS_vm := $(DEPS_CFLAGS_LUA)
+MODULE_CFLAGS_bind := $(DEPS_CFLAGS_LUA)
+MODULE_CFLAGS_ledger := -isystem build/raft/include
+MODULE_CFLAGS_sim := -isystem build/raft/include
+
+rel_CC := $(CC)
+rel_CFLAGS := -O2 -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -ffunction-sections -fdata-sections
+rel_LDFLAGS := $(DEPS_STATIC) -Wl,--gc-sections
+dbg_CC := $(CC)
+dbg_CFLAGS := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+dbg_LDFLAGS := $(DEPS_DYNAMIC) -fsanitize=address,undefined
+tsan_CC := $(CC)
+tsan_CFLAGS := -O1 -fsanitize=thread
+tsan_LDFLAGS := $(DEPS_DYNAMIC) -fsanitize=thread
+cov_CC := $(CC)
+cov_CFLAGS := -O0 --coverage
+cov_LDFLAGS := $(DEPS_DYNAMIC) --coverage
+fuzz_CC := $(CLANG)
+fuzz_CFLAGS := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wno-error
+fuzz_LDFLAGS := $(DEPS_DYNAMIC) -fsanitize=fuzzer,address,undefined
+
+MODES := rel dbg tsan cov fuzz
+
+# ---- Sources ----------------------------------------------------------------------------------------------------
+
+SRC := $(sort $(wildcard src/*/*.c))
+MAIN := src/app/main.c
+UNIT_TESTS := $(patsubst %.c,%,$(sort $(wildcard tests/unit/*/*_test.c)))
+SUPPORT_SRC := $(sort $(wildcard tests/support/*.c))
+FUZZ_TARGETS := $(patsubst %.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
+BENCHES := $(patsubst %.c,%,$(sort $(wildcard tests/bench/*.c)))
+# A folder of tests/ that becomes one program: tests/sim/*.c -> build/<mode>/tests/sim/sim
+PROGRAMS := $(foreach p,sim torture contract upgrade,$(if $(wildcard tests/$(p)/*.c),$(p)))
+
+# ---- Files inside the binary (src/base/embed.h) -----------------------------------------------------------------
+
+EMBED := $(shell find lua/lib lua/apps schema web/docs web/dist -type f \
+    \( -name '*.lua' -o -name '*.sql' -o -name '*.md' -o -name '*.json' -o -name '*.html' -o -name '*.js' \
+    -o -name '*.css' -o -name '*.svg' \) -not -path '*/node_modules/*' -not -path 'schema/*.md' 2>/dev/null | sort)
+
+build/gen/embed.list: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' $(EMBED) | grep . > $@.new || :
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+build/gen/embed_data.S: build/gen/embed.list packaging/embed
+	@packaging/embed < $< > $@
+
+# ---- The raft core: Debian's source, our patches, one object that shows only raft_* ------------------------------
+
+RAFT_CORE := byte client compress configuration convert election entry err heap membership message progress random raft \
+    recv recv_append_entries recv_append_entries_result recv_install_snapshot recv_request_vote \
+    recv_request_vote_result recv_timeout_now replication restore state syscall timeout tracing trail
+RAFT_PATCHES := $(sort $(wildcard packaging/patches/raft-*.patch))
+RAFT_READY := build/raft/ready
+
+$(RAFT_READY): $(RAFT_PATCHES) | $(DEPS_READY)
+	@rm -rf build/raft && mkdir -p build/raft/include
+	@cp -r $(RAFT_SOURCE)/src build/raft/src
+	@for p in $(RAFT_PATCHES); do patch -d build/raft -p1 -s -i "$(CURDIR)/$$p" || exit 1; done
+	@sed 's/@enable_v0@/no/' $(RAFT_SOURCE)/include/raft.h.in > build/raft/include/raft.h
+	@touch $@
+
+# ---- Rules for every mode ---------------------------------------------------------------------------------------
+
+# The module a source belongs to: src/<module>/x.c, tests/unit/<module>/x.c, tests/<program>/x.c
+module_of = $(word $(if $(filter src/%,$1),2,$(if $(filter tests/unit/%,$1),3,2)),$(subst /, ,$1))
+quiet = @printf '  %-5s %s\n' $1 $2;
+
+define MODE_RULES
+$(1)_OBJ := $$(patsubst %.c,build/$(1)/%.o,$$(filter-out $$(MAIN),$$(SRC))) build/$(1)/gen/embed_data.o \
+    build/$(1)/raft.o
+$(1)_ALL_CFLAGS = $$(CPPFLAGS) $$(CFLAGS) $$($(1)_CFLAGS) $$(DEPS_CFLAGS)
+
+build/$(1)/%.o: %.c | $$(DEPS_READY) $$(RAFT_READY)
+	@mkdir -p $$(@D)
+	$$(call quiet,CC,$$@) $$($(1)_CC) $$($(1)_ALL_CFLAGS) $$(MODULE_CFLAGS_$$(call module_of,$$<)) \
+	    $$(if $$(filter tests/%,$$<),-Itests) -MMD -MP -c $$< -o $$@
+
+build/$(1)/gen/embed_data.o: build/gen/embed_data.S $$(EMBED)
+	@mkdir -p $$(@D)
+	$$(call quiet,AS,$$@) $$(CC) -c $$< -o $$@
+
+build/$(1)/raft.o: $$(RAFT_READY)
+	@mkdir -p build/$(1)/raft
+	$$(call quiet,CC,$$@) for c in $$(RAFT_CORE); do \
+	    $$($(1)_CC) -std=gnu11 -g -fno-omit-frame-pointer -fvisibility=hidden $$(filter-out --coverage -Wno-error,$$($(1)_CFLAGS)) \
+	    $$(DEPS_CFLAGS) -w -Ibuild/raft/include -c build/raft/src/$$$$c.c -o build/$(1)/raft/$$$$c.o || exit 1; done
+	@ld -r -o $$@.all build/$(1)/raft/*.o
+	@objcopy --wildcard --keep-global-symbol='raft_*' $$@.all $$@ && rm $$@.all
+
+# Thin and made anew each time, so that it never holds an object whose source is gone.
+build/$(1)/libkoan.a: $$($(1)_OBJ)
+	@rm -f $$@ && ar rcsT $$@ $$^
+
+build/$(1)/libsupport.a: $$(patsubst %.c,build/$(1)/%.o,$$(SUPPORT_SRC))
+	@mkdir -p $$(@D) && rm -f $$@ && ar rcsT $$@ $$^
+
+build/$(1)/tests/%.ld.d: ;
+-include $$(shell find build/$(1) -name '*.d' 2>/dev/null)
+endef
+$(foreach m,$(MODES),$(eval $(call MODE_RULES,$(m))))
+
+# Link a test program against the archives and note which of our objects it took, so that only a change in one
+# of those links (and runs) it again. $1 mode, $2 more flags, $3 the program's own objects.
+define link_test
+$(call quiet,LD,$@) $($1_CC) $($1_LDFLAGS) $2 -o $@ $3 build/$1/libsupport.a build/$1/libkoan.a \
+    build/$1/libsupport.a $(LIBS) $(CMOCKA_LIBS) -Wl,-t,-t > $@.trace
+@{ printf '%s:' $@; sed -n 's/^\(build\/[^ ()]*\.o\)$$/ \1/p' $@.trace | sort -u | tr -d '\n'; echo; \
+    sed -n 's/^\(build\/[^ ()]*\.o\)$$/\1:/p' $@.trace | sort -u; } > $@.ld.d; rm $@.trace
+endef
+
+# ---- The product ------------------------------------------------------------------------------------------------
+
+.PHONY: all FORCE
+all: build/rel/koan
+
+build/rel/koan: build/rel/koan.debug
+	@strip -o $@ $<
+
+build/rel/koan.debug: build/rel/src/app/main.o $(rel_OBJ)
+	$(call quiet,LD,$@) $(rel_CC) $(rel_LDFLAGS) -o $@ $^ $(LIBS)
+
+build/%/koan: build/%/src/app/main.o build/%/libkoan.a
+	$(call quiet,LD,$@) $($*_CC) $($*_LDFLAGS) -o $@ $< $($*_OBJ) $(LIBS)
+
+# ---- Tests ------------------------------------------------------------------------------------------------------
+
+UNIT_BINS := $(addprefix build/dbg/,$(UNIT_TESTS))
+.PHONY: unit unit-build sim fuzz-replay programs
+unit-build: $(UNIT_BINS)
+unit: $(addsuffix .ok,$(UNIT_BINS))
+
+build/dbg/tests/unit/%_test: build/dbg/tests/unit/%_test.o | build/dbg/libkoan.a build/dbg/libsupport.a
+	$(call link_test,dbg,,$<)
+
+build/dbg/tests/unit/%_test.ok: build/dbg/tests/unit/%_test tests/run-one
+	@tests/run-one $< $@
+
+# A fuzz target with a main that replays its corpus; `make fuzz` builds the same file with libFuzzer instead.
+build/dbg/tests/fuzz/%_fuzz: build/dbg/tests/fuzz/%_fuzz.o build/dbg/tests/fuzz/replay.o | build/dbg/libkoan.a build/dbg/libsupport.a
+	$(call link_test,dbg,,$^)
+
+build/fuzz/tests/fuzz/%_fuzz: build/fuzz/tests/fuzz/%_fuzz.o | build/fuzz/libkoan.a build/fuzz/libsupport.a
+	$(call link_test,fuzz,,$^)
+
+define PROGRAM_RULES
+build/$(1)/tests/$(2)/$(2): $$(patsubst %.c,build/$(1)/%.o,$$(wildcard tests/$(2)/*.c)) | build/$(1)/libkoan.a build/$(1)/libsupport.a
+	$$(call link_test,$(1),,$$^)
+endef
+$(foreach m,$(MODES),$(foreach p,$(PROGRAMS),$(eval $(call PROGRAM_RULES,$(m),$(p)))))
+
+build/rel/tests/bench/%: build/rel/tests/bench/%.o | build/rel/libkoan.a build/rel/libsupport.a
+	$(call link_test,rel,,$<)
+# Everything of tests/ in release mode is static, like the product; cmocka has no static archive.
+build/rel/tests/%: CMOCKA_LIBS :=
+
+programs: $(foreach p,$(PROGRAMS),build/dbg/tests/$(p)/$(p))
+fuzz-replay: $(addprefix build/dbg/,$(FUZZ_TARGETS))
+sim: $(if $(filter sim,$(PROGRAMS)),build/dbg/tests/sim/sim build/rel/tests/sim/sim)
+
+.PHONY: test check run bench fuzz lint fmt clean help lock
+test:
+	@packaging/setup test
+	@$(MAKE) --no-print-directory all
+	@tests/run
+
+check: lint
+	@tests/run --quick
+
+run:
+	@packaging/setup run
+	@$(MAKE) --no-print-directory all
+	@exec lua/apps/airports/run.sh
+
+bench: all $(addprefix build/rel/,$(BENCHES))
+	@packaging/setup bench
+	@tests/bench/run
+
+FUZZ_SECONDS ?= 60
+fuzz: $(addprefix build/fuzz/,$(FUZZ_TARGETS))
+	@for t in $(FUZZ_TARGETS); do name=$$(basename $$t _fuzz); \
+	    mkdir -p build/fuzz/corpus/$$name tests/fuzz/corpus/$$name; \
+	    echo "$$name: $(FUZZ_SECONDS) s"; \
+	    build/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/$$name- -print_final_stats=1 \
+	    build/fuzz/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
+
+lint:
+	@tests/lint/lint
+
+fmt:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+lock:
+	packaging/sysroot/sysroot lock
+
+clean:
+	rm -rf build
+
+help:
+	@printf '%s\n' \
+	  'make            build/rel/koan, one static binary' \
+	  'make run        build, fetch the airport data, start with the sample app, leave it running' \
+	  'make test       everything that can fail; ends with "N passed, M failed"' \
+	  'make check      lint, unit tests and a short simulation, in under two minutes' \
+	  'make unit       unit tests whose code changed, under ASan and UBSan' \
+	  'make lint       floors, headers, banned functions, formatting, Lua and SQL syntax' \
+	  'make fmt        format the C sources' \
+	  'make bench      figures, against peers on this machine' \
+	  'make fuzz       every decoder under libFuzzer, FUZZ_SECONDS=60 each' \
+	  'make lock       take the newest versions of the libraries into the lock file' \
+	  'make clean      remove build/ (the downloaded libraries stay in ~/.cache/koan)' \
+	  '' \
+	  'build/dbg/koan, build/tsan/koan and build/cov/koan are targets too.' \
+	  'SYSTEM_DEPS=1   link what pkg-config finds instead of the sysroot'
