@@ -9,6 +9,7 @@
 #define KOAN_LEDGER_DOMAIN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct buf;
