@@ -219,7 +219,7 @@ programs: $(foreach p,$(PROGRAMS),build/dbg/tests/$(p)/$(p))
 fuzz-replay: $(addprefix build/dbg/,$(FUZZ_TARGETS))
 sim: $(if $(filter sim,$(PROGRAMS)),build/dbg/tests/sim/sim build/rel/tests/sim/sim)
 
-.PHONY: test check run bench fuzz lint fmt clean help lock
+.PHONY: test check run bench fuzz fuzz-build lint fmt clean help lock
 test:
 	@packaging/setup test
 	@$(MAKE) --no-print-directory all
@@ -233,17 +233,22 @@ run:
 	@$(MAKE) --no-print-directory all
 	@exec lua/apps/airports/run.sh
 
-bench: all $(addprefix build/rel/,$(BENCHES))
+bench:
 	@packaging/setup bench
+	@$(MAKE) --no-print-directory all $(addprefix build/rel/,$(BENCHES))
 	@tests/bench/run
 
 FUZZ_SECONDS ?= 60
-fuzz: $(addprefix build/fuzz/,$(FUZZ_TARGETS))
+fuzz:
+	@packaging/setup fuzz
+	@$(MAKE) --no-print-directory fuzz-build
 	@for t in $(FUZZ_TARGETS); do name=$$(basename $$t _fuzz); \
 	    mkdir -p build/fuzz/corpus/$$name tests/fuzz/corpus/$$name; \
 	    echo "$$name: $(FUZZ_SECONDS) s"; \
 	    build/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/$$name- -print_final_stats=1 \
 	    build/fuzz/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
+
+fuzz-build: $(addprefix build/fuzz/,$(FUZZ_TARGETS))
 
 lint:
 	@tests/lint/lint
