@@ -1,0 +1,226 @@
+/* Canon - many sources in, one trusted golden record out.
+ *
+ * A model `canon "X"` stands on `entity "X"`. A source sends an *arrival*: its name (origin), its
+ * own id for the thing, when it observed it, and what it says. What each (origin, source id) says
+ * last, with what it ever said, is a *source record*. Source records that share an identity key
+ * belong together; what they say together is one *golden record*, an ordinary row of the entity,
+ * with a stable id. The golden set is a pure function of source records and model, so any order of
+ * the same arrivals ends in the same groups and values.
+ *
+ *   intake ----> validate ----> aggregate ----> policy ----> project ----> one unit of work
+ *   source id,   entity's       keys -> owners   each field   views,       arrival, source record,
+ * keys, repeat?      schema,        none: new        by its       your hook    golden record,
+ * footprint, tombstones your hook    your hook      one: joins it    policy |            | several:
+ * merge
+ *     +-- noop, drop, park, fail +-- park (COLLISION ...)
+ *
+ * The unit holds on condition that every owner of a key, every source record and every golden
+ * record that was read is still the same (conditions canon.key, canon.source, canon.golden).
+ * Otherwise nothing happened, and the phases run again, up to CANON_TRIES times.
+ *
+ * One engine serves one model in a process, on one thread (a script thread, so that stage functions
+ * are plain calls). It keeps a working set: key owners, source records and golden records with the
+ * changes of units still under way laid over what the database says. So a thousand arrivals of one
+ * request go through the phases one after the other, each seeing the one before it, while their
+ * units commit in a few entries. The working set is only a cache: if it is wrong a condition fails,
+ * the touched part is dropped and the arrival runs again.
+ *
+ * Files: model.c (declaration), keys.c (normalisers, key values), survive.c (survivorship, pure),
+ * pipeline.c (the tick of one arrival), working.c (the working set), engine.c (requests, proposals,
+ * retries), apply.c (operations), store.c (all SQL), read.c (why, lineage, summary, tombstones). */
+#ifndef KOAN_CANON_CANON_H
+#define KOAN_CANON_CANON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "io/world.h"
+
+struct buf;
+struct canon;
+struct canon_engine;
+struct canon_model;
+struct db;
+struct domain;
+struct entities;
+struct envelope;
+struct ledger;
+
+enum {
+    CANON_BULK_MAX = 1000,     /* arrivals in one request */
+    CANON_TRIES = 5,           /* runs of the phases before an arrival answers `conflict` */
+    CANON_OWNERS_MAX = 5,      /* more owners than this are not merged but parked as COLLISION */
+    CANON_KEYS_MAX = 32,       /* key values of one source record */
+    CANON_KEY_BYTES = 512,     /* a key value, after normalising */
+    CANON_BEAT_MAX = 10,       /* losing values kept in a footprint */
+    CANON_BODY_MAX = 1 << 20,  /* an arrival's document */
+    CANON_WORKING_MAX = 20000, /* golden records in a working set */
+};
+
+/* --- the model
+ * ------------------------------------------------------------------------------------------------------
+ *
+ * Made from JSON, which bind/ makes from the Lua declaration:
+ *
+ *   {"name": "Airport",
+ *    "sources": {"ourairports": {"rank": 1}, ...},
+ *    "keys": [{"name": "iata", "parts": [{"field": "iata", "norm": "upper"}]},
+ *             {"name": "name+birth", "parts": [{"field": "name", "norm": "fn:3"}, {"field":
+ * "birth_date"}]}], "on_collision": "merge" | "park", "policy": {"name": {"is": "most_complete"},
+ *               "elevation": {"is": "source_of_truth", "ranks": ["a", "b"], "fallback": "latest"}},
+ *    "group": {"position": ["lat", "lon"]},
+ *    "stages": ["intake", "validate", "project"]}
+ *
+ * Normalisers: trim lower upper digits email phone name ascii, or "fn:N": a function of the script,
+ * called through the hooks. A field without policy has "latest". The policy of a group stands under
+ * the group's name. `match` and other parts that this version does not do are refused by name. The
+ * hash of the model (sorted JSON) is stored with every arrival. */
+int canon_model_parse(const json_t *definition, struct canon_model **out, struct err *e);
+const char *canon_model_name(const struct canon_model *m);
+uint64_t canon_model_hash(const struct canon_model *m);
+struct canon_model *canon_model_ref(struct canon_model *m);
+void canon_model_unref(struct canon_model *m);
+
+/* --- one per ledger
+ * -------------------------------------------------------------------------------------------------
+ */
+int canon_new(struct entities *entities, struct canon **out, struct err *e);
+void canon_free(struct canon *c);
+/* For ledger_open. */
+struct domain canon_domain(struct canon *c);
+/* Adds `canon.define` to a unit; nothing is added when the stored model is the same. */
+struct txn;
+int canon_txn_define(struct canon *c, struct txn *t, const json_t *definition, struct err *e);
+/* The current model of this name, or of the entity with this URL path; NULL when there is none.
+ * Unref it. Any thread. */
+struct canon_model *canon_find(struct canon *c, const char *name);
+/* Names of all models as a JSON array. */
+json_t *canon_names(struct canon *c);
+
+/* --- stage functions
+ * ------------------------------------------------------------------------------------------------
+ * Implemented by bind/, called on the engine's thread. */
+enum canon_stage { CANON_INTAKE, CANON_VALIDATE, CANON_PROJECT };
+enum canon_verdict { CANON_GO_ON, CANON_PARK, CANON_REJECT, CANON_DROP };
+
+struct canon_stage_call {
+    const char *model, *origin, *source_id, *tenant;
+    enum canon_stage stage;
+    json_t *data; /* the arrival (intake, validate) or golden record (project); replaced by what the
+                     function left. Owned by the call */
+    json_t *tags; /* object, may be added to; NULL until first */
+    json_t *views; /* object name -> object, from ctx:view; NULL until first */
+    /* The answer. */
+    enum canon_verdict verdict;
+    char reason[64];  /* of a park, reject or drop: its code */
+    json_t *evidence; /* of a park; owned by the call, may be NULL */
+    struct err err;   /* the function itself failed: file, line, words. The arrival then fails */
+    void (*done)(struct canon_stage_call *call);
+    void *arg;
+};
+struct canon_hooks {
+    bool (*has)(struct canon_hooks *h, const char *model, enum canon_stage stage);
+    /* 1: finished, the answer is there and done() is not called. 0: done() is called later on this
+     * thread. */
+    int (*run)(struct canon_hooks *h, struct canon_stage_call *call);
+    /* A normaliser of the script: text in, text appended to `out`; nothing appended means "no key".
+     * May not yield. */
+    int (*normalise)(struct canon_hooks *h, const char *model, int function, const json_t *value,
+                     struct buf *out, struct err *e);
+};
+
+/* --- arrivals
+ * -------------------------------------------------------------------------------------------------------
+ */
+enum canon_outcome { CANON_CANONIZED, CANON_NOOP, CANON_PARKED, CANON_FAILED };
+
+struct canon_arrival {
+    const char *origin;    /* declared in `sources`, or "direct" */
+    const char *source_id; /* NULL: a hash of its keys */
+    int64_t observed_at;   /* ms; INT64_MIN: the time of arrival */
+    json_t *data;          /* object; ownership passes to the request */
+    json_t *tags;          /* object or NULL; ownership passes */
+
+    /* The result. */
+    enum canon_outcome outcome;
+    struct err err;  /* failed: why; parked: reason in words */
+    char reason[64]; /* parked: NO_KEYS COLLISION ... ; failed: INVALID or the code; noop: REPEAT,
+                        UNCHANGED, DROPPED */
+    char arrival_id[37]; /* "" for an exact repeat, which is not stored */
+    char golden_id[257]; /* "" when there is none */
+    uint64_t version;    /* of the golden record */
+    uint32_t merged;     /* golden records that ended in this one */
+    json_t *changes;     /* canonized: object field -> new value; owned by the request */
+    uint64_t seq;        /* log position */
+};
+
+/* Up to CANON_BULK_MAX arrivals, worked in order, one unit each. Part of the caller's struct.
+ * done() runs once on `home`; the arrays belong to the caller and are freed by canon_request_fini()
+ * after that. */
+struct canon_request {
+    struct task task;
+    struct runner *home;
+    const struct envelope *env; /* lives until done */
+    struct canon_arrival *arrivals;
+    size_t count;
+    bool skip_distribution;
+    void (*done)(struct canon_request *r);
+    struct err err; /* set when the request as a whole was refused: no such model, draining */
+    void *impl;
+};
+void canon_request_fini(struct canon_request *r);
+
+struct canon_engine_options {
+    struct canon *canon;
+    struct ledger *ledger;
+    struct world *world; /* of the thread it lives on */
+    struct db *reader;   /* that thread's connection */
+    struct canon_hooks *hooks;
+};
+int canon_engine_new(const struct canon_engine_options *o, struct canon_engine **out,
+                     struct err *e);
+/* Only when no request is under way. */
+void canon_engine_free(struct canon_engine *en);
+/* Any thread. `model` is the entity's name. */
+int canon_arrive(struct canon_engine *en, const char *model, struct canon_request *r,
+                 struct err *e);
+
+/* Other changes, as requests of one: the results stand in arrivals[0]. */
+/* Withdraw what (origin, source id) says; the golden record is made again from the rest; without
+ * rest its lifecycle is `withdrawn`. `erase` also removes its arrivals' documents. */
+int canon_withdraw(struct canon_engine *en, const char *model, struct canon_request *r, bool erase,
+                   struct err *e);
+/* Go on with a parked arrival at the phase that parked it; arrivals[0].source_id is the arrival id,
+ * arrivals[0].data an optional merge-patch for the parked document. */
+int canon_resume(struct canon_engine *en, const char *model, struct canon_request *r,
+                 struct err *e);
+
+/* --- reading, any thread with a reader connection
+ * -------------------------------------------------------------------- */
+/* Follows merges: 0 and the id of the live survivor (may be the same id); ERR_NOT_FOUND; ERR_GONE
+ * after erasure. */
+int canon_survivor(struct db *db, const char *model, const char *tenant, const char *id,
+                   char out[257], struct err *e);
+/* {"id","lifecycle","readiness","fields":{f:{"value","origin","source_id","arrival","observed_at","policy","beat":[...]}},
+ *  "sources":[...],"keys":[...],"views":{...}}; `with`, a second id or NULL, adds "with": the keys
+ * both share, or none. */
+int canon_why(struct db *db, const struct canon_model *m, const char *tenant, const char *id,
+              const char *with, struct buf *out, struct err *e);
+/* Arrivals of a golden record, newest first, with what each changed. */
+int canon_lineage(struct db *db, const struct canon_model *m, const char *tenant, const char *id,
+                  size_t limit, struct buf *out, struct err *e);
+/* Parked arrivals, oldest first, after the given arrival id. */
+int canon_parked(struct db *db, const struct canon_model *m, const char *tenant, const char *after,
+                 size_t limit, struct buf *out, struct err *e);
+/* One stored arrival, whole. */
+int canon_arrival_get(struct db *db, const struct canon_model *m, const char *tenant,
+                      const char *arrival_id, struct buf *out, struct err *e);
+/* Per source: arrivals by outcome, parked reasons; golden records, merges, sources per golden
+ * record; per field: conflicts and who won. Scans: call it on the pool. */
+int canon_summary(struct db *db, const struct canon_model *m, const char *tenant, struct buf *out,
+                  struct err *e);
+
+#endif
