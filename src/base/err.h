@@ -89,7 +89,8 @@ int err_vset(struct err *e, int code, const char *fmt, va_list args);
 /* The same, naming the field at fault. */
 int err_field(struct err *e, int code, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* Put "context: " in front of the message. Returns the code that is already there. */
+/* Put "context: " in front of the message. Returns the code that is already there; without an `e`,
+ * or with none set, ERR_INTERNAL, so a failure never turns into success on its way up. */
 int err_context(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* From errno: ERR_DISK_FULL, ERR_NOT_FOUND, ERR_NOMEM or ERR_IO, with strerror's words behind the
  * context. */

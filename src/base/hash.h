@@ -12,6 +12,9 @@
 /* Castagnoli polynomial; `crc` is the value so far, 0 to begin. Uses SSE4.2 where the CPU has it.
  */
 uint32_t hash_crc32c(uint32_t crc, const void *p, size_t n);
+/* What machines without SSE4.2 run; its test compares the two. */
+uint32_t hash_crc32c_portable(uint32_t crc, const void *p, size_t n);
+/* XXH64: the values of any common implementation. */
 uint64_t hash64(uint64_t seed, const void *p, size_t n);
 
 #endif

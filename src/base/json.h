@@ -7,10 +7,10 @@
 #ifndef KOAN_BASE_JSON_H
 #define KOAN_BASE_JSON_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <jansson.h>
 
 struct buf;
 struct err;

@@ -1,0 +1,176 @@
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/time.h"
+
+enum { LOG_MESSAGE_MAX = 4096, LOG_LINE_MAX = 6 * LOG_MESSAGE_MAX + 256 };
+
+static struct {
+    int min; /* atomic: changed by SIGHUP while other threads log */
+    bool json;
+    int fd;
+} log_state = {.min = LOG_INFO, .json = true, .fd = STDERR_FILENO};
+
+static const char *const log_names[] = {"debug", "info", "warn", "error"};
+
+void log_setup(enum log_level min, bool json, int fd)
+{
+    log_state.json = json;
+    log_state.fd = fd;
+    log_set_level(min);
+}
+
+void log_set_level(enum log_level min)
+{
+    __atomic_store_n(&log_state.min, (int)min, __ATOMIC_RELAXED);
+}
+
+bool log_level_parse(const char *s, enum log_level *out)
+{
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(s, log_names[i]) == 0) {
+            *out = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- masking ---- */
+
+static bool log_ends_url(char c)
+{
+    return c == '\0' || c == ' ' || c == '\n' || c == '\t' || c == '"' || c == '\'' || c == '<' ||
+           c == '>';
+}
+
+/* Where the user information of the authority at `s` ends (its last '@'), or NULL. A raw '/' in a
+ * password is malformed, but a secret all the same: so if what follows the ':' is no port number,
+ * any later '@' of the word counts. */
+static const char *log_userinfo_end(const char *s)
+{
+    const char *p = s, *at = NULL, *colon = NULL;
+    for (; !log_ends_url(*p) && strchr("/?#", *p) == NULL; p++) {
+        if (*p == '@')
+            at = p;
+        else if (*p == ':' && colon == NULL)
+            colon = p;
+    }
+    if (at != NULL || colon == NULL)
+        return at;
+    if ((size_t)(p - colon - 1) == strspn(colon + 1, "0123456789"))
+        return NULL;
+    for (; !log_ends_url(*p); p++)
+        if (*p == '@')
+            at = p;
+    return at;
+}
+
+// "amqp://user:secret@host" becomes "amqp://user:***@host", "https://token@host" "https://***@host"
+static void log_mask(const char *s, struct buf *out)
+{
+    const char *scheme;
+    while ((scheme = strstr(s, "://")) != NULL) {
+        const char *user = scheme + 3;
+        const char *end = log_userinfo_end(user);
+        buf_add(out, s, (size_t)(user - s));
+        s = user;
+        if (end == NULL)
+            continue;
+        const char *colon = memchr(user, ':', (size_t)(end - user));
+        if (colon != NULL)
+            buf_add(out, user, (size_t)(colon + 1 - user));
+        buf_adds(out, "***");
+        s = end;
+    }
+    buf_adds(out, s);
+}
+
+/* ---- lines ---- */
+
+/* Bytes that are not UTF-8 would make the line unreadable for every JSON parser. */
+static void log_clean(char *s, size_t n)
+{
+    if (str_is_utf8(s, n))
+        return;
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)s[i] >= 0x80)
+            s[i] = '?';
+}
+
+static void log_add_json(struct buf *b, const char *now, const char *level, const char *area,
+                         const struct buf *msg)
+{
+    buf_addf(b, "{\"time\":\"%s\",\"level\":\"%s\",\"area\":", now, level);
+    json_print_string(b, area, strlen(area));
+    buf_adds(b, ",\"msg\":");
+    json_print_string(b, msg->data, msg->len);
+    buf_adds(b, "}\n");
+}
+
+static void log_add_text(struct buf *b, const char *now, const char *level, const char *area,
+                         const struct buf *msg)
+{
+    buf_addf(b, "%.12s %-5s %-8s ", now + 11, level, area);
+    for (size_t i = 0; i < msg->len; i++) {
+        unsigned char c = (unsigned char)msg->data[i];
+        /* A message may carry input: it must not drive the terminal. */
+        buf_addc(b, c < 0x20 || c == 0x7f ? ' ' : (char)c);
+    }
+    buf_addc(b, '\n');
+}
+
+/* One write; a line that the other end does not take is lost rather than waited for. */
+static void log_write(const char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t got = write(log_state.fd, p, n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return;
+        p += got;
+        n -= (size_t)got;
+    }
+}
+
+void log_line(enum log_level level, const char *area, const char *fmt, ...)
+{
+    if ((int)level < __atomic_load_n(&log_state.min, __ATOMIC_RELAXED))
+        return;
+    char raw[LOG_MESSAGE_MAX];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(raw, sizeof(raw), fmt, args);
+    va_end(args);
+    log_clean(raw, strlen(raw));
+
+    /* The wall clock, not the world's: a line is about this process and no state depends on it. */
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    char now[TIME_TEXT];
+    time_format((int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000, now);
+
+    AUTO(buf_fini) struct buf msg = BUF_INIT(LOG_LINE_MAX);
+    AUTO(buf_fini) struct buf line = BUF_INIT(LOG_LINE_MAX);
+    buf_add(&msg, "", 0);
+    log_mask(raw, &msg);
+    if (buf_failed(&msg))
+        return;
+    if (log_state.json)
+        log_add_json(&line, now, log_names[level], area, &msg);
+    else
+        log_add_text(&line, now, log_names[level], area, &msg);
+    if (!buf_failed(&line))
+        log_write(line.data, line.len);
+}

@@ -1,0 +1,273 @@
+#include "base/stat.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+enum stat_kind { STAT_COUNTER, STAT_GAUGE, STAT_HISTOGRAM };
+
+/* Upper bounds in nanoseconds and as they are printed; the last bucket is +Inf. */
+static const struct {
+    uint64_t ns;
+    const char *text;
+} stat_bounds[] = {
+    {100000, "0.0001"},  {250000, "0.00025"}, {500000, "0.0005"},  {1000000, "0.001"},
+    {2500000, "0.0025"}, {5000000, "0.005"},  {10000000, "0.01"},  {25000000, "0.025"},
+    {50000000, "0.05"},  {100000000, "0.1"},  {250000000, "0.25"}, {500000000, "0.5"},
+    {1000000000, "1.0"}, {2500000000, "2.5"}, {5000000000, "5.0"}, {10000000000, "10.0"},
+};
+
+enum { STAT_BOUNDS = sizeof(stat_bounds) / sizeof(stat_bounds[0]) };
+
+struct stat_counter {
+    uint64_t v;
+};
+
+struct stat_gauge {
+    int64_t v;
+};
+
+struct stat_histogram {
+    uint64_t bucket[STAT_BOUNDS + 1];
+    uint64_t sum;
+};
+
+struct stat_series {
+    struct stat_series *next; /* sorted by labels */
+    char *labels;
+    union {
+        struct stat_counter counter;
+        struct stat_gauge gauge;
+        struct stat_histogram histogram;
+    };
+};
+
+struct stat_family {
+    struct stat_family *next; /* sorted by name */
+    char *name, *help;
+    enum stat_kind kind;
+    int count;
+    struct stat_series *series;
+};
+
+static struct {
+    pthread_mutex_t lock; /* the lists; the values are atomics */
+    struct stat_family *families;
+} stat_state = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void stat_check_name(const char *name, enum stat_kind kind)
+{
+    size_t n = strlen(name);
+    bool good = n > 0 && n == strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") &&
+                !(name[0] >= '0' && name[0] <= '9') &&
+                str_ends(name, "_total") == (kind == STAT_COUNTER);
+    if (!good)
+        PANIC("metric name '%s': lower case, digits and '_'; counters, and only they, end in "
+              "_total",
+              name);
+}
+
+static struct stat_family *stat_family(const char *name, const char *help, enum stat_kind kind)
+{
+    struct stat_family **at = &stat_state.families;
+    while (*at != NULL && strcmp((*at)->name, name) < 0)
+        at = &(*at)->next;
+    if (*at != NULL && strcmp((*at)->name, name) == 0) {
+        ASSERT((*at)->kind == kind);
+        return *at;
+    }
+    stat_check_name(name, kind);
+    struct stat_family *f = mem_new(sizeof(*f));
+    f->name = mem_strdup(name);
+    f->help = mem_strdup(help);
+    f->kind = kind;
+    f->next = *at;
+    *at = f;
+    return f;
+}
+
+static struct stat_series *stat_series(struct stat_family *f, const char *labels)
+{
+    struct stat_series **at = &f->series;
+    while (*at != NULL && strcmp((*at)->labels, labels) < 0)
+        at = &(*at)->next;
+    if (*at != NULL && strcmp((*at)->labels, labels) == 0)
+        return *at;
+    if (f->count >= STAT_LABELS_MAX && strcmp(labels, "other=\"true\"") != 0)
+        return stat_series(f, "other=\"true\"");
+    struct stat_series *s = mem_new(sizeof(*s));
+    s->labels = mem_strdup(labels);
+    s->next = *at;
+    *at = s;
+    f->count++;
+    return s;
+}
+
+static struct stat_series *stat_find(const char *name, const char *labels, const char *help,
+                                     enum stat_kind kind)
+{
+    pthread_mutex_lock(&stat_state.lock);
+    struct stat_series *s = stat_series(stat_family(name, help, kind), labels);
+    pthread_mutex_unlock(&stat_state.lock);
+    return s;
+}
+
+struct stat_counter *stat_counter(const char *name, const char *labels, const char *help)
+{
+    return &stat_find(name, labels, help, STAT_COUNTER)->counter;
+}
+
+struct stat_gauge *stat_gauge(const char *name, const char *labels, const char *help)
+{
+    return &stat_find(name, labels, help, STAT_GAUGE)->gauge;
+}
+
+struct stat_histogram *stat_histogram(const char *name, const char *labels, const char *help)
+{
+    return &stat_find(name, labels, help, STAT_HISTOGRAM)->histogram;
+}
+
+void stat_add(struct stat_counter *c, uint64_t n)
+{
+    __atomic_fetch_add(&c->v, n, __ATOMIC_RELAXED);
+}
+
+uint64_t stat_read(const struct stat_counter *c)
+{
+    return __atomic_load_n(&c->v, __ATOMIC_RELAXED);
+}
+
+void stat_set(struct stat_gauge *g, int64_t v)
+{
+    __atomic_store_n(&g->v, v, __ATOMIC_RELAXED);
+}
+
+void stat_change(struct stat_gauge *g, int64_t delta)
+{
+    __atomic_fetch_add(&g->v, delta, __ATOMIC_RELAXED);
+}
+
+void stat_record(struct stat_histogram *h, uint64_t ns)
+{
+    size_t i = 0;
+    while (i < STAT_BOUNDS && ns > stat_bounds[i].ns)
+        i++;
+    __atomic_fetch_add(&h->bucket[i], 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&h->sum, ns, __ATOMIC_RELAXED);
+}
+
+/* ---- the page ---- */
+
+static void stat_print_help(struct buf *b, const char *help)
+{
+    for (; *help != '\0'; help++) {
+        if (*help == '\\')
+            buf_adds(b, "\\\\");
+        else if (*help == '\n')
+            buf_adds(b, "\\n");
+        else
+            buf_addc(b, *help);
+    }
+}
+
+static void stat_print_head(struct buf *b, const struct stat_family *f, int openmetrics)
+{
+    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    int n = (int)strlen(f->name);
+    if (openmetrics && f->kind == STAT_COUNTER)
+        n -= (int)strlen("_total"); /* OpenMetrics names the family without the suffix */
+    buf_addf(b, "# HELP %.*s ", n, f->name);
+    stat_print_help(b, f->help);
+    buf_addf(b, "\n# TYPE %.*s %s\n", n, f->name, kinds[f->kind]);
+}
+
+static void stat_print_seconds(struct buf *b, uint64_t ns)
+{
+    buf_addf(b, "%llu.%09llu\n", (unsigned long long)(ns / 1000000000),
+             (unsigned long long)(ns % 1000000000));
+}
+
+static void stat_print_name(struct buf *b, const struct stat_family *f, const char *suffix,
+                            const char *labels)
+{
+    buf_addf(b, "%s%s", f->name, suffix);
+    if (labels[0] != '\0')
+        buf_addf(b, "{%s}", labels);
+    buf_addc(b, ' ');
+}
+
+static void stat_print_histogram(struct buf *b, const struct stat_family *f,
+                                 const struct stat_series *s)
+{
+    const struct stat_histogram *h = &s->histogram;
+    const char *comma = s->labels[0] != '\0' ? "," : "";
+    uint64_t sum = __atomic_load_n(&h->sum, __ATOMIC_RELAXED), total = 0;
+    for (size_t i = 0; i <= STAT_BOUNDS; i++) {
+        total += __atomic_load_n(&h->bucket[i], __ATOMIC_RELAXED);
+        buf_addf(b, "%s_bucket{%s%sle=\"%s\"} %llu\n", f->name, s->labels, comma,
+                 i < STAT_BOUNDS ? stat_bounds[i].text : "+Inf", (unsigned long long)total);
+    }
+    stat_print_name(b, f, "_sum", s->labels);
+    stat_print_seconds(b, sum);
+    stat_print_name(b, f, "_count", s->labels);
+    buf_addf(b, "%llu\n", (unsigned long long)total);
+}
+
+static void stat_print_series(struct buf *b, const struct stat_family *f,
+                              const struct stat_series *s)
+{
+    switch (f->kind) {
+    case STAT_COUNTER:
+        stat_print_name(b, f, "", s->labels);
+        if (str_ends(f->name, "_seconds_total"))
+            stat_print_seconds(b, stat_read(&s->counter));
+        else
+            buf_addf(b, "%llu\n", (unsigned long long)stat_read(&s->counter));
+        break;
+    case STAT_GAUGE:
+        stat_print_name(b, f, "", s->labels);
+        buf_addf(b, "%lld\n", (long long)__atomic_load_n(&s->gauge.v, __ATOMIC_RELAXED));
+        break;
+    case STAT_HISTOGRAM:
+        stat_print_histogram(b, f, s);
+        break;
+    }
+}
+
+void stat_print(struct buf *b, int openmetrics)
+{
+    pthread_mutex_lock(&stat_state.lock);
+    for (const struct stat_family *f = stat_state.families; f != NULL; f = f->next) {
+        stat_print_head(b, f, openmetrics);
+        for (const struct stat_series *s = f->series; s != NULL; s = s->next)
+            stat_print_series(b, f, s);
+    }
+    pthread_mutex_unlock(&stat_state.lock);
+    if (openmetrics)
+        buf_adds(b, "# EOF\n");
+}
+
+void stat_reset_all(void)
+{
+    pthread_mutex_lock(&stat_state.lock);
+    for (struct stat_family *f = stat_state.families; f != NULL;) {
+        struct stat_family *next_family = f->next;
+        for (struct stat_series *s = f->series; s != NULL;) {
+            struct stat_series *next = s->next;
+            mem_free(s->labels);
+            mem_free(s);
+            s = next;
+        }
+        mem_free(f->name);
+        mem_free(f->help);
+        mem_free(f);
+        f = next_family;
+    }
+    stat_state.families = NULL;
+    pthread_mutex_unlock(&stat_state.lock);
+}
