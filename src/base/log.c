@@ -76,7 +76,7 @@ static const char *log_userinfo_end(const char *s)
     return at;
 }
 
-// "amqp://user:secret@host" becomes "amqp://user:***@host", "https://token@host" "https://***@host"
+/* "amqp://user:secret@host" keeps its user, of "https://token@host" only scheme and host stay. */
 static void log_mask(const char *s, struct buf *out)
 {
     const char *scheme;
