@@ -61,6 +61,7 @@ CFLAGS := -std=gnu17 $(WARN) -g -fno-omit-frame-pointer -fno-strict-aliasing -fv
 MODULE_CFLAGS_vm := $(DEPS_CFLAGS_LUA)
 MODULE_CFLAGS_bind := $(DEPS_CFLAGS_LUA)
 MODULE_CFLAGS_ledger := -isystem build/raft/include
+MODULE_CFLAGS_lint := $(DEPS_CFLAGS_LUA)
 MODULE_CFLAGS_sim := -isystem build/raft/include
 
 rel_CC := $(CC)
@@ -125,7 +126,7 @@ $(RAFT_READY): $(RAFT_PATCHES) | $(DEPS_READY)
 
 # The module a source belongs to: src/<module>/x.c, tests/unit/<module>/x.c, tests/<program>/x.c
 module_of = $(word $(if $(filter src/%,$1),2,$(if $(filter tests/unit/%,$1),3,2)),$(subst /, ,$1))
-quiet = @printf '  %-5s %s\n' $1 $2;
+quiet = @printf '  %-5s %s\n' $1 '$2';
 
 define MODE_RULES
 $(1)_OBJ := $$(patsubst %.c,build/$(1)/%.o,$$(filter-out $$(MAIN),$$(SRC))) build/$(1)/gen/embed_data.o \
@@ -250,7 +251,35 @@ fuzz:
 
 fuzz-build: $(addprefix build/fuzz/,$(FUZZ_TARGETS))
 
-lint:
+# Incremental where a compiler or formatter is involved: only what changed since the last clean pass.
+HEADERS := $(sort $(wildcard src/*/*.h))
+C_FILES := $(SRC) $(HEADERS) $(sort $(wildcard tests/*/*.[ch] tests/unit/*/*.[ch]))
+SCRIPTS := $(sort $(wildcard schema/*.sql)) $(sort $(shell find lua plugins -name '*.lua' 2>/dev/null))
+
+build/lint/%.h.ok: %.h | $(DEPS_READY) $(RAFT_READY)
+	@mkdir -p $(@D)
+	$(call quiet,CHECK,$<) $(CC) $(CPPFLAGS) $(CFLAGS) $(DEPS_CFLAGS) $(MODULE_CFLAGS_$(call module_of,$<)) \
+	    -MMD -MP -MF build/lint/$*.h.d -MT $@ -x c -fsyntax-only $<
+	@touch $@
+
+build/lint/format.ok: $(C_FILES) .clang-format
+	@mkdir -p $(@D)
+	$(call quiet,CHECK,formatting) clang-format --dry-run -Werror $(if $(filter .clang-format,$?),$(C_FILES),$?) \
+	    || { echo 'run make fmt'; exit 1; }
+	@touch $@
+
+build/lint/scripts.ok: build/dbg/tests/lint/syntax $(SCRIPTS)
+	@mkdir -p $(@D)
+	$(call quiet,CHECK,Lua and SQL) $< $(SCRIPTS)
+	@touch $@
+
+build/dbg/tests/lint/syntax: build/dbg/tests/lint/syntax.o
+	$(call quiet,LD,$@) $(dbg_CC) $(dbg_LDFLAGS) -o $@ $< $(LIBS)
+
+-include $(shell find build/lint -name '*.d' 2>/dev/null)
+
+lint: $(patsubst %,build/lint/%.ok,$(HEADERS)) build/lint/format.ok build/lint/scripts.ok build/dbg/libkoan.a \
+    build/dbg/src/app/main.o
 	@tests/lint/lint
 
 fmt:
