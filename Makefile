@@ -47,14 +47,14 @@ CMOCKA_LIBS := -lcmocka
 RAFT_SOURCE := $(SYSROOT)/src/raft
 
 $(SYSROOT)/ready:
-	packaging/sysroot/sysroot make $(SYSROOT)
+	@packaging/sysroot/sysroot make $(SYSROOT)
 endif
 LIBS := $(DEPS_LIBS) -lpthread -lm -ldl
 
 # ---- Flags ------------------------------------------------------------------------------------------------------
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wmissing-prototypes -Werror
-CPPFLAGS := -Isrc -D_GNU_SOURCE -DKOAN_VERSION='"$(VERSION)"'
+CPPFLAGS := -Isrc -D_GNU_SOURCE -DKOAN_VERSION=\"$(VERSION)\"
 CFLAGS := -std=gnu17 $(WARN) -g -fno-omit-frame-pointer -fno-strict-aliasing -fvisibility=hidden
 
 # Third-party headers that are not on the default path are visible only to the modules that own them.
@@ -107,6 +107,13 @@ build/gen/embed.list: FORCE
 build/gen/embed_data.S: build/gen/embed.list packaging/embed
 	@packaging/embed < $< > $@
 
+# Changes only when the flags or the libraries do; then everything is compiled again.
+FLAGS := build/gen/flags
+$(FLAGS): FORCE | $(DEPS_READY)
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(CC) $(CPPFLAGS) $(CFLAGS) $(DEPS_CFLAGS) $(LIBS)' '$(foreach m,$(MODES),$($(m)_CFLAGS))' > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
 # ---- The raft core: Debian's source, our patches, one object that shows only raft_* ------------------------------
 
 RAFT_CORE := byte client compress configuration convert election entry err heap membership message progress random raft \
@@ -115,11 +122,18 @@ RAFT_CORE := byte client compress configuration convert election entry err heap 
 RAFT_PATCHES := $(sort $(wildcard packaging/patches/raft-*.patch))
 RAFT_READY := build/raft/ready
 
-$(RAFT_READY): $(RAFT_PATCHES) | $(DEPS_READY)
+# Without the source (packaging/sysroot could not get it, or SYSTEM_DEPS=1 without RAFT_SOURCE=DIR) the library as
+# it was released has to do; <raft.h> then defines RAFT_UNPATCHED, and clustering must stay off.
+$(RAFT_READY): $(RAFT_PATCHES) $(FLAGS) | $(DEPS_READY)
 	@rm -rf build/raft && mkdir -p build/raft/include
-	@cp -r $(RAFT_SOURCE)/src build/raft/src
-	@for p in $(RAFT_PATCHES); do patch -d build/raft -p1 -s -i "$(CURDIR)/$$p" || exit 1; done
-	@sed 's/@enable_v0@/no/' $(RAFT_SOURCE)/include/raft.h.in > build/raft/include/raft.h
+	@if [ -d "$(RAFT_SOURCE)/src" ]; then \
+	    cp -r $(RAFT_SOURCE)/src build/raft/src; \
+	    for p in $(RAFT_PATCHES); do patch -d build/raft -p1 -s -i "$(CURDIR)/$$p" || exit 1; done; \
+	    sed 's/@enable_v0@/no/' $(RAFT_SOURCE)/include/raft.h.in > build/raft/include/raft.h; \
+	else \
+	    echo 'WARNING: building with the unpatched raft library: good for one node, clustering is off' >&2; \
+	    printf '#define RAFT_UNPATCHED 1\n#include_next <raft.h>\n' > build/raft/include/raft.h; \
+	fi
 	@touch $@
 
 # ---- Rules for every mode ---------------------------------------------------------------------------------------
@@ -133,7 +147,7 @@ $(1)_OBJ := $$(patsubst %.c,build/$(1)/%.o,$$(filter-out $$(MAIN),$$(SRC))) buil
     build/$(1)/raft.o
 $(1)_ALL_CFLAGS = $$(CPPFLAGS) $$(CFLAGS) $$($(1)_CFLAGS) $$(DEPS_CFLAGS)
 
-build/$(1)/%.o: %.c | $$(DEPS_READY) $$(RAFT_READY)
+build/$(1)/%.o: %.c $$(FLAGS) | $$(DEPS_READY) $$(RAFT_READY)
 	@mkdir -p $$(@D)
 	$$(call quiet,CC,$$@) $$($(1)_CC) $$($(1)_ALL_CFLAGS) $$(MODULE_CFLAGS_$$(call module_of,$$<)) \
 	    $$(if $$(filter tests/%,$$<),-Itests) -MMD -MP -c $$< -o $$@
@@ -144,10 +158,16 @@ build/$(1)/gen/embed_data.o: build/gen/embed_data.S $$(EMBED)
 
 build/$(1)/raft.o: $$(RAFT_READY)
 	@mkdir -p build/$(1)/raft
-	$$(call quiet,CC,$$@) for c in $$(RAFT_CORE); do \
-	    $$($(1)_CC) -std=gnu11 -g -fno-omit-frame-pointer -fvisibility=hidden $$(filter-out --coverage -Wno-error,$$($(1)_CFLAGS)) \
-	    $$(DEPS_CFLAGS) -w -Ibuild/raft/include -c build/raft/src/$$$$c.c -o build/$(1)/raft/$$$$c.o || exit 1; done
-	@ld -r -o $$@.all build/$(1)/raft/*.o
+	$$(call quiet,CC,$$@) if [ -d build/raft/src ]; then \
+	    for c in $$(RAFT_CORE); do $$($(1)_CC) -std=gnu11 -g -fno-omit-frame-pointer -fvisibility=hidden -w \
+	        $$(filter-out --coverage -Wno-error,$$($(1)_CFLAGS)) $$(DEPS_CFLAGS) -Ibuild/raft/include \
+	        -c build/raft/src/$$$$c.c -o build/$(1)/raft/$$$$c.o || exit 1; done; \
+	    ld -r -o $$@.all build/$(1)/raft/*.o; \
+	elif [ -f "$$(SYSLIB)/libraft.a" ]; then \
+	    ld -r -o $$@.all --whole-archive $$(SYSLIB)/libraft.a --no-whole-archive $$(SYSLIB)/liblz4.a; \
+	else \
+	    $$($(1)_CC) -x c -c /dev/null -o $$@.all; \
+	fi
 	@objcopy --wildcard --keep-global-symbol='raft_*' $$@.all $$@ && rm $$@.all
 
 # Thin and made anew each time, so that it never holds an object whose source is gone.
