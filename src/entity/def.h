@@ -1,0 +1,147 @@
+/* Definition - what an entity is: its fields, kinds, options and indexes.
+ *
+ * A definition is made from JSON (scripts give a table, the binding makes the JSON), is immutable,
+ * reference-counted and may be shared by all threads. Field order is kept: it is the order of the
+ * keys in a stored record.
+ *
+ *     {"name": "Customer", "path": "customer",
+ *      "fields": {"name":  {"kind": "text", "required": true, "max": 200},
+ *                 "email": {"kind": "email", "unique": true},
+ *                 "tier":  {"kind": "choice", "choices": ["free", "pro"], "default": "free"},
+ *                 "tags":  {"kind": "list", "of": {"kind": "text", "max": 40}}},
+ *      "index": [["tier", "-created_at"], {"fields": ["name", "tier"], "unique": true}],
+ *      "require_version": false, "hooks": ["before_save"]}
+ *
+ * kind     value in JSON                        options besides required, default
+ * text     string, 64 KiB unless max            min max (characters), pattern, index, unique
+ * int      integer of 64 bits                   min max index unique
+ * number   number                               min max index unique
+ * decimal  string or integer, 38 digits, exact  min max index unique; kept without needless zeros
+ * bool     true, false                          index
+ * time     RFC 3339; kept in UTC, milliseconds  min max index unique
+ * date     "2026-11-22"                         min max index unique
+ * uuid     36 characters; kept in lower case    index unique
+ * email    a plausible address                  pattern index unique
+ * url      scheme://host...                     pattern index unique
+ * choice   one of choices                       choices index unique
+ * geo      {"lat": .., "lon": ..}
+ * bytes    base64, 64 KiB decoded unless max    min max (bytes)
+ * list     array                                of (a field without required, default, index), min
+ *                                               max (elements)
+ * map      object                               of, min max (keys)
+ * json     anything
+ *
+ * A null value and an absent one are the same: nothing is stored. `of` may be the name of a kind.
+ * Patterns are matched against the whole value, in time linear in it; see pattern.h.
+ *
+ * Names that belong to parts of Koan which are not there yet (search, sealed, ref, history, ttl,
+ * access ...) are refused by name, never ignored; a misspelt name is refused with the nearest right
+ * one.
+ */
+#ifndef KOAN_ENTITY_DEF_H
+#define KOAN_ENTITY_DEF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/json.h"
+
+struct err;
+struct pattern;
+
+enum {
+    ENTITY_NAME_MAX = 64,
+    ENTITY_FIELDS_MAX = 256,
+    ENTITY_INDEXES_MAX = 32,
+    ENTITY_INDEX_FIELDS_MAX = 8,
+    ENTITY_CHOICES_MAX = 1000,
+    ENTITY_OF_DEPTH_MAX = 4,
+    ENTITY_DEF_BYTES_MAX = 256 << 10,
+    ENTITY_TEXT_BYTES = 64 << 10, /* text and bytes without a max */
+    ENTITY_RECORD_BYTES_MAX = 1 << 20,
+    ENTITY_ID_MAX = 256,
+};
+
+enum entity_kind {
+    KIND_TEXT,
+    KIND_INT,
+    KIND_NUMBER,
+    KIND_DECIMAL,
+    KIND_BOOL,
+    KIND_TIME,
+    KIND_DATE,
+    KIND_UUID,
+    KIND_EMAIL,
+    KIND_URL,
+    KIND_CHOICE,
+    KIND_GEO,
+    KIND_BYTES,
+    KIND_LIST,
+    KIND_MAP,
+    KIND_JSON,
+    KIND_COUNT
+};
+
+struct entity_field {
+    char name[ENTITY_NAME_MAX + 1];
+    enum entity_kind kind;
+    bool required;
+    bool has_min, has_max;
+    int64_t min_int, max_int;      /* text, int, bytes, list, map */
+    double min_number, max_number; /* number */
+    char *min_text, *max_text;     /* decimal (as sort keys), time, date */
+    char *default_json;            /* compact JSON of the normalised default, or NULL */
+    char *pattern_text;            /* or NULL */
+    struct pattern *pattern;       /* compiled; or NULL */
+    char **choices;                /* choice */
+    size_t choices_count;
+    struct entity_field *of; /* list, map: what is inside; NULL: anything */
+};
+
+struct entity_index_term {
+    char name[ENTITY_NAME_MAX + 1]; /* a field, or a system field */
+    int field;                      /* position in fields, -1 for a system field */
+    bool desc;
+};
+
+struct entity_index {
+    char name[32]; /* of the index inside the database: stable for equal terms */
+    struct entity_index_term terms[ENTITY_INDEX_FIELDS_MAX];
+    size_t terms_count;
+    bool unique;
+};
+
+struct entity_sql; /* the module's own */
+
+struct entity_def {
+    int refs; /* atomic */
+    char name[ENTITY_NAME_MAX + 1];
+    char path[2 * ENTITY_NAME_MAX + 2]; /* the name in URLs */
+    struct entity_field *fields;
+    size_t fields_count;
+    struct entity_index *indexes;
+    size_t indexes_count;
+    bool require_version;
+    bool before_save, before_remove;
+    bool has_decimal; /* rows carry sort keys */
+    uint32_t version; /* given by the ledger when it is defined, from 1; 0 before */
+    char *json;       /* normalised text: equal definitions have equal texts */
+    struct entity_sql *sql;
+};
+
+/* From JSON. On failure the message names entity, field and option, and the way out. The new
+ * definition has one reference and version 0. */
+int entity_def_parse(const json_t *j, struct entity_def **out, struct err *e);
+int entity_def_parse_text(const char *text, size_t n, struct entity_def **out, struct err *e);
+struct entity_def *entity_def_ref(const struct entity_def *d);
+void entity_def_unref(struct entity_def *d);   /* takes NULL */
+void entity_def_unrefp(struct entity_def **d); /* for AUTO */
+
+/* NULL when there is none. */
+const struct entity_field *entity_def_field(const struct entity_def *d, const char *name);
+/* "id" "version" "created_at" "updated_at" "created_by" "updated_by" */
+bool entity_is_system_field(const char *name);
+const char *entity_kind_name(enum entity_kind k);
+
+#endif

@@ -1,0 +1,86 @@
+/* Read - records out of the database, on the thread that asks, from its own connection.
+ *
+ * A record is an object: id, the declared fields in their order, version, created_at, updated_at,
+ * created_by, updated_by. The stored body is spliced in as text and never parsed, unless only some
+ * fields are asked for.
+ *
+ * `db` is any connection: a reader, or the writer on the ledger's thread. Every read is of one
+ * tenant. Nothing here waits; a query that would visit too much is stopped and answered with
+ * ERR_TOO_LARGE that names the index it lacks. */
+#ifndef KOAN_ENTITY_READ_H
+#define KOAN_ENTITY_READ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "entity/def.h"
+
+struct db;
+struct err;
+struct filter;
+
+enum {
+    ENTITY_PAGE_SIZE = 50,
+    ENTITY_PAGE_SIZE_MAX = 200,
+    ENTITY_OFFSET_MAX = 10000, /* rows that page numbers reach; beyond: a cursor */
+    ENTITY_COUNT_MAX = 10000,  /* counted by default; beyond: at least so many */
+    ENTITY_SORT_MAX = 8,
+    ENTITY_GET_MANY_MAX = 1000,
+    ENTITY_VISIT_MAX = 1000000, /* rows a query may visit, about */
+    ENTITY_CURSOR_MAX = 8 << 10,
+};
+
+/* Appends the complete record. ERR_NOT_FOUND (with words) when absent. `version` may be NULL. */
+int entity_get(struct db *db, const struct entity_def *d, const char *tenant, const char *id,
+               struct buf *out, uint64_t *version, struct err *e);
+/* The same, parsed; a new reference. */
+int entity_get_json(struct db *db, const struct entity_def *d, const char *tenant, const char *id,
+                    json_t **out, uint64_t *version, struct err *e);
+/* A JSON array in the order of the ids, with duplicates, and null for each that is missing. */
+int entity_get_many(struct db *db, const struct entity_def *d, const char *tenant,
+                    const char *const *ids, size_t count, struct buf *out, struct err *e);
+
+enum entity_count_mode { ENTITY_COUNT_SOME, ENTITY_COUNT_EXACT, ENTITY_COUNT_NONE };
+
+struct entity_query {
+    const struct filter *filter; /* NULL: all */
+    const char *sort;            /* "-total,name" or NULL: by id */
+    const char *fields;          /* "name,tier" or NULL: all; id is always there */
+    int page;                    /* from 1; 0 is 1 */
+    int page_size;               /* 0 is ENTITY_PAGE_SIZE */
+    const void *cursor;          /* raw bytes of an earlier page, or NULL; then page must be 0 */
+    size_t cursor_len;
+    enum entity_count_mode count;
+    bool stream; /* rows one under the other, each with '\n' behind it, instead of an array */
+};
+
+struct entity_page {
+    struct buf rows; /* a JSON array, or lines */
+    size_t count;    /* of rows */
+    int page, page_size;
+    int64_t total;     /* -1: not known */
+    bool at_least;     /* total is ENTITY_COUNT_MAX and there are more */
+    bool more;         /* another page follows */
+    struct buf cursor; /* raw bytes for the next page; empty when there is none. The face that hands
+                          it out signs it */
+};
+
+void entity_page_init(struct entity_page *p, size_t bytes_max);
+void entity_page_fini(struct entity_page *p); /* also for AUTO */
+
+/* One snapshot for page and count. ERR_INVALID: sort, fields, page, pageSize, or a cursor of
+ * another question; ERR_TOO_LARGE: see above. */
+int entity_query(struct db *db, const struct entity_def *d, const char *tenant,
+                 const struct entity_query *q, struct entity_page *out, struct err *e);
+/* Matches of a filter, exactly. */
+int entity_count(struct db *db, const struct entity_def *d, const char *tenant,
+                 const struct filter *f, int64_t *out, struct err *e);
+/* The ids of at most `max` matches, in order of id, as a JSON array: for changes by filter.
+ * ERR_TOO_LARGE when there are more. */
+int entity_query_ids(struct db *db, const struct entity_def *d, const char *tenant,
+                     const struct filter *f, size_t max, json_t **out, struct err *e);
+
+#endif
