@@ -68,7 +68,7 @@ rel_CC := $(CC)
 rel_CFLAGS := -O2 -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -ffunction-sections -fdata-sections
 rel_LDFLAGS := $(DEPS_STATIC) -Wl,--gc-sections
 dbg_CC := $(CC)
-dbg_CFLAGS := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+dbg_CFLAGS := -O1 -DMEM_COUNT -fsanitize=address,undefined -fno-sanitize-recover=all
 dbg_LDFLAGS := $(DEPS_DYNAMIC) -fsanitize=address,undefined
 tsan_CC := $(CC)
 tsan_CFLAGS := -O1 -fsanitize=thread

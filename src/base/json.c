@@ -59,7 +59,12 @@ static int json_check_depth(const char *text, size_t n, struct err *e)
 
 static int json_read_failed(const char *text, size_t n, const json_error_t *je, struct err *e)
 {
+    char words[JSON_ERROR_TEXT_LENGTH + 32];
     const char *why = je->text;
+    if (json_error_code(je) == json_error_invalid_utf8) {
+        snprintf(words, sizeof(words), "not valid UTF-8: %s", je->text);
+        why = words;
+    }
     if (json_error_code(je) == json_error_null_character ||
         json_error_code(je) == json_error_null_byte_in_key)
         why = "the character U+0000 is not allowed in a string";

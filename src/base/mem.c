@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 
-#ifdef MEM_COUNT
+#ifdef MEM_COUNT /* the dbg mode: counting costs a shared cache line */
 static size_t mem_blocks;
 
 static void mem_count(int delta)

@@ -1,0 +1,236 @@
+#include "base/json.h"
+
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "support/unit.h"
+
+static json_t *must_read(const char *text)
+{
+    struct err e = ERR_INIT;
+    json_t *v = json_read(text, strlen(text), &e);
+    if (v == NULL)
+        fail_msg("%s: %s", text, e.text);
+    return v;
+}
+
+static void refuses(const char *text, size_t n, const char *words)
+{
+    struct err e = ERR_INIT;
+    json_t *v = json_read(text, n, &e);
+    if (v != NULL)
+        fail_msg("%s was taken", text);
+    assert_int_equal(e.code, ERR_INVALID);
+    if (strstr(e.text, words) == NULL)
+        fail_msg("no \"%s\" in \"%s\"", words, e.text);
+}
+
+static void prints(const char *text, const char *plain, const char *sorted)
+{
+    AUTO(json_unref) json_t *v = must_read(text);
+    AUTO(buf_fini) struct buf b = BUF_INIT(1000);
+    assert_int_equal(json_print(v, &b, NULL), 0);
+    assert_string_equal(buf_str(&b), plain);
+    buf_reset(&b);
+    assert_int_equal(json_print_sorted(v, &b, NULL), 0);
+    assert_string_equal(buf_str(&b), sorted);
+}
+
+TEST(values_of_every_type_are_read_and_printed)
+{
+    prints(" {\"b\": 1, \"a\": [true, false, null, \"x\"]} ",
+           "{\"b\":1,\"a\":[true,false,null,\"x\"]}", "{\"a\":[true,false,null,\"x\"],\"b\":1}");
+    prints("{\"z\":{\"b\":1,\"a\":2},\"aa\":1,\"a\":2}",
+           "{\"z\":{\"b\":1,\"a\":2},\"aa\":1,\"a\":2}",
+           "{\"a\":2,\"aa\":1,\"z\":{\"a\":2,\"b\":1}}");
+    prints("\"alone\"", "\"alone\"", "\"alone\"");
+    prints("[]", "[]", "[]");
+    prints("{}", "{}", "{}");
+}
+
+TEST(numbers_stay_what_they_are)
+{
+    prints("[9223372036854775807,-9223372036854775808,0]",
+           "[9223372036854775807,-9223372036854775808,0]",
+           "[9223372036854775807,-9223372036854775808,0]");
+    prints("[0.1,1.0,-74.00600051879883,1e300,5e-324,1e2]",
+           "[0.1,1.0,-74.00600051879883,1e+300,4.94065645841247e-324,100.0]",
+           "[0.1,1.0,-74.00600051879883,1e+300,4.94065645841247e-324,100.0]");
+}
+
+TEST(strings_are_escaped_as_little_as_allowed)
+{
+    prints("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0001\\u00e9\\ud83d\\ude00\"",
+           "\"\\\"\\\\/\\u0008\\u000c\\n\\r\\t\\u0001\xc3\xa9\xf0\x9f\x98\x80\"",
+           "\"\\\"\\\\/\\u0008\\u000c\\n\\r\\t\\u0001\xc3\xa9\xf0\x9f\x98\x80\"");
+}
+
+TEST(bad_text_is_refused_with_its_place)
+{
+    refuses("", 0, "line 1, column 1, offset 0: the text is empty");
+    refuses("{\n  \"a\": 1,\n  oops}", 19, "line 3");
+    refuses("[1] 2", 5, "line 1");
+    refuses("{\"a\":1,\"a\":2}", 13, "duplicate");
+    refuses("[NaN]", 5, "NaN");
+    refuses("[1e999]", 7, "overflow");
+    refuses("[9223372036854775808]", 21, "too big integer");
+    refuses("[\"\xff\"]", 5, "UTF-8");
+    refuses("[\"\\ud800\"]", 10, "line 1");
+    refuses("[\"a\\u0000b\"]", 12, "U+0000");
+    refuses("{\"\\u0000\":1}", 12, "U+0000");
+    refuses("[1,]", 4, "line 1");
+    refuses("[01]", 4, "line 1");
+    refuses("\xef\xbb\xbf[]", 5, "line 1");
+    refuses("[\"a\0b\"]", 7, "line 1");
+}
+
+TEST(depth_ends_at_sixty_four)
+{
+    char text[200];
+    for (size_t depth = 64; depth <= 65; depth++) {
+        memset(text, '[', depth);
+        memset(text + depth, ']', depth);
+        text[2 * depth] = '\0';
+        if (depth == 64) {
+            AUTO(json_unref) json_t *v = must_read(text);
+            AUTO(buf_fini) struct buf b = BUF_INIT(1000);
+            assert_int_equal(json_print(v, &b, NULL), 0);
+        } else {
+            refuses(text, 2 * depth, "offset 64: arrays and objects are nested deeper than 64");
+        }
+    }
+    AUTO(json_unref)
+    json_t *v = must_read("[\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+                          "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\"[[[\"]");
+    assert_int_equal(json_array_size(v), 1);
+}
+
+TEST(a_value_built_too_deep_is_not_printed)
+{
+    json_t *v = json_array();
+    for (int i = 0; i < 64; i++)
+        v = json_pack("[o]", v);
+    AUTO(buf_fini) struct buf b = BUF_INIT(1000);
+    struct err e;
+    assert_refused(json_print(v, &b, &e), ERR_INVALID, "deeper than 64");
+    json_decref(v);
+}
+
+TEST(the_bound_of_the_buffer_is_reported)
+{
+    AUTO(json_unref) json_t *v = must_read("[1,2,3,4,5,6]");
+    AUTO(buf_fini) struct buf b = BUF_INIT(5);
+    struct err e;
+    assert_refused(json_print(v, &b, &e), ERR_TOO_LARGE, "5 bytes");
+}
+
+TEST(members_are_fetched_by_type)
+{
+    AUTO(json_unref)
+    json_t *v =
+        must_read("{\"s\":\"x\",\"i\":7,\"r\":1.5,\"b\":true,\"n\":null,\"o\":{\"p\":{\"q\":5}}}");
+    struct err e = ERR_INIT;
+    const char *s;
+    int64_t i;
+    bool b;
+    assert_int_equal(json_get_string(v, "s", &s, &e), 0);
+    assert_string_equal(s, "x");
+    assert_int_equal(json_get_int(v, "i", &i, &e), 0);
+    assert_int_equal(i, 7);
+    assert_int_equal(json_get_bool(v, "b", &b, &e), 0);
+    assert_true(b);
+    assert_int_equal(json_get_string(v, "n", &s, &e), ERR_NOT_FOUND);
+    assert_int_equal(json_get_int(v, "absent", &i, &e), ERR_NOT_FOUND);
+    assert_string_equal(e.text, "");
+    assert_refused(json_get_int(v, "r", &i, &e), ERR_INVALID, "'r' must be an integer");
+    assert_refused(json_get_string(v, "i", &s, &e), ERR_INVALID, "not number");
+    assert_refused(json_get_bool(v, "s", &b, &e), ERR_INVALID, "'s' must be true or false");
+    assert_string_equal(e.field, "s");
+    assert_int_equal(json_integer_value(json_path(v, "o.p.q")), 5);
+    assert_null(json_path(v, "o.x.q"));
+    assert_null(json_path(v, "s.x"));
+}
+
+TEST(unknown_keys_are_named_with_the_nearest)
+{
+    static const char *const names[] = {"name", "kind"};
+    AUTO(json_unref) json_t *good = must_read("{\"name\":1}");
+    AUTO(json_unref) json_t *typo = must_read("{\"name\":1,\"knd\":2}");
+    AUTO(json_unref) json_t *other = must_read("{\"something\":2}");
+    struct err e;
+    assert_int_equal(json_only_keys(good, "field", names, 2, &e), 0);
+    assert_refused(json_only_keys(typo, "field", names, 2, &e), ERR_INVALID,
+                   "field: unknown key 'knd'; did you mean 'kind'?");
+    assert_refused(json_only_keys(other, "field", names, 2, &e), ERR_INVALID,
+                   "unknown key 'something'");
+    assert_string_equal(e.field, "something");
+}
+
+TEST(all_values_are_in_one_order)
+{
+    static const char *const rising[] = {"null",
+                                         "false",
+                                         "true",
+                                         "-1e300",
+                                         "-9223372036854775808",
+                                         "-1.5",
+                                         "-1",
+                                         "0",
+                                         "0.5",
+                                         "1",
+                                         "9007199254740992.0",
+                                         "9007199254740993",
+                                         "9223372036854775806",
+                                         "9223372036854775807",
+                                         "9223372036854775808.0",
+                                         "\"\"",
+                                         "\"a\"",
+                                         "\"aa\"",
+                                         "\"b\"",
+                                         "[]",
+                                         "[1]",
+                                         "[1,2]",
+                                         "[2]",
+                                         "{}",
+                                         "{\"a\":1}",
+                                         "{\"a\":1,\"b\":0}",
+                                         "{\"a\":2}",
+                                         "{\"b\":0}"};
+    for (size_t i = 0; i < ARRAY_LEN(rising); i++)
+        for (size_t j = 0; j < ARRAY_LEN(rising); j++) {
+            AUTO(json_unref) json_t *a = must_read(rising[i]);
+            AUTO(json_unref) json_t *b = must_read(rising[j]);
+            int order = json_compare(a, b);
+            if ((i > j) - (i < j) != (order > 0) - (order < 0))
+                fail_msg("%s against %s", rising[i], rising[j]);
+        }
+}
+
+TEST(equal_values_compare_equal)
+{
+    static const char *const pairs[][2] = {
+        {"1", "1.0"}, {"{\"a\":1,\"b\":[2]}", "{\"b\":[2.0],\"a\":1}"}, {"0.0", "-0.0"}};
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        AUTO(json_unref) json_t *a = must_read(pairs[i][0]);
+        AUTO(json_unref) json_t *b = must_read(pairs[i][1]);
+        assert_int_equal(json_compare(a, b), 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HEAP_TEST(values_of_every_type_are_read_and_printed),
+        HEAP_TEST(numbers_stay_what_they_are),
+        HEAP_TEST(strings_are_escaped_as_little_as_allowed),
+        HEAP_TEST(bad_text_is_refused_with_its_place),
+        HEAP_TEST(depth_ends_at_sixty_four),
+        HEAP_TEST(a_value_built_too_deep_is_not_printed),
+        HEAP_TEST(the_bound_of_the_buffer_is_reported),
+        HEAP_TEST(members_are_fetched_by_type),
+        HEAP_TEST(unknown_keys_are_named_with_the_nearest),
+        HEAP_TEST(all_values_are_in_one_order),
+        HEAP_TEST(equal_values_compare_equal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
