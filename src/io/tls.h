@@ -1,0 +1,25 @@
+/* TLS - 1.2 and 1.3 by mbedTLS, hidden behind io/tcp.h: whoever has a `struct tcp` need not know.
+ *
+ * A configuration is made once from PEM files and shared by every connection and thread; it is
+ * read-only afterwards. A new certificate is a new configuration. */
+#ifndef KOAN_IO_TLS_H
+#define KOAN_IO_TLS_H
+
+#include <stdbool.h>
+
+struct err;
+struct tls_server;
+struct tls_client;
+
+/* Certificate chain and key from files. The message names the file at fault, also when the two do
+ * not belong together. */
+int tls_server_new(const char *cert_path, const char *key_path, struct tls_server **out,
+                   struct err *e);
+void tls_server_free(struct tls_server *t); /* after all that use it; takes NULL */
+
+/* `ca_path` NULL: the system's roots. `verify` false: anybody is believed, for tests and
+ * `--insecure`. */
+int tls_client_new(const char *ca_path, bool verify, struct tls_client **out, struct err *e);
+void tls_client_free(struct tls_client *t);
+
+#endif
