@@ -184,7 +184,7 @@ static void the_order_of_source_records_and_statements_does_not_matter(void **st
         uint32_t s = seed;
         enum { RECORDS = 4, STATEMENTS = 3 };
         struct canon_said st[RECORDS][STATEMENTS];
-        char ids[RECORDS][4], arrivals[RECORDS][STATEMENTS][8];
+        char ids[RECORDS][16], arrivals[RECORDS][STATEMENTS][32];
         for (int r = 0; r < RECORDS; r++) {
             snprintf(ids[r], sizeof ids[r], "%d", r);
             for (int k = 0; k < STATEMENTS; k++) {
