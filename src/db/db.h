@@ -15,7 +15,9 @@
  * State hash: the sum over all rows of all tables of hash64(table, row), kept up to date by a
  * pre-update hook on the writer, so that two databases with the same rows have the same hash
  * whatever their history. Tables whose name begins with "local_" do not count. db_hash() is the
- * running value, db_hash_scan() computes it from the rows; a test compares them.
+ * running value, db_hash_scan() computes it from the rows; a test compares them. The shadow tables
+ * of an index like FTS5 depend on history: name the virtual table local_*. Generated columns do not
+ * count either way, so only tables without them are hashed rightly.
  *
  * Errors: ERR_DISK_FULL, ERR_NOMEM, ERR_IO, ERR_CORRUPT, ERR_CONFLICT (constraint), ERR_CANCELED
  * (interrupted), else ERR_INTERNAL; the message has SQLite's words. */
@@ -93,6 +95,8 @@ void db_snapshot_end(struct db *db);
  * in table local_schema. A database of a newer program: ERR_UNSUPPORTED, naming both versions. */
 int db_migrate(struct db *db, struct err *e);
 int db_schema_level(void); /* the newest this program knows */
+/* db_migrate() changed a database that was there before: a stored state hash is void, scan. */
+bool db_migrated(const struct db *db);
 
 /* Move all of the WAL into the database and sync both. 0; ERR_CANCELED when a reader was in the way
  * (some pages remain). */

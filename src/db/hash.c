@@ -1,0 +1,158 @@
+#include "db/db_priv.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/mem.h"
+
+enum { DB_TABLES_MAX = 4096 };
+
+static const char DB_LOCAL[] = "local_";
+
+static bool db_hash_counts(const char *table)
+{
+    return strncmp(table, DB_LOCAL, sizeof(DB_LOCAL) - 1) != 0 && strncmp(table, "sqlite_", 7) != 0;
+}
+
+static uint64_t db_hash_table(const char *table)
+{
+    return hash64(0, table, strlen(table));
+}
+
+/* A REAL column gives 5.0 as an integer to one reader and as a float to another (SQLite stores it
+ * as an integer), so whole numbers count the same in both forms. */
+static uint64_t db_hash_number(uint64_t h, sqlite3_value *v)
+{
+    uint8_t cell[9] = {SQLITE_INTEGER};
+    int64_t whole = sqlite3_value_int64(v);
+    if (sqlite3_value_type(v) == SQLITE_FLOAT) {
+        double d = sqlite3_value_double(v);
+        if (d == floor(d) && fabs(d) <= 9007199254740992.0) {
+            whole = (int64_t)d;
+        } else {
+            cell[0] = SQLITE_FLOAT;
+            memcpy(&whole, &d, sizeof(whole));
+        }
+    }
+    memcpy(cell + 1, &whole, sizeof(whole));
+    return hash64(h, cell, sizeof(cell));
+}
+
+static uint64_t db_hash_value(uint64_t h, sqlite3_value *v)
+{
+    int type = sqlite3_value_type(v);
+    if (type == SQLITE_INTEGER || type == SQLITE_FLOAT)
+        return db_hash_number(h, v);
+    uint8_t cell[9] = {(uint8_t)type};
+    if (type == SQLITE_NULL)
+        return hash64(h, cell, sizeof(cell));
+    /* The pointer first: asking for it may convert, and the length is that of what it gives. */
+    const void *p =
+        type == SQLITE_TEXT ? (const void *)sqlite3_value_text(v) : sqlite3_value_blob(v);
+    uint64_t n = (uint64_t)sqlite3_value_bytes(v);
+    memcpy(cell + 1, &n, sizeof(n));
+    h = hash64(h, cell, sizeof(cell));
+    return n == 0 ? h : hash64(h, p, n);
+}
+
+typedef int db_hash_get(sqlite3 *, int, sqlite3_value **);
+
+static uint64_t db_hash_changed_row(struct db *db, const char *table, db_hash_get *get)
+{
+    uint64_t h = db_hash_table(table);
+    int columns = sqlite3_preupdate_count(db->sql);
+    for (int i = 0; i < columns; i++) {
+        sqlite3_value *v = NULL;
+        int code = get(db->sql, i, &v);
+        if (code != SQLITE_OK || v == NULL) {
+            db->hash_code = code == SQLITE_OK ? SQLITE_NOMEM : code;
+            return 0;
+        }
+        h = db_hash_value(h, v);
+    }
+    return h;
+}
+
+static void db_hash_hook(void *arg, sqlite3 *sql, int op, char const *schema, char const *table,
+                         sqlite3_int64 before, sqlite3_int64 after)
+{
+    (void)sql, (void)before, (void)after;
+    struct db *db = arg;
+    if (strcmp(schema, "main") != 0 || !db_hash_counts(table))
+        return;
+    if (op != SQLITE_INSERT)
+        db->hash -= db_hash_changed_row(db, table, sqlite3_preupdate_old);
+    if (op != SQLITE_DELETE)
+        db->hash += db_hash_changed_row(db, table, sqlite3_preupdate_new);
+}
+
+void db_hash_start(struct db *db)
+{
+    sqlite3_preupdate_hook(db->sql, db_hash_hook, db);
+}
+
+uint64_t db_hash(const struct db *db)
+{
+    return db->hash;
+}
+
+void db_hash_set(struct db *db, uint64_t h)
+{
+    db->hash = h;
+}
+
+static int db_hash_scan_table(struct db *db, const char *table, uint64_t *sum, struct err *e)
+{
+    AUTO(mem_freep) char *sql = mem_printf("SELECT * FROM \"%s\"", table);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, sql, e);
+    if (s == NULL)
+        return e->code;
+    int rc;
+    while ((rc = db_step(s, e)) > 0) {
+        uint64_t h = db_hash_table(table);
+        int columns = sqlite3_column_count(s->sql);
+        for (int i = 0; i < columns; i++)
+            h = db_hash_value(h, sqlite3_column_value(s->sql, i));
+        *sum += h;
+    }
+    return rc;
+}
+
+static int db_hash_scan_all(struct db *db, uint64_t *out, struct err *e)
+{
+    /* The names first: a statement over the schema must not be open while others are prepared for
+     * tables that it lists, or a change of schema in between would show half. */
+    char *names[DB_TABLES_MAX];
+    size_t count = 0;
+    struct db_stmt *s = db_stmt_get(db,
+                                    "SELECT name FROM pragma_table_list WHERE schema = 'main' "
+                                    "AND type IN ('table', 'shadow')",
+                                    e);
+    if (s == NULL)
+        return e->code;
+    int rc;
+    while ((rc = db_step(s, e)) > 0 && count < DB_TABLES_MAX)
+        if (db_hash_counts(db_col_text(s, 0, NULL)))
+            names[count++] = mem_strdup(db_col_text(s, 0, NULL));
+    db_stmt_done(s);
+    if (rc > 0)
+        rc = err_set(e, ERR_INTERNAL, "state hash: more than %d tables", DB_TABLES_MAX);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (rc == 0)
+            rc = db_hash_scan_table(db, names[i], &sum, e);
+        mem_free(names[i]);
+    }
+    if (rc == 0)
+        *out = sum;
+    return rc;
+}
+
+int db_hash_scan(struct db *db, uint64_t *out, struct err *e)
+{
+    struct err words = ERR_INIT; /* the code is needed even where the caller wants no words */
+    int rc = db_hash_scan_all(db, out, &words);
+    return rc == 0 ? 0 : err_set(e, rc, "state hash: %s", words.text);
+}
