@@ -16,8 +16,8 @@
  * pre-update hook on the writer, so that two databases with the same rows have the same hash
  * whatever their history. Tables whose name begins with "local_" do not count. db_hash() is the
  * running value, db_hash_scan() computes it from the rows; a test compares them. The shadow tables
- * of an index like FTS5 depend on history: name the virtual table local_*. Generated columns do not
- * count either way, so only tables without them are hashed rightly.
+ * of an index like FTS5 depend on history: name the virtual table local_*. Columns that are
+ * generated, or added later with a default, look different to the hook and to a scan: use neither.
  *
  * Errors: ERR_DISK_FULL, ERR_NOMEM, ERR_IO, ERR_CORRUPT, ERR_CONFLICT (constraint), ERR_CANCELED
  * (interrupted), else ERR_INTERNAL; the message has SQLite's words. */
