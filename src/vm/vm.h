@@ -36,12 +36,12 @@
 #ifndef KOAN_VM_VM_H
 #define KOAN_VM_VM_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/json.h"
 #include "base/list.h"
 
 struct lua_State;

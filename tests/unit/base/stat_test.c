@@ -90,8 +90,8 @@ TEST(promtool_finds_nothing_to_say)
 {
     if (system("command -v promtool > /dev/null 2>&1") != 0)
         skip();
-    stat_add(stat_counter("koan_b_total", "", "Bs."), 3);
-    stat_set(stat_gauge("koan_a_bytes", "", "As."), 5);
+    stat_add(stat_counter("koan_done_total", "", "Done."), 3);
+    stat_set(stat_gauge("koan_held_bytes", "", "Held."), 5);
     stat_record(stat_histogram("koan_wait_seconds", "", "Wait."), 5);
     struct buf b;
     page(&b, 0);
