@@ -14,6 +14,11 @@ MAKEFLAGS += --no-builtin-rules
 SHELL := /bin/sh
 export LC_ALL := C
 
+# Use every core unless told otherwise.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
 CC := gcc
 CLANG ?= clang
 LUAC_VERSION := 5.4
@@ -284,6 +289,7 @@ build/lint/%.h.ok: %.h | $(DEPS_READY) $(RAFT_READY)
 
 build/lint/format.ok: $(C_FILES) .clang-format
 	@mkdir -p $(@D)
+	@command -v clang-format > /dev/null || packaging/setup test
 	$(call quiet,CHECK,formatting) clang-format --dry-run -Werror $(if $(filter .clang-format,$?),$(C_FILES),$?) \
 	    || { echo 'run make fmt'; exit 1; }
 	@touch $@
