@@ -20,21 +20,27 @@ __attribute__((constructor)) static void json_count_memory(void)
 
 /* ---- reading ---- */
 
-static int json_place(struct err *e, const char *text, size_t at, const char *what)
+static int json_bad(struct err *e, const struct json_place *from, const char *text, size_t at,
+                    const char *what)
 {
-    size_t line = 1, start = 0;
+    uint64_t line = from->line, column = from->column;
+    size_t start = 0;
     for (size_t i = 0; i < at; i++)
         if (text[i] == '\n') {
             line++;
+            column = 1;
             start = i + 1;
         }
-    return err_set(e, ERR_INVALID, "line %zu, column %zu, offset %zu: %s", line,
-                   str_utf8_len(text + start, at - start) + 1, at, what);
+    column += str_utf8_len(text + start, at - start);
+    return err_set(e, ERR_INVALID, "line %llu, column %llu, offset %llu: %s",
+                   (unsigned long long)line, (unsigned long long)column,
+                   (unsigned long long)(from->offset + at), what);
 }
 
 /* jansson itself goes 2048 deep, on the C stack. Brackets that are not in strings are enough to
  * know the depth, even of text that turns out to be wrong. */
-static int json_check_depth(const char *text, size_t n, struct err *e)
+static int json_check_depth(const char *text, size_t n, const struct json_place *from,
+                            struct err *e)
 {
     size_t depth = 0;
     bool in_string = false;
@@ -49,7 +55,7 @@ static int json_check_depth(const char *text, size_t n, struct err *e)
             in_string = true;
         } else if (c == '{' || c == '[') {
             if (++depth > JSON_DEPTH_MAX)
-                return json_place(e, text, i, "arrays and objects are nested deeper than 64");
+                return json_bad(e, from, text, i, "arrays and objects are nested deeper than 64");
         } else if ((c == '}' || c == ']') && depth > 0) {
             depth--;
         }
@@ -57,7 +63,8 @@ static int json_check_depth(const char *text, size_t n, struct err *e)
     return 0;
 }
 
-static int json_read_failed(const char *text, size_t n, const json_error_t *je, struct err *e)
+static int json_read_failed(const char *text, size_t n, const struct json_place *from,
+                            const json_error_t *je, struct err *e)
 {
     char words[JSON_ERROR_TEXT_LENGTH + 32];
     const char *why = je->text;
@@ -74,18 +81,24 @@ static int json_read_failed(const char *text, size_t n, const json_error_t *je, 
     if (at > n)
         at = n;
     /* jansson points behind the token that it did not like. */
-    return json_place(e, text, at, why);
+    return json_bad(e, from, text, at, why);
 }
 
-json_t *json_read(const char *text, size_t n, struct err *e)
+json_t *json_read_at(const char *text, size_t n, const struct json_place *from, struct err *e)
 {
-    if (json_check_depth(text, n, e) != 0)
+    if (json_check_depth(text, n, from, e) != 0)
         return NULL;
     json_error_t je;
     json_t *v = json_loadb(n > 0 ? text : "", n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
     if (v == NULL)
-        json_read_failed(text, n, &je, e);
+        json_read_failed(text, n, from, &je, e);
     return v;
+}
+
+json_t *json_read(const char *text, size_t n, struct err *e)
+{
+    static const struct json_place start = {1, 1, 0};
+    return json_read_at(text, n, &start, e);
 }
 
 void json_unref(json_t **v)

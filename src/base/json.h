@@ -20,6 +20,12 @@ enum { JSON_DEPTH_MAX = 64 };
 /* NULL on failure; the message has line, column and byte offset. Any JSON value is accepted,
  * nothing may follow it. */
 json_t *json_read(const char *text, size_t n, struct err *e);
+/* The same for text that is a part of something: `from` is the place of its first byte there (line
+ * and column from 1), and errors name places of the whole. */
+struct json_place {
+    uint64_t line, column, offset;
+};
+json_t *json_read_at(const char *text, size_t n, const struct json_place *from, struct err *e);
 /* Compact text appended to `b`; keys in order of insertion. */
 int json_print(const json_t *v, struct buf *b, struct err *e);
 /* The same with keys sorted, at every level: equal values give equal texts. For hashes and
