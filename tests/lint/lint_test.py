@@ -82,6 +82,13 @@ class LintTest(unittest.TestCase):
         self.assert_caught("src/db/planted.c:5", "atoi() is banned")
         self.assertEqual(self.lint()[1].count("src/db/planted.c:"), 2)
 
+    def test_mutable_globals_are_caught_but_not_const_tables(self):
+        self.plant("src/db/planted.c", "int db_planted;\nconst char *const db_names[] = {\"a\", \"b\"};\n"
+                                       "int db_next(void);\nint db_next(void) { static int n = 1; return n++; }\n")
+        self.assert_caught("src/db/planted.o: db_planted is a mutable global")
+        self.assert_caught("src/db/planted.o: n.")
+        self.assertNotIn("db_names", self.lint()[1])
+
     def test_a_module_without_a_floor_is_caught(self):
         os.makedirs(os.path.join(self.root, "src/attic"))
         self.write("src/attic/planted.c", "int attic;\n")
