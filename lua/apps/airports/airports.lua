@@ -66,7 +66,7 @@ local NULLS = { [""] = true, ["-"] = true, ["---"] = true, ["\\N"] = true, ["N/A
 local function clean(v)
   if v == nil then return nil end
   if math.type(v) == "float" and v == math.floor(v) then v = string.format("%d", v) end
-  v = tostring(v):match("^%s*(.-)%s*$"):gsub("%s+", " ")
+  v = tostring(v):match("^%s*(.-)%s*$"):gsub("%s+", " "):gsub("\\+'", "'") -- OpenFlights has "Faa\\'a"
   return not NULLS[v] and v or nil
 end
 
