@@ -63,6 +63,17 @@ static int json_check_depth(const char *text, size_t n, const struct json_place 
     return 0;
 }
 
+/* jansson points behind the token that it did not like, and quotes it: "... near 'x'". */
+static size_t json_token_length(const json_error_t *je)
+{
+    const char *near = strstr(je->text, " near '");
+    enum json_error_code code = json_error_code(je);
+    if (near == NULL ||
+        (code != json_error_invalid_syntax && code != json_error_end_of_input_expected))
+        return 0;
+    return strlen(near) - strlen(" near ''");
+}
+
 static int json_read_failed(const char *text, size_t n, const struct json_place *from,
                             const json_error_t *je, struct err *e)
 {
@@ -78,9 +89,9 @@ static int json_read_failed(const char *text, size_t n, const struct json_place 
     if (json_error_code(je) == json_error_premature_end_of_input && n == 0)
         why = "the text is empty";
     size_t at = je->position > 0 ? (size_t)je->position : 0;
-    if (at > n)
-        at = n;
-    /* jansson points behind the token that it did not like. */
+    size_t token = json_token_length(je);
+    at = at > n ? n : at;
+    at -= token < at ? token : at;
     return json_bad(e, from, text, at, why);
 }
 

@@ -310,6 +310,7 @@ static bool csv_step_end(struct csv *c)
     enum csv_state state = c->state;
     if (state == CSV_BOM && c->bom_seen > 0) { /* one or two bytes of a BOM and nothing else */
         csv_begin_record(c);
+        c->record_offset = 0;
         csv_bad(c, ERR_INVALID, 1, 1, "not valid UTF-8");
         c->bom_seen = 0;
         state = CSV_PLAIN;

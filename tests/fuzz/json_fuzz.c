@@ -1,0 +1,32 @@
+/* What json_read takes must print, read back as an equal value, and print the same again. */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct err e = ERR_INIT;
+    AUTO(json_unref) json_t *v = json_read((const char *)data, size, &e);
+    ASSERT((v == NULL) == (e.code == ERR_INVALID) && (v != NULL || e.text[0] != '\0'));
+    if (v == NULL)
+        return 0;
+    AUTO(buf_fini) struct buf once = BUF_INIT(8 << 20);
+    AUTO(buf_fini) struct buf twice = BUF_INIT(8 << 20);
+    ASSERT(json_print(v, &once, NULL) == 0);
+    AUTO(json_unref) json_t *back = json_read(once.data, once.len, &e);
+    ASSERT(back != NULL && json_compare(v, back) == 0 && json_equal(v, back));
+    ASSERT(json_print(back, &twice, NULL) == 0);
+    ASSERT(once.len == twice.len && memcmp(once.data, twice.data, once.len) == 0);
+    buf_reset(&once);
+    buf_reset(&twice);
+    ASSERT(json_print_sorted(v, &once, NULL) == 0 && json_print_sorted(back, &twice, NULL) == 0);
+    ASSERT(strcmp(once.data, twice.data) == 0);
+    return 0;
+}
