@@ -175,7 +175,7 @@ static int class_item(struct parser *ps, struct class_set *c, uint32_t *out, boo
 
 static int parse_class(struct parser *ps)
 {
-    struct class_set *c;
+    struct class_set *c = NULL;
     int rc = class_new(ps, &c);
     if (rc < 0)
         return rc;
@@ -213,7 +213,7 @@ static int parse_escape(struct parser *ps)
     bool capital = letter >= 'A' && letter <= 'Z';
     char lower = (char)(capital ? letter - 'A' + 'a' : letter);
     if (lower != '\0' && strchr("dws", lower) != NULL) {
-        struct class_set *c;
+        struct class_set *c = NULL;
         int rc = class_new(ps, &c);
         if (rc < 0)
             return rc;
