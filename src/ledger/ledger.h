@@ -70,6 +70,9 @@ int ledger_open(const struct ledger_options *o, struct world *w, const struct do
 /* Finishes what was proposed, takes a checkpoint, closes; then calls closed(arg) on the world's
  * thread. Further proposals are refused with ERR_DRAINING. */
 void ledger_close(struct ledger *l, void (*closed)(void *arg), void *arg);
+/* Frees it as a crash would leave it: nothing is finished, nobody is answered. For the simulator,
+ * after its disk stopped; no offloaded work may be running. Takes NULL. */
+void ledger_drop(struct ledger *l);
 
 /* A proposal under way: part of the caller's struct. */
 struct unit {

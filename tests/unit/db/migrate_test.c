@@ -34,7 +34,7 @@ static void a_new_database_gets_every_level_once(void **state)
     assert_int_equal(db_col_int(s, 0), db_schema_level());
     assert_true(db_col_int(s, 1) >= 1);
     db_stmt_done(s);
-    assert_int_equal(db_exec(db, "SELECT key, value FROM local_meta", &e), 0);
+    assert_int_equal(db_exec(db, "SELECT seq, term FROM local_meta", &e), 0);
     assert_int_equal(db_migrate(db, &e), 0);
     uint64_t scan = 1;
     assert_int_equal(db_hash_scan(db, &scan, &e), 0);

@@ -1,0 +1,296 @@
+/* Ledger: one entry into the database, in one transaction. */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/stat.h"
+#include "db/db.h"
+#include "ledger/entry_priv.h"
+#include "ledger/ledger_priv.h"
+
+/* A unit being applied. */
+struct unit_apply {
+    struct ledger *l;
+    struct apply a;
+    struct txn_view view;
+    bool needs_savepoint;
+};
+
+/* These say something about this machine, not about the unit. */
+static bool code_is_ours(int code)
+{
+    return code == ERR_IO || code == ERR_NOMEM || code == ERR_DISK_FULL || code == ERR_CORRUPT ||
+           code == ERR_CANCELED;
+}
+
+bool ledger_may_retry(int code)
+{
+    return code == ERR_NOMEM || code == ERR_DISK_FULL || code == ERR_CANCELED;
+}
+
+static int outcome_refused(struct outcome *o, int code, uint32_t at)
+{
+    if (o->err.code == 0)
+        err_set(&o->err, code, "%s", err_info(code)->title);
+    o->failed_op = (int)at;
+    buf_reset(&o->results);
+    return 1;
+}
+
+/* The operation at hand, or the reason to halt: nothing unknown is ever skipped. */
+static int unit_op(const struct unit_apply *u, const struct txn_op *op, struct op_ref *ref,
+                   struct err *e)
+{
+    *ref = ledger_op(u->l, op->type);
+    if (ref->op != NULL && op->version >= 1 && op->version <= ref->op->version_max)
+        return 0;
+    return err_set(e, ERR_UNSUPPORTED,
+                   "log entry %llu holds operation 0x%04x version %u, which this program does not "
+                   "know: it was written by a newer one; run that version, the data is whole",
+                   (unsigned long long)u->a.seq, op->type, op->version);
+}
+
+static int unit_run_op(struct unit_apply *u, const struct op_ref *ref, struct txn_op *op,
+                       uint32_t at, struct err *e)
+{
+    struct outcome *o = &u->l->outcome;
+    size_t length_at = o->results.len;
+    buf_add_u32(&o->results, 0);
+    int rc =
+        ref->op->apply(ref->domain->self, &u->a, op->version, &op->payload, &o->results, &o->err);
+    if (rc < 0 && code_is_ours(rc)) {
+        *e = o->err;
+        err_context(e, "log entry %llu, %s", (unsigned long long)u->a.seq, ref->op->name);
+        return rc;
+    }
+    if (rc == 0 && buf_failed(&o->results))
+        rc = err_set(&o->err, ERR_TOO_LARGE, "the results of one unit are over %d bytes",
+                     LEDGER_RESULT_BYTES_MAX);
+    if (rc < 0)
+        return outcome_refused(o, rc, at);
+    buf_put_u32(&o->results, length_at, (uint32_t)(o->results.len - length_at - 4));
+    return 0;
+}
+
+/* Conditions before anything is written. 1: one does not hold. Leaves only empty results behind. */
+static int unit_conditions(struct unit_apply *u, struct err *e)
+{
+    struct txn_op op;
+    uint32_t at = 0, writes = 0;
+    bool atomic = true;
+    for (struct cursor c = txn_ops(&u->view); txn_next(&c, &op); at++) {
+        struct op_ref ref;
+        int rc = unit_op(u, &op, &ref, e);
+        if (rc < 0)
+            return rc;
+        if (!ref.op->is_condition) {
+            writes++;
+            atomic &= ref.op->is_atomic;
+            continue;
+        }
+        rc = unit_run_op(u, &ref, &op, at, e);
+        if (rc != 0)
+            return rc;
+        buf_reset(&u->l->outcome.results);
+    }
+    u->needs_savepoint = writes > 1 || !atomic;
+    return 0;
+}
+
+static int unit_operations(struct unit_apply *u, struct err *e)
+{
+    struct txn_op op;
+    uint32_t at = 0;
+    for (struct cursor c = txn_ops(&u->view); txn_next(&c, &op); at++) {
+        struct op_ref ref;
+        int rc = unit_op(u, &op, &ref, e);
+        if (rc < 0)
+            return rc;
+        if (ref.op->is_condition)
+            buf_add_u32(&u->l->outcome.results, 0);
+        else if ((rc = unit_run_op(u, &ref, &op, at, e)) != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void domains_undo(struct ledger *l, bool entry_too)
+{
+    for (size_t i = 0; i < l->domains_count; i++) {
+        if (l->domains[i].undo != NULL)
+            l->domains[i].undo(l->domains[i].self, entry_too);
+    }
+}
+
+/* A lone operation that checks before it writes leaves nothing to undo; measured, the savepoint
+ * around it would cost a third of a small unit. */
+static int unit_in_savepoint(struct unit_apply *u, struct err *e)
+{
+    if (!u->needs_savepoint)
+        return unit_operations(u, e);
+    int rc = db_savepoint(u->a.db, e);
+    if (rc < 0)
+        return rc;
+    rc = unit_operations(u, e);
+    if (rc == 0)
+        return db_release(u->a.db, e);
+    db_rollback_to(u->a.db);
+    domains_undo(u->l, false);
+    return rc;
+}
+
+/* 0, with the outcome in l->outcome; negative when the entry cannot go on. */
+static int unit_apply(struct unit_apply *u, const void *p, size_t n, struct err *e)
+{
+    struct ledger *l = u->l;
+    struct outcome *o = &l->outcome;
+    err_clear(&o->err);
+    o->failed_op = -1;
+    o->repeated = false;
+    buf_reset(&o->results);
+    int rc = txn_decode_in(p, n, l->texts, &u->view, e);
+    if (rc < 0)
+        return err_context(e, "log entry %llu, unit %u", (unsigned long long)u->a.seq, u->a.unit);
+    u->a.env = &u->view.env;
+    static const struct uuid none;
+    bool remembered = memcmp(&u->view.id, &none, sizeof none) != 0;
+    if (remembered) {
+        uint64_t seq;
+        int64_t at;
+        rc = store_repeat_get(l->db, &u->view.id, o, &seq, &at, e);
+        if (rc != 0)
+            return rc < 0 ? rc : 0;
+    }
+    rc = unit_conditions(u, e);
+    if (rc == 0)
+        rc = unit_in_savepoint(u, e);
+    if (rc < 0 || !remembered)
+        return rc < 0 ? rc : 0;
+    rc = store_repeat_put(l->db, u->a.seq * LEDGER_ENTRY_UNITS + u->a.unit, &u->view.id, u->a.at, o,
+                          e);
+    if (rc == 0 && l->repeats_oldest == INT64_MAX)
+        l->repeats_oldest = u->a.at;
+    return rc;
+}
+
+/* What the caller of ledger_propose() will read. */
+static void unit_answer(struct ledger *l, struct unit *u, const struct apply *a)
+{
+    const struct outcome *o = &l->outcome;
+    u->err = o->err;
+    u->failed_op = o->failed_op;
+    u->seq = a->seq;
+    u->at = a->at;
+    u->repeated = o->repeated;
+    buf_reset(&u->results);
+    if (o->results.len > 0)
+        buf_add(&u->results, o->results.data, o->results.len);
+    if (buf_failed(&u->results))
+        err_set(&u->err, ERR_INTERNAL, "applied, but there is no memory for %zu bytes of results",
+                o->results.len);
+}
+
+static int entry_units(struct ledger *l, struct apply *a, const void *p, size_t n,
+                       struct unit **units, struct err *e)
+{
+    struct entry_head head;
+    struct cursor c;
+    int rc = entry_open(p, n, &head, &c, e);
+    if (rc < 0)
+        return err_context(e, "log entry %llu", (unsigned long long)a->seq);
+    a->at = head.at;
+    struct unit_apply u = {.l = l, .a = *a};
+    size_t len;
+    uint32_t i = 0;
+    for (const void *unit; (unit = entry_next(&c, &len)) != NULL; i++) {
+        if (i >= head.units)
+            break;
+        u.a.unit = i;
+        rc = unit_apply(&u, unit, len, e);
+        if (rc < 0)
+            return rc;
+        if (units != NULL && units[i] != NULL)
+            unit_answer(l, units[i], &u.a);
+    }
+    if (c.bad || i != head.units || cursor_left(&c) != 0)
+        return err_set(e, ERR_CORRUPT, "log entry %llu does not hold %u whole units",
+                       (unsigned long long)a->seq, head.units);
+    stat_add(l->stats.units, head.units);
+    return 0;
+}
+
+static int entry_close(struct ledger *l, const struct apply *a, uint64_t term, struct err *e)
+{
+    int rc = 0;
+    if (l->repeats_oldest < a->at - LEDGER_REPEAT_MS)
+        rc = store_repeats_purge(l->db, a->at - LEDGER_REPEAT_MS, &l->repeats_oldest, e);
+    uint64_t hash = db_hash(l->db);
+    bool keep = a->seq % LEDGER_HASH_ENTRIES == 0;
+    struct store_meta m = {.seq = a->seq,
+                           .term = term,
+                           .at = a->at,
+                           .hash = hash,
+                           .kept_seq = keep ? a->seq : atomic_load(&l->kept_seq),
+                           .kept_hash = keep ? hash : atomic_load(&l->kept_hash)};
+    if (rc == 0)
+        rc = store_meta_put(l->db, &m, e);
+    if (rc == 0)
+        rc = db_commit(l->db, e);
+    if (rc < 0)
+        return rc;
+    if (keep) {
+        atomic_store(&l->kept_hash, hash);
+        atomic_store(&l->kept_seq, a->seq);
+        log_debug("ledger", "state hash seq=%llu hash=%016llx", (unsigned long long)a->seq,
+                  (unsigned long long)hash);
+    }
+    return 0;
+}
+
+static void entry_announce(struct ledger *l, const struct apply *a)
+{
+    atomic_store(&l->applied, a->seq);
+    for (size_t i = 0; i < l->domains_count; i++) {
+        if (l->domains[i].committed != NULL)
+            l->domains[i].committed(l->domains[i].self, a->seq, a->at);
+    }
+    for (struct ledger_watch *w = l->watches; w != NULL; w = w->next)
+        w->committed(w, a->seq, a->at);
+}
+
+static int entry_members(struct ledger *l, uint64_t index, const void *p, size_t n, struct err *e)
+{
+    struct consensus_update u;
+    uint64_t now = l->world->mono_ns(l->world) / 1000000;
+    int rc = consensus_apply_members(l->consensus, now, index, p, n, &u, e);
+    return rc < 0 ? rc : ledger_carry(l, &u, e);
+}
+
+int ledger_apply(struct ledger *l, uint64_t index, uint64_t term, enum consensus_type type,
+                 const void *p, size_t n, struct unit **units, struct err *e)
+{
+    uint64_t began = l->world->mono_ns(l->world);
+    struct apply a = {.db = l->db, .seq = index, .at = l->applied_at};
+    int rc = db_begin(l->db, e);
+    if (rc < 0)
+        return rc;
+    if (type == CONSENSUS_UNITS)
+        rc = entry_units(l, &a, p, n, units, e);
+    if (rc == 0)
+        rc = entry_close(l, &a, term, e);
+    if (rc < 0) {
+        struct err again = ERR_INIT;
+        db_rollback(l->db);
+        domains_undo(l, true);
+        if (store_repeats_oldest(l->db, &l->repeats_oldest, &again) < 0)
+            l->repeats_oldest = 0; /* looked up again by the purge */
+        return rc;
+    }
+    l->applied_at = a.at;
+    l->applied_term = term;
+    stat_add(l->stats.entries, 1);
+    stat_record(l->stats.apply, l->world->mono_ns(l->world) - began);
+    if (type == CONSENSUS_MEMBERS)
+        rc = entry_members(l, index, p, n, e);
+    entry_announce(l, &a);
+    return rc;
+}

@@ -1,0 +1,515 @@
+/* Ledger: from the inbox to an entry, to the log, to apply, back to those who asked. All of it runs
+ * on the world's thread.
+ *
+ *   inbox -> queue -> [made] -> [written] -> [applied] -> done
+ *                     at most one entry is neither written nor being written */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/stat.h"
+#include "ledger/entry_priv.h"
+#include "ledger/ledger_priv.h"
+
+static uint64_t ledger_now_ms(struct ledger *l)
+{
+    return l->world->mono_ns(l->world) / 1000000;
+}
+
+static void unit_run_done(struct task *t)
+{
+    struct unit *u = (struct unit *)((char *)t - offsetof(struct unit, task));
+    u->done(u);
+}
+
+/* The last the ledger sees of it. */
+void unit_complete(struct ledger *l, struct unit *u)
+{
+    atomic_fetch_sub(&l->waiting_bytes, u->bytes);
+    atomic_fetch_sub(&l->waiting_units, 1);
+    u->task.run = unit_run_done;
+    runner_post(u->home, &u->task);
+}
+
+/* Move what other threads have pushed (newest first) behind the queue, oldest first. */
+static void queue_fill(struct ledger *l)
+{
+    struct unit *u = atomic_exchange(&l->inbox, NULL);
+    struct unit *first = NULL, **tail = NULL;
+    while (u != NULL) {
+        struct unit *next = u->next;
+        u->next = first;
+        if (first == NULL)
+            tail = &u->next;
+        first = u;
+        l->queue_units++;
+        l->queue_bytes += u->bytes;
+        u = next;
+    }
+    if (first == NULL)
+        return;
+    *l->queue_tail = first;
+    l->queue_tail = tail;
+}
+
+static struct unit *queue_pop(struct ledger *l)
+{
+    struct unit *u = l->queue;
+    l->queue = u->next;
+    if (l->queue == NULL)
+        l->queue_tail = &l->queue;
+    l->queue_units--;
+    l->queue_bytes -= u->bytes;
+    return u;
+}
+
+/* ---- entries ---- */
+
+static struct entry *entry_take(struct ledger *l)
+{
+    struct entry *n = l->free;
+    if (n != NULL)
+        l->free = n->next;
+    else
+        n = mem_new(sizeof *n);
+    n->next = NULL;
+    n->count = 0;
+    n->written = false;
+    if (n->bytes.data == NULL)
+        buf_init(&n->bytes, RECORD_HEADER + RECORD_BYTES_MAX + 8);
+    buf_reset(&n->bytes);
+    static const uint8_t room[RECORD_HEADER];
+    buf_add(&n->bytes, room, sizeof room);
+    return n;
+}
+
+static void entry_give(struct ledger *l, struct entry *n)
+{
+    /* A rare huge entry shall not stay in memory. */
+    if (n->bytes.cap > LEDGER_ENTRY_BYTES)
+        buf_fini(&n->bytes);
+    n->next = l->free;
+    l->free = n;
+}
+
+static void flight_push(struct ledger *l, struct entry *n)
+{
+    *l->flight_tail = n;
+    l->flight_tail = &n->next;
+}
+
+static struct entry *flight_pop(struct ledger *l)
+{
+    struct entry *n = l->flight;
+    l->flight = n->next;
+    if (l->flight == NULL)
+        l->flight_tail = &l->flight;
+    return n;
+}
+
+static struct entry *flight_unwritten(struct ledger *l)
+{
+    struct entry *n = l->flight;
+    while (n != NULL && n->written)
+        n = n->next;
+    return n;
+}
+
+static const void *entry_payload(const struct entry *n, size_t *len)
+{
+    *len = n->bytes.len - RECORD_HEADER;
+    return n->bytes.data + RECORD_HEADER;
+}
+
+/* What fits, in order. */
+static struct entry *entry_make(struct ledger *l)
+{
+    struct entry *n = entry_take(l);
+    int64_t now = l->world->wall_ms(l->world);
+    l->stamped_at = now > l->stamped_at ? now : l->stamped_at;
+    n->type = CONSENSUS_UNITS;
+    entry_begin(&n->bytes, l->stamped_at);
+    while (l->queue != NULL && n->count < LEDGER_ENTRY_UNITS) {
+        size_t after = n->bytes.len + 4 + l->queue->bytes;
+        if (n->count > 0 && after > LEDGER_ENTRY_BYTES)
+            break;
+        entry_add(&n->bytes, &l->queue->txn);
+        if (buf_failed(&n->bytes))
+            break;
+        n->units[n->count++] = queue_pop(l);
+    }
+    entry_finish(&n->bytes, RECORD_HEADER, n->count);
+    return n;
+}
+
+/* Nobody knows what becomes of it any more; or, when it was never written: nothing. */
+static void entry_fail(struct ledger *l, struct entry *n, int code, const char *why)
+{
+    for (uint32_t i = 0; i < n->count; i++) {
+        if (n->units[i] == NULL)
+            continue;
+        err_set(&n->units[i]->err, code, "%s", why);
+        unit_complete(l, n->units[i]);
+        n->units[i] = NULL;
+    }
+}
+
+/* Do what the consensus core has decided. */
+int ledger_carry(struct ledger *l, const struct consensus_update *u, struct err *e)
+{
+    if (u->state) {
+        struct log_state s = {.node = l->log->state.node, .term = u->term, .vote = u->vote};
+        int rc = log_state_put(l->log, &s, e);
+        if (rc < 0)
+            return err_set(e, ERR_IO, "term and vote cannot be written to log/state");
+    }
+    for (size_t i = 0; i < u->count; i++) {
+        struct entry *n = l->own;
+        if (n == NULL || u->entries[i].data != n->bytes.data + RECORD_HEADER) {
+            n = entry_take(l); /* the core's own */
+            buf_add(&n->bytes, u->entries[i].data, u->entries[i].len);
+            if (buf_failed(&n->bytes))
+                return err_set(e, ERR_NOMEM, "%zu bytes for an entry", u->entries[i].len);
+        }
+        l->own = NULL;
+        n->index = u->index + i;
+        n->term = u->entries[i].term;
+        n->type = u->entries[i].type;
+        flight_push(l, n);
+        atomic_store(&l->last, n->index);
+    }
+    if (u->commit > l->commit)
+        l->commit = u->commit;
+    atomic_store(&l->leader, u->leader);
+    atomic_store(&l->term_now, u->term);
+    return 0;
+}
+
+/* ---- the four steps ---- */
+
+static void step_submit(struct ledger *l)
+{
+    struct err e = ERR_INIT;
+    struct consensus_update u;
+    struct entry *n = entry_make(l);
+    size_t len;
+    struct consensus_entry ce = {.type = n->type, .data = entry_payload(n, &len)};
+    ce.len = len;
+    if (n->count == 0 || buf_failed(&n->bytes)) {
+        entry_fail(l, n, ERR_OVERLOADED, "no memory for a log entry; nothing was applied");
+        struct unit *first = l->queue != NULL ? queue_pop(l) : NULL;
+        if (first != NULL) {
+            err_set(&first->err, ERR_OVERLOADED, "no memory for a log entry; nothing was applied");
+            unit_complete(l, first);
+        }
+        entry_give(l, n);
+        return;
+    }
+    l->own = n;
+    int rc = consensus_submit(l->consensus, ledger_now_ms(l), &ce, &u, &e);
+    if (rc == 0)
+        rc = ledger_carry(l, &u, &e);
+    else if (rc == ERR_NO_LEADER || rc == ERR_NOMEM) {
+        l->own = NULL;
+        entry_fail(l, n, rc == ERR_NOMEM ? ERR_OVERLOADED : rc, e.text);
+        entry_give(l, n);
+        return;
+    }
+    if (rc < 0)
+        ledger_die(l, "a new entry could not be recorded", &e);
+}
+
+/* Entry `n` is on disk. */
+static void step_persisted(struct ledger *l, struct entry *n)
+{
+    struct err e = ERR_INIT;
+    struct consensus_update u;
+    n->written = true;
+    stat_record(l->stats.sync, l->log->sync_ns);
+    int rc = consensus_persisted(l->consensus, ledger_now_ms(l), n->index, &u, &e);
+    if (rc == 0)
+        rc = ledger_carry(l, &u, &e);
+    if (rc < 0)
+        ledger_die(l, "a written entry could not be recorded", &e);
+}
+
+static void step_write_failed(struct ledger *l, int code, const struct err *e)
+{
+    if (code != ERR_DISK_FULL) {
+        ledger_die(l, "the log cannot be written; only a restart is safe", e);
+        return;
+    }
+    if (!atomic_exchange(&l->disk_full, true))
+        log_warn("ledger", "the disk is full: writes wait until space returns: %s", e->text);
+    l->write_wait = true;
+}
+
+static void step_write(struct ledger *l, struct entry *n)
+{
+    struct err e = ERR_INIT;
+    bool large = n->count >= LEDGER_INLINE_UNITS || n->bytes.len >= LOG_INLINE_BYTES;
+    l->writing = n;
+    int rc = log_append(l->log, &n->bytes, (uint8_t)n->type, n->index, n->term, large, &e);
+    if (rc == 1)
+        return;
+    l->writing = NULL;
+    if (rc == 0)
+        step_persisted(l, n);
+    else
+        step_write_failed(l, rc, &e);
+}
+
+/* The log thread is done. */
+void ledger_written(void *arg, int code)
+{
+    struct ledger *l = arg;
+    struct entry *n = l->writing;
+    l->writing = NULL;
+    if (l->dead)
+        return;
+    if (code == 0) {
+        step_persisted(l, n);
+    } else {
+        struct err e = ERR_INIT;
+        err_set(&e, code, "%s", l->log->error);
+        step_write_failed(l, code, &e);
+    }
+    if (!l->dead)
+        ledger_run(l);
+}
+
+static void entry_answer(struct ledger *l, struct entry *n)
+{
+    for (uint32_t i = 0; i < n->count; i++) {
+        if (n->units[i] != NULL)
+            unit_complete(l, n->units[i]);
+    }
+    atomic_store(&l->committed_at, l->world->wall_ms(l->world));
+}
+
+static void step_apply(struct ledger *l)
+{
+    struct err e = ERR_INIT;
+    uint64_t index = atomic_load(&l->applied) + 1;
+    struct entry *n = l->flight;
+    size_t len;
+    int rc;
+    if (n != NULL && n->index == index) {
+        const void *p = entry_payload(n, &len);
+        rc = ledger_apply(l, index, n->term, n->type, p, len, n->units, &e);
+    } else {
+        struct record r;
+        rc = log_read(l->log, index, &l->scratch, &r, &e);
+        if (rc == 0)
+            rc = ledger_apply(l, index, r.term, (enum consensus_type)r.type, r.data, r.len, NULL,
+                              &e);
+        n = NULL;
+    }
+    if (rc < 0 && ledger_may_retry(rc)) {
+        log_warn("ledger", "an entry cannot be applied now and is tried again: %s", e.text);
+        l->apply_wait = true;
+        if (rc == ERR_DISK_FULL)
+            atomic_store(&l->disk_full, true);
+        return;
+    }
+    if (rc < 0) {
+        ledger_die(l, "an entry cannot be applied", &e);
+        return;
+    }
+    if (n != NULL) {
+        entry_answer(l, flight_pop(l));
+        entry_give(l, n);
+    }
+    ledger_waits_check(l, false);
+}
+
+static bool step_checkpoint(struct ledger *l)
+{
+    struct err e = ERR_INIT;
+    if (l->log->busy || !snapshot_is_due(l))
+        return false;
+    int rc = snapshot_take(l, &e);
+    if (rc == ERR_CANCELED || ledger_may_retry(rc))
+        log_debug("ledger", "the checkpoint waits: %s", e.text);
+    else if (rc < 0)
+        ledger_die(l, "a checkpoint failed", &e);
+    return true;
+}
+
+/* Committed, on disk here, and not applied. */
+static bool ledger_backlog(const struct ledger *l)
+{
+    uint64_t next = atomic_load(&l->applied) + 1;
+    bool here = l->flight == NULL || l->flight->index != next || l->flight->written;
+    return !l->apply_wait && next <= l->commit && here && next <= l->log->last;
+}
+
+/* One step; false when there is nothing to do. */
+static bool ledger_step(struct ledger *l)
+{
+    queue_fill(l);
+    bool backlog = ledger_backlog(l);
+    bool large = l->queue_units >= LEDGER_INLINE_UNITS || l->queue_bytes >= LOG_INLINE_BYTES;
+    struct entry *unwritten = flight_unwritten(l);
+    if (l->queue != NULL && unwritten == NULL && !l->log->busy && (!backlog || large)) {
+        step_submit(l);
+        return true;
+    }
+    if (unwritten != NULL && !l->log->busy && !l->write_wait) {
+        step_write(l, unwritten);
+        return true;
+    }
+    if (backlog) {
+        step_apply(l);
+        return true;
+    }
+    return step_checkpoint(l);
+}
+
+/* ---- closing ---- */
+
+static bool ledger_is_done(struct ledger *l)
+{
+    bool stuck = l->write_wait || l->apply_wait;
+    return atomic_load(&l->closing) && atomic_load(&l->waiting_units) == 0 &&
+           (l->flight == NULL || stuck);
+}
+
+static void ledger_try_close(struct ledger *l)
+{
+    struct err e = ERR_INIT;
+    bool in_use = atomic_load(&l->scheduled) || atomic_load(&l->callers) > 0;
+    if (!log_may_close(l->log) || in_use) {
+        l->world->timer_start(l->world, &l->timer, 1);
+        return;
+    }
+    if (snapshot_take(l, &e) < 0)
+        log_warn("ledger", "no checkpoint at the end, the next start replays: %s", e.text);
+    ledger_waits_check(l, true);
+    void (*closed)(void *) = l->closed;
+    void *arg = l->closed_arg;
+    ledger_free(l);
+    closed(arg);
+}
+
+/* As far as it goes; the ledger may be gone afterwards. */
+void ledger_run(struct ledger *l)
+{
+    int rounds = 0;
+    while (!l->dead && rounds < LEDGER_ROUNDS && ledger_step(l))
+        rounds++;
+    stat_set(l->stats.waiting_units, (int64_t)atomic_load(&l->waiting_units));
+    stat_set(l->stats.waiting_bytes, (int64_t)atomic_load(&l->waiting_bytes));
+    if (l->dead)
+        return;
+    if (ledger_is_done(l))
+        ledger_try_close(l);
+    else if (rounds == LEDGER_ROUNDS)
+        ledger_wake(l);
+}
+
+static uint64_t ledger_next_tick(struct ledger *l)
+{
+    uint64_t ms = LEDGER_TICK_MS, now = ledger_now_ms(l);
+    if (l->write_wait || l->apply_wait)
+        ms = LEDGER_RETRY_MS;
+    if (l->waits != NULL)
+        ms = 50;
+    if ((uint64_t)l->o.timeout_ms / 4 < ms)
+        ms = (uint64_t)l->o.timeout_ms / 4;
+    uint64_t due = consensus_deadline(l->consensus);
+    if (due < now + ms)
+        ms = due > now ? due - now : 1;
+    return ms > 0 ? ms : 1;
+}
+
+void ledger_pump(struct task *t)
+{
+    struct ledger *l = (struct ledger *)((char *)t - offsetof(struct ledger, task));
+    atomic_store(&l->scheduled, false);
+    if (!l->dead && atomic_load(&l->waits_inbox) != NULL) {
+        ledger_waits_check(l, false);
+        l->world->timer_start(l->world, &l->timer, ledger_next_tick(l));
+    }
+    ledger_run(l);
+}
+
+/* ---- time ---- */
+
+/* Those in the queue were never proposed; those in an entry may yet be applied. */
+static void units_expire(struct ledger *l, uint64_t now)
+{
+    while (l->queue != NULL && l->queue->deadline_ns <= now) {
+        struct unit *u = queue_pop(l);
+        bool leads = atomic_load(&l->leader);
+        err_set(&u->err, leads ? ERR_OVERLOADED : ERR_NO_LEADER, "%s",
+                leads ? "waited too long to be recorded; nothing was applied"
+                      : "no leader was found in time; nothing was applied");
+        unit_complete(l, u);
+    }
+    for (struct entry *n = l->flight; n != NULL; n = n->next) {
+        for (uint32_t i = 0; i < n->count; i++) {
+            struct unit *u = n->units[i];
+            if (u == NULL || u->deadline_ns > now)
+                continue;
+            err_set(&u->err, ERR_TIMEOUT, "not confirmed within %d ms; it may still be applied",
+                    l->o.timeout_ms);
+            n->units[i] = NULL;
+            unit_complete(l, u);
+        }
+    }
+}
+
+/* Thresholds with a gap between them, so that a disk on the edge does not flap. */
+void ledger_space(struct ledger *l)
+{
+    uint64_t space, total;
+    static const uint64_t gib = (uint64_t)1 << 30;
+    if (l->world->disk->space(l->world->disk, l->dir, &space, &total, NULL) < 0)
+        return;
+    atomic_store(&l->disk_free, space);
+    atomic_store(&l->disk_total, total);
+    uint64_t low = total / 10 < 5 * gib ? total / 10 : 5 * gib;
+    uint64_t full = total / 100 * 3 < gib ? total / 100 * 3 : gib;
+    uint64_t enough = total / 100 * 5 < 2 * gib ? total / 100 * 5 : 2 * gib;
+    atomic_store(&l->disk_low, space < low);
+    bool was = atomic_load(&l->disk_full);
+    if (space < full && !was) {
+        log_warn("ledger", "the disk is nearly full: only deletes and settlements are taken");
+        atomic_store(&l->disk_full, true);
+    } else if (was && space >= enough && !l->write_wait && !l->apply_wait) {
+        log_info("ledger", "there is space on the disk again");
+        atomic_store(&l->disk_full, false);
+    }
+}
+
+static void ledger_consensus_time(struct ledger *l)
+{
+    struct err e = ERR_INIT;
+    struct consensus_update u;
+    uint64_t now = ledger_now_ms(l);
+    if (consensus_deadline(l->consensus) > now)
+        return;
+    int rc = consensus_timeout(l->consensus, now, &u, &e);
+    if (rc == 0)
+        rc = ledger_carry(l, &u, &e);
+    if (rc < 0)
+        ledger_die(l, "consensus", &e);
+}
+
+void ledger_tick(struct world_timer *t)
+{
+    struct ledger *l = (struct ledger *)((char *)t - offsetof(struct ledger, timer));
+    if (l->dead)
+        return;
+    queue_fill(l);
+    ledger_space(l);
+    l->write_wait = l->apply_wait = false;
+    ledger_consensus_time(l);
+    units_expire(l, l->world->mono_ns(l->world));
+    ledger_waits_check(l, false);
+    if (l->dead)
+        return;
+    l->world->timer_start(l->world, &l->timer, ledger_next_tick(l));
+    ledger_run(l); /* may close: the last thing here */
+}

@@ -1,0 +1,165 @@
+/* Ledger, inside its folder. The map: batch.c (inbox to entry), log*.c and segment.c (entry to
+ * disk), consensus.c (what is committed), apply.c and store.c (entry to database), snapshot.c
+ * (checkpoint and compaction), start.c (open and replay), ledger.c (the rest of the door). */
+#ifndef KOAN_LEDGER_LEDGER_PRIV_H
+#define KOAN_LEDGER_LEDGER_PRIV_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "io/world.h"
+#include "ledger/consensus.h"
+#include "ledger/domain.h"
+#include "ledger/ledger.h"
+#include "ledger/log_priv.h"
+#include "ledger/txn_priv.h"
+
+struct stat_counter;
+struct stat_gauge;
+struct stat_histogram;
+
+enum {
+    LEDGER_INLINE_UNITS = 64,           /* a larger entry is synced by the log thread */
+    LEDGER_RESULT_BYTES_MAX = 16 << 20, /* of all operations of a unit together */
+    LEDGER_TICK_MS = 1000,
+    LEDGER_RETRY_MS = 250,       /* after a full disk */
+    LEDGER_WAL_BYTES = 64 << 20, /* of SQLite: a checkpoint is due */
+    LEDGER_ROUNDS = 8,           /* steps before other tasks of the thread get their turn */
+    LEDGER_REPEATS_PURGE = 2048, /* rows at a time: more than one entry can add */
+};
+
+/* An entry from its making until it is applied. */
+struct entry {
+    struct entry *next;
+    struct buf bytes; /* RECORD_HEADER bytes of room, then the payload */
+    uint64_t index, term;
+    enum consensus_type type;
+    bool written;
+    uint32_t count;
+    struct unit *units[LEDGER_ENTRY_UNITS]; /* NULL: nobody waits any more */
+};
+
+struct op_ref {
+    const struct domain *domain;
+    const struct domain_op *op;
+};
+
+/* What came of a unit. */
+struct outcome {
+    struct err err;
+    int failed_op;
+    bool repeated;
+    struct buf results;
+};
+
+/* What a checkpoint covers. */
+struct snapshot {
+    uint64_t index, term;
+    int64_t at;
+    uint64_t members_index;
+    struct buf members;
+};
+
+struct ledger_stats {
+    struct stat_counter *entries, *units, *repeats;
+    struct stat_histogram *sync, *apply, *checkpoint;
+    struct stat_gauge *waiting_units, *waiting_bytes;
+};
+
+struct ledger {
+    struct world *world;
+    struct ledger_options o;
+    char *dir, *db_path;
+    struct domain *domains;
+    size_t domains_count;
+    struct op_ref *ops[256]; /* by the high byte of the type, 256 each */
+    struct db *db;
+    struct log *log;
+    struct consensus *consensus;
+    struct ledger_stats stats;
+
+    /* From any thread. */
+    struct task task;
+    atomic_bool scheduled, closing, leader, disk_full, disk_low;
+    _Atomic(struct unit *) inbox;
+    _Atomic(struct ledger_wait *) waits_inbox;
+    atomic_uint_fast64_t waiting_units, waiting_bytes;
+    atomic_uint callers; /* inside a function of the door */
+    atomic_uint_fast64_t applied, last, term_now, snapshot_index, first_kept;
+    atomic_uint_fast64_t kept_hash, kept_seq, disk_free, disk_total;
+    atomic_int_fast64_t committed_at;
+
+    /* The rest belongs to the world's thread. */
+    bool dead, write_wait, apply_wait;
+    struct unit *queue, **queue_tail; /* in order of arrival */
+    size_t queue_units, queue_bytes;
+    struct ledger_wait *waits;
+    struct ledger_watch *watches;
+    struct entry *flight, **flight_tail; /* not applied yet, in log order */
+    struct entry *writing;               /* at the log thread */
+    struct entry *free;
+    struct entry *own; /* being submitted */
+    uint64_t commit;
+    uint64_t applied_term;
+    int64_t applied_at, stamped_at; /* ledger time of the last applied, of the last made */
+    int64_t repeats_oldest;         /* time of the oldest remembered unit; INT64_MAX: none */
+    struct world_timer timer;
+    uint64_t checkpoint_entry, checkpoint_bytes; /* where the last one was tried */
+    struct snapshot snapshot;
+    struct buf scratch; /* an entry read back */
+    struct outcome outcome;
+    char texts[TXN_TEXTS_BYTES];
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* ledger.c */
+void ledger_die(struct ledger *l, const char *what, const struct err *e);
+void ledger_wake(struct ledger *l); /* any thread */
+struct op_ref ledger_op(const struct ledger *l, uint16_t type);
+void ledger_free(struct ledger *l);
+void ledger_waits_check(struct ledger *l, bool all);
+
+/* batch.c */
+void ledger_pump(struct task *t);
+void ledger_run(struct ledger *l);
+void ledger_tick(struct world_timer *t);
+void ledger_written(void *arg, int code);
+int ledger_carry(struct ledger *l, const struct consensus_update *u, struct err *e);
+void unit_complete(struct ledger *l, struct unit *u);
+void ledger_space(struct ledger *l);
+
+/* apply.c: 0, or why the entry as a whole could not be applied; it is then rolled back. */
+int ledger_apply(struct ledger *l, uint64_t index, uint64_t term, enum consensus_type type,
+                 const void *p, size_t n, struct unit **units, struct err *e);
+/* After a rollback of the entry can the same be tried again? */
+bool ledger_may_retry(int code);
+
+/* store.c */
+struct store_meta {
+    uint64_t seq, term;
+    int64_t at;
+    uint64_t hash, kept_seq, kept_hash;
+};
+int store_meta_load(struct db *db, struct store_meta *out, struct err *e);
+int store_meta_put(struct db *db, const struct store_meta *m, struct err *e);
+/* 1: `o` is what came of this id before; 0: unknown. */
+int store_repeat_get(struct db *db, const struct uuid *id, struct outcome *o, uint64_t *seq,
+                     int64_t *at, struct err *e);
+int store_repeat_put(struct db *db, uint64_t n, const struct uuid *id, int64_t at,
+                     const struct outcome *o, struct err *e);
+/* Time of the oldest, INT64_MAX when there is none. */
+int store_repeats_oldest(struct db *db, int64_t *at, struct err *e);
+int store_repeats_purge(struct db *db, int64_t before, int64_t *oldest, struct err *e);
+
+/* snapshot.c */
+int snapshot_load(struct ledger *l, bool *found, struct err *e);
+bool snapshot_is_due(const struct ledger *l);
+/* Checkpoint, manifest, compaction. ERR_CANCELED: a reader is in the way, later. */
+int snapshot_take(struct ledger *l, struct err *e);
+
+#endif
