@@ -1,0 +1,120 @@
+/* Bind - scripts at work: what Lua declares becomes definitions and hooks, what Lua calls becomes
+ * units of work.
+ *
+ * Script threads 1..M each own a loop, a read-only database connection, a VM with the deployed set,
+ * and a canon engine. A hook is a function of the set: it is posted to a script thread, runs there
+ * as a coroutine under its budget, and its result is posted back to the thread that asked. Canon's
+ * stage functions are called by the engine on the very thread that runs them, without a hop: they
+ * complete at once unless they wait for something.
+ *
+ *     net thread                     script thread                        ledger
+ *     entity_write -- hook call ---> before_save(e, prior, ctx)
+ *                  <-- record ------
+ *     ---------------------------------------------------- unit --------> commit
+ *     bind_engine(model), arrive ->  intake, validate, ... project
+ *                                    ---------------------- unit -------> commit
+ *
+ * Deploying is all or nothing, in this order: load the set on every script thread; propose
+ * the changed definitions as one unit; switch every thread. A failure before the switch changes
+ * nothing, and names file and line. Runs that are under way finish on the old set.
+ *
+ * The library that scripts see is partly C (verbs.c, plain.c), partly Lua (lua/lib/, embedded): C
+ * reads and proposes, Lua makes it pleasant. lua/meta/koan.lua documents all of it for editors; a
+ * test holds the two together. Parts of Koan that this version does not have are names that refuse
+ * with a message, never silently absent.
+ *
+ * Reads (get, query, count) happen on the script thread, on its connection; writes suspend the
+ * coroutine until they are committed. */
+#ifndef KOAN_BIND_BIND_H
+#define KOAN_BIND_BIND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/json.h"
+#include "io/world.h"
+
+struct bind;
+struct canon;
+struct canon_engine;
+struct entities;
+struct entity_hooks;
+struct ledger;
+struct vm_source;
+
+enum {
+    BIND_THREADS_MAX = 64,
+    BIND_TX_TRIES = 5,
+    BIND_TX_WRITES_MAX = 1000,
+    BIND_HOOKS_WAITING = 4096, /* hook calls posted and not finished; then overloaded */
+};
+
+struct bind_options {
+    struct ledger *ledger;
+    struct entities *entities;
+    struct canon *canon; /* may be NULL: then `canon` is refused */
+    int threads;         /* 0: 1 */
+};
+
+/* Starts the threads, without a set. After ledger_open. */
+int bind_open(const struct bind_options *o, struct bind **out, struct err *e);
+/* Blocks: waits for what runs (so the ledger must still be working, and the loops that wait for
+ * hook results still turning), ends the threads, frees. Takes NULL. */
+void bind_close(struct bind *b);
+
+/* A set of scripts to deploy: part of the caller's struct. Files and texts live until done(). A
+ * name that ends in "_test.lua" is passed over. */
+struct bind_deploy {
+    const struct vm_source *files;
+    size_t count;
+    bool check_only; /* load and check, change nothing */
+    struct runner *home;
+    void (*done)(struct bind_deploy *d); /* once, on `home` */
+
+    /* The result. */
+    struct err err;   /* code 0: live. Else nothing has changed; "file:line: ..." */
+    json_t *entities; /* names, declared by the set; the caller's to drop */
+    json_t *canons;
+    char hash[17];  /* of names and texts */
+    bool unchanged; /* this very set was live already */
+
+    struct task task;
+    void *impl;
+};
+/* Any thread. One deploy at a time: another waits its turn. */
+void bind_deploy(struct bind *b, struct bind_deploy *d);
+void bind_deploy_fini(struct bind_deploy *d);
+
+/* What entity_write wants. */
+struct entity_hooks *bind_entity_hooks(struct bind *b);
+/* The one engine that works this model's arrivals: canon_arrive(bind_engine(b, m), m, ...). Any
+ * thread; it lives until bind_close. NULL without canon. */
+struct canon_engine *bind_engine(struct bind *b, const char *model);
+
+/* One text run as a script of its own beside the set: `koan run`. Each verb commits alone. Part of
+ * the caller's struct. */
+struct bind_text {
+    const char *name; /* "report.lua" */
+    const char *text;
+    size_t len;
+    const char *tenant, *principal; /* NULL: default, system */
+    json_t *args;                   /* array, becomes `...`; ownership passes; may be NULL */
+    void (*print)(struct bind_text *t, const char *line); /* on the script thread; may be NULL */
+    struct runner *home;
+    void (*done)(struct bind_text *t); /* once, on `home` */
+
+    struct err err;
+    json_t *result; /* what it returned; the caller's to drop; NULL when nothing */
+
+    struct task task;
+    void *impl;
+};
+void bind_run_text(struct bind *b, struct bind_text *t);
+
+/* Any thread. {"hash","files","entities","canons","functions","threads":[{"memory","runs"}]}; hash
+ * "" without a set. A new reference. */
+json_t *bind_status(struct bind *b);
+
+#endif
