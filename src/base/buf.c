@@ -49,7 +49,7 @@ static bool buf_grow(struct buf *b, size_t n)
         return false;
     if (b->cap > 0 && n < b->cap - b->len)
         return true;
-    if (n > b->max || b->len > b->max - n || b->max == SIZE_MAX) {
+    if (n > b->max || b->len > b->max - n || n >= SIZE_MAX - b->len) {
         b->failed = true;
         return false;
     }
@@ -57,7 +57,7 @@ static bool buf_grow(struct buf *b, size_t n)
     size_t cap = b->cap > 0 ? b->cap : BUF_FIRST;
     while (cap < need)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
-    if (cap > b->max + 1)
+    if (cap - 1 > b->max)
         cap = b->max + 1;
     char *data = mem_try_resize(b->data, cap);
     if (data == NULL) {

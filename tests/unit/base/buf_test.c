@@ -44,6 +44,15 @@ TEST(a_bound_of_zero_takes_only_nothing)
     assert_true(buf_failed(&b));
 }
 
+TEST(a_bound_of_everything_is_no_bound)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT(SIZE_MAX);
+    buf_adds(&b, "abc");
+    assert_string_equal(buf_str(&b), "abc");
+    assert_null(buf_reserve(&b, SIZE_MAX - 3));
+    assert_true(buf_failed(&b));
+}
+
 TEST(reserved_room_is_written_and_committed)
 {
     AUTO(buf_fini) struct buf b = BUF_INIT(100);
@@ -139,6 +148,7 @@ int main(void)
         HEAP_TEST(content_grows_and_stays_terminated),
         HEAP_TEST(the_bound_is_exact_and_a_failed_append_changes_nothing),
         HEAP_TEST(a_bound_of_zero_takes_only_nothing),
+        HEAP_TEST(a_bound_of_everything_is_no_bound),
         HEAP_TEST(reserved_room_is_written_and_committed),
         HEAP_TEST(consuming_moves_the_rest_forward),
         HEAP_TEST(taken_memory_belongs_to_the_taker),

@@ -84,6 +84,16 @@ TEST(bad_text_is_refused_with_its_place)
     refuses("[\"a\0b\"]", 7, "line 1");
 }
 
+TEST(places_count_from_where_the_text_was_cut)
+{
+    static const struct json_place from = {17, 5, 900};
+    struct err e = ERR_INIT;
+    assert_null(json_read_at("[oops]", 6, &from, &e));
+    assert_non_null(strstr(e.text, "line 17, column 6, offset 901: "));
+    assert_null(json_read_at("[\n\xc3\xa9]", 5, &from, &e));
+    assert_non_null(strstr(e.text, "line 18, column 1, offset 902: "));
+}
+
 TEST(depth_ends_at_sixty_four)
 {
     char text[200];
@@ -224,6 +234,7 @@ int main(void)
         HEAP_TEST(numbers_stay_what_they_are),
         HEAP_TEST(strings_are_escaped_as_little_as_allowed),
         HEAP_TEST(bad_text_is_refused_with_its_place),
+        HEAP_TEST(places_count_from_where_the_text_was_cut),
         HEAP_TEST(depth_ends_at_sixty_four),
         HEAP_TEST(a_value_built_too_deep_is_not_printed),
         HEAP_TEST(the_bound_of_the_buffer_is_reported),

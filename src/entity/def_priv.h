@@ -1,0 +1,53 @@
+/* What the files of this folder share about definitions. */
+#ifndef KOAN_ENTITY_DEF_PRIV_H
+#define KOAN_ENTITY_DEF_PRIV_H
+
+#include "entity/def.h"
+
+struct buf;
+
+enum {
+    /* Deep enough for any data, and low enough that a record around it stays within
+       JSON_DEPTH_MAX. */
+    ENTITY_VALUE_DEPTH_MAX = JSON_DEPTH_MAX - 4,
+    ENTITY_MAP_KEY_MAX = 256,
+};
+
+/* ---- kind.c ---- */
+
+/* KIND_COUNT when there is none of that name. */
+enum entity_kind entity_kind_by_name(const char *name);
+const char *const *entity_kind_names(void);      /* KIND_COUNT of them */
+bool entity_kind_is_text(enum entity_kind k);    /* $contains, wildcards and ignoreCase apply */
+bool entity_kind_is_ordered(enum entity_kind k); /* $gt and sort apply */
+bool entity_kind_is_indexable(enum entity_kind k);
+bool entity_field_has_decimal(const struct entity_field *f);
+/* The kind alone, without min, max, pattern and choices: how an operand becomes comparable. For
+ * decimal the result is the key. */
+json_t *entity_operand_check(const struct entity_field *f, const json_t *v, struct err *e);
+/* The sort keys inside a normalised value, a new reference; NULL where there are none. */
+json_t *entity_value_keys(const struct entity_field *f, const json_t *v);
+
+/* ---- field.c ---- */
+
+int entity_field_parse(const char *name, const json_t *j, int depth, struct entity_field *out,
+                       struct err *e);
+void entity_field_fini(struct entity_field *f);
+/* The normalised declaration. */
+json_t *entity_field_json(const struct entity_field *f);
+
+/* ---- sql.c ---- */
+
+/* The SQL expression that a declared or system field is in `body`, `keys` or a column. The same
+ * text everywhere: it is what lets an index serve a query. */
+void entity_sql_expr(struct buf *out, const struct entity_field *f, const char *system_name);
+void entity_sql_path(struct buf *out, const char *key); /* ."key" inside a JSON path in quotes */
+
+struct entity_sql {
+    char *table; /* quoted name */
+    char *get, *find, *insert, *update, *remove;
+};
+struct entity_sql *entity_sql_new(const struct entity_def *d);
+void entity_sql_free(struct entity_sql *s);
+
+#endif

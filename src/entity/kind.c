@@ -1,0 +1,570 @@
+/* Kinds: what a value of each must look like, and the one form in which it is kept. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/time.h"
+#include "base/uuid.h"
+#include "entity/decimal.h"
+#include "entity/def_priv.h"
+#include "entity/doc.h"
+#include "entity/pattern.h"
+
+static const char *const kind_names[KIND_COUNT] = {
+    [KIND_TEXT] = "text",       [KIND_INT] = "int",       [KIND_NUMBER] = "number",
+    [KIND_DECIMAL] = "decimal", [KIND_BOOL] = "bool",     [KIND_TIME] = "time",
+    [KIND_DATE] = "date",       [KIND_UUID] = "uuid",     [KIND_EMAIL] = "email",
+    [KIND_URL] = "url",         [KIND_CHOICE] = "choice", [KIND_GEO] = "geo",
+    [KIND_BYTES] = "bytes",     [KIND_LIST] = "list",     [KIND_MAP] = "map",
+    [KIND_JSON] = "json",
+};
+
+enum { SAFE_INTEGER_BITS = 53, EMAIL_MAX = 254, EMAIL_LOCAL_MAX = 64 };
+
+const char *entity_kind_name(enum entity_kind k)
+{
+    return kind_names[k];
+}
+
+const char *const *entity_kind_names(void)
+{
+    return kind_names;
+}
+
+enum entity_kind entity_kind_by_name(const char *name)
+{
+    int k = 0;
+    while (k < KIND_COUNT && strcmp(kind_names[k], name) != 0)
+        k++;
+    return (enum entity_kind)k;
+}
+
+bool entity_kind_is_text(enum entity_kind k)
+{
+    return k == KIND_TEXT || k == KIND_EMAIL || k == KIND_URL || k == KIND_CHOICE;
+}
+
+bool entity_kind_is_ordered(enum entity_kind k)
+{
+    return k <= KIND_CHOICE && k != KIND_BOOL;
+}
+
+bool entity_kind_is_indexable(enum entity_kind k)
+{
+    return k <= KIND_CHOICE;
+}
+
+bool entity_field_has_decimal(const struct entity_field *f)
+{
+    return f->kind == KIND_DECIMAL || (f->of != NULL && entity_field_has_decimal(f->of));
+}
+
+static json_t *wrong(struct err *e, const struct entity_field *f, const json_t *v)
+{
+    err_set(e, ERR_INVALID, "wants %s, got %s", kind_names[f->kind], json_type_name(v));
+    return NULL;
+}
+
+static json_t *check_string(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (!json_is_string(v))
+        return wrong(e, f, v);
+    size_t n = json_string_length(v);
+    const char *s = json_string_value(v);
+    if (memchr(s, '\0', n) != NULL) {
+        err_set(e, ERR_INVALID, "holds a NUL character");
+        return NULL;
+    }
+    return json_stringn(s, n);
+}
+
+static json_t *check_int(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (json_is_integer(v))
+        return json_integer(json_integer_value(v));
+    /* Lua and JavaScript may write 5 as 5.0; beyond 53 bits such a number is not exact. */
+    if (json_is_real(v) && fabs(json_real_value(v)) <= (double)(1LL << SAFE_INTEGER_BITS) &&
+        floor(json_real_value(v)) == json_real_value(v))
+        return json_integer((json_int_t)json_real_value(v));
+    if (json_is_real(v)) {
+        err_set(e, ERR_INVALID, "wants a whole number");
+        return NULL;
+    }
+    return wrong(e, f, v);
+}
+
+static json_t *check_number(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (json_is_integer(v))
+        return json_integer(json_integer_value(v));
+    if (!json_is_real(v))
+        return wrong(e, f, v);
+    double d = json_real_value(v);
+    if (!isfinite(d)) {
+        err_set(e, ERR_INVALID, "wants a finite number");
+        return NULL;
+    }
+    if (fabs(d) <= (double)(1LL << SAFE_INTEGER_BITS) && floor(d) == d)
+        return json_integer((json_int_t)d);
+    return json_real(d);
+}
+
+static json_t *check_decimal(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    char text[DECIMAL_TEXT], digits[24];
+    const char *s = digits;
+    size_t n;
+    if (json_is_integer(v)) {
+        n = (size_t)snprintf(digits, sizeof(digits), "%lld", (long long)json_integer_value(v));
+    } else if (json_is_string(v)) {
+        s = json_string_value(v);
+        n = json_string_length(v);
+    } else if (json_is_real(v)) {
+        err_set(e, ERR_INVALID,
+                "wants a decimal in quotes (\"12.50\"): a bare fraction is not exact");
+        return NULL;
+    } else {
+        return wrong(e, f, v);
+    }
+    if (!decimal_normal(s, n, text)) {
+        err_set(e, ERR_INVALID, "is not a decimal of at most %d digits", DECIMAL_DIGITS);
+        return NULL;
+    }
+    return json_string(text);
+}
+
+static json_t *check_time(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (!json_is_string(v))
+        return wrong(e, f, v);
+    int64_t ms;
+    if (!time_parse(json_string_value(v), json_string_length(v), &ms)) {
+        err_set(e, ERR_INVALID, "is not a time like 2026-11-22T13:57:14Z (RFC 3339)");
+        return NULL;
+    }
+    char text[TIME_TEXT];
+    time_format(ms, text);
+    return json_string(text);
+}
+
+static json_t *check_date(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (!json_is_string(v))
+        return wrong(e, f, v);
+    int year, month, day;
+    if (!time_parse_date(json_string_value(v), json_string_length(v), &year, &month, &day)) {
+        err_set(e, ERR_INVALID, "is not a date like 2026-11-22");
+        return NULL;
+    }
+    return json_sprintf("%04d-%02d-%02d", year, month, day);
+}
+
+static json_t *check_uuid(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (!json_is_string(v))
+        return wrong(e, f, v);
+    struct uuid u;
+    if (!uuid_parse(json_string_value(v), json_string_length(v), &u)) {
+        err_set(e, ERR_INVALID, "is not a UUID of 36 characters");
+        return NULL;
+    }
+    char text[UUID_TEXT];
+    uuid_format(&u, text);
+    return json_string(text);
+}
+
+static bool has_space_or_control(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char)s[i] <= ' ' || s[i] == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+/* Plausible, not deliverable: something@labels.with.dots. */
+static bool is_email(const char *s, size_t n)
+{
+    const char *at = memrchr(s, '@', n);
+    if (at == NULL || at == s || at - s > EMAIL_LOCAL_MAX || n > EMAIL_MAX ||
+        has_space_or_control(s, n) || memchr(s, '@', (size_t)(at - s)) != NULL)
+        return false;
+    const char *domain = at + 1;
+    size_t len = (size_t)(s + n - domain);
+    if (len < 3 || memchr(domain, '.', len) == NULL || domain[len - 1] == '.')
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        char c = domain[i];
+        bool edge = i == 0 || domain[i - 1] == '.';
+        if ((c == '.' || c == '-') && edge)
+            return false;
+        if (strchr("()<>[],;:\\\"", c) != NULL)
+            return false;
+    }
+    return true;
+}
+
+static bool is_url(const char *s, size_t n)
+{
+    size_t i = 0;
+    while (i < n && ((s[i] >= 'a' && s[i] <= 'z') || (s[i] >= 'A' && s[i] <= 'Z') ||
+                     (i > 0 && ((s[i] >= '0' && s[i] <= '9') || strchr("+.-", s[i]) != NULL))))
+        i++;
+    return i > 0 && n - i > 3 && memcmp(s + i, "://", 3) == 0 && s[i + 3] != '/' &&
+           !has_space_or_control(s, n);
+}
+
+static json_t *check_choice(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (!json_is_string(v))
+        return wrong(e, f, v);
+    const char *s = json_string_value(v);
+    for (size_t i = 0; i < f->choices_count; i++) {
+        if (strcmp(f->choices[i], s) == 0)
+            return json_string(s);
+    }
+    const char *near = str_nearest(s, (const char *const *)f->choices, f->choices_count);
+    if (near != NULL)
+        err_set(e, ERR_INVALID, "is not one of the choices; did you mean '%s'?", near);
+    else
+        err_set(e, ERR_INVALID, "is not one of the %zu choices ('%s' ...)", f->choices_count,
+                f->choices[0]);
+    return NULL;
+}
+
+static json_t *check_geo(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (!json_is_object(v))
+        return wrong(e, f, v);
+    json_t *lat = json_object_get(v, "lat"), *lon = json_object_get(v, "lon");
+    if (json_object_size(v) != 2 || !json_is_number(lat) || !json_is_number(lon)) {
+        err_set(e, ERR_INVALID, "wants exactly {\"lat\": number, \"lon\": number}");
+        return NULL;
+    }
+    if (!(fabs(json_number_value(lat)) <= 90) || !(fabs(json_number_value(lon)) <= 180)) {
+        err_set(e, ERR_INVALID, "wants lat within -90..90 and lon within -180..180");
+        return NULL;
+    }
+    static const struct entity_field number = {.kind = KIND_NUMBER};
+    return json_pack("{s:o,s:o}", "lat", check_number(&number, lat, e), "lon",
+                     check_number(&number, lon, e));
+}
+
+/* Bytes that base64 text of this length decodes to; -1 when it is not canonical base64. */
+static int64_t base64_len(const char *s, size_t n)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t pad = n >= 1 && s[n - 1] == '=' ? (n >= 2 && s[n - 2] == '=' ? 2U : 1U) : 0;
+    if (n % 4 != 0)
+        return -1;
+    const char *last = NULL;
+    for (size_t i = 0; i < n - pad; i++) {
+        last = s[i] != '\0' ? strchr(alphabet, s[i]) : NULL;
+        if (last == NULL)
+            return -1;
+    }
+    /* The bits that padding leaves over must be zero: one text for one value. */
+    if (pad > 0 && ((last - alphabet) & (pad == 1 ? 3 : 15)) != 0)
+        return -1;
+    return (int64_t)(n / 4 * 3 - pad);
+}
+
+static json_t *check_bytes(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (!json_is_string(v))
+        return wrong(e, f, v);
+    if (base64_len(json_string_value(v), json_string_length(v)) < 0) {
+        err_set(e, ERR_INVALID, "is not base64 (RFC 4648, with padding)");
+        return NULL;
+    }
+    return json_string(json_string_value(v));
+}
+
+/* NULL with words when something inside cannot be kept. */
+static bool json_is_sound(const json_t *v, int depth, struct err *e)
+{
+    if (depth > ENTITY_VALUE_DEPTH_MAX) {
+        err_set(e, ERR_INVALID, "is nested deeper than %d", ENTITY_VALUE_DEPTH_MAX);
+        return false;
+    }
+    if (json_is_string(v) && memchr(json_string_value(v), '\0', json_string_length(v)) != NULL) {
+        err_set(e, ERR_INVALID, "holds a NUL character");
+        return false;
+    }
+    if (json_is_real(v) && !isfinite(json_real_value(v))) {
+        err_set(e, ERR_INVALID, "holds a number that is not finite");
+        return false;
+    }
+    const char *key;
+    json_t *item;
+    size_t i;
+    json_array_foreach(v, i, item)
+    {
+        if (!json_is_sound(item, depth + 1, e))
+            return false;
+    }
+    json_object_foreach((json_t *)v, key, item)
+    {
+        if (!json_is_sound(item, depth + 1, e))
+            return false;
+    }
+    return true;
+}
+
+static json_t *check_any(const json_t *v, struct err *e)
+{
+    if (!json_is_sound(v, 0, e))
+        return NULL;
+    json_t *copy = json_deep_copy(v);
+    if (copy == NULL)
+        err_set(e, ERR_NOMEM, "no memory");
+    return copy;
+}
+
+static json_t *check_list(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (!json_is_array(v))
+        return wrong(e, f, v);
+    if (f->of == NULL || f->of->kind == KIND_JSON)
+        return check_any(v, e);
+    AUTO(json_unref) json_t *out = json_array();
+    size_t i;
+    json_t *item;
+    json_array_foreach(v, i, item)
+    {
+        json_t *checked =
+            json_is_null(item) ? wrong(e, f->of, item) : entity_value_check(f->of, item, e);
+        if (checked == NULL) {
+            err_context(e, "element %zu", i + 1);
+            return NULL;
+        }
+        json_array_append_new(out, checked);
+    }
+    return TAKE(out);
+}
+
+static json_t *check_map(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (!json_is_object(v))
+        return wrong(e, f, v);
+    AUTO(json_unref) json_t *out = json_object();
+    const char *key;
+    json_t *item;
+    json_object_foreach((json_t *)v, key, item)
+    {
+        if (strlen(key) > ENTITY_MAP_KEY_MAX || *key == '\0') {
+            err_set(e, ERR_INVALID, "a key has 1 to %d bytes", ENTITY_MAP_KEY_MAX);
+            return NULL;
+        }
+        if (json_is_null(item))
+            continue;
+        json_t *checked = f->of != NULL ? entity_value_check(f->of, item, e) : check_any(item, e);
+        if (checked == NULL) {
+            err_context(e, "key '%.64s'", key);
+            return NULL;
+        }
+        json_object_set_new(out, key, checked);
+    }
+    return TAKE(out);
+}
+
+static json_t *kind_check(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    switch (f->kind) {
+    case KIND_TEXT:
+    case KIND_EMAIL:
+    case KIND_URL:
+        return check_string(f, v, e);
+    case KIND_INT:
+        return check_int(f, v, e);
+    case KIND_NUMBER:
+        return check_number(f, v, e);
+    case KIND_DECIMAL:
+        return check_decimal(f, v, e);
+    case KIND_BOOL:
+        return json_is_boolean(v) ? json_boolean(json_is_true(v)) : wrong(e, f, v);
+    case KIND_TIME:
+        return check_time(f, v, e);
+    case KIND_DATE:
+        return check_date(f, v, e);
+    case KIND_UUID:
+        return check_uuid(f, v, e);
+    case KIND_CHOICE:
+        return check_choice(f, v, e);
+    case KIND_GEO:
+        return check_geo(f, v, e);
+    case KIND_BYTES:
+        return check_bytes(f, v, e);
+    case KIND_LIST:
+        return check_list(f, v, e);
+    case KIND_MAP:
+        return check_map(f, v, e);
+    case KIND_JSON:
+        return check_any(v, e);
+    case KIND_COUNT:
+        break;
+    }
+    PANIC("kind %d", (int)f->kind);
+}
+
+/* ---- min, max, pattern ---- */
+
+static int size_within(const struct entity_field *f, int64_t n, const char *unit, struct err *e)
+{
+    if (f->has_min && n < f->min_int)
+        return err_set(e, ERR_INVALID, "has %lld %s, at least %lld are wanted", (long long)n, unit,
+                       (long long)f->min_int);
+    if (f->has_max && n > f->max_int)
+        return err_set(e, ERR_INVALID, "has %lld %s, at most %lld are allowed", (long long)n, unit,
+                       (long long)f->max_int);
+    return 0;
+}
+
+static int text_within(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    const char *s = json_string_value(v);
+    size_t n = json_string_length(v);
+    if (!f->has_max && n > ENTITY_TEXT_BYTES)
+        return err_set(e, ERR_INVALID, "has over %d bytes; declare a max for more",
+                       ENTITY_TEXT_BYTES);
+    int rc = size_within(f, (int64_t)str_utf8_len(s, n), "characters", e);
+    if (rc < 0)
+        return rc;
+    if (f->kind == KIND_EMAIL && !is_email(s, n))
+        return err_set(e, ERR_INVALID, "is not an e-mail address");
+    if (f->kind == KIND_URL && !is_url(s, n))
+        return err_set(e, ERR_INVALID, "is not a URL like https://host/path");
+    if (f->pattern != NULL && !pattern_match(f->pattern, s, n))
+        return err_set(e, ERR_INVALID, "does not match the pattern %s", f->pattern_text);
+    return 0;
+}
+
+static int number_within(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    double d = json_number_value(v);
+    if (f->kind == KIND_INT) {
+        int64_t n = json_integer_value(v);
+        if (f->has_min && n < f->min_int)
+            return err_set(e, ERR_INVALID, "is less than %lld", (long long)f->min_int);
+        if (f->has_max && n > f->max_int)
+            return err_set(e, ERR_INVALID, "is more than %lld", (long long)f->max_int);
+        return 0;
+    }
+    if (f->has_min && d < f->min_number)
+        return err_set(e, ERR_INVALID, "is less than %g", f->min_number);
+    if (f->has_max && d > f->max_number)
+        return err_set(e, ERR_INVALID, "is more than %g", f->max_number);
+    return 0;
+}
+
+static int ordered_text_within(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    char key[DECIMAL_TEXT];
+    const char *s = json_string_value(v);
+    if (f->kind == KIND_DECIMAL) {
+        decimal_key(s, key);
+        s = key;
+    }
+    if (f->has_min && strcmp(s, f->min_text) < 0)
+        return err_set(e, ERR_INVALID, "is less than the min of this field");
+    if (f->has_max && strcmp(s, f->max_text) > 0)
+        return err_set(e, ERR_INVALID, "is more than the max of this field");
+    return 0;
+}
+
+static int bytes_within(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    int64_t n = base64_len(json_string_value(v), json_string_length(v));
+    if (!f->has_max && n > ENTITY_TEXT_BYTES)
+        return err_set(e, ERR_INVALID, "has over %d bytes; declare a max for more",
+                       ENTITY_TEXT_BYTES);
+    return size_within(f, n, "bytes", e);
+}
+
+static int options_check(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    switch (f->kind) {
+    case KIND_TEXT:
+    case KIND_EMAIL:
+    case KIND_URL:
+        return text_within(f, v, e);
+    case KIND_INT:
+    case KIND_NUMBER:
+        return number_within(f, v, e);
+    case KIND_DECIMAL:
+    case KIND_TIME:
+    case KIND_DATE:
+        return ordered_text_within(f, v, e);
+    case KIND_BYTES:
+        return bytes_within(f, v, e);
+    case KIND_LIST:
+        return size_within(f, (int64_t)json_array_size(v), "elements", e);
+    case KIND_MAP:
+        return size_within(f, (int64_t)json_object_size(v), "keys", e);
+    case KIND_BOOL:
+    case KIND_UUID:
+    case KIND_CHOICE:
+    case KIND_GEO:
+    case KIND_JSON:
+    case KIND_COUNT:
+        break;
+    }
+    return 0;
+}
+
+json_t *entity_value_check(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    struct err own = ERR_INIT;
+    if (e == NULL)
+        e = &own; /* err_context needs one */
+    AUTO(json_unref) json_t *out = kind_check(f, v, e);
+    if (out == NULL || options_check(f, out, e) < 0)
+        return NULL;
+    return TAKE(out);
+}
+
+json_t *entity_operand_check(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    struct err own = ERR_INIT;
+    if (e == NULL)
+        e = &own; /* err_context needs one */
+    /* An int field may be compared with 2.5. */
+    struct entity_field loose = *f;
+    if (f->kind == KIND_INT)
+        loose.kind = KIND_NUMBER;
+    AUTO(json_unref) json_t *out = kind_check(&loose, v, e);
+    if (out == NULL || f->kind != KIND_DECIMAL)
+        return TAKE(out);
+    char key[DECIMAL_TEXT];
+    decimal_key(json_string_value(out), key);
+    return json_string(key);
+}
+
+json_t *entity_value_keys(const struct entity_field *f, const json_t *v)
+{
+    if (!entity_field_has_decimal(f))
+        return NULL;
+    if (f->kind == KIND_DECIMAL) {
+        char key[DECIMAL_TEXT];
+        decimal_key(json_string_value(v), key);
+        return json_string(key);
+    }
+    const char *name;
+    json_t *item, *out;
+    size_t i;
+    if (f->kind == KIND_LIST) {
+        out = json_array();
+        json_array_foreach(v, i, item) json_array_append_new(out, entity_value_keys(f->of, item));
+        return out;
+    }
+    out = json_object();
+    json_object_foreach((json_t *)v, name, item)
+    {
+        json_object_set_new(out, name, entity_value_keys(f->of, item));
+    }
+    return out;
+}

@@ -1,0 +1,65 @@
+/* SQL text of one entity: made once with its definition, found in the statement cache by text. */
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "entity/def_priv.h"
+
+void entity_sql_path(struct buf *out, const char *key)
+{
+    buf_adds(out, ".\"");
+    /* Inside a JSON path inside an SQL string: only ' needs care; " cannot be escaped in a path and
+     * is refused where paths come in. */
+    for (const char *p = key; *p != '\0'; p++) {
+        if (*p == '\'')
+            buf_addc(out, '\'');
+        buf_addc(out, *p);
+    }
+    buf_addc(out, '"');
+}
+
+void entity_sql_expr(struct buf *out, const struct entity_field *f, const char *system_name)
+{
+    if (f == NULL) {
+        buf_adds(out, system_name);
+        return;
+    }
+    buf_addf(out, "json_extract(%s,'$", f->kind == KIND_DECIMAL ? "keys" : "body");
+    entity_sql_path(out, f->name);
+    buf_adds(out, "')");
+}
+
+struct entity_sql *entity_sql_new(const struct entity_def *d)
+{
+    struct entity_sql *s = mem_new(sizeof(*s));
+    /* Entity names have neither quotes nor spaces (str_check_name). */
+    s->table = mem_printf("\"entity_%s\"", d->name);
+    s->get = mem_printf("SELECT id, body, version, created_at, updated_at, created_by, updated_by"
+                        " FROM %s WHERE tenant = ?1 AND part = '' AND id = ?2",
+                        s->table);
+    s->find = mem_printf("SELECT rid, version, created_at, updated_at, body FROM %s"
+                         " WHERE tenant = ?1 AND part = '' AND id = ?2",
+                         s->table);
+    s->insert = mem_printf("INSERT INTO %s (tenant, part, id, version, created_at, updated_at,"
+                           " created_by, updated_by, body, keys)"
+                           " VALUES (?1, '', ?2, 1, ?3, ?3, ?4, ?4, ?5, ?6)",
+                           s->table);
+    s->update = mem_printf("UPDATE %s SET version = ?2, updated_at = ?3, updated_by = ?4,"
+                           " body = ?5, keys = ?6 WHERE rid = ?1",
+                           s->table);
+    s->remove = mem_printf("DELETE FROM %s WHERE rid = ?1", s->table);
+    return s;
+}
+
+void entity_sql_free(struct entity_sql *s)
+{
+    if (s == NULL)
+        return;
+    mem_free(s->table);
+    mem_free(s->get);
+    mem_free(s->find);
+    mem_free(s->insert);
+    mem_free(s->update);
+    mem_free(s->remove);
+    mem_free(s);
+}

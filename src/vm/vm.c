@@ -1,0 +1,196 @@
+#include "vm/vm.h"
+
+#include "base/mem.h"
+#include "vm/vm_priv.h"
+
+struct vm *vm_of(lua_State *L)
+{
+    void *ud;
+    lua_getallocf(L, &ud);
+    struct vm *vm = ud;
+    ASSERT(vm != NULL && vm->magic == VM_MAGIC);
+    return vm;
+}
+
+struct vm_host *vm_host_of(lua_State *L)
+{
+    return vm_of(L)->host;
+}
+
+/* Lua tells the kind of a new block in `osize`; a table may be as large as the cap allows, anything
+ * else is bounded so that one instruction cannot copy or compare for milliseconds. */
+static void *vm_alloc(void *ud, void *p, size_t osize, size_t nsize)
+{
+    struct vm *vm = ud;
+    if (nsize == 0) {
+        vm->memory -= p != NULL ? osize : 0;
+        mem_free(p);
+        return NULL;
+    }
+    size_t had = p != NULL ? osize : 0;
+    if (nsize > had) {
+        if (nsize - had > vm->memory_max - vm->memory)
+            return NULL;
+        if (p == NULL && (osize == LUA_TSTRING || osize == LUA_TUSERDATA) && nsize > VM_STRING_MAX)
+            return NULL;
+        vm->charged += nsize / VM_CHARGE_BYTES;
+        if (vm->charged > VM_CHARGE_LOOK)
+            vm_look_soon(vm);
+    }
+    void *q = p != NULL ? mem_try_resize(p, nsize) : mem_try(nsize);
+    if (q != NULL)
+        vm->memory = vm->memory - had + nsize;
+    else if (nsize <= had)
+        PANIC("shrinking a block failed");
+    return q;
+}
+
+static int vm_panic(lua_State *L)
+{
+    const char *s = lua_tostring(L, -1);
+    PANIC("unprotected error in Lua: %s", s != NULL ? s : "?");
+    return 0;
+}
+
+/* Writes to globals: at load they land in the table of globals, afterwards they are an error. */
+static int vm_env_newindex(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    if (!vm->loading) {
+        const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
+        return luaL_error(L,
+                          "global '%s' is read-only once the script is loaded; use `local %s`, or "
+                          "an entity for what shall last",
+                          name, name);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->globals);
+    lua_replace(L, 1);
+    lua_rawset(L, 1);
+    return 0;
+}
+
+/* Names of globals are not for listing; what they hold is frozen, but the table itself is not. */
+static int vm_env_pairs(lua_State *L)
+{
+    return luaL_error(L, "_G cannot be listed");
+}
+
+static void vm_make_env(lua_State *L, struct vm *vm)
+{
+    lua_newtable(L);
+    vm->globals = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    lua_createtable(L, 0, 4);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->globals);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, vm_env_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushcfunction(L, vm_env_pairs);
+    lua_setfield(L, -2, "__pairs");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
+    vm->env = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    vm->modules = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static int vm_open(lua_State *L)
+{
+    const struct vm_options *o = lua_touserdata(L, 1);
+    struct vm *vm = vm_of(L);
+    vm_make_env(L, vm);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->globals);
+    int globals = lua_gettop(L);
+    vm_open_base(L, globals);
+    vm_open_string(L);
+    lua_setfield(L, globals, "string");
+    vm_open_table(L);
+    lua_setfield(L, globals, "table");
+    vm_open_os(L);
+    lua_setfield(L, globals, "os");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->env);
+    lua_setfield(L, globals, "_G");
+    if (o->open != NULL)
+        o->open(L, globals, o->arg);
+    return 0;
+}
+
+int vm_new(const struct vm_options *o, struct vm **out, struct err *e)
+{
+    struct vm *vm = mem_new(sizeof *vm);
+    vm->magic = VM_MAGIC;
+    vm->host = o->host;
+    vm->memory_max = o->memory_max != 0 ? o->memory_max : VM_MEMORY_MAX;
+    vm->loading = true;
+    list_init(&vm->ready);
+    vm->L = lua_newstate(vm_alloc, vm);
+    if (vm->L == NULL) {
+        mem_free(vm);
+        return err_set(e, ERR_NOMEM, "no memory for a Lua state");
+    }
+    lua_atpanic(vm->L, vm_panic);
+    *(struct vm_run **)lua_getextraspace(vm->L) = NULL;
+    lua_pushcfunction(vm->L, vm_open);
+    lua_pushlightuserdata(vm->L, (void *)o);
+    if (lua_pcall(vm->L, 1, 0, 0) != LUA_OK) {
+        char code[64];
+        vm_error_get(vm->L, -1, e, code);
+        vm_free(vm);
+        return e != NULL ? e->code : ERR_INTERNAL;
+    }
+    *out = vm;
+    return 0;
+}
+
+void vm_free(struct vm *vm)
+{
+    if (vm == NULL)
+        return;
+    vm->closing = true;
+    if (vm->runs > 0)
+        return;
+    lua_close(vm->L);
+    ASSERT(vm->memory == 0);
+    vm->magic = 0;
+    mem_free(vm);
+}
+
+size_t vm_memory(const struct vm *vm)
+{
+    return vm->memory;
+}
+
+size_t vm_runs(const struct vm *vm)
+{
+    return vm->runs;
+}
+
+bool vm_is_loading(const struct vm *vm)
+{
+    return vm->loading;
+}
+
+static int vm_guard_gc(lua_State *L)
+{
+    struct vm_guard *g = lua_touserdata(L, 1);
+    if (g->p != NULL)
+        g->free(g->p);
+    g->p = NULL;
+    return 0;
+}
+
+struct vm_guard *vm_guard_push(lua_State *L, void (*destroy)(void *p))
+{
+    struct vm_guard *g = lua_newuserdatauv(L, sizeof *g, 0);
+    g->p = NULL;
+    g->free = destroy;
+    if (luaL_newmetatable(L, "koan.guard")) {
+        lua_pushcfunction(L, vm_guard_gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+    return g;
+}

@@ -1,0 +1,75 @@
+/* What the files of vm/ share. */
+#ifndef KOAN_VM_PRIV_H
+#define KOAN_VM_PRIV_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+#include "vm/vm.h"
+
+enum {
+    VM_MAGIC = 0x4b4f564d,
+    VM_IDLE_MAX = 64,      /* finished coroutines kept for the next run */
+    VM_INTERVAL = 1000,    /* instructions between two looks at the clock, at most */
+    VM_LOOK_NS = 1000000,  /* and the time that should pass between them, at most */
+    VM_CHARGE_BYTES = 256, /* allocated or copied for the price of one instruction */
+    VM_CHARGE_LOOK = 16000,
+    VM_LEVELS_MAX = 16000, /* calls inside calls, exact to an interval: Lua's own bound would take
+                              a good part of the memory that all runs share */
+    VM_NAME_MAX = 128,     /* of a file */
+};
+
+/* Of struct vm_run.state. */
+enum vm_run_state { VM_IDLE, VM_RUNNING, VM_READY, VM_WAITING, VM_ENDED };
+
+struct vm {
+    uint32_t magic;
+    struct vm_host *host;
+    lua_State *L;
+    size_t memory, memory_max;
+    struct list ready;
+    struct vm_run *current;
+    size_t runs;
+    bool loading, closing, woken;
+    uint64_t charged; /* since the last look at the budget */
+    uint64_t slice_ns;
+    struct {
+        lua_State *co;
+        int ref;
+    } idle[VM_IDLE_MAX];
+    int idle_count;
+    const struct vm_source *files; /* while loading, sorted by name */
+    size_t files_count;
+    int modules; /* registry: name -> value, or false while it is being loaded */
+    int globals; /* registry: the real globals, behind the empty table that scripts have as _ENV */
+    int env;
+};
+
+/* run.c */
+void vm_hook(lua_State *L, lua_Debug *ar);
+void vm_kill(lua_State *L, struct vm_run *run, int code, const char *what);
+/* Look at the budget at the next instruction. */
+void vm_look_soon(struct vm *vm);
+
+/* The libraries; each leaves a table on the stack or fills the globals at `globals`. */
+void vm_open_base(lua_State *L, int globals);
+void vm_open_string(lua_State *L);
+void vm_open_table(lua_State *L);
+void vm_open_os(lua_State *L);
+
+/* meter.c */
+void vm_meter_count(struct vm_meter *m, const struct vm_run *run);
+
+/* freeze.c */
+/* At `at`, a table: has its content been moved away? */
+bool vm_is_frozen(lua_State *L, int at);
+/* Pushes what holds the content of a frozen table, or the table itself. */
+void vm_push_content(lua_State *L, int at);
+
+/* load.c */
+int vm_require(lua_State *L);
+/* "todo.lua:3: x near 'y'" gets its column if the line names y once. */
+void vm_error_column(const struct vm_source *s, const char *message, char *out, size_t cap);
+
+#endif
