@@ -345,6 +345,12 @@ const char *sim_died_of(const struct sim *s)
     return s->died_of[0] == '\0' ? NULL : s->died_of;
 }
 
+void sim_halt(struct sim *s)
+{
+    sim_freeze(s, "halt");
+    sim_drop_events(s);
+}
+
 void sim_crash(struct sim *s, enum sim_crash how)
 {
     sim_note(s, how == SIM_KILL ? "killed" : "power cut");

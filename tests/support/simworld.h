@@ -8,8 +8,9 @@
  *
  * A crash has two halves, so that nothing leaks: sim_freeze() (or a planned one, see simdisk.h, or
  * world.die) is the moment of death: from then on the disk accepts everything and keeps none of
- * it, and no answer counts. The test then closes what it had open, lets the events run dry, and
- * calls sim_crash(), after which the disk holds what a machine would find at its next start. */
+ * it, and no answer counts. The test then closes what it had open, or calls sim_halt() and drops
+ * it, and calls sim_crash(), after which the disk holds what a machine would find at its next
+ * start. */
 #ifndef KOAN_TESTS_SIMWORLD_H
 #define KOAN_TESTS_SIMWORLD_H
 
@@ -52,6 +53,8 @@ void sim_freeze(struct sim *s, const char *why);
 bool sim_is_frozen(const struct sim *s);
 /* Why world.die was called; NULL when it was not. Forgotten by sim_crash. */
 const char *sim_died_of(const struct sim *s);
+/* Freezes and drops all events: nothing that was under way goes on. */
+void sim_halt(struct sim *s);
 /* Drops all events. The node is alive again afterwards. */
 void sim_crash(struct sim *s, enum sim_crash how);
 

@@ -1,0 +1,20 @@
+/* Scenarios of the simulator: each is one life after the other of a node, decided by a seed. A
+ * scenario returns the hash of its trace; what is wrong ends the process through sim_fail(). */
+#ifndef KOAN_TESTS_SCENARIO_H
+#define KOAN_TESTS_SCENARIO_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+struct scenario {
+    const char *name;
+    uint64_t (*run)(uint64_t seed, FILE *trace);
+};
+
+uint64_t ledger_sim(uint64_t seed, FILE *trace);
+uint64_t ledger_flip_sim(uint64_t seed, FILE *trace);
+
+/* Says seed and scenario, how to see it again, and exits. */
+_Noreturn void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
