@@ -89,11 +89,18 @@ void canon_model_unref(struct canon_model *m);
  */
 int canon_new(struct entities *entities, struct canon **out, struct err *e);
 void canon_free(struct canon *c);
-/* For ledger_open. */
-struct domain canon_domain(struct canon *c);
-/* Adds `canon.define` to a unit; nothing is added when the stored model is the same. */
+/* For ledger_open. The struct belongs to `c`. */
+const struct domain *canon_domain(struct canon *c);
+struct entities *canon_entities(struct canon *c);
+/* Adds `canon.define` to a unit; nothing is added when the current model is the same. `d` is the
+ * entity's definition that will be in force with it: a key, policy or group over a field that it
+ * lacks is refused. */
+struct entity_def;
 struct txn;
-int canon_txn_define(struct canon *c, struct txn *t, const json_t *definition, struct err *e);
+int canon_txn_define(struct canon *c, struct txn *t, const json_t *definition,
+                     const struct entity_def *d, struct err *e);
+/* The same check alone. */
+int canon_model_check(const struct canon_model *m, const struct entity_def *d, struct err *e);
 /* The current model of this name, or of the entity with this URL path; NULL when there is none.
  * Unref it. Any thread. */
 struct canon_model *canon_find(struct canon *c, const char *name);

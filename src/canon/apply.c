@@ -1,0 +1,359 @@
+/* The operations of canon as the ledger replays them, and the models that are current. */
+#include <pthread.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "canon/canon_priv.h"
+#include "canon/ops.h"
+#include "canon/store.h"
+#include "db/db.h"
+#include "entity/entity.h"
+#include "ledger/domain.h"
+#include "ledger/ledger.h"
+
+struct canon {
+    struct entities *entities;
+    struct domain domain;
+    pthread_mutex_t lock; /* around `models` alone */
+    struct map *models;   /* name -> struct canon_model, current and committed */
+    struct db *db;        /* the writer; ledger's thread alone */
+    bool stale; /* an entry has defined a model: what is current is read again when it is committed
+                 */
+};
+
+static void model_unref(void *m)
+{
+    canon_model_unref(m);
+}
+
+static void canon_publish(struct canon *c, struct canon_model *m)
+{
+    pthread_mutex_lock(&c->lock);
+    struct canon_model *old = map_puts(c->models, canon_model_name(m), m);
+    pthread_mutex_unlock(&c->lock);
+    canon_model_unref(old);
+}
+
+static int model_load(const char *text, struct canon_model **out, struct err *e)
+{
+    AUTO(json_unref) json_t *o = json_read(text, strlen(text), e);
+    return o == NULL ? ERR_CORRUPT : canon_model_parse(o, out, e);
+}
+
+/* --- operations
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+static char *copy_text(struct cursor *c)
+{
+    size_t n;
+    const char *p = cursor_bytes(c, &n);
+    return p ? mem_strndup(p, n) : NULL;
+}
+
+static int malformed(const char *what, struct err *e)
+{
+    return err_set(e, ERR_CORRUPT, "%s: the payload is not one", what);
+}
+
+static int apply_define(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                        struct buf *result, struct err *e)
+{
+    (void)version;
+    (void)result;
+    AUTO(mem_freep) char *name = copy_text(c);
+    uint64_t def = cursor_u64(c);
+    AUTO(mem_freep) char *text = copy_text(c);
+    if (c->bad || name == NULL || text == NULL)
+        return malformed("canon.define", e);
+    struct canon *canon = self;
+    struct canon_model *m;
+    int rc = model_load(text, &m, e);
+    if (rc != 0)
+        return rc;
+    canon_model_unref(m);
+    canon->stale = true;
+    return store_model_put(a->db, name, def, a->seq, text, e);
+}
+
+static int arrive_golden(const struct apply *a, const struct canon_op_arrive *op, struct err *e)
+{
+    int rc = 0;
+    const char *tenant = a->env->tenant;
+    for (size_t i = 0; i < op->losers_count && rc == 0; i++)
+        rc = store_merge(a->db, tenant, op->model, op->losers[i], op->golden, e);
+    if (rc == 0 && op->lose_keys != NULL)
+        rc = store_keys_remove(a->db, tenant, op->model, op->lose_keys, op->golden, e);
+    if (rc == 0 && op->new_keys != NULL)
+        rc = store_keys_put(a->db, tenant, op->model, op->new_keys, op->golden, e);
+    if (rc == 0)
+        rc = store_golden_put(a->db, a, op, e);
+    return rc;
+}
+
+static int apply_arrive(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                        struct buf *result, struct err *e)
+{
+    (void)self;
+    (void)version;
+    (void)result;
+    struct canon_op_arrive op;
+    AUTO(mem_freep) char *texts = NULL;
+    if (!canon_op_arrive_decode(c, &op, &texts))
+        return texts == NULL ? err_set(e, ERR_NOMEM, "canon.arrive") : malformed("canon.arrive", e);
+    int rc = store_arrival_put(a->db, a, &op, e);
+    if (rc == 0 && op.has_source)
+        rc = op.withdraw ? store_source_remove(a->db, a, &op, e)
+                         : store_source_put(a->db, a, &op, e);
+    if (rc == 0 && op.has_golden)
+        rc = arrive_golden(a, &op, e);
+    return rc;
+}
+
+static int apply_erase(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                       struct buf *result, struct err *e)
+{
+    (void)self;
+    (void)version;
+    (void)result;
+    AUTO(mem_freep) char *model = copy_text(c);
+    AUTO(mem_freep) char *origin = copy_text(c);
+    AUTO(mem_freep) char *source_id = copy_text(c);
+    if (c->bad || model == NULL || origin == NULL || source_id == NULL)
+        return malformed("canon.erase", e);
+    return store_erase(a->db, a->env->tenant, model, origin, source_id, e);
+}
+
+static int apply_if_key(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                        struct buf *result, struct err *e)
+{
+    (void)self;
+    (void)version;
+    (void)result;
+    AUTO(mem_freep) char *model = copy_text(c);
+    AUTO(mem_freep) char *key = copy_text(c);
+    AUTO(mem_freep) char *golden = copy_text(c);
+    if (c->bad || model == NULL || key == NULL)
+        return malformed("canon.key", e);
+    char owner[STORE_ID];
+    int rc = store_key_owner(a->db, a->env->tenant, model, key, owner, e);
+    if (rc < 0 && rc != ERR_NOT_FOUND)
+        return rc;
+    if ((rc == ERR_NOT_FOUND) == (golden == NULL) && (rc != 0 || strcmp(owner, golden) == 0))
+        return 0;
+    return err_set(e, ERR_VERSION_MISMATCH, "key '%s' has another owner by now", key);
+}
+
+static int apply_if_source(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                           struct buf *result, struct err *e)
+{
+    (void)self;
+    (void)version;
+    (void)result;
+    AUTO(mem_freep) char *model = copy_text(c);
+    AUTO(mem_freep) char *origin = copy_text(c);
+    AUTO(mem_freep) char *source_id = copy_text(c);
+    uint64_t rev = cursor_u64(c), now = 0;
+    if (c->bad || model == NULL || origin == NULL || source_id == NULL)
+        return malformed("canon.source", e);
+    struct store_source row;
+    int rc = store_source_get(a->db, a->env->tenant, model, origin, source_id, &row, e);
+    if (rc < 0 && rc != ERR_NOT_FOUND)
+        return rc;
+    if (rc == 0) {
+        now = row.rev;
+        store_source_fini(&row);
+    }
+    if (now == rev)
+        return 0;
+    return err_set(e, ERR_VERSION_MISMATCH, "source record %s/%s changed meanwhile", origin,
+                   source_id);
+}
+
+static int apply_if_golden(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                           struct buf *result, struct err *e)
+{
+    (void)self;
+    (void)version;
+    (void)result;
+    AUTO(mem_freep) char *model = copy_text(c);
+    AUTO(mem_freep) char *id = copy_text(c);
+    uint64_t rev = cursor_u64(c);
+    if (c->bad || model == NULL || id == NULL)
+        return malformed("canon.golden", e);
+    struct store_golden row = {0};
+    int rc = store_golden_get(a->db, a->env->tenant, model, id, &row, e);
+    if (rc < 0 && rc != ERR_NOT_FOUND)
+        return rc;
+    if (row.rev == rev)
+        return 0;
+    return err_set(e, ERR_VERSION_MISMATCH, "golden record %s changed meanwhile", id);
+}
+
+static const struct domain_op canon_ops[] = {
+    {CANON_OP_DEFINE, CANON_OP_VERSION, false, false, "canon.define", apply_define},
+    {CANON_OP_ARRIVE, CANON_OP_VERSION, false, false, "canon.arrive", apply_arrive},
+    {CANON_OP_ERASE, CANON_OP_VERSION, false, false, "canon.erase", apply_erase},
+    {CANON_OP_IF_KEY, CANON_OP_VERSION, true, true, "canon.key", apply_if_key},
+    {CANON_OP_IF_SOURCE, CANON_OP_VERSION, true, true, "canon.source", apply_if_source},
+    {CANON_OP_IF_GOLDEN, CANON_OP_VERSION, true, true, "canon.golden", apply_if_golden},
+};
+
+/* --- the domain
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+static int canon_read_models(struct canon *c, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s =
+        db_stmt_get(c->db,
+                    "SELECT definition FROM canon_model AS m WHERE seq = "
+                    "(SELECT max(seq) FROM canon_model WHERE name = m.name) ORDER BY name",
+                    e);
+    if (s == NULL)
+        return e->code;
+    int rc;
+    while ((rc = db_step(s, e)) > 0) {
+        struct canon_model *m;
+        rc = model_load(db_col_text(s, 0, NULL), &m, e);
+        if (rc != 0)
+            return err_context(e, "a stored canon model");
+        canon_publish(c, m);
+    }
+    return rc;
+}
+
+static int canon_opened(void *self, struct db *db, struct err *e)
+{
+    struct canon *c = self;
+    c->db = db;
+    return canon_read_models(c, e);
+}
+
+static void canon_committed(void *self, uint64_t seq, int64_t at)
+{
+    (void)seq;
+    (void)at;
+    struct canon *c = self;
+    struct err e = ERR_INIT;
+    if (c->stale && canon_read_models(c, &e) == 0)
+        c->stale = false;
+}
+
+int canon_new(struct entities *entities, struct canon **out, struct err *e)
+{
+    struct canon *c = mem_new(sizeof *c);
+    if (pthread_mutex_init(&c->lock, NULL) != 0) {
+        mem_free(c);
+        return err_set(e, ERR_NOMEM, "canon: no mutex");
+    }
+    c->entities = entities;
+    c->models = map_new();
+    c->domain = (struct domain){.name = "canon",
+                                .self = c,
+                                .ops = canon_ops,
+                                .ops_count = ARRAY_LEN(canon_ops),
+                                .opened = canon_opened,
+                                .committed = canon_committed};
+    *out = c;
+    return 0;
+}
+
+void canon_free(struct canon *c)
+{
+    if (c == NULL)
+        return;
+    map_free(c->models, model_unref);
+    pthread_mutex_destroy(&c->lock);
+    mem_free(c);
+}
+
+const struct domain *canon_domain(struct canon *c)
+{
+    return &c->domain;
+}
+
+struct entities *canon_entities(struct canon *c)
+{
+    return c->entities;
+}
+
+struct canon_model *canon_find(struct canon *c, const char *name)
+{
+    pthread_mutex_lock(&c->lock);
+    struct canon_model *m = map_gets(c->models, name);
+    if (m != NULL)
+        canon_model_ref(m);
+    pthread_mutex_unlock(&c->lock);
+    return m;
+}
+
+json_t *canon_names(struct canon *c)
+{
+    json_t *list = json_array();
+    pthread_mutex_lock(&c->lock);
+    for (struct map_iter it = {0}; map_next(c->models, &it);)
+        json_array_append_new(list, json_stringn(it.key, it.key_len));
+    pthread_mutex_unlock(&c->lock);
+    return list;
+}
+
+/* Every field that the model names must be one of the entity: a misspelt one would otherwise never
+ * survive. */
+static int define_field(const struct canon_model *m, const struct entity_def *d, const char *field,
+                        struct err *e)
+{
+    if (entity_def_field(d, field) != NULL)
+        return 0;
+    const char *names[ENTITY_FIELDS_MAX];
+    for (size_t i = 0; i < d->fields_count; i++)
+        names[i] = d->fields[i].name;
+    const char *near = str_nearest(field, names, d->fields_count);
+    return err_field(e, ERR_INVALID, field, "canon '%s': entity '%s' has no field '%s'%s%s%s",
+                     m->name, d->name, field, near ? "; did you mean '" : "", near ? near : "",
+                     near ? "'?" : "");
+}
+
+static bool is_group(const struct canon_model *m, const char *name)
+{
+    for (size_t i = 0; i < m->groups_count; i++)
+        if (strcmp(m->groups[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+int canon_model_check(const struct canon_model *m, const struct entity_def *d, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < m->keys_count && rc == 0; i++)
+        for (size_t k = 0; k < m->keys[i].parts_count && rc == 0; k++)
+            if (strchr(m->keys[i].parts[k].field, '.') == NULL)
+                rc = define_field(m, d, m->keys[i].parts[k].field, e);
+    for (size_t i = 0; i < m->rules_count && rc == 0; i++)
+        if (!is_group(m, m->rules[i].name))
+            rc = define_field(m, d, m->rules[i].name, e);
+    for (size_t i = 0; i < m->groups_count && rc == 0; i++)
+        for (size_t k = 0; k < m->groups[i].fields_count && rc == 0; k++)
+            rc = define_field(m, d, m->groups[i].fields[k], e);
+    return rc;
+}
+
+int canon_txn_define(struct canon *c, struct txn *t, const json_t *definition,
+                     const struct entity_def *d, struct err *e)
+{
+    struct canon_model *m;
+    int rc = canon_model_parse(definition, &m, e);
+    if (rc != 0)
+        return rc;
+    rc = canon_model_check(m, d, e);
+    struct canon_model *now = canon_find(c, m->name);
+    if (rc == 0 && (now == NULL || now->hash != m->hash))
+        canon_op_define(t, m->name, m->hash, m->text);
+    canon_model_unref(now);
+    canon_model_unref(m);
+    return rc;
+}

@@ -1,0 +1,79 @@
+/* The operations of canon in their binary form (schema/canon.md). Encoding is used by the engine,
+ * decoding by apply. */
+#ifndef KOAN_CANON_OPS_H
+#define KOAN_CANON_OPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+struct txn;
+
+enum canon_op {
+    CANON_OP_DEFINE = 0x0700,
+    CANON_OP_ARRIVE = 0x0701,
+    CANON_OP_ERASE = 0x0702,
+    CANON_OP_IF_KEY = 0x0710, /* conditions */
+    CANON_OP_IF_SOURCE = 0x0711,
+    CANON_OP_IF_GOLDEN = 0x0712,
+};
+
+enum { CANON_OP_VERSION = 1, CANON_MERGES_MAX = 64 };
+
+enum canon_stored { /* outcomes as stored: those of enum canon_outcome and two more */
+                    STORED_CANONIZED,
+                    STORED_NOOP,
+                    STORED_PARKED,
+                    STORED_FAILED,
+                    STORED_WITHDRAWN,
+                    STORED_RESUMED,
+};
+
+enum canon_phase { PHASE_INTAKE, PHASE_VALIDATE, PHASE_AGGREGATE, PHASE_PROJECT };
+enum canon_lifecycle { LIFE_ACTIVE, LIFE_SUPERSEDED, LIFE_WITHDRAWN };
+enum canon_readiness { READY_COMPLETE, READY_REVIEW };
+
+/* Texts are borrowed; NULL is kept as NULL. */
+struct canon_op_arrive {
+    const char *model;
+    const char *arrival, *origin, *source_id;
+    int64_t observed_at;
+    uint64_t def;
+    uint8_t outcome, phase;
+    const char *reason, *evidence, *golden, *body, *work, *tags, *changes;
+    const char *resumes; /* id of the parked arrival that this one goes on with */
+
+    bool has_source; /* the source record changes */
+    uint64_t last_hash;
+    int64_t said_at;
+    const char *said_arrival;
+    const char *fields, *ever, *keys; /* fields NULL: only last_hash changes */
+    bool withdraw;                    /* the source record goes */
+
+    const char *new_keys;  /* JSON list of key values that get `golden` as owner */
+    const char *lose_keys; /* withdraw: JSON list of key values that have no owner any more */
+
+    bool has_golden;
+    uint8_t lifecycle, readiness;
+    const char *views;
+    const char *losers[CANON_MERGES_MAX]; /* golden records that end in `golden` */
+    uint16_t losers_count;
+};
+
+void canon_op_define(struct txn *t, const char *name, uint64_t def, const char *definition);
+void canon_op_arrive(struct txn *t, const struct canon_op_arrive *a);
+void canon_op_erase(struct txn *t, const char *model, const char *origin, const char *source_id);
+/* golden NULL: nobody owns it. */
+void canon_op_if_key(struct txn *t, const char *model, const char *key, const char *golden);
+/* rev 0: absent. */
+void canon_op_if_source(struct txn *t, const char *model, const char *origin, const char *source_id,
+                        uint64_t rev);
+void canon_op_if_golden(struct txn *t, const char *model, const char *id, uint64_t rev);
+
+/* Texts as NUL-terminated copies in `texts` (freed by the caller); false when the bytes are not
+ * one. */
+bool canon_op_arrive_decode(struct cursor *c, struct canon_op_arrive *out, char **texts);
+
+#endif

@@ -1,0 +1,72 @@
+/* All SQL of canon. Reads serve any connection; writes are for apply. */
+#ifndef KOAN_CANON_STORE_H
+#define KOAN_CANON_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/json.h"
+
+struct canon_op_arrive;
+struct apply;
+struct db;
+struct err;
+
+enum { STORE_ID = 257 };
+
+struct store_source {
+    char *origin, *source_id;
+    uint64_t rev, last_hash, last_def;
+    char golden[STORE_ID]; /* "" while parked */
+    char arrival[40];
+    int64_t observed_at;
+    json_t *fields, *ever, *keys;
+};
+void store_source_fini(struct store_source *s);
+
+struct store_golden {
+    uint64_t rev, def;
+    int lifecycle, readiness;
+    char merged_into[STORE_ID];
+};
+
+/* 0, or ERR_NOT_FOUND without words. */
+int store_source_get(struct db *db, const char *tenant, const char *model, const char *origin,
+                     const char *source_id, struct store_source *out, struct err *e);
+int store_key_owner(struct db *db, const char *tenant, const char *model, const char *key,
+                    char out[STORE_ID], struct err *e);
+int store_golden_get(struct db *db, const char *tenant, const char *model, const char *id,
+                     struct store_golden *out, struct err *e);
+/* Source records of a golden record; the callback owns what it is given. Stops when it returns
+ * non-zero. */
+typedef int store_source_cb(void *arg, struct store_source *s, struct err *e);
+int store_sources_of(struct db *db, const char *tenant, const char *model, const char *golden,
+                     store_source_cb *cb, void *arg, struct err *e);
+/* The definition of a model: def 0 is the current one. A new string. */
+int store_model_get(struct db *db, const char *name, uint64_t def, char **definition,
+                    struct err *e);
+
+/* --- apply
+ * ----------------------------------------------------------------------------------------------------------
+ */
+int store_model_put(struct db *db, const char *name, uint64_t def, uint64_t seq,
+                    const char *definition, struct err *e);
+int store_arrival_put(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
+                      struct err *e);
+int store_source_put(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
+                     struct err *e);
+int store_source_remove(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
+                        struct err *e);
+int store_keys_put(struct db *db, const char *tenant, const char *model, const char *keys,
+                   const char *golden, struct err *e);
+int store_keys_remove(struct db *db, const char *tenant, const char *model, const char *keys,
+                      const char *golden, struct err *e);
+int store_golden_put(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
+                     struct err *e);
+int store_merge(struct db *db, const char *tenant, const char *model, const char *loser,
+                const char *winner, struct err *e);
+int store_erase(struct db *db, const char *tenant, const char *model, const char *origin,
+                const char *source_id, struct err *e);
+
+#endif
