@@ -50,14 +50,14 @@ struct envelope;
 struct ledger;
 
 enum {
-    CANON_BULK_MAX = 1000,     /* arrivals in one request */
-    CANON_TRIES = 5,           /* runs of the phases before an arrival answers `conflict` */
-    CANON_OWNERS_MAX = 5,      /* more owners than this are not merged but parked as COLLISION */
-    CANON_KEYS_MAX = 32,       /* key values of one source record */
-    CANON_KEY_BYTES = 512,     /* a key value, after normalising */
-    CANON_BEAT_MAX = 10,       /* losing values kept in a footprint */
-    CANON_BODY_MAX = 1 << 20,  /* an arrival's document */
-    CANON_WORKING_MAX = 20000, /* golden records in a working set */
+    CANON_BULK_MAX = 1000,    /* arrivals in one request */
+    CANON_TRIES = 5,          /* runs of the phases before an arrival answers `conflict` */
+    CANON_OWNERS_MAX = 5,     /* more owners than this are not merged but parked as COLLISION */
+    CANON_KEYS_MAX = 32,      /* key values of one source record */
+    CANON_KEY_BYTES = 512,    /* a key value, after normalising */
+    CANON_BEAT_MAX = 10,      /* losing values kept in a footprint */
+    CANON_BODY_MAX = 1 << 20, /* an arrival's document */
+    CANON_WORKING_MAX = 4096, /* golden records in a working set */
 };
 
 /* --- the model

@@ -1,0 +1,505 @@
+#include "canon/engine.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "base/uuid.h"
+#include "canon/pipeline.h"
+#include "db/db.h"
+#include "entity/entity.h"
+#include "entity/patch.h"
+
+enum {
+    ENGINE_FLIGHT_MAX =
+        1024, /* units under way; the ledger has room for more, others want it too */
+    ENGINE_SLICE_NS = 8 * 1000 * 1000, /* then other work of the thread gets its turn */
+    REQUEST_MAGIC = 0x63717265,
+    JOB_MAGIC = 0x636a6f62,
+};
+
+struct engine_request {
+    uint32_t magic;
+    struct list node;
+    struct canon_engine *engine;
+    struct canon_request *r;
+    char *model;
+    enum job_kind kind;
+    bool erase;
+    struct working *working;
+    size_t next, open;
+    char *origin, *source_id; /* of a resumed arrival */
+};
+
+struct canon_engine {
+    struct canon *canon;
+    struct ledger *ledger;
+    struct world *world;
+    struct db *reader;
+    struct canon_hooks *hooks;
+    struct map *workings; /* "tenant/model" */
+    struct list requests; /* not all arrivals started */
+    struct list again;    /* jobs to run again once nothing of their working set is under way */
+    size_t flight, open_requests;
+    struct task work;
+    bool posted;
+    struct uuid_gen ids;
+};
+
+static void engine_work(struct task *t);
+
+int canon_engine_new(const struct canon_engine_options *o, struct canon_engine **out, struct err *e)
+{
+    (void)e;
+    struct canon_engine *en = mem_new(sizeof *en);
+    en->canon = o->canon;
+    en->ledger = o->ledger;
+    en->world = o->world;
+    en->reader = o->reader;
+    en->hooks = o->hooks;
+    en->workings = map_new();
+    list_init(&en->requests);
+    list_init(&en->again);
+    en->work.run = engine_work;
+    *out = en;
+    return 0;
+}
+
+static void working_free_value(void *w)
+{
+    working_free(w);
+}
+
+void canon_engine_free(struct canon_engine *en)
+{
+    if (en == NULL)
+        return;
+    ASSERT(en->open_requests == 0 && en->flight == 0);
+    map_free(en->workings, working_free_value);
+    mem_free(en);
+}
+
+struct canon_hooks *engine_hooks(struct canon_engine *en)
+{
+    return en->hooks;
+}
+
+void engine_make_id(struct canon_engine *en, char out[STORE_ID])
+{
+    uint8_t random[8];
+    struct uuid u;
+    char text[UUID_TEXT];
+    en->world->random(en->world, random, sizeof random);
+    uuid_v7(&en->ids, (uint64_t)en->world->wall_ms(en->world), random, &u);
+    uuid_format(&u, text);
+    memcpy(out, text, sizeof text);
+}
+
+static void engine_wake(struct canon_engine *en)
+{
+    if (en->posted)
+        return;
+    en->posted = true;
+    runner_post(en->world->runner, &en->work);
+}
+
+/* --- requests
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static void request_answer(struct task *t)
+{
+    struct canon_request *r = LIST_OF(t, struct canon_request, task);
+    r->done(r);
+}
+
+static void request_finish(struct engine_request *er)
+{
+    struct canon_request *r = er->r;
+    er->engine->open_requests--;
+    r->task.run = request_answer;
+    runner_post(r->home, &r->task); /* r may be gone after this line */
+}
+
+void canon_request_fini(struct canon_request *r)
+{
+    struct engine_request *er = r->impl;
+    for (size_t i = 0; i < r->count; i++) {
+        json_decref(r->arrivals[i].data);
+        json_decref(r->arrivals[i].tags);
+        json_decref(r->arrivals[i].changes);
+        r->arrivals[i].data = r->arrivals[i].tags = r->arrivals[i].changes = NULL;
+    }
+    if (er == NULL)
+        return;
+    ASSERT(er->magic == REQUEST_MAGIC);
+    mem_free(er->model);
+    mem_free(er->origin);
+    mem_free(er->source_id);
+    mem_free(er);
+    r->impl = NULL;
+}
+
+/* The set of this model and tenant, made anew when the model or the entity has changed and nothing
+ * is under way. */
+static struct working *engine_working(struct canon_engine *en, const char *model,
+                                      const char *tenant, struct err *e)
+{
+    AUTO(mem_freep) char *name = mem_printf("%s/%s", tenant, model);
+    struct canon_model *m = canon_find(en->canon, model);
+    struct entity_def *d = entities_find(canon_entities(en->canon), model);
+    if (m == NULL || d == NULL) {
+        err_set(e, ERR_NOT_FOUND, "no canon model '%s'", model);
+        canon_model_unref(m);
+        entity_def_unref(d);
+        return NULL;
+    }
+    struct working *w = map_gets(en->workings, name);
+    if (w == NULL) {
+        w = working_new(tenant, m, d, en->reader);
+        map_puts(en->workings, name, w);
+        return w;
+    }
+    bool same = w->model == m && w->def == d;
+    w->stale |= !same;
+    canon_model_unref(m);
+    entity_def_unref(d);
+    return w;
+}
+
+static void request_come(struct task *t)
+{
+    struct canon_request *r = LIST_OF(t, struct canon_request, task);
+    struct engine_request *er = r->impl;
+    struct canon_engine *en = er->engine;
+    ASSERT(er->magic == REQUEST_MAGIC);
+    en->open_requests++;
+    const char *tenant = r->env->tenant ? r->env->tenant : "default";
+    er->working = engine_working(en, er->model, tenant, &r->err);
+    if (er->working == NULL || r->count == 0) {
+        request_finish(er);
+        return;
+    }
+    list_push(&en->requests, &er->node);
+    engine_wake(en);
+}
+
+static int engine_take(struct canon_engine *en, const char *model, struct canon_request *r,
+                       enum job_kind kind, bool erase, struct err *e)
+{
+    if (r->count > CANON_BULK_MAX)
+        return err_set(e, ERR_TOO_LARGE, "%zu arrivals in one request; at most %d", r->count,
+                       CANON_BULK_MAX);
+    struct engine_request *er = mem_new(sizeof *er);
+    *er = (struct engine_request){.magic = REQUEST_MAGIC,
+                                  .engine = en,
+                                  .r = r,
+                                  .model = mem_strdup(model),
+                                  .kind = kind,
+                                  .erase = erase};
+    r->impl = er;
+    r->err = (struct err){0};
+    r->task.run = request_come;
+    runner_post(en->world->runner, &r->task);
+    return 0;
+}
+
+int canon_arrive(struct canon_engine *en, const char *model, struct canon_request *r, struct err *e)
+{
+    return engine_take(en, model, r, KIND_ARRIVE, false, e);
+}
+
+int canon_withdraw(struct canon_engine *en, const char *model, struct canon_request *r, bool erase,
+                   struct err *e)
+{
+    ASSERT(r->count == 1);
+    return engine_take(en, model, r, KIND_WITHDRAW, erase, e);
+}
+
+int canon_resume(struct canon_engine *en, const char *model, struct canon_request *r, struct err *e)
+{
+    ASSERT(r->count == 1);
+    return engine_take(en, model, r, KIND_RESUME, false, e);
+}
+
+/* --- jobs
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static void stage_done(struct canon_stage_call *call)
+{
+    struct canon_job *j = call->arg;
+    ASSERT(j->magic == JOB_MAGIC);
+    struct canon_engine *en = j->engine;
+    job_tick(j);
+    engine_wake(en);
+}
+
+static struct canon_job *job_new(struct engine_request *er, struct canon_arrival *a)
+{
+    struct canon_engine *en = er->engine;
+    struct canon_job *j = mem_new(sizeof *j);
+    j->magic = JOB_MAGIC;
+    j->engine = en;
+    j->request = er;
+    j->working = er->working;
+    j->arrival = a;
+    j->kind = er->kind;
+    j->erase = er->erase;
+    j->state = er->kind == KIND_WITHDRAW ? JOB_AGGREGATE : JOB_INTAKE;
+    j->source_id = a->source_id && a->source_id[0] ? mem_strdup(a->source_id) : NULL;
+    j->observed_at = a->observed_at != INT64_MIN ? a->observed_at : en->world->wall_ms(en->world);
+    j->call.done = stage_done;
+    j->call.arg = j;
+    j->call.tags = TAKE(a->tags);
+    char id[STORE_ID];
+    engine_make_id(en, id);
+    memcpy(a->arrival_id, id, sizeof a->arrival_id);
+    err_clear(&a->err);
+    a->reason[0] = a->golden_id[0] = '\0';
+    er->open++;
+    return j;
+}
+
+static void job_free(struct canon_job *j)
+{
+    job_plan_fini(&j->plan);
+    json_decref(j->data);
+    json_decref(j->call.data);
+    json_decref(j->call.tags);
+    json_decref(j->call.views);
+    json_decref(j->call.evidence);
+    mem_free(j->body);
+    mem_free(j->source_id);
+    mem_free(j);
+}
+
+void engine_job_done(struct canon_engine *en, struct canon_job *j)
+{
+    struct engine_request *er = j->request;
+    job_free(j);
+    if (--er->open == 0 && er->next == er->r->count)
+        request_finish(er);
+    engine_wake(en);
+}
+
+/* What was committed, in the words of the answer. */
+static void job_result(struct canon_job *j)
+{
+    static const enum canon_outcome shown[] = {
+        [STORED_CANONIZED] = CANON_CANONIZED, [STORED_NOOP] = CANON_NOOP,
+        [STORED_PARKED] = CANON_PARKED,       [STORED_FAILED] = CANON_FAILED,
+        [STORED_WITHDRAWN] = CANON_CANONIZED, [STORED_RESUMED] = CANON_NOOP,
+    };
+    struct canon_arrival *a = j->arrival;
+    struct cursor c;
+    struct entity_result saved;
+    a->outcome = shown[j->outcome];
+    a->seq = j->unit.seq;
+    a->merged = (uint32_t)j->plan.losers_count;
+    memcpy(a->golden_id, j->plan.id, sizeof a->golden_id);
+    if (a->outcome == CANON_CANONIZED)
+        a->changes = json_incref(j->plan.changes);
+    if (j->save_at != UINT32_MAX && unit_result(&j->unit, j->save_at, &c) &&
+        entity_result_parse(&c, &saved))
+        a->version = saved.version;
+    j->state = JOB_DONE;
+}
+
+static bool lost_a_race(const struct canon_job *j)
+{
+    return j->unit.err.code == ERR_VERSION_MISMATCH;
+}
+
+static void job_failed(struct canon_job *j)
+{
+    struct canon_arrival *a = j->arrival;
+    a->err = j->unit.err;
+    if (lost_a_race(j))
+        err_set(&a->err, ERR_CONFLICT, "too many concurrent changes; send the arrival again");
+    a->outcome = CANON_FAILED;
+    a->arrival_id[0] = '\0';
+    snprintf(a->reason, sizeof a->reason, "%s", err_info(a->err.code)->name);
+    j->state = JOB_DONE;
+}
+
+static void unit_done(struct unit *u)
+{
+    struct canon_job *j = LIST_OF(u, struct canon_job, unit);
+    struct canon_engine *en = j->engine;
+    ASSERT(j->magic == JOB_MAGIC && j->state == JOB_COMMIT);
+    en->flight--;
+    j->working->flight--;
+    if (u->err.code == 0) {
+        job_result(j);
+    } else {
+        j->working->stale = true;
+        if (lost_a_race(j) && ++j->tries < CANON_TRIES) {
+            unit_fini(u);
+            list_push(&en->again, &j->node);
+            engine_wake(en);
+            return;
+        }
+        job_failed(j);
+    }
+    unit_fini(u);
+    job_tick(j);
+}
+
+int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e)
+{
+    unit_init(&j->unit, en->world->runner, unit_done);
+    txn_envelope(&j->unit.txn, j->request->r->env);
+    int rc = job_compose(j, e);
+    if (rc == 0)
+        rc = ledger_propose(en->ledger, &j->unit, e);
+    if (rc != 0) {
+        unit_fini(&j->unit);
+        return rc;
+    }
+    job_commit_working(j);
+    j->working->flight++;
+    en->flight++;
+    return 0;
+}
+
+/* --- resuming
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static json_t *col_json(struct db_stmt *s, int at, struct err *e)
+{
+    size_t n;
+    const char *p = db_col_text(s, at, &n);
+    return p ? json_read(p, n, e) : NULL;
+}
+
+static int resume_fill(struct canon_job *j, struct db_stmt *s, struct err *e)
+{
+    struct engine_request *er = j->request;
+    struct canon_arrival *a = j->arrival;
+    er->origin = mem_strdup(db_col_text(s, 0, NULL));
+    er->source_id = mem_strdup(db_col_text(s, 1, NULL));
+    a->origin = er->origin;
+    mem_free(j->source_id);
+    j->source_id = mem_strdup(er->source_id);
+    a->observed_at = j->observed_at = db_col_int(s, 2);
+    j->phase = (enum canon_phase)db_col_int(s, 3);
+    json_t *data = col_json(s, j->phase == PHASE_INTAKE ? 4 : 5, e);
+    if (data == NULL)
+        return err_set(e, ERR_GONE, "the parked document was erased");
+    AUTO(json_unref) json_t *fix = TAKE(a->data);
+    int rc = fix ? patch_merge(&data, fix, e) : 0;
+    if (j->phase == PHASE_INTAKE) {
+        a->data = data;
+        return rc;
+    }
+    j->data = data;
+    j->body = mem_strdup(db_col_text(s, 4, NULL) ? db_col_text(s, 4, NULL) : "{}");
+    j->state = j->phase == PHASE_VALIDATE ? JOB_VALIDATE : JOB_AGGREGATE;
+    return rc;
+}
+
+/* Fetch the parked arrival and set the job to the phase that parked it. */
+static int resume_load(struct canon_job *j, struct err *e)
+{
+    const char *id = j->arrival->source_id;
+    AUTO(db_stmt_donep)
+    struct db_stmt *s = db_stmt_get(j->engine->reader,
+                                    "SELECT origin, source_id, observed_at, phase, body, work FROM "
+                                    "canon_arrival WHERE id = ?1 AND tenant = ?2 AND model = ?3 "
+                                    "AND outcome = ?4",
+                                    e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, id);
+    db_bind_str(s, 2, j->working->tenant);
+    db_bind_str(s, 3, j->working->model->name);
+    db_bind_int(s, 4, STORED_PARKED);
+    int rc = id == NULL ? 0 : db_step(s, e);
+    if (rc < 0)
+        return rc;
+    if (rc == 0 || strlen(id) >= sizeof j->resumes)
+        return err_set(e, ERR_NOT_FOUND, "no parked arrival '%s'", id ? id : "");
+    memcpy(j->resumes, id, strlen(id) + 1);
+    return resume_fill(j, s, e);
+}
+
+/* --- the work of the thread
+ * --------------------------------------------------------------------------------------------- */
+
+static void job_start(struct engine_request *er)
+{
+    struct canon_job *j = job_new(er, &er->r->arrivals[er->next]);
+    if (++er->next == er->r->count)
+        list_remove(&er->node);
+    struct err e = ERR_INIT;
+    if (j->kind == KIND_RESUME && resume_load(j, &e) != 0) {
+        j->arrival->err = e;
+        j->arrival->outcome = CANON_FAILED;
+        j->arrival->arrival_id[0] = '\0';
+        snprintf(j->arrival->reason, sizeof j->arrival->reason, "%s", err_info(e.code)->name);
+        j->state = JOB_DONE;
+    }
+    job_tick(j);
+}
+
+/* A stale or full set is emptied when nothing of it is under way. False: that is not so yet. */
+static bool working_ready(struct canon_engine *en, struct working *w)
+{
+    if (!w->stale && !working_is_full(w))
+        return true;
+    if (w->flight > 0)
+        return false;
+    working_clear(w);
+    struct canon_model *m = canon_find(en->canon, w->model->name);
+    struct entity_def *d = entities_find(canon_entities(en->canon), w->model->name);
+    if (m != NULL && d != NULL) {
+        canon_model_unref(w->model);
+        entity_def_unref(w->def);
+        w->model = m;
+        w->def = d;
+        return true;
+    }
+    canon_model_unref(m);
+    entity_def_unref(d);
+    return true;
+}
+
+/* Jobs that lost a race go first, in their order. */
+static bool run_again(struct canon_engine *en)
+{
+    LIST_EACH_SAFE(it, &en->again)
+    {
+        struct canon_job *j = LIST_OF(it, struct canon_job, node);
+        if (!working_ready(en, j->working))
+            return false;
+        list_remove(it);
+        bool ended_early = j->outcome == STORED_PARKED || j->outcome == STORED_FAILED ||
+                           (j->outcome == STORED_NOOP && j->plan.keys == NULL);
+        j->state = ended_early ? JOB_PROPOSE : JOB_AGGREGATE;
+        job_tick(j);
+    }
+    return true;
+}
+
+static void engine_work(struct task *t)
+{
+    struct canon_engine *en = LIST_OF(t, struct canon_engine, work);
+    uint64_t from = en->world->mono_ns(en->world);
+    en->posted = false;
+    if (!run_again(en))
+        return; /* the last unit under way wakes us */
+    while (!list_is_empty(&en->requests) && en->flight < ENGINE_FLIGHT_MAX) {
+        struct engine_request *er = LIST_OF(en->requests.next, struct engine_request, node);
+        if (!working_ready(en, er->working))
+            return;
+        job_start(er);
+        if (en->world->mono_ns(en->world) - from > ENGINE_SLICE_NS) {
+            engine_wake(en);
+            return;
+        }
+    }
+}

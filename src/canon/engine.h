@@ -1,0 +1,22 @@
+/* What the phases ask of the engine they run in. */
+#ifndef KOAN_CANON_ENGINE_H
+#define KOAN_CANON_ENGINE_H
+
+#include "canon/store.h"
+
+struct canon_engine;
+struct canon_hooks;
+struct canon_job;
+struct unit;
+
+#define CANON_DIRECT "direct" /* origin of a save that did not come from a source */
+
+struct canon_hooks *engine_hooks(struct canon_engine *en);
+void engine_make_id(struct canon_engine *en, char out[STORE_ID]);
+/* 0: job_committed() comes. */
+int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e);
+/* The job is at its end, or wants to run again once nothing is under way. */
+void engine_job_done(struct canon_engine *en, struct canon_job *j);
+void engine_job_again(struct canon_engine *en, struct canon_job *j);
+
+#endif

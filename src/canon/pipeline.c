@@ -1,0 +1,363 @@
+#include "canon/pipeline.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "canon/engine.h"
+#include "entity/doc.h"
+
+const char *job_source_id(const struct canon_job *j)
+{
+    return j->source_id ? j->source_id : "";
+}
+
+void job_end(struct canon_job *j, enum canon_stored outcome, const char *reason)
+{
+    j->outcome = outcome;
+    strncpy(j->arrival->reason, reason, sizeof j->arrival->reason - 1);
+    if (outcome == STORED_PARKED && j->arrival->err.code == 0)
+        err_set(&j->arrival->err, ERR_OK, "%s", reason);
+    if (outcome == STORED_FAILED && j->arrival->err.code == 0)
+        err_set(&j->arrival->err, ERR_REJECTED, "%s", reason);
+    job_plan_fini(&j->plan);
+    j->state = JOB_PROPOSE;
+}
+
+/* Not stored at all: nothing to remember, or nothing could be. */
+static void job_leave(struct canon_job *j, enum canon_outcome outcome, const char *reason)
+{
+    j->arrival->outcome = outcome;
+    strncpy(j->arrival->reason, reason, sizeof j->arrival->reason - 1);
+    j->arrival->arrival_id[0] = '\0';
+    j->state = JOB_DONE;
+}
+
+static void job_broken(struct canon_job *j, const struct err *e)
+{
+    j->arrival->err = *e;
+    j->working->stale = true;
+    job_leave(j, CANON_FAILED, err_info(e->code)->name);
+}
+
+/* The same document from the same source under the same model as the last one: it has had its
+ * effect. */
+static bool is_repeat(const struct canon_job *j, const struct work_source *s)
+{
+    return j->kind == KIND_ARRIVE && s->row.rev > 0 && s->row.last_hash == j->body_hash &&
+           s->row.last_def == j->working->model->hash;
+}
+
+static bool left_as_repeat(struct canon_job *j)
+{
+    struct err e = ERR_INIT;
+    struct work_source *s;
+    int rc = working_source(j->working, j->arrival->origin, j->source_id, &s, &e);
+    if (rc != 0) {
+        job_broken(j, &e);
+        return true;
+    }
+    if (!is_repeat(j, s))
+        return false;
+    if (s->golden != NULL)
+        memcpy(j->arrival->golden_id, s->golden->id, sizeof j->arrival->golden_id);
+    job_leave(j, CANON_NOOP, "REPEAT");
+    return true;
+}
+
+static int check_origin(const struct canon_job *j, struct err *e)
+{
+    const struct canon_model *m = j->working->model;
+    const char *origin = j->arrival->origin;
+    if (origin == NULL || *origin == '\0')
+        return err_field(e, ERR_INVALID, "origin",
+                         "an arrival needs an origin: one of the model's sources");
+    if (canon_model_has_source(m, origin) || strcmp(origin, CANON_DIRECT) == 0)
+        return 0;
+    const char *names[MODEL_SOURCES_MAX];
+    for (size_t i = 0; i < m->sources_count; i++)
+        names[i] = m->sources[i].origin;
+    const char *near = str_nearest(origin, names, m->sources_count);
+    return err_field(e, ERR_INVALID, "origin", "canon '%s' has no source '%s'%s%s%s", m->name,
+                     origin, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+static int take_document(struct canon_job *j, struct err *e)
+{
+    int rc = check_origin(j, e);
+    if (rc != 0)
+        return rc;
+    if (!json_is_object(j->arrival->data))
+        return err_field(e, ERR_INVALID, "data", "an arrival's data must be an object");
+    if (j->source_id != NULL && (rc = str_check_id(j->source_id, strlen(j->source_id), e)) != 0 &&
+        strchr(j->source_id, '/') == NULL)
+        return err_context(e, "source_id");
+    err_clear(e);
+    AUTO(buf_fini) struct buf b = BUF_INIT(CANON_BODY_MAX);
+    rc = json_print(j->arrival->data, &b, e);
+    if (rc != 0)
+        return err_context(e, "arrival");
+    uint64_t seed = j->arrival->observed_at == INT64_MIN ? 0 : (uint64_t)j->arrival->observed_at;
+    j->body_hash = hash64(seed, b.data, b.len);
+    j->body = buf_take(&b);
+    j->data = TAKE(j->arrival->data);
+    return 0;
+}
+
+/* Starts a stage function, if the model has one. True: its answer is there (or it has none to
+ * give). */
+static bool call_stage(struct canon_job *j, enum canon_stage stage, json_t *data)
+{
+    struct canon_hooks *h = engine_hooks(j->engine);
+    struct canon_stage_call *c = &j->call;
+    c->verdict = CANON_GO_ON;
+    if (!j->working->model->stages[stage] || h == NULL ||
+        !h->has(h, j->working->model->name, stage)) {
+        c->data = data;
+        return true;
+    }
+    c->model = j->working->model->name;
+    c->tenant = j->working->tenant;
+    c->origin = j->arrival->origin;
+    c->source_id = job_source_id(j);
+    c->stage = stage;
+    c->data = data;
+    c->reason[0] = '\0';
+    json_decref(c->evidence);
+    c->evidence = NULL;
+    err_clear(&c->err);
+    return h->run(h, c) == 1;
+}
+
+/* What a stage function decided. True: go on. */
+static bool stage_goes_on(struct canon_job *j)
+{
+    struct canon_stage_call *c = &j->call;
+    if (c->err.code != 0) {
+        j->arrival->err = c->err;
+        job_end(j, STORED_FAILED, "SCRIPT");
+        return false;
+    }
+    switch (c->verdict) {
+    case CANON_GO_ON:
+        return true;
+    case CANON_PARK:
+        job_end(j, STORED_PARKED, c->reason);
+        return false;
+    case CANON_REJECT:
+        job_end(j, STORED_FAILED, c->reason);
+        return false;
+    case CANON_DROP:
+        job_end(j, STORED_NOOP, "DROPPED");
+        return false;
+    }
+    return true;
+}
+
+static void note_fault(json_t **errors, const char *field, const struct err *e)
+{
+    if (*errors == NULL)
+        *errors = json_array();
+    json_array_append_new(
+        *errors, json_pack("{s:s,s:s,s:s}", "field", field, "code", "invalid", "detail", e->text));
+}
+
+static int check_field(const struct canon_job *j, const char *name, json_t *v, json_t *out,
+                       struct err *e)
+{
+    const struct entity_field *f = entity_def_field(j->working->def, name);
+    if (f == NULL)
+        return err_field(e, ERR_INVALID, name, "entity '%s' has no field '%s'; remove it at intake",
+                         j->working->def->name, name);
+    if (json_is_null(v)) {
+        json_object_set(out, name, v);
+        return 0;
+    }
+    json_t *checked = entity_value_check(f, v, e);
+    if (checked == NULL)
+        return e->code;
+    json_object_set_new(out, name, checked);
+    return 0;
+}
+
+/* Each field against the entity; whether all that is required is there only the golden record can
+ * tell. */
+static bool schema_holds(struct canon_job *j)
+{
+    json_t *out = json_object(), *errors = NULL;
+    struct err first = ERR_INIT;
+    const char *name;
+    json_t *v;
+    json_object_foreach(j->data, name, v)
+    {
+        struct err e = ERR_INIT;
+        if (check_field(j, name, v, out, &e) == 0)
+            continue;
+        note_fault(&errors, name, &e);
+        if (first.code == 0)
+            first = e;
+    }
+    if (errors == NULL) {
+        json_decref(j->data);
+        j->data = out;
+        return true;
+    }
+    json_decref(out);
+    json_decref(j->call.evidence);
+    j->call.evidence = errors;
+    j->arrival->err = first;
+    job_end(j, STORED_FAILED, "INVALID");
+    return false;
+}
+
+static json_t *golden_for_hook(const struct canon_job *j)
+{
+    json_t *g = json_deep_copy(j->plan.values);
+    json_object_set_new(g, "id", json_string(j->plan.id));
+    return g;
+}
+
+/* --- states
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static bool tick_intake(struct canon_job *j)
+{
+    struct err e = ERR_INIT;
+    j->phase = PHASE_INTAKE;
+    if (take_document(j, &e) != 0) {
+        j->arrival->err = e;
+        job_leave(j, CANON_FAILED, "INVALID");
+        return true;
+    }
+    if (j->source_id != NULL && left_as_repeat(j))
+        return true;
+    j->state = JOB_INTAKE_ANSWER;
+    return call_stage(j, CANON_INTAKE, TAKE(j->data));
+}
+
+static void tick_answer(struct canon_job *j, enum job_state next)
+{
+    j->data = TAKE(j->call.data);
+    if (stage_goes_on(j))
+        j->state = next;
+}
+
+static bool tick_validate(struct canon_job *j)
+{
+    j->phase = PHASE_VALIDATE;
+    if (!schema_holds(j))
+        return true;
+    j->state = JOB_VALIDATE_ANSWER;
+    return call_stage(j, CANON_VALIDATE, TAKE(j->data));
+}
+
+static void tick_aggregate(struct canon_job *j)
+{
+    struct err e = ERR_INIT;
+    j->phase = PHASE_AGGREGATE;
+    err_clear(&j->arrival->err);
+    if (j->kind != KIND_WITHDRAW && j->source_id == NULL && j->working->model->keys_count == 0)
+        j->source_id = mem_printf("%016" PRIx64, j->body_hash);
+    int rc = j->kind == KIND_WITHDRAW ? job_plan_withdraw(j, &e) : job_plan(j, &e);
+    if (rc < 0) {
+        job_broken(j, &e);
+        return;
+    }
+    if (j->source_id == NULL)
+        j->source_id = mem_printf("%016" PRIx64, j->body_hash);
+    if (rc == 1) {
+        if (j->kind == KIND_WITHDRAW)
+            job_leave(j, CANON_FAILED, "NOT_FOUND");
+        return;
+    }
+    if (is_repeat(j, j->plan.source)) {
+        memcpy(j->arrival->golden_id, j->plan.id, sizeof j->arrival->golden_id);
+        job_leave(j, CANON_NOOP, "REPEAT");
+        return;
+    }
+    bool changed =
+        j->plan.creates || j->plan.losers_count > 0 || json_object_size(j->plan.changes) > 0;
+    j->outcome = j->kind == KIND_WITHDRAW ? STORED_WITHDRAWN
+                 : changed                ? STORED_CANONIZED
+                                          : STORED_NOOP;
+    strncpy(j->arrival->reason, changed ? "" : "UNCHANGED", sizeof j->arrival->reason - 1);
+    if (changed)
+        j->arrival->reason[0] = '\0';
+    j->state = JOB_PROJECT;
+}
+
+static bool tick_project(struct canon_job *j)
+{
+    j->phase = PHASE_PROJECT;
+    json_decref(j->call.views);
+    j->call.views = NULL;
+    if (j->plan.empty || !j->working->model->stages[CANON_PROJECT]) {
+        j->state = JOB_PROPOSE;
+        return true;
+    }
+    j->state = JOB_PROJECT_ANSWER;
+    return call_stage(j, CANON_PROJECT, golden_for_hook(j));
+}
+
+static void tick_project_answer(struct canon_job *j)
+{
+    json_decref(j->call.data);
+    j->call.data = NULL;
+    if (!stage_goes_on(j))
+        return;
+    j->state = j->plan.generation == j->working->generation ? JOB_PROPOSE : JOB_AGGREGATE;
+}
+
+static void tick_propose(struct canon_job *j)
+{
+    struct err e = ERR_INIT;
+    j->state = JOB_COMMIT;
+    if (engine_propose(j->engine, j, &e) != 0)
+        job_broken(j, &e);
+}
+
+void job_tick(struct canon_job *j)
+{
+    for (;;) {
+        switch (j->state) {
+        case JOB_INTAKE:
+            if (!tick_intake(j))
+                return;
+            continue;
+        case JOB_INTAKE_ANSWER:
+            tick_answer(j, JOB_VALIDATE);
+            continue;
+        case JOB_VALIDATE:
+            if (!tick_validate(j))
+                return;
+            continue;
+        case JOB_VALIDATE_ANSWER:
+            tick_answer(j, JOB_AGGREGATE);
+            continue;
+        case JOB_AGGREGATE:
+            tick_aggregate(j);
+            continue;
+        case JOB_PROJECT:
+            if (!tick_project(j))
+                return;
+            continue;
+        case JOB_PROJECT_ANSWER:
+            tick_project_answer(j);
+            continue;
+        case JOB_PROPOSE:
+            tick_propose(j);
+            if (j->state == JOB_COMMIT)
+                return;
+            continue;
+        case JOB_COMMIT:
+            return; /* the ledger answers */
+        case JOB_DONE:
+            engine_job_done(j->engine, j); /* j may be gone after this line */
+            return;
+        }
+    }
+}

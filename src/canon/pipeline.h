@@ -1,0 +1,103 @@
+/* Pipeline - the way of one arrival through the phases.
+ *
+ *   INTAKE -> [hook] -> VALIDATE -> [hook] -> AGGREGATE -> [project hook] -> PROPOSE -> COMMIT ->
+ * DONE
+ *      ^         |                     |         ^  |  \
+ *      |         +--- park, fail ------+--> PROPOSE |   +-- park -> PROPOSE
+ *      |                                         |  +------- the working set changed during the
+ * hook
+ *      +-- exact repeat: DONE, nothing stored    +---------- a condition failed (CANON_TRIES)
+ *
+ * Only job_tick() moves `state`. Until PROPOSE nothing of the working set is changed; PROPOSE
+ * changes it at once, before the unit is durable, so that the next arrival sees it. */
+#ifndef KOAN_CANON_PIPELINE_H
+#define KOAN_CANON_PIPELINE_H
+
+#include "base/uuid.h"
+#include "canon/canon_priv.h"
+#include "canon/ops.h"
+#include "canon/working.h"
+#include "ledger/ledger.h"
+
+struct canon_engine;
+struct engine_request;
+
+enum job_kind { KIND_ARRIVE, KIND_WITHDRAW, KIND_RESUME };
+
+enum job_state {
+    JOB_INTAKE,
+    JOB_INTAKE_ANSWER,
+    JOB_VALIDATE,
+    JOB_VALIDATE_ANSWER,
+    JOB_AGGREGATE,
+    JOB_PROJECT,
+    JOB_PROJECT_ANSWER,
+    JOB_PROPOSE,
+    JOB_COMMIT,
+    JOB_DONE,
+};
+
+/* What the arrival will do, worked out in AGGREGATE. */
+struct job_plan {
+    struct work_source *source;
+    struct work_golden *winner; /* NULL: a new golden record with `id` */
+    char id[STORE_ID];
+    struct work_golden *losers[CANON_OWNERS_MAX];
+    size_t losers_count;
+    json_t *keys, *new_keys,
+        *lose_keys;        /* all of the source; those that get an owner; those that lose it */
+    json_t *fields, *ever; /* of the source record afterwards */
+    int64_t said_at;
+    char said_arrival[40];
+    json_t *values; /* of the golden record afterwards */
+    json_t *changes;
+    bool needs_review, creates, empty; /* empty: no source record is left */
+    uint64_t generation;
+};
+
+struct canon_job {
+    uint64_t magic;
+    struct list node;
+    struct canon_engine *engine;
+    struct engine_request *request;
+    struct working *working;
+    struct canon_arrival *arrival;
+    enum job_kind kind;
+    enum job_state state;
+    int tries;
+    bool erase;
+
+    char *body; /* as sent */
+    uint64_t body_hash;
+    char *source_id; /* given, or the hash of its keys */
+    int64_t observed_at;
+    json_t *data; /* what it says, after intake */
+    struct canon_stage_call call;
+    bool called; /* the call is with its function */
+
+    enum canon_stored outcome; /* to be stored */
+    enum canon_phase phase;
+    char resumes[40];
+    struct job_plan plan;
+    struct unit unit;
+    uint32_t save_at; /* index of entity.save in the unit; UINT32_MAX: none */
+};
+
+/* Runs as far as it can. JOB_DONE: the result stands in the arrival, the engine frees the job. */
+void job_tick(struct canon_job *j);
+void job_plan_fini(struct job_plan *p);
+
+/* plan.c: AGGREGATE. 0: j->plan is made. 1: it ends here, parked, failed or noop as job_end()
+ * noted. Negative: machine trouble. */
+int job_plan(struct canon_job *j, struct err *e);
+int job_plan_withdraw(struct canon_job *j, struct err *e);
+/* propose.c: fills j->unit from the plan (or from the outcome alone) and changes the working set
+ * accordingly. */
+int job_compose(struct canon_job *j, struct err *e);
+void job_commit_working(struct canon_job *j);
+
+/* Notes how the arrival ends; the next state is PROPOSE, which stores it. */
+void job_end(struct canon_job *j, enum canon_stored outcome, const char *reason);
+const char *job_source_id(const struct canon_job *j);
+
+#endif

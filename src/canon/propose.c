@@ -1,0 +1,233 @@
+/* PROPOSE: the unit of work of an arrival, and the same change in the working set. */
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "canon/engine.h"
+#include "canon/pipeline.h"
+#include "entity/entity.h"
+
+/* Texts that the unit takes over while it is composed. */
+struct texts {
+    char *evidence, *work, *tags, *changes, *fields, *ever, *keys, *new_keys, *lose_keys, *views;
+};
+
+static void texts_fini(struct texts *t)
+{
+    char **const all[] = {&t->evidence, &t->work, &t->tags,     &t->changes,   &t->fields,
+                          &t->ever,     &t->keys, &t->new_keys, &t->lose_keys, &t->views};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        mem_free(*all[i]);
+}
+
+static int text_of(const json_t *v, char **out, struct err *e)
+{
+    if (v == NULL)
+        return 0;
+    AUTO(buf_fini) struct buf b = BUF_INIT(4 * CANON_BODY_MAX);
+    int rc = json_print(v, &b, e);
+    if (rc == 0)
+        *out = buf_take(&b);
+    return rc;
+}
+
+static bool stores_golden(const struct canon_job *j)
+{
+    return j->outcome == STORED_CANONIZED || j->outcome == STORED_NOOP ||
+           j->outcome == STORED_WITHDRAWN;
+}
+
+static bool has_plan(const struct canon_job *j)
+{
+    return stores_golden(j) && j->plan.keys != NULL;
+}
+
+static int compose_conditions(struct canon_job *j, struct txn *t, struct err *e)
+{
+    const struct job_plan *p = &j->plan;
+    const char *model = j->working->model->name;
+    canon_op_if_source(t, model, j->arrival->origin, job_source_id(j), p->source->row.rev);
+    if (p->id[0] == '\0')
+        return 0;
+    canon_op_if_golden(t, model, p->id, p->winner ? p->winner->rev : 0);
+    for (size_t i = 0; i < p->losers_count; i++)
+        canon_op_if_golden(t, model, p->losers[i]->id, p->losers[i]->rev);
+    for (size_t i = 0; i < json_array_size(p->new_keys); i++) {
+        const char *key = json_string_value(json_array_get(p->new_keys, i)), *owner;
+        int rc = working_owner(j->working, key, &owner, e);
+        if (rc != 0)
+            return rc;
+        canon_op_if_key(t, model, key, owner[0] ? owner : NULL);
+    }
+    return 0;
+}
+
+static int fill_texts(const struct canon_job *j, struct texts *t, struct err *e)
+{
+    const struct job_plan *p = &j->plan;
+    bool parked = j->outcome == STORED_PARKED || j->outcome == STORED_FAILED;
+    const struct {
+        const json_t *v;
+        char **out;
+    } all[] = {
+        {parked ? j->call.evidence : NULL, &t->evidence},
+        {parked && j->phase != PHASE_INTAKE ? j->data : NULL, &t->work},
+        {j->call.tags, &t->tags},
+        {j->outcome == STORED_CANONIZED || j->outcome == STORED_WITHDRAWN ? p->changes : NULL,
+         &t->changes},
+        {p->fields, &t->fields},
+        {p->ever, &t->ever},
+        {p->fields ? p->keys : NULL, &t->keys},
+        {json_array_size(p->new_keys) > 0 ? p->new_keys : NULL, &t->new_keys},
+        {json_array_size(p->lose_keys) > 0 ? p->lose_keys : NULL, &t->lose_keys},
+        {j->call.views, &t->views},
+    };
+    int rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(all) && rc == 0; i++)
+        rc = text_of(all[i].v, all[i].out, e);
+    return rc;
+}
+
+static void compose_arrive(struct canon_job *j, struct txn *t, const struct texts *x)
+{
+    const struct job_plan *p = &j->plan;
+    struct canon_op_arrive op = {
+        .model = j->working->model->name,
+        .arrival = j->arrival->arrival_id,
+        .origin = j->arrival->origin,
+        .source_id = job_source_id(j),
+        .observed_at = j->observed_at,
+        .def = j->working->model->hash,
+        .outcome = (uint8_t)j->outcome,
+        .phase = (uint8_t)j->phase,
+        .reason = j->arrival->reason[0] ? j->arrival->reason : NULL,
+        .evidence = x->evidence,
+        .golden = p->id[0] ? p->id : NULL,
+        .body = j->body,
+        .work = x->work,
+        .tags = x->tags,
+        .changes = x->changes,
+        .resumes = j->resumes[0] ? j->resumes : NULL,
+        .has_source = true,
+        .last_hash = j->body_hash,
+        .said_at = p->fields ? p->said_at : j->observed_at,
+        .said_arrival = p->fields ? p->said_arrival : NULL,
+        .fields = x->fields,
+        .ever = x->ever,
+        .keys = x->keys,
+        .withdraw = j->kind == KIND_WITHDRAW,
+        .new_keys = x->new_keys,
+        .lose_keys = x->lose_keys,
+        .has_golden = p->id[0] != '\0',
+        .lifecycle = p->empty ? LIFE_WITHDRAWN : LIFE_ACTIVE,
+        .readiness = p->needs_review ? READY_REVIEW : READY_COMPLETE,
+        .views = x->views,
+    };
+    for (size_t i = 0; i < p->losers_count; i++)
+        op.losers[op.losers_count++] = p->losers[i]->id;
+    canon_op_arrive(t, &op);
+    if (j->erase)
+        canon_op_erase(t, op.model, op.origin, op.source_id);
+}
+
+static int compose_entity(struct canon_job *j, struct txn *t, struct err *e)
+{
+    const struct job_plan *p = &j->plan;
+    for (size_t i = 0; i < p->losers_count; i++)
+        entity_txn_remove(t, j->working->def, p->losers[i]->id, 0);
+    if (p->empty || (!p->creates && json_object_size(p->changes) == 0))
+        return 0;
+    struct entity_doc doc;
+    entity_doc_init(&doc);
+    int rc = entity_doc_print(j->working->def, p->values, &doc, e);
+    j->save_at = t->ops;
+    if (rc == 0)
+        entity_txn_save(t, j->working->def, p->id, ENTITY_UPSERT, 0, &doc);
+    entity_doc_fini(&doc);
+    return rc;
+}
+
+int job_compose(struct canon_job *j, struct err *e)
+{
+    struct txn *t = &j->unit.txn;
+    struct texts x = {0};
+    int rc = 0;
+    j->save_at = UINT32_MAX;
+    if (!has_plan(j) && j->kind != KIND_WITHDRAW) {
+        /* It ended before AGGREGATE, or there: only the arrival and the memory of its document are
+         * stored. */
+        job_plan_fini(&j->plan);
+        rc = working_source(j->working, j->arrival->origin, job_source_id(j), &j->plan.source, e);
+    }
+    if (rc == 0)
+        rc = fill_texts(j, &x, e);
+    if (rc == 0)
+        rc = compose_conditions(j, t, e);
+    if (rc == 0)
+        compose_arrive(j, t, &x);
+    if (rc == 0 && j->plan.id[0] != '\0')
+        rc = compose_entity(j, t, e);
+    texts_fini(&x);
+    return rc;
+}
+
+static void commit_source(struct canon_job *j)
+{
+    const struct job_plan *p = &j->plan;
+    struct store_source *row = &p->source->row;
+    row->rev++;
+    row->last_hash = j->body_hash;
+    row->last_def = j->working->model->hash;
+    if (p->fields == NULL)
+        return;
+    json_decref(row->fields);
+    json_decref(row->ever);
+    json_decref(row->keys);
+    row->fields = json_incref(p->fields);
+    row->ever = json_incref(p->ever);
+    row->keys = json_incref(p->keys);
+    row->observed_at = p->said_at;
+    memcpy(row->arrival, p->said_arrival, sizeof row->arrival);
+}
+
+static void commit_withdrawn(struct canon_job *j)
+{
+    struct store_source *row = &j->plan.source->row;
+    working_attach(j->working, j->plan.source, NULL);
+    row->rev = 0;
+    json_decref(row->ever);
+    row->ever = NULL;
+    json_decref(row->fields);
+    row->fields = json_object();
+    json_decref(row->keys);
+    row->keys = json_array();
+    for (size_t i = 0; i < json_array_size(j->plan.lose_keys); i++)
+        working_set_owner(j->working, json_string_value(json_array_get(j->plan.lose_keys, i)), "");
+}
+
+void job_commit_working(struct canon_job *j)
+{
+    struct job_plan *p = &j->plan;
+    struct working *w = j->working;
+    w->generation++;
+    if (j->kind == KIND_WITHDRAW)
+        commit_withdrawn(j);
+    else
+        commit_source(j);
+    if (p->id[0] == '\0')
+        return;
+    struct work_golden *g = p->winner ? p->winner : working_add_golden(w, p->id);
+    g->rev++;
+    g->lifecycle = p->empty ? LIFE_WITHDRAWN : LIFE_ACTIVE;
+    g->readiness = p->needs_review ? READY_REVIEW : READY_COMPLETE;
+    for (size_t i = 0; i < p->losers_count; i++)
+        working_merge(w, p->losers[i], g);
+    for (size_t i = 0; i < json_array_size(p->new_keys); i++)
+        working_set_owner(w, json_string_value(json_array_get(p->new_keys, i)), g->id);
+    if (p->values != NULL) {
+        json_decref(g->values);
+        g->values = json_incref(p->values);
+    }
+    if (j->kind != KIND_WITHDRAW && p->source->golden != g)
+        working_attach(w, p->source, g);
+}

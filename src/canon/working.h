@@ -1,0 +1,67 @@
+/* Working set - what the engine knows of one model and tenant: source records, golden records and
+ * key owners, as the database has them plus what is proposed and not yet applied. Filled from the
+ * database on demand, emptied only while nothing is under way, so what is read from the database
+ * never misses a change of ours. */
+#ifndef KOAN_CANON_WORKING_H
+#define KOAN_CANON_WORKING_H
+
+#include "base/list.h"
+#include "canon/canon_priv.h"
+#include "canon/store.h"
+
+struct entity_def;
+struct map;
+
+struct work_golden {
+    char id[STORE_ID];
+    uint64_t rev; /* 0: does not exist yet */
+    int lifecycle, readiness;
+    struct list sources; /* struct work_source by `node` */
+    json_t *values;      /* declared fields of the entity row; empty object when there is no row */
+};
+
+struct work_source {
+    struct list node;
+    struct work_golden *golden; /* NULL: absent, or parked so far */
+    struct store_source row;    /* rev 0: absent */
+};
+
+struct work_key {
+    char owner[STORE_ID]; /* "": nobody */
+};
+
+struct working {
+    char *tenant;
+    struct canon_model *model;
+    struct entity_def *def;
+    struct db *reader;
+    struct map *sources, *goldens, *keys;
+    uint64_t generation; /* grows with every change */
+    size_t flight;       /* units under way */
+    bool stale;          /* a condition failed: empty it as soon as nothing is under way */
+};
+
+struct working *working_new(const char *tenant, struct canon_model *model, struct entity_def *def,
+                            struct db *reader);
+void working_free(struct working *w);
+/* Forget everything. Only while nothing is under way. */
+void working_clear(struct working *w);
+bool working_is_full(const struct working *w);
+
+/* The three look-ups: from the set, else from the database. What they give lives until
+ * working_clear(). */
+int working_source(struct working *w, const char *origin, const char *source_id,
+                   struct work_source **out, struct err *e);
+int working_owner(struct working *w, const char *key, const char **owner, struct err *e);
+/* A merged one gives its live survivor. ERR_NOT_FOUND when there is none. */
+int working_golden(struct working *w, const char *id, struct work_golden **out, struct err *e);
+
+/* --- changes, once they are proposed
+ * ------------------------------------------------------------------------------------ */
+struct work_golden *working_add_golden(struct working *w, const char *id);
+void working_set_owner(struct working *w, const char *key, const char *owner);
+void working_attach(struct working *w, struct work_source *s, struct work_golden *g);
+/* All sources and keys of `loser` become those of `winner`. */
+void working_merge(struct working *w, struct work_golden *loser, struct work_golden *winner);
+
+#endif
