@@ -1,4 +1,4 @@
-#include "canon/engine.h"
+#include "canon/engine_priv.h"
 
 #include <string.h>
 
@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/uuid.h"
-#include "canon/pipeline.h"
+#include "canon/pipeline_priv.h"
 #include "db/db.h"
 #include "entity/entity.h"
 #include "entity/patch.h"

@@ -1,4 +1,4 @@
-#include "canon/ops.h"
+#include "canon/ops_priv.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "canon/pipeline.h"
+#include "canon/pipeline_priv.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "canon/engine.h"
+#include "canon/engine_priv.h"
 #include "entity/doc.h"
 
 const char *job_source_id(const struct canon_job *j)

@@ -6,8 +6,8 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "canon/engine.h"
-#include "canon/pipeline.h"
+#include "canon/engine_priv.h"
+#include "canon/pipeline_priv.h"
 #include "entity/doc.h"
 
 void job_plan_fini(struct job_plan *p)

@@ -3,8 +3,8 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
-#include "canon/engine.h"
-#include "canon/pipeline.h"
+#include "canon/engine_priv.h"
+#include "canon/pipeline_priv.h"
 #include "entity/entity.h"
 
 /* Texts that the unit takes over while it is composed. */

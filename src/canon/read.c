@@ -7,9 +7,9 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "canon/canon_priv.h"
-#include "canon/ops.h"
-#include "canon/read.h"
-#include "canon/store.h"
+#include "canon/ops_priv.h"
+#include "canon/read_priv.h"
+#include "canon/store_priv.h"
 #include "db/db.h"
 
 static const char *const stored_names[] = {"canonized", "noop",      "parked",

@@ -1,10 +1,10 @@
-#include "canon/store.h"
+#include "canon/store_priv.h"
 
 #include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "canon/ops.h"
+#include "canon/ops_priv.h"
 #include "db/db.h"
 #include "ledger/domain.h"
 #include "ledger/txn.h"

@@ -5,9 +5,9 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "canon/canon_priv.h"
-#include "canon/ops.h"
-#include "canon/read.h"
-#include "canon/store.h"
+#include "canon/ops_priv.h"
+#include "canon/read_priv.h"
+#include "canon/store_priv.h"
 #include "db/db.h"
 
 static json_t *member(json_t *o, const char *name)

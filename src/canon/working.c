@@ -1,11 +1,11 @@
-#include "canon/working.h"
+#include "canon/working_priv.h"
 
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "canon/ops.h"
+#include "canon/ops_priv.h"
 #include "entity/def.h"
 #include "entity/read.h"
 

@@ -7,7 +7,7 @@
 
 #include "base/list.h"
 #include "canon/canon_priv.h"
-#include "canon/store.h"
+#include "canon/store_priv.h"
 
 struct entity_def;
 struct map;

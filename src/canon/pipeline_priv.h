@@ -15,8 +15,8 @@
 
 #include "base/uuid.h"
 #include "canon/canon_priv.h"
-#include "canon/ops.h"
-#include "canon/working.h"
+#include "canon/ops_priv.h"
+#include "canon/working_priv.h"
 #include "ledger/ledger.h"
 
 struct canon_engine;

@@ -2,7 +2,7 @@
 #ifndef KOAN_CANON_ENGINE_H
 #define KOAN_CANON_ENGINE_H
 
-#include "canon/store.h"
+#include "canon/store_priv.h"
 
 struct canon_engine;
 struct canon_hooks;
