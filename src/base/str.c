@@ -59,6 +59,16 @@ static size_t str_utf8_seq(const unsigned char *p, size_t n)
     return len;
 }
 
+bool str_copy(char *out, size_t cap, const char *s)
+{
+    ASSERT(cap > 0);
+    size_t n = s ? strlen(s) : 0;
+    size_t kept = n < cap ? n : cap - 1;
+    memcpy(out, s ? s : "", kept);
+    out[kept] = '\0';
+    return kept == n;
+}
+
 bool str_is_utf8(const char *s, size_t n)
 {
     const unsigned char *p = (const unsigned char *)s;

@@ -18,6 +18,9 @@ struct str str_of(const char *s); /* NULL is empty */
 bool str_eq(struct str a, const char *b);
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
+/* Copy into a fixed array of `cap` bytes, always NUL-terminated. False when it was cut. NULL is
+ * empty. */
+bool str_copy(char *out, size_t cap, const char *s);
 bool str_is_utf8(const char *s, size_t n);
 size_t str_utf8_len(const char *s, size_t n); /* code points of valid UTF-8 */
 /* Whole text as a number; false on anything else, on overflow, or empty text. */

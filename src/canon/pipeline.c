@@ -18,7 +18,7 @@ const char *job_source_id(const struct canon_job *j)
 void job_end(struct canon_job *j, enum canon_stored outcome, const char *reason)
 {
     j->outcome = outcome;
-    strncpy(j->arrival->reason, reason, sizeof j->arrival->reason - 1);
+    str_copy(j->arrival->reason, sizeof j->arrival->reason, reason);
     if (outcome == STORED_PARKED && j->arrival->err.code == 0)
         err_set(&j->arrival->err, ERR_OK, "%s", reason);
     if (outcome == STORED_FAILED && j->arrival->err.code == 0)
@@ -31,7 +31,7 @@ void job_end(struct canon_job *j, enum canon_stored outcome, const char *reason)
 static void job_leave(struct canon_job *j, enum canon_outcome outcome, const char *reason)
 {
     j->arrival->outcome = outcome;
-    strncpy(j->arrival->reason, reason, sizeof j->arrival->reason - 1);
+    str_copy(j->arrival->reason, sizeof j->arrival->reason, reason);
     j->arrival->arrival_id[0] = '\0';
     j->state = JOB_DONE;
 }
@@ -284,7 +284,7 @@ static void tick_aggregate(struct canon_job *j)
     j->outcome = j->kind == KIND_WITHDRAW ? STORED_WITHDRAWN
                  : changed                ? STORED_CANONIZED
                                           : STORED_NOOP;
-    strncpy(j->arrival->reason, changed ? "" : "UNCHANGED", sizeof j->arrival->reason - 1);
+    str_copy(j->arrival->reason, sizeof j->arrival->reason, changed ? "" : "UNCHANGED");
     if (changed)
         j->arrival->reason[0] = '\0';
     j->state = JOB_PROJECT;

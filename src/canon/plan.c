@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "canon/engine_priv.h"
 #include "canon/pipeline_priv.h"
 #include "entity/doc.h"
@@ -133,7 +134,7 @@ static void choose_winner(struct canon_job *j, const struct owners *o)
     }
     p->creates = true;
     if (strcmp(j->arrival->origin, CANON_DIRECT) == 0)
-        strncpy(p->id, j->source_id, sizeof p->id - 1);
+        str_copy(p->id, sizeof p->id, j->source_id);
     else
         engine_make_id(j->engine, p->id);
 }
@@ -156,11 +157,11 @@ static void plan_source(struct canon_job *j)
     if (known && !canon_replaces(row->observed_at, row->fields, j->observed_at, j->data)) {
         p->fields = json_incref(row->fields);
         p->said_at = row->observed_at;
-        strncpy(p->said_arrival, row->arrival, sizeof p->said_arrival - 1);
+        str_copy(p->said_arrival, sizeof p->said_arrival, row->arrival);
     } else {
         p->fields = json_incref(j->data);
         p->said_at = j->observed_at;
-        strncpy(p->said_arrival, j->arrival->arrival_id, sizeof p->said_arrival - 1);
+        str_copy(p->said_arrival, sizeof p->said_arrival, j->arrival->arrival_id);
     }
     if (!known)
         return;

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "canon/ops_priv.h"
 #include "db/db.h"
 #include "ledger/domain.h"
@@ -12,14 +13,6 @@
 #define SOURCE_COLUMNS                                                                             \
     "origin, source_id, rev, golden, observed_at, arrival, fields, ever, keys, last_hash, "        \
     "last_def"
-
-static void copy_text(char *out, size_t cap, const char *s)
-{
-    size_t n = s ? strlen(s) : 0;
-    ASSERT(n < cap);
-    memcpy(out, s ? s : "", n);
-    out[n] = '\0';
-}
 
 static json_t *col_json(struct db_stmt *s, int at)
 {
@@ -46,8 +39,8 @@ static int source_fill(struct db_stmt *s, struct store_source *out, struct err *
                                  .last_def = (uint64_t)db_col_int(s, 10)};
     out->origin = mem_strdup(db_col_text(s, 0, NULL));
     out->source_id = mem_strdup(db_col_text(s, 1, NULL));
-    copy_text(out->golden, sizeof out->golden, db_col_text(s, 3, NULL));
-    copy_text(out->arrival, sizeof out->arrival, db_col_text(s, 5, NULL));
+    str_copy(out->golden, sizeof out->golden, db_col_text(s, 3, NULL));
+    str_copy(out->arrival, sizeof out->arrival, db_col_text(s, 5, NULL));
     out->fields = col_json(s, 6);
     out->ever = col_json(s, 7);
     out->keys = col_json(s, 8);
@@ -93,7 +86,7 @@ int store_key_owner(struct db *db, const char *tenant, const char *model, const 
         return rc;
     if (rc == 0)
         return ERR_NOT_FOUND;
-    copy_text(out, STORE_ID, db_col_text(s, 0, NULL));
+    str_copy(out, STORE_ID, db_col_text(s, 0, NULL));
     return 0;
 }
 
@@ -120,7 +113,7 @@ int store_golden_get(struct db *db, const char *tenant, const char *model, const
                                  .def = (uint64_t)db_col_int(s, 1),
                                  .lifecycle = (int)db_col_int(s, 2),
                                  .readiness = (int)db_col_int(s, 3)};
-    copy_text(out->merged_into, sizeof out->merged_into, db_col_text(s, 4, NULL));
+    str_copy(out->merged_into, sizeof out->merged_into, db_col_text(s, 4, NULL));
     return 0;
 }
 

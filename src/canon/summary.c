@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "canon/canon_priv.h"
 #include "canon/ops_priv.h"
 #include "canon/read_priv.h"
@@ -131,8 +132,7 @@ static int scan_row(struct scan *c, struct db_stmt *s, struct err *e)
     int rc = 0;
     if (strcmp(golden, c->golden) != 0) {
         rc = scan_flush(c, e);
-        memset(c->golden, 0, sizeof c->golden);
-        strncpy(c->golden, golden, sizeof c->golden - 1);
+        str_copy(c->golden, sizeof c->golden, golden);
     }
     if (rc != 0)
         return rc;

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "canon/ops_priv.h"
 #include "entity/def.h"
 #include "entity/read.h"
@@ -79,7 +80,7 @@ struct work_golden *working_add_golden(struct working *w, const char *id)
 {
     struct work_golden *g = mem_new(sizeof *g);
     ASSERT(strlen(id) < sizeof g->id);
-    strncpy(g->id, id, sizeof g->id - 1);
+    str_copy(g->id, sizeof g->id, id);
     list_init(&g->sources);
     g->values = json_object();
     struct work_golden *old = map_puts(w->goldens, id, g);
@@ -224,8 +225,7 @@ void working_set_owner(struct working *w, const char *key, const char *owner)
         map_puts(w->keys, key, k);
     }
     ASSERT(strlen(owner) < sizeof k->owner);
-    memset(k->owner, 0, sizeof k->owner);
-    strncpy(k->owner, owner, sizeof k->owner - 1);
+    str_copy(k->owner, sizeof k->owner, owner);
 }
 
 void working_attach(struct working *w, struct work_source *s, struct work_golden *g)
