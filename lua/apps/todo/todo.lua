@@ -11,9 +11,9 @@
 --   curl -s -X DELETE localhost:8090/api/todo/ID
 entity "Todo" {
   fields = {
-    title = text { required = true, max = 200, search = true },
+    title = text { required = true, max = 200 },
     done  = bool { default = false },
-    due   = date,
+    due   = date {},
   },
   index = { { "done", "due" } },
 }
