@@ -1,0 +1,147 @@
+#include "app/settings.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+
+enum { SETTING_HOUR_MS = 3600 * 1000 };
+
+/* clang-format off: a table is read by its columns */
+const struct setting settings_table[SET_COUNT] = {
+    [SET_DATA] =
+        {"data", SETTING_PATH, "koan-data", .flag = "data",
+         .help = "Folder of everything that is kept: log, database, node id. Made when missing."},
+    [SET_SCRIPTS] = {"scripts", SETTING_PATH, "", .flag = "scripts",
+                     .help = "Folder of Lua scripts (or one file) that declare entities and canon "
+                             "models. Empty: none."},
+    [SET_ENV] = {"env", SETTING_TEXT, "production", .flag = "env",
+                 .help = "Name of the environment. `koan dev` calls it development."},
+    [SET_TOKEN] = {"token", SETTING_SECRET, "",
+                   .help = "Bearer token that every request must carry. Empty: none on a loopback "
+                           "address; elsewhere one is made "
+                           "on first start and kept in the data folder."},
+    [SET_HTTP_LISTEN] = {"http.listen", SETTING_ADDRESS, "127.0.0.1:8090", .flag = "listen",
+                         .help = "Address and port of the API. Anything but a loopback address "
+                                 "needs a token. `PORT` changes the port."},
+    [SET_HTTP_ACCESS] = {"http.access", SETTING_CHOICE, "auto", .choices = "auto token open",
+                         .flag = "access",
+                         .help =
+                             "`auto`: a token is needed where one is set or the address is not "
+                             "loopback; `token`: always; `open`: "
+                             "never, refused in production on an address that is not loopback."},
+    [SET_HTTP_TLS_CERT] = {"http.tls_cert", SETTING_PATH, "",
+                           .help = "PEM file with the certificate chain. With `http.tls_key` the "
+                                   "port speaks TLS 1.2 and 1.3 only."},
+    [SET_HTTP_TLS_KEY] = {"http.tls_key", SETTING_PATH, "",
+                          .help = "PEM file with the private key."},
+    [SET_HTTP_THREADS] = {"http.threads", SETTING_INT, "0", 0, 64,
+                          .help =
+                              "Threads that serve connections. 0: two, or one on a single core."},
+    [SET_HTTP_CONNECTIONS] = {"http.connections", SETTING_INT, "10000", 16, 1000000,
+                              .help = "Connections at a time, over all threads."},
+    [SET_LEDGER_TIMEOUT] =
+        {"ledger.timeout", SETTING_DURATION, "10s", 100, SETTING_HOUR_MS,
+         .help = "How long a write may wait for its commit; then 504 and its outcome is unknown."},
+    [SET_LEDGER_KEEP] = {"ledger.keep", SETTING_DURATION, "7d", 1000, INT64_MAX,
+                         .help = "How long log that is already in the database is kept."},
+    [SET_LEDGER_KEEP_BYTES] = {"ledger.keep_bytes", SETTING_SIZE, "10GiB", 1 << 20, INT64_MAX,
+                               .help = "How much of it at most."},
+    [SET_LEDGER_SEGMENT_BYTES] = {"ledger.segment_bytes", SETTING_SIZE, "64MiB", 1 << 20, 1 << 30,
+                                  .help = "Size of one file of the log."},
+    [SET_LEDGER_SNAPSHOT_BYTES] = {"ledger.snapshot_bytes", SETTING_SIZE, "256MiB", 1 << 20,
+                                   INT64_MAX,
+                                   .help = "Log between two checkpoints of the database."},
+    [SET_SCRIPT_THREADS] =
+        {"script.threads", SETTING_INT, "0", 0, 64,
+         .help =
+             "Threads that run Lua, each with a VM of its own. 0: two, or one on a single core."},
+    [SET_SCRIPT_MEMORY] = {"script.memory", SETTING_SIZE, "64MiB", 4 << 20, INT64_C(4) << 30,
+                           .help = "Memory one VM may use."},
+    [SET_LOG_LEVEL] = {"log.level", SETTING_CHOICE, "info", .choices = "debug info warn error",
+                       .live = true, .flag = "log-level",
+                       .help = "The least severe lines that are written to standard error."},
+    [SET_LOG_FORMAT] = {"log.format", SETTING_CHOICE, "auto", .choices = "auto json text",
+                        .flag = "log-format",
+                        .help = "`auto`: text on a terminal, JSON lines elsewhere."},
+    [SET_DRAIN_TIMEOUT] =
+        {"drain.timeout", SETTING_DURATION, "25s", 0, SETTING_HOUR_MS, .live = true,
+         .help = "After SIGTERM: how long requests under way may take before they are cut off."},
+};
+/* clang-format on */
+
+const char *setting_kind_name(enum setting_kind k)
+{
+    static const char *const names[] = {
+        [SETTING_TEXT] = "text",       [SETTING_PATH] = "path",     [SETTING_SECRET] = "secret",
+        [SETTING_ADDRESS] = "address", [SETTING_INT] = "int",       [SETTING_DURATION] = "duration",
+        [SETTING_SIZE] = "size",       [SETTING_CHOICE] = "choice",
+    };
+    return names[k];
+}
+
+int setting_find(const char *name)
+{
+    for (int i = 0; i < SET_COUNT; i++) {
+        const struct setting *s = &settings_table[i];
+        if (strcmp(s->name, name) == 0 || (s->flag != NULL && strcmp(s->flag, name) == 0))
+            return i;
+    }
+    return -1;
+}
+
+bool setting_address(const char *text, char *host, size_t cap, uint16_t *port)
+{
+    const char *colon = strrchr(text, ':');
+    const char *digits = colon == NULL ? text : colon + 1;
+    size_t n = colon == NULL ? 0 : (size_t)(colon - text);
+    const char *from = text;
+    if (n >= 2 && text[0] == '[' && text[n - 1] == ']') {
+        from++;
+        n -= 2;
+    } else if (memchr(text, ':', n) != NULL) {
+        return false; /* a bare IPv6 address hides its port */
+    }
+    uint64_t number = 0;
+    if (!str_to_u64(digits, strlen(digits), &number) || number > UINT16_MAX || n >= cap)
+        return false;
+    if (n == 0) {
+        from = "127.0.0.1";
+        n = strlen(from);
+    }
+    if (n >= cap)
+        return false;
+    memcpy(host, from, n);
+    host[n] = '\0';
+    *port = (uint16_t)number;
+    return true;
+}
+
+bool setting_is_loopback(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 ||
+           strcmp(host, "localhost") == 0;
+}
+
+static void settings_env_name(const char *name, struct buf *out)
+{
+    buf_adds(out, "KOAN_");
+    for (const char *c = name; *c != '\0'; c++)
+        buf_addc(out, *c == '.' ? '_' : (char)toupper((unsigned char)*c));
+}
+
+void settings_markdown(struct buf *out)
+{
+    buf_adds(out, "| Setting | Kind | Default | Change | Environment, flag | What |\n"
+                  "| --- | --- | --- | --- | --- | --- |\n");
+    for (int i = 0; i < SET_COUNT; i++) {
+        const struct setting *s = &settings_table[i];
+        buf_addf(out, "| `%s` | %s | %s%s%s | %s | `", s->name,
+                 s->choices != NULL ? s->choices : setting_kind_name(s->kind),
+                 *s->fallback != '\0' ? "`" : "", s->fallback, *s->fallback != '\0' ? "`" : "",
+                 s->live ? "live" : "restart");
+        settings_env_name(s->name, out);
+        buf_addf(out, "` `--%s` | %s |\n", s->flag != NULL ? s->flag : s->name, s->help);
+    }
+}

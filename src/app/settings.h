@@ -1,0 +1,119 @@
+/* Settings - the one table of everything that can be configured, and the values in force.
+ *
+ * `settings_table` is the only place that knows a setting's name, kind, default and words. The
+ * configuration file, the environment, the flags, `koan config show`, its check of spelling and the
+ * page web/docs/configuration.md are all read off it.
+ *
+ * A value goes through layers, later wins: default, file (koan.lua or koan.json), PORT, environment
+ * (KOAN_SECTION_KEY, or KOAN_SECTION_KEY_FILE: a file that holds it), flags. Each value keeps where
+ * it came from. Faults do not stop the reading: all of them are collected, so that one start names
+ * everything that has to be mended; a tree with faults is never used (F3: a reload that fails
+ * leaves the old configuration in force).
+ *
+ * Everything here blocks, and is for the main thread. A `struct config` is immutable once loaded.
+ */
+#ifndef KOAN_APP_SETTINGS_H
+#define KOAN_APP_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+struct err;
+
+enum setting_id {
+    SET_DATA,
+    SET_SCRIPTS,
+    SET_ENV,
+    SET_TOKEN,
+    SET_HTTP_LISTEN,
+    SET_HTTP_ACCESS,
+    SET_HTTP_TLS_CERT,
+    SET_HTTP_TLS_KEY,
+    SET_HTTP_THREADS,
+    SET_HTTP_CONNECTIONS,
+    SET_LEDGER_TIMEOUT,
+    SET_LEDGER_KEEP,
+    SET_LEDGER_KEEP_BYTES,
+    SET_LEDGER_SEGMENT_BYTES,
+    SET_LEDGER_SNAPSHOT_BYTES,
+    SET_SCRIPT_THREADS,
+    SET_SCRIPT_MEMORY,
+    SET_LOG_LEVEL,
+    SET_LOG_FORMAT,
+    SET_DRAIN_TIMEOUT,
+    SET_COUNT
+};
+
+enum setting_kind {
+    SETTING_TEXT,
+    SETTING_PATH,
+    SETTING_SECRET,
+    SETTING_ADDRESS, /* host:port, [v6]:port, :port or port */
+    SETTING_INT,
+    SETTING_DURATION, /* number is milliseconds */
+    SETTING_SIZE,     /* number is bytes */
+    SETTING_CHOICE,
+};
+
+struct setting {
+    const char *name; /* "http.listen"; also the flag --http.listen */
+    enum setting_kind kind;
+    const char *fallback; /* the default, as text */
+    int64_t min, max;     /* int, duration (ms), size; 0, 0: any */
+    const char *choices;  /* separated by blanks */
+    bool live;            /* SIGHUP takes it over; else pending until a restart */
+    const char *flag;     /* a shorter flag, or NULL */
+    const char *help;
+};
+
+extern const struct setting settings_table[SET_COUNT];
+const char *setting_kind_name(enum setting_kind k);
+
+struct setting_value {
+    char *text;     /* never NULL */
+    int64_t number; /* int, duration, size; choice: its place */
+    char *origin;   /* "default", "koan.json", "environment KOAN_HTTP_LISTEN", "flag --listen" */
+};
+
+struct config {
+    struct setting_value values[SET_COUNT];
+    char *file; /* the configuration file that was read, or NULL */
+};
+
+/* A setting given on the command line. */
+struct config_flag {
+    const char *name;  /* without dashes: "listen" or "http.listen" */
+    const char *value; /* NULL: it had none */
+};
+
+struct config_sources {
+    const char *file; /* --config, or NULL: KOAN_CONFIG, else ./koan.lua or ./koan.json if there */
+    const struct config_flag *flags;
+    size_t flags_count;
+    char *const *environment; /* NULL: the process's */
+    bool dev;                 /* defaults of `koan dev` */
+};
+
+/* 0, or ERR_INVALID with every fault as a line in `faults`. *out is set only on success. */
+int config_load(const struct config_sources *s, struct config **out, struct buf *faults);
+void config_free(struct config *c);   /* takes NULL */
+void config_freep(struct config **c); /* for AUTO */
+const char *config_text(const struct config *c, enum setting_id id);
+int64_t config_number(const struct config *c, enum setting_id id);
+bool config_is_default(const struct config *c, enum setting_id id);
+/* What may be shown: secrets as "***". */
+const char *config_shown(const struct config *c, enum setting_id id);
+
+/* The setting of this name or short flag, or -1. */
+int setting_find(const char *name);
+/* "[::1]:8090" -> "::1", 8090. false when it is not an address. `host` has `cap` bytes. */
+bool setting_address(const char *text, char *host, size_t cap, uint16_t *port);
+/* 127.0.0.0/8, ::1 and localhost. */
+bool setting_is_loopback(const char *host);
+/* All settings as a Markdown table: the heart of web/docs/configuration.md. */
+void settings_markdown(struct buf *out);
+
+#endif
