@@ -1,0 +1,26 @@
+/* The payload of canon.arrive: any bytes give an operation or a refusal, and what is decoded stays
+ * inside its copy. */
+#include <stdint.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "canon/ops_priv.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct cursor c;
+    struct canon_op_arrive op;
+    char *texts = NULL;
+    cursor_init(&c, data, size);
+    if (canon_op_arrive_decode(&c, &op, &texts)) {
+        ASSERT(strlen(op.model) <= size && strlen(op.arrival) <= size);
+        for (size_t i = 0; i < op.losers_count; i++)
+            ASSERT(strlen(op.losers[i]) <= size);
+    }
+    mem_free(texts);
+    return 0;
+}
