@@ -27,7 +27,7 @@ enum {
     LEDGER_RESULT_BYTES_MAX = 16 << 20, /* of all operations of a unit together */
     LEDGER_TICK_MS = 1000,
     LEDGER_RETRY_MS = 250,       /* after a full disk */
-    LEDGER_WAL_BYTES = 64 << 20, /* of SQLite: a checkpoint is due */
+    LEDGER_WAL_BYTES = 16 << 20, /* of SQLite: a checkpoint is due */
     LEDGER_ROUNDS = 8,           /* steps before other tasks of the thread get their turn */
     LEDGER_REPEATS_PURGE = 2048, /* rows at a time: more than one entry can add */
 };
