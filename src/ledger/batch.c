@@ -248,6 +248,7 @@ static void step_write(struct ledger *l, struct entry *n)
 {
     struct err e = ERR_INIT;
     bool large = n->count >= LEDGER_INLINE_UNITS || n->bytes.len >= LOG_INLINE_BYTES;
+    large &= !l->checkpoint.running; /* the log thread is occupied */
     l->writing = n;
     int rc = log_append(l->log, &n->bytes, (uint8_t)n->type, n->index, n->term, large, &e);
     if (rc == 1)
@@ -323,17 +324,15 @@ static void step_apply(struct ledger *l)
     ledger_waits_check(l, false);
 }
 
-static bool step_checkpoint(struct ledger *l)
+/* The part of a checkpoint that needs the writer. */
+static void step_checkpoint(struct ledger *l)
 {
     struct err e = ERR_INIT;
-    if (l->log->busy || !snapshot_is_due(l))
-        return false;
     int rc = snapshot_take(l, &e);
     if (rc == ERR_CANCELED || ledger_may_retry(rc))
         log_debug("ledger", "the checkpoint waits: %s", e.text);
     else if (rc < 0)
         ledger_die(l, "a checkpoint failed", &e);
-    return true;
 }
 
 /* Committed, on disk here, and not applied. */
@@ -348,6 +347,11 @@ static bool ledger_backlog(const struct ledger *l)
 static bool ledger_step(struct ledger *l)
 {
     queue_fill(l);
+    if (l->checkpoint.ready && !l->log->busy) {
+        l->checkpoint.ready = false;
+        step_checkpoint(l);
+        return true;
+    }
     bool backlog = ledger_backlog(l);
     bool large = l->queue_units >= LEDGER_INLINE_UNITS || l->queue_bytes >= LOG_INLINE_BYTES;
     struct entry *unwritten = flight_unwritten(l);
@@ -363,7 +367,7 @@ static bool ledger_step(struct ledger *l)
         step_apply(l);
         return true;
     }
-    return step_checkpoint(l);
+    return false;
 }
 
 /* ---- closing ---- */
@@ -378,7 +382,8 @@ static bool ledger_is_done(struct ledger *l)
 static void ledger_try_close(struct ledger *l)
 {
     struct err e = ERR_INIT;
-    bool in_use = atomic_load(&l->scheduled) || atomic_load(&l->callers) > 0;
+    bool in_use =
+        atomic_load(&l->scheduled) || atomic_load(&l->callers) > 0 || l->checkpoint.running;
     if (!log_may_close(l->log) || in_use) {
         l->world->timer_start(l->world, &l->timer, 1);
         return;
@@ -396,6 +401,8 @@ static void ledger_try_close(struct ledger *l)
 void ledger_run(struct ledger *l)
 {
     int rounds = 0;
+    if (!l->dead && snapshot_is_due(l))
+        snapshot_begin(l);
     while (!l->dead && rounds < LEDGER_ROUNDS && ledger_step(l))
         rounds++;
     stat_set(l->stats.waiting_units, (int64_t)atomic_load(&l->waiting_units));

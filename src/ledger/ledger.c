@@ -42,6 +42,7 @@ void ledger_free(struct ledger *l)
 {
     l->world->timer_stop(l->world, &l->timer);
     consensus_free(l->consensus);
+    db_close(l->checkpoint.db);
     db_close(l->db);
     log_close(l->log);
     entries_free(l->flight);

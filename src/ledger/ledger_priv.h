@@ -27,7 +27,7 @@ enum {
     LEDGER_RESULT_BYTES_MAX = 16 << 20, /* of all operations of a unit together */
     LEDGER_TICK_MS = 1000,
     LEDGER_RETRY_MS = 250,       /* after a full disk */
-    LEDGER_WAL_BYTES = 16 << 20, /* of SQLite: a checkpoint is due */
+    LEDGER_WAL_BYTES = 64 << 20, /* of SQLite: a checkpoint is due */
     LEDGER_ROUNDS = 8,           /* steps before other tasks of the thread get their turn */
     LEDGER_REPEATS_PURGE = 2048, /* rows at a time: more than one entry can add */
 };
@@ -62,6 +62,16 @@ struct snapshot {
     int64_t at;
     uint64_t members_index;
     struct buf members;
+};
+
+/* The bulk of a checkpoint, at the log thread, while entries go on being applied: a connection of
+ * its own, and what came of it. */
+struct checkpoint {
+    struct offload off;
+    struct ledger *ledger;
+    struct db *db; /* opened at the first */
+    bool running;
+    bool ready; /* done there; the rest follows here as soon as no write is under way */
 };
 
 struct ledger_stats {
@@ -108,7 +118,8 @@ struct ledger {
     int64_t applied_at, stamped_at; /* ledger time of the last applied, of the last made */
     int64_t repeats_oldest;         /* time of the oldest remembered unit; INT64_MAX: none */
     struct world_timer timer;
-    uint64_t checkpoint_entry, checkpoint_bytes; /* where the last one was tried */
+    uint64_t checkpoint_entry, checkpoint_bytes, checkpoint_wal; /* where the last was tried */
+    struct checkpoint checkpoint;
     struct snapshot snapshot;
     struct buf scratch; /* an entry read back */
     struct outcome outcome;
@@ -159,6 +170,8 @@ int store_repeats_purge(struct db *db, int64_t before, int64_t *oldest, struct e
 /* snapshot.c */
 int snapshot_load(struct ledger *l, bool *found, struct err *e);
 bool snapshot_is_due(const struct ledger *l);
+/* Move most of the WAL on the log thread; snapshot_take() follows on this one. */
+void snapshot_begin(struct ledger *l);
 /* Checkpoint, manifest, compaction. ERR_CANCELED: a reader is in the way, later. */
 int snapshot_take(struct ledger *l, struct err *e);
 

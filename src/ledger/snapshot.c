@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
@@ -106,9 +107,49 @@ static int manifest_write(struct ledger *l, const struct buf *b, struct err *e)
 bool snapshot_is_due(const struct ledger *l)
 {
     uint64_t applied = atomic_load(&l->applied);
-    return applied - l->checkpoint_entry >= l->o.snapshot_entries ||
-           log_bytes(l->log) - l->checkpoint_bytes >= l->o.snapshot_bytes ||
-           db_wal_bytes(l->db) >= LEDGER_WAL_BYTES;
+    return !l->checkpoint.running && !l->checkpoint.ready &&
+           (applied - l->checkpoint_entry >= l->o.snapshot_entries ||
+            log_bytes(l->log) - l->checkpoint_bytes >= l->o.snapshot_bytes ||
+            db_wal_bytes(l->db) >= l->checkpoint_wal + LEDGER_WAL_BYTES);
+}
+
+static void checkpoint_work(struct offload *o)
+{
+    struct checkpoint *c = LIST_OF(o, struct checkpoint, off);
+    struct ledger *l = c->ledger;
+    struct db_options opts = {.path = l->db_path, .mode = DB_WRITER, .vfs = l->o.vfs};
+    struct err e = ERR_INIT;
+    int rc = c->db != NULL ? 0 : db_open(&opts, &c->db, &e);
+    if (rc == 0)
+        rc = db_checkpoint(c->db, &e);
+    /* Whatever stays, the one that counts moves it and reports it. */
+    if (rc < 0 && rc != ERR_CANCELED)
+        log_warn("ledger", "the checkpoint beside the writer failed: %s", e.text);
+}
+
+static void checkpoint_done(struct offload *o)
+{
+    struct checkpoint *c = LIST_OF(o, struct checkpoint, off);
+    struct ledger *l = c->ledger;
+    if (l->dead)
+        return;
+    c->running = false;
+    c->ready = true;
+    ledger_run(l);
+}
+
+void snapshot_begin(struct ledger *l)
+{
+    struct checkpoint *c = &l->checkpoint;
+    if (l->o.exclusive) { /* no second connection */
+        c->ready = true;
+        return;
+    }
+    c->ledger = l;
+    c->running = true;
+    c->off.work = checkpoint_work;
+    c->off.done = checkpoint_done;
+    l->world->offload(l->world, &c->off);
 }
 
 /* The database file holds everything up to the applied entry: say so, and let go of old log. */
@@ -144,12 +185,14 @@ int snapshot_take(struct ledger *l, struct err *e)
     uint64_t applied = atomic_load(&l->applied);
     l->checkpoint_entry = applied;
     l->checkpoint_bytes = log_bytes(l->log);
+    l->checkpoint_wal = db_wal_bytes(l->db);
     if (applied == l->snapshot.index)
         return 0;
     int rc = db_checkpoint(l->db, e);
     if (rc == 0)
         rc = snapshot_record(l, e);
     l->checkpoint_bytes = log_bytes(l->log);
+    l->checkpoint_wal = db_wal_bytes(l->db);
     uint64_t took = l->world->mono_ns(l->world) - began;
     stat_record(l->stats.checkpoint, took);
     log_debug("ledger", "checkpoint seq=%llu ms=%llu code=%d", (unsigned long long)applied,
