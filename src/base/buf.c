@@ -66,6 +66,7 @@ static bool buf_grow(struct buf *b, size_t n)
     }
     b->data = data;
     b->cap = cap;
+    b->data[b->len] = '\0'; /* a reserve() that is never committed must not unterminate it */
     return true;
 }
 

@@ -88,7 +88,7 @@ struct http_route {
     const char *pattern; /* "/api/:entity/:id"; the last segment may be "*rest" and takes all */
     http_handler *handler;
     unsigned flags;
-    size_t body_max; /* 0: HTTP_BODY_MAX */
+    size_t body_max; /* 0: HTTP_BODY_MAX; for HTTP_STREAM_BODY no bound */
 };
 
 struct http_router *http_router_new(void);
@@ -102,8 +102,11 @@ int http_router_add(struct http_router *r, const struct http_route *routes, size
 /* ---- server ---- */
 
 struct http_options {
-    const char *address;    /* "127.0.0.1", "::", "0.0.0.0" */
-    uint16_t port;          /* 0: any free one */
+    const char *address; /* "127.0.0.1", "::", "0.0.0.0" */
+    uint16_t port;       /* 0: any free one */
+    /* Another server of this process listens there already: set for the second and further loops.
+     * Without it the port must be free. */
+    bool shared;
     struct tls_server *tls; /* NULL: plain; shared by servers, not owned */
     size_t connections_max; /* 0: HTTP_CONNECTIONS_MAX */
     void *context;          /* for http_context() */
@@ -158,7 +161,9 @@ void *http_user(const struct http_request *req);
 
 /* Body in pieces, for routes with HTTP_STREAM_BODY: call it from the handler. `part` gets the bytes
  * as they come and n == 0 once at the end. It never runs after the answer or when the client broke
- * off: for that there is http_on_cancel(). Between pause and resume at most 16 KiB more arrive. */
+ * off (also: sent a malformed chunk, or more than body_max): for that there is http_on_cancel().
+ * Between pause and resume at most 16 KiB more arrive. A handler that returns without asking for
+ * the body never sees it. */
 typedef void http_part_cb(struct http_request *req, void *arg, const char *p, size_t n);
 void http_body_stream(struct http_request *req, http_part_cb *part, void *arg);
 void http_body_pause(struct http_request *req);
