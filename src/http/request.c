@@ -180,7 +180,7 @@ static void http_allow(struct http_request *req, unsigned allowed)
 static bool http_find_route(struct http_request *req)
 {
     const char *segments[HTTP_SEGMENTS_MAX];
-    size_t count;
+    size_t count = 0;
     struct err e = ERR_INIT;
     if (http_split_path(req, segments, &count, &e) != 0 || http_parse_query(req, &e) != 0) {
         http_problem(req, &e);
