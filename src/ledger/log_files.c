@@ -232,7 +232,11 @@ void log_prepared(struct log *l)
             l->segments[l->segments_count - 1].size = l->prepared;
         p->file = NULL;
     } else if (p->code == 0 && p->to == l->o.segment_bytes) {
-        l->spares[l->spares_count++] = p->spare;
+        /* A segment that was let go meanwhile may have taken the place. */
+        if (l->spares_count < LOG_SPARES_MAX)
+            l->spares[l->spares_count++] = p->spare;
+        else
+            l->world->disk->unlink(l->world->disk, log_path(l, p->ready), NULL);
     } else if (p->code == 0 && !l->prep_off) {
         log_prep_start(l, PREP_SPARE, p->to);
         return;

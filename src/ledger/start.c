@@ -151,12 +151,14 @@ static int start_check(struct ledger *l, struct err *e)
                        "koan.db holds entry %llu, the log ends at %llu: acknowledged entries are "
                        "missing from log/; %s",
                        applied, last, way_out);
-    if (applied > 0 && log_term(l->log, applied) != l->applied_term)
+    /* The log no longer knows the term of an entry that the checkpoint covers. */
+    uint64_t term = applied == covered ? l->snapshot.term : log_term(l->log, applied);
+    if (applied > 0 && term != l->applied_term)
         return err_set(e, ERR_CORRUPT,
                        "entry %llu is of term %llu in koan.db and of term %llu in the log: they do "
                        "not belong together; %s",
                        applied, (unsigned long long)l->applied_term,
-                       (unsigned long long)log_term(l->log, applied), way_out);
+                       (unsigned long long)term, way_out);
     return 0;
 }
 
