@@ -27,12 +27,14 @@ static int db_use_wal(struct db *db, struct err *e)
     if (s == NULL)
         return e->code;
     int rc = db_step(s, e);
-    if (rc < 0)
-        return rc;
-    const char *mode = rc == 1 ? db_col_text(s, 0, NULL) : NULL;
-    if (mode == NULL || strcmp(mode, "wal") != 0)
-        return err_set(e, ERR_INTERNAL, "database: this file system allows no write-ahead log");
-    return 0;
+    const char *mode = rc == 1 ? db_col_text(s, 0, NULL) : "";
+    bool is_wal = mode != NULL && strcmp(mode, "wal") == 0;
+    /* To the end: the row comes before the change is committed. */
+    while (rc == 1)
+        rc = db_step(s, e);
+    if (rc == 0 && !is_wal)
+        rc = err_set(e, ERR_INTERNAL, "database: this file system allows no write-ahead log");
+    return rc;
 }
 
 /* Like all below that are called by db_open only: `e` is never NULL. */

@@ -70,7 +70,8 @@ void db_bind_text(struct db_stmt *s, int at, const char *p, size_t n); /* NULL p
 void db_bind_str(struct db_stmt *s, int at, const char *p);
 void db_bind_blob(struct db_stmt *s, int at, const void *p, size_t n);
 void db_bind_null(struct db_stmt *s, int at);
-/* 1: a row, 0: done, negative: error. */
+/* 1: a row, 0: done, negative: error. Outside a transaction a statement that writes and gives rows
+ * must be stepped to its end: that is where it commits. */
 int db_step(struct db_stmt *s, struct err *e);
 /* Steps a statement that gives no rows, and ends it. */
 int db_run(struct db_stmt *s, struct err *e);

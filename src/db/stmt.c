@@ -91,6 +91,9 @@ void db_stmt_done(struct db_stmt *s)
     if (s == NULL)
         return;
     struct db *db = s->db;
+    /* Outside a transaction a write commits at its last step; reset would do it and tell nobody
+     * of a failure. */
+    ASSERT(!s->running || sqlite3_stmt_readonly(s->sql) || !sqlite3_get_autocommit(db->sql));
     sqlite3_reset(s->sql);
     /* Bound text is not ours and may be gone by the next use. */
     sqlite3_clear_bindings(s->sql);

@@ -25,6 +25,8 @@
 
 enum { LIVES_MAX = 6, PLANS_MAX = 6000, CLOSE_MS = 120000, JUMPS_MAX = 4, FLIPS_MAX = 3 };
 
+static const uint64_t REPEAT_NS = 300ull * 1000 * 1000 * 1000;
+
 struct run {
     struct sim *sim;
     struct simdisk *disk;
@@ -140,12 +142,19 @@ static void propose(struct run *r, struct plan *plan, bool again)
     proposal_free(p);
 }
 
+/* Ids are remembered for 15 minutes of ledger time, to which the jumps of the clock add at most 8.
+ */
+static bool may_repeat(const struct run *r, const struct plan *p)
+{
+    return p->has_id && !p->refused && sim_now_ns(r->sim) - p->born_ns < REPEAT_NS;
+}
+
 static void propose_some(struct run *r)
 {
     uint64_t count = sim_chance(r->sim, 4) ? 150 : 1 + sim_rand(r->sim, 6);
     while (count-- > 0 && r->plans_count < PLANS_MAX) {
         struct plan *old = r->plans_count == 0 ? NULL : &r->plans[sim_rand(r->sim, r->plans_count)];
-        bool again = old != NULL && old->has_id && !old->refused && sim_chance(r->sim, 10);
+        bool again = old != NULL && may_repeat(r, old) && sim_chance(r->sim, 10);
         if (!again) {
             old = &r->plans[r->plans_count];
             plan_make(old, r->sim, r->plans_count++);
@@ -220,6 +229,9 @@ static void check_hash(struct run *r)
 
 static void check(struct run *r)
 {
+    /* Our own reading shall not meet a fault that was meant for the ledger. */
+    r->excused = r->excused || simdisk_failed(r->disk);
+    simdisk_fail(r->disk, SIMDISK_READ, 0);
     check_new_units(r);
     if (audited(r) != r->applied)
         sim_fail("%lld units are there, %lld should be", (long long)audited(r),
@@ -242,7 +254,8 @@ static void run_closed(void *arg)
 
 static bool run_is_closed(void *arg)
 {
-    return ((struct run *)arg)->closed;
+    struct run *r = arg;
+    return r->closed || sim_died_of(r->sim) != NULL;
 }
 
 static bool run_is_idle(void *arg)
@@ -267,19 +280,6 @@ static uint32_t first_outstanding(const struct run *r)
     return LIST_OF(r->outstanding.next, struct proposal, list)->plan->serial;
 }
 
-static void run_close(struct run *r)
-{
-    sim_note(r->sim, "close");
-    r->closed = false;
-    ledger_close(r->ledger, run_closed, r);
-    if (!sim_run_until(r->sim, run_is_closed, r, CLOSE_MS))
-        sim_fail("the ledger does not close");
-    sim_run(r->sim, 10); /* answers are on their way */
-    if (!list_is_empty(&r->outstanding))
-        sim_fail("unit %u was never answered", first_outstanding(r));
-    r->ledger = NULL;
-}
-
 /* As a crash leaves it: nobody is answered any more. */
 static void run_drop(struct run *r)
 {
@@ -291,6 +291,31 @@ static void run_drop(struct run *r)
         p->plan->unknown = true;
         proposal_free(p);
     }
+}
+
+static void run_check_death(struct run *r)
+{
+    const char *why = sim_died_of(r->sim);
+    if (why != NULL && !r->excused && !simdisk_failed(r->disk))
+        sim_fail("the node died on a healthy disk: %s", why);
+}
+
+static void run_close(struct run *r)
+{
+    sim_note(r->sim, "close");
+    r->closed = false;
+    ledger_close(r->ledger, run_closed, r);
+    if (!sim_run_until(r->sim, run_is_closed, r, CLOSE_MS))
+        sim_fail("the ledger does not close");
+    if (!r->closed) {
+        run_check_death(r);
+        run_drop(r);
+        return;
+    }
+    sim_run(r->sim, 10); /* answers are on their way */
+    if (!list_is_empty(&r->outstanding))
+        sim_fail("unit %u was never answered", first_outstanding(r));
+    r->ledger = NULL;
 }
 
 static void order_fault(struct run *r)
@@ -365,13 +390,6 @@ static void run_live(struct run *r)
     }
 }
 
-static void run_check_death(struct run *r)
-{
-    const char *why = sim_died_of(r->sim);
-    if (why != NULL && !r->excused && !simdisk_failed(r->disk))
-        sim_fail("the node died on a healthy disk: %s", why);
-}
-
 /* Opens, lives, dies. */
 static void run_life(struct run *r)
 {
@@ -414,7 +432,7 @@ static void run_epilogue(struct run *r)
         sim_fail("does not open in peace: %s", e.text);
     check(r);
     for (uint32_t i = 0; i < r->plans_count; i++)
-        if (r->plans[i].has_id && r->plans[i].unknown && !r->plans[i].refused)
+        if (r->plans[i].unknown && may_repeat(r, &r->plans[i]))
             propose(r, &r->plans[i], true);
     run_settle(r);
     for (int i = 0; i < 5; i++)

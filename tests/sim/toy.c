@@ -230,7 +230,7 @@ static struct toy_op plan_op(struct sim *s)
 void plan_make(struct plan *p, struct sim *s, uint32_t serial)
 {
     struct world *w = sim_world(s);
-    *p = (struct plan){.serial = serial};
+    *p = (struct plan){.serial = serial, .born_ns = sim_now_ns(s)};
     p->has_id = sim_chance(s, 80);
     if (p->has_id)
         w->random(w, p->id.b, sizeof(p->id.b));

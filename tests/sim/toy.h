@@ -39,6 +39,7 @@ struct toy_op {
 
 struct plan {
     uint32_t serial;
+    uint64_t born_ns;
     struct uuid id;
     bool has_id, urgent, shrinks;
     size_t count;

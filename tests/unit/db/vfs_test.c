@@ -153,12 +153,36 @@ static void failures_of_the_disk_become_our_codes(void **state)
     sim_free(s);
 }
 
+/* The switch to WAL is a transaction of its own, whose failure must not pass unseen. */
+static void a_first_open_that_fails_anywhere_leaves_no_half_made_database(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth < 20; nth++) {
+        struct sim *s = sim_new(nth, NULL);
+        struct db *db = NULL;
+        struct db_options o = {.path = "data/t.db", .vfs = "sim", .exclusive = true};
+        assert_int_equal(db_vfs_register("sim", sim_world(s)->disk, NULL), 0);
+        simdisk_fail(sim_disk(s), nth % 2 ? SIMDISK_SYNC : SIMDISK_WRITE, (nth + 1) / 2);
+        int rc = db_open(&o, &db, NULL);
+        assert_int_equal(rc, simdisk_failed(sim_disk(s)) ? ERR_IO : 0);
+        if (rc != 0)
+            assert_int_equal(db_open(&o, &db, NULL), 0);
+        assert_int_equal(number(db, "SELECT count(*) FROM pragma_journal_mode "
+                                    "WHERE journal_mode = 'wal'"),
+                         1);
+        db_close(db);
+        db_vfs_unregister("sim");
+        sim_free(s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_crash_leaves_a_whole_prefix),
         cmocka_unit_test(the_same_seed_gives_the_same_trace),
         cmocka_unit_test(failures_of_the_disk_become_our_codes),
+        cmocka_unit_test(a_first_open_that_fails_anywhere_leaves_no_half_made_database),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
