@@ -1,0 +1,97 @@
+/* Api - the HTTP face of the domains: thin routes over entity, canon and ledger.
+ *
+ * One `struct api` is shared by all net threads and is read-only for them, but for a few flags that
+ * are atomic. What belongs to one thread (its loop, its read-only database connection, its
+ * generator of ids) is a `struct api_thread`, handed to the server as its context:
+ *
+ *     api_new(&options, &api, &e);                        once, after ledger_open and bind_open
+ *     api_routes(api, router, &e);                        once
+ *     for each net thread:
+ *         api_thread_new(api, loop, &thread, &e);         before the loop runs, or on it
+ *         http_server_open(loop, &(struct http_options){
+ *             .context = thread, .before = api_before, ...}, router, &server, &e);
+ *
+ * Life of a request: api_before() decides who asks. A handler looks up the entity or model, reads
+ * through the thread's own connection, or proposes a unit and answers when it is committed. Short
+ * reads (a record, a page by id) run on the net thread; whatever may visit many rows runs on the
+ * pool, with a connection of the pool's. A handler parses what it must refuse, nothing else: a
+ * record that is read goes from the row to the socket as text.
+ *
+ * Files: records_*.c (entities), canon_*.c, health.c, metrics.c, docs.c; body.c (what came), etag.c
+ * (conditions), page.c (signed cursors, Link), wait.c (X-Koan-Seq, X-Koan-Consistency), pool.c. */
+#ifndef KOAN_API_API_H
+#define KOAN_API_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/json.h"
+
+struct api;
+struct api_thread;
+struct canon;
+struct canon_engine;
+struct entities;
+struct entity_hooks;
+struct err;
+struct http_request;
+struct http_router;
+struct ledger;
+struct loop;
+
+enum {
+    API_LOOPS_MAX = 256,      /* loops that /livez asks */
+    API_POOL_READERS = 4,     /* connections of the pool: libuv runs four threads */
+    API_SEQ_WAIT_MS = 5000,   /* a read with X-Koan-Seq waits so long for this node */
+    API_LIVE_LAG_S = 10,      /* a loop that did not turn for so long is stuck */
+    API_KEY_BYTES = 32,       /* of cursor_key */
+    API_TOKEN_HASH = 32,      /* of api_token_hash */
+    API_TOKEN_MIN = 16,       /* characters of a token */
+    API_ANSWER_MAX = 64 << 20 /* bytes of one answer held in memory */
+};
+
+struct api_options {
+    struct ledger *ledger;
+    struct entities *entities;
+    struct canon *canon;        /* NULL: canon routes answer `not_found` */
+    struct entity_hooks *hooks; /* bind_entity_hooks(); NULL when nothing declares hooks */
+    /* bind_engine() of `scripts_arg`; called on net threads. NULL together with canon. */
+    struct canon_engine *(*engine)(void *scripts_arg, const char *model);
+    /* bind_status() of `scripts_arg`: a new reference, or NULL. May be NULL. */
+    json_t *(*scripts)(void *scripts_arg);
+    void *scripts_arg;
+
+    /* With a token every request but the health probes must bring `Authorization: Bearer`. */
+    bool token_required;
+    uint8_t token_hash[API_TOKEN_HASH]; /* api_token_hash() */
+    uint8_t cursor_key[API_KEY_BYTES];  /* random, made once, kept in the data directory */
+    const char *env;                    /* "production", "development"; texts are copied */
+    const char *node_id, *data_dir;
+};
+
+int api_new(const struct api_options *o, struct api **out, struct err *e);
+/* After the threads are freed. Takes NULL. */
+void api_free(struct api *a);
+int api_routes(struct api *a, struct http_router *r, struct err *e);
+
+/* Opens the thread's reader. `loop` is one that will serve requests. */
+int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, struct err *e);
+void api_thread_free(struct api_thread *t); /* takes NULL */
+
+/* For http_options.before. */
+bool api_before(struct http_request *req);
+
+/* Loops that must turn for /livez to say yes: before the servers open. Threads of api_thread_new
+ * are among them already. `name` is copied. */
+void api_watch_loop(struct api *a, const char *name, struct loop *loop);
+/* Any thread. /readyz says no, and why. */
+void api_set_draining(struct api *a, bool draining);
+/* Any thread. The scripts are deployed (text NULL), or are not and why: /readyz. Not deployed yet
+ * is what it begins with when options.scripts is given. */
+void api_set_scripts(struct api *a, const char *trouble);
+
+/* What is kept of a token: nobody can make the token from it. */
+void api_token_hash(const char *token, uint8_t out[API_TOKEN_HASH]);
+
+#endif
