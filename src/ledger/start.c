@@ -115,6 +115,10 @@ static int start_db(struct ledger *l, struct err *e)
     int rc = db_open(&o, &l->db, e);
     if (rc == 0)
         rc = db_migrate(l->db, e);
+    /* SQLite makes a rollback journal on the way to WAL mode, and removes it without syncing the
+     * folder: came it back after a power cut, it would undo what we have checkpointed since. */
+    if (rc == 0)
+        rc = l->world->disk->sync_dir(l->world->disk, l->dir, e);
     if (rc == 0)
         rc = store_meta_load(l->db, &m, e);
     if (rc == 0)
