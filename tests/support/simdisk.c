@@ -657,7 +657,8 @@ void simdisk_kill(struct simdisk *d)
     simdisk_thaw(d);
 }
 
-/* How a power cut treats what was unsynced: one mood per cut, so that the extremes come up. */
+/* How a power cut treats what was unsynced: a mood per cut, or one per file, so that the extremes
+ * come up. */
 enum mood { MOOD_NONE, MOOD_ALL, MOOD_WHOLE, MOOD_TORN, MOODS };
 
 struct tear {
@@ -746,8 +747,9 @@ void simdisk_power_cut(struct simdisk *d)
     simdisk_drop_name_changes(d);
     simdisk_drop_orphans(d);
     names_copy(&d->seen, &d->stable);
+    bool each = sim_chance(d->sim, 50);
     for (struct node *node = d->nodes; node != NULL; node = node->next)
-        node_power_cut(d, node, mood);
+        node_power_cut(d, node, each ? (enum mood)sim_rand(d->sim, MOODS) : mood);
     simdisk_thaw(d);
 }
 
