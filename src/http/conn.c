@@ -156,6 +156,7 @@ void http_conn_pop(struct http_conn *c)
 
 void http_conn_answered(struct http_conn *c, struct http_request *req)
 {
+    req->phase = HTTP_RUNNING; /* whatever it was refused in */
     if (!req->keep_alive) {
         c->last = c->input_over = true;
         if (c->reading == req) { /* its body will not be read */
@@ -165,6 +166,28 @@ void http_conn_answered(struct http_conn *c, struct http_request *req)
     }
     http_conn_pop(c);
     http_conn_advance(c);
+}
+
+void http_conn_check(const struct http_conn *c)
+{
+    size_t count = 0;
+    bool writer = false;
+    LIST_EACH(it, &c->requests)
+    {
+        const struct http_request *req = LIST_OF(it, struct http_request, link);
+        bool first = it == c->requests.next, final = it->next == &c->requests;
+        ASSERT(req->conn == c);
+        ASSERT(req == c->reading || req->phase != HTTP_READING);
+        ASSERT(final || (req != c->reading && req->phase == HTTP_RUNNING)); /* 1 */
+        ASSERT(!writer);                                                    /* 2 */
+        writer =
+            req->phase == HTTP_RUNNING && req != c->reading && !req->answered && !http_is_safe(req);
+        ASSERT(!writer || first);              /* 2 */
+        ASSERT(!first || req->out.bytes == 0); /* 3 */
+        count++;
+    }
+    ASSERT(count == c->request_count && count <= HTTP_PIPELINE_MAX);
+    ASSERT(c->rest.len <= HTTP_READ_BYTES);
 }
 
 /* ---- input ---- */

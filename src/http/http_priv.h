@@ -245,6 +245,8 @@ void http_conn_mark(struct http_conn *c); /* has work for the end of the turn */
 void http_conn_turn(struct http_conn *c); /* that work */
 void http_conn_sweep(struct http_conn *c);
 bool http_conn_may_parse(const struct http_conn *c);
+/* Asserts the invariants above. */
+void http_conn_check(const struct http_conn *c);
 /* The parser has a whole message, or all headers of one that streams. */
 void http_conn_advance(struct http_conn *c);
 /* The answer of `req` is complete. It is gone afterwards unless it is still being read. */

@@ -113,8 +113,9 @@ static char *http_strip_origin(char *target)
     if (*path == '/')
         return path;
     if (path == host || *path != '\0')
-        return target; /* no host, or a query behind the host: refused as not a path */
-    return strcpy(host, "/");
+        return target;    /* no host, or a query behind the host: refused as not a path */
+    memcpy(host, "/", 2); /* there is a host to write over */
+    return host;
 }
 
 static int http_parse_query(struct http_request *req, struct err *e)
