@@ -146,6 +146,9 @@ static int add_index(struct entity_def *d, const json_t *terms, bool unique, str
         int rc = parse_term(d, json_array_get(terms, i), &ix->terms[i], e);
         if (rc < 0)
             return rc;
+        if (unique && ix->terms[i].field < 0)
+            return err_set(e, ERR_INVALID, "'%s' cannot be part of a unique index",
+                           ix->terms[i].name);
         for (size_t k = 0; k < i; k++) {
             if (strcmp(ix->terms[k].name, ix->terms[i].name) == 0)
                 return err_set(e, ERR_INVALID, "field '%s' stands there twice", ix->terms[i].name);

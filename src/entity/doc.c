@@ -78,7 +78,7 @@ static void check_field(struct faults *fs, const struct entity_field *f, const j
         json_t *d = v == NULL && !(flags & ENTITY_DOC_NO_DEFAULTS) ? default_value(f) : NULL;
         if (d != NULL)
             json_object_set_new(out, f->name, d);
-        else if (f->required && !((flags & ENTITY_DOC_NO_DEFAULTS) && f->default_json != NULL))
+        else if (f->required && !((flags & ENTITY_DOC_STORED) && f->default_json != NULL))
             faults_add(fs, f->name, "is required");
         return;
     }

@@ -28,9 +28,9 @@ struct entity_doc {
 };
 
 enum entity_doc_flag {
-    ENTITY_DOC_NO_DEFAULTS =
-        1,                 /* absent fields stay absent, and a required one with a default may */
-    ENTITY_DOC_SYSTEM = 2, /* system fields in the input are passed over, not refused */
+    ENTITY_DOC_NO_DEFAULTS = 1, /* absent fields stay absent */
+    ENTITY_DOC_SYSTEM = 2,      /* system fields in the input are passed over, not refused */
+    ENTITY_DOC_STORED = 4,      /* an old row: a required field that has a default may be absent */
 };
 
 void entity_doc_init(struct entity_doc *d);

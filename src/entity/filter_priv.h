@@ -99,6 +99,8 @@ void sql_text_init(struct sql_text *s);
 void sql_text_fini(struct sql_text *s);
 /* Appends `?` (or what stands for it) and keeps a reference on the value. */
 void sql_text_bind(struct sql_text *s, json_t *v);
+/* The same for a value that came out of SQLite: numbers are bound bit by bit. */
+void sql_text_bind_exact(struct sql_text *s, json_t *v);
 void sql_text_bind_all(const struct sql_text *s, struct db_stmt *stmt, int first);
 /* The condition, in parentheses. */
 void filter_sql(struct sql_text *s, const struct filter_node *n);

@@ -54,12 +54,21 @@ void sql_text_bind(struct sql_text *s, json_t *v)
     s->binds[s->binds_count++] = kept;
 }
 
+void sql_text_bind_exact(struct sql_text *s, json_t *v)
+{
+    ASSERT(s->binds_count < SQL_BINDS_MAX);
+    buf_adds(&s->text, "?");
+    s->binds[s->binds_count++] = json_incref(v);
+}
+
 void sql_text_bind_all(const struct sql_text *s, struct db_stmt *stmt, int first)
 {
     for (size_t i = 0; i < s->binds_count; i++) {
         const json_t *v = s->binds[i];
         if (json_is_integer(v))
             db_bind_int(stmt, first + (int)i, json_integer_value(v));
+        else if (json_is_real(v))
+            db_bind_double(stmt, first + (int)i, json_real_value(v));
         else
             db_bind_text(stmt, first + (int)i, json_string_value(v), json_string_length(v));
     }

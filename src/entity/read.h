@@ -4,9 +4,9 @@
  * created_by, updated_by. The stored body is spliced in as text and never parsed, unless only some
  * fields are asked for.
  *
- * `db` is any connection: a reader, or the writer on the ledger's thread. Every read is of one
- * tenant. Nothing here waits; a query that would visit too much is stopped and answered with
- * ERR_TOO_LARGE that names the index it lacks. */
+ * `db` is a reader of the calling thread; entity_get and entity_get_json may also use the writer on
+ * the ledger's thread. Every read is of one tenant. Nothing here waits; a query that would visit
+ * too much is stopped and answered with ERR_TOO_LARGE that names the index it lacks. */
 #ifndef KOAN_ENTITY_READ_H
 #define KOAN_ENTITY_READ_H
 

@@ -1,0 +1,257 @@
+/* The operations as the ledger replays them. Each is one writing statement at most, behind all its
+ * checks: so a lone one needs no savepoint. */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "db/db.h"
+#include "entity/entity_priv.h"
+#include "ledger/txn.h"
+
+/* What every operation begins with. */
+struct change {
+    const struct apply *a;
+    const struct entity_def *def;
+    struct row_key key;
+    struct db_stmt *stmt; /* holds `old` */
+    struct stored_row old;
+    bool found;
+};
+
+static void change_fini(struct change *c)
+{
+    db_stmt_done(c->stmt);
+}
+
+static int change_begin(struct change *c, void *self, const struct apply *a,
+                        const struct op_key *key, struct err *e)
+{
+    *c = (struct change){.a = a};
+    c->def = entities_live(self, a, key->entity, key->entity_len, e);
+    if (c->def == NULL)
+        return e->code;
+    c->key = (struct row_key){.tenant = a->env->tenant, .id = key->id, .id_len = key->id_len};
+    return 0;
+}
+
+static int change_find(struct change *c, struct err *e)
+{
+    int rc = store_find(c->a->db, c->def, &c->key, &c->stmt, &c->old, e);
+    c->found = rc > 0;
+    return rc < 0 ? rc : 0;
+}
+
+static int absent(const struct change *c, struct err *e)
+{
+    return err_set(e, ERR_NOT_FOUND, "there is no %s '%.*s'", c->def->name, (int)c->key.id_len,
+                   c->key.id);
+}
+
+static int check_version(const struct change *c, uint64_t wanted, struct err *e)
+{
+    if (!c->found)
+        return err_set(e, ERR_VERSION_MISMATCH, "%s '%.*s' is not there, version %llu was expected",
+                       c->def->name, (int)c->key.id_len, c->key.id, (unsigned long long)wanted);
+    if (c->old.version != wanted)
+        return err_set(e, ERR_VERSION_MISMATCH,
+                       "%s '%.*s' is at version %llu, not %llu: read it again", c->def->name,
+                       (int)c->key.id_len, c->key.id, (unsigned long long)c->old.version,
+                       (unsigned long long)wanted);
+    return 0;
+}
+
+/* if_version 0 means none was given, which `require_version` refuses for a row that exists. */
+static int check_conditions(const struct change *c, uint64_t if_version, struct err *e)
+{
+    if (if_version > 0)
+        return check_version(c, if_version, e);
+    if (c->found && c->def->require_version)
+        return err_set(e, ERR_INVALID,
+                       "%s wants a version with every change: If-Match or if_version",
+                       c->def->name);
+    return 0;
+}
+
+static void created(const struct change *c, struct buf *result)
+{
+    struct entity_result r = {
+        .outcome = ENTITY_CREATED, .version = 1, .created_at = c->a->at, .updated_at = c->a->at};
+    op_write_result(result, &r);
+}
+
+static int update(struct change *c, const struct new_body *b, struct buf *result, struct err *e)
+{
+    struct entity_result r = {.outcome = ENTITY_UNCHANGED,
+                              .version = c->old.version,
+                              .created_at = c->old.created_at,
+                              .updated_at = c->old.updated_at};
+    if (!change_is_none(c->old.body, c->old.body_len, b->body, b->body_len)) {
+        db_stmt_done(c->stmt); /* old.body is gone from here */
+        c->stmt = NULL;
+        int rc = store_update(c->a, c->def, &c->key, &c->old, b, e);
+        if (rc < 0)
+            return rc;
+        r.outcome = ENTITY_UPDATED;
+        r.version++;
+        r.updated_at = c->a->at;
+    }
+    op_write_result(result, &r);
+    return 0;
+}
+
+static int save(struct change *c, const struct save_op *op, const struct new_body *b,
+                struct buf *result, struct err *e)
+{
+    int rc;
+    if (op->mode != ENTITY_CREATE || op->if_version > 0) {
+        if ((rc = change_find(c, e)) < 0 || (rc = check_conditions(c, op->if_version, e)) < 0)
+            return rc;
+        if (c->found && op->mode != ENTITY_CREATE)
+            return update(c, b, result, e);
+        if (op->mode == ENTITY_REPLACE)
+            return absent(c, e);
+    }
+    /* Creating is one statement: the unique index finds out whether the id is taken. */
+    rc = store_insert(c->a, c->def, &c->key, b, e);
+    if (rc == 0)
+        created(c, result);
+    return rc;
+}
+
+static int save_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
+                      struct buf *result, struct err *e)
+{
+    (void)version;
+    struct save_op op;
+    AUTO(change_fini) struct change c = {.a = a};
+    int rc = op_read_save(payload, &op, e);
+    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0)
+        return rc;
+    struct new_body b = {op.body, op.keys, op.body_len, op.keys_len};
+    if (op.def_version == c.def->version)
+        return save(&c, &op, &b, result, e);
+    /* Checked under another definition: check it under this one. */
+    AUTO(entity_doc_fini) struct entity_doc doc;
+    entity_doc_init(&doc);
+    AUTO(json_unref) json_t *body = json_read(op.body, op.body_len, e);
+    if (body == NULL)
+        return ERR_INVALID;
+    if ((rc = entity_doc_make(c.def, body, 0, &doc, NULL, e)) < 0)
+        return rc;
+    b = (struct new_body){buf_str(&doc.body), doc.keys.len > 0 ? buf_str(&doc.keys) : NULL,
+                          doc.body.len, doc.keys.len};
+    return save(&c, &op, &b, result, e);
+}
+
+static int patch_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
+                       struct buf *result, struct err *e)
+{
+    (void)version;
+    struct patch_op op;
+    AUTO(change_fini) struct change c = {.a = a};
+    int rc = op_read_patch(payload, &op, e);
+    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
+        return rc;
+    if (!c.found && op.if_version == 0)
+        return absent(&c, e);
+    if ((rc = check_conditions(&c, op.if_version, e)) < 0)
+        return rc;
+    AUTO(json_unref) json_t *patch = json_read(op.patch, op.patch_len, e);
+    if (patch == NULL || (rc = change_check_patch(c.def, op.kind, patch, e)) < 0)
+        return patch == NULL ? ERR_INVALID : rc;
+    json_t *body = json_read(c.old.body, c.old.body_len, e);
+    if (body == NULL)
+        return err_set(e, ERR_CORRUPT, "%s '%.*s' is not JSON", c.def->name, (int)c.key.id_len,
+                       c.key.id);
+    AUTO(entity_doc_fini) struct entity_doc doc;
+    entity_doc_init(&doc);
+    if ((rc = change_patch(c.def, body, op.kind, patch, &doc, NULL, e)) < 0)
+        return rc;
+    struct new_body b = {buf_str(&doc.body), doc.keys.len > 0 ? buf_str(&doc.keys) : NULL,
+                         doc.body.len, doc.keys.len};
+    return update(&c, &b, result, e);
+}
+
+static int remove_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
+                        struct buf *result, struct err *e)
+{
+    (void)version;
+    struct remove_op op;
+    AUTO(change_fini) struct change c = {.a = a};
+    int rc = op_read_remove(payload, true, &op, e);
+    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
+        return rc;
+    if (!c.found && op.version == 0)
+        return absent(&c, e);
+    if ((rc = check_conditions(&c, op.version, e)) < 0 ||
+        (rc = store_remove(a->db, c.def, c.old.rid, e)) < 0)
+        return rc;
+    struct entity_result r = {.outcome = ENTITY_REMOVED,
+                              .version = c.old.version,
+                              .created_at = c.old.created_at,
+                              .updated_at = c.old.updated_at};
+    op_write_result(result, &r);
+    return 0;
+}
+
+/* ---- conditions ---- */
+
+static int condition_begin(struct change *c, void *self, const struct apply *a,
+                           struct cursor *payload, uint64_t *version, struct err *e)
+{
+    struct remove_op op;
+    int rc = op_read_remove(payload, version != NULL, &op, e);
+    if (rc < 0 || (rc = change_begin(c, self, a, &op.key, e)) < 0)
+        return rc;
+    if (version != NULL)
+        *version = op.version;
+    return change_find(c, e);
+}
+
+static int if_version_apply(void *self, const struct apply *a, uint8_t version,
+                            struct cursor *payload, struct buf *result, struct err *e)
+{
+    (void)version;
+    (void)result;
+    uint64_t wanted;
+    AUTO(change_fini) struct change c = {.a = a};
+    int rc = condition_begin(&c, self, a, payload, &wanted, e);
+    return rc < 0 ? rc : check_version(&c, wanted, e);
+}
+
+static int if_absent_apply(void *self, const struct apply *a, uint8_t version,
+                           struct cursor *payload, struct buf *result, struct err *e)
+{
+    (void)version;
+    (void)result;
+    AUTO(change_fini) struct change c = {.a = a};
+    int rc = condition_begin(&c, self, a, payload, NULL, e);
+    if (rc == 0 && c.found)
+        rc = err_set(e, ERR_VERSION_MISMATCH, "%s '%.*s' exists already", c.def->name,
+                     (int)c.key.id_len, c.key.id);
+    return rc;
+}
+
+static int if_exists_apply(void *self, const struct apply *a, uint8_t version,
+                           struct cursor *payload, struct buf *result, struct err *e)
+{
+    (void)version;
+    (void)result;
+    AUTO(change_fini) struct change c = {.a = a};
+    int rc = condition_begin(&c, self, a, payload, NULL, e);
+    if (rc == 0 && !c.found)
+        rc = err_set(e, ERR_VERSION_MISMATCH, "%s '%.*s' is not there", c.def->name,
+                     (int)c.key.id_len, c.key.id);
+    return rc;
+}
+
+const struct domain_op entity_ops[] = {
+    {ENTITY_OP_DEFINE, 1, false, false, "entity.define", define_apply},
+    {ENTITY_OP_SAVE, 1, false, true, "entity.save", save_apply},
+    {ENTITY_OP_PATCH, 1, false, true, "entity.patch", patch_apply},
+    {ENTITY_OP_REMOVE, 1, false, true, "entity.remove", remove_apply},
+    {ENTITY_OP_IF_VERSION, 1, true, true, "version", if_version_apply},
+    {ENTITY_OP_IF_ABSENT, 1, true, true, "absent", if_absent_apply},
+    {ENTITY_OP_IF_EXISTS, 1, true, true, "exists", if_exists_apply},
+};
+const size_t entity_ops_count = ARRAY_LEN(entity_ops);

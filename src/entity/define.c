@@ -1,0 +1,211 @@
+/* entity.define: a definition takes effect, or says why not. */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "entity/entity_priv.h"
+
+/* ---- is it narrower? ---- */
+
+static bool kind_widens(enum entity_kind from, enum entity_kind to)
+{
+    if (from == to)
+        return true;
+    if (to == KIND_JSON)
+        return from != KIND_DECIMAL;
+    if (to == KIND_NUMBER)
+        return from == KIND_INT;
+    return to == KIND_TEXT && (from == KIND_EMAIL || from == KIND_URL || from == KIND_CHOICE ||
+                               from == KIND_UUID || from == KIND_TIME || from == KIND_DATE);
+}
+
+static int compare_bounds(const struct entity_field *a, const struct entity_field *b, bool is_min)
+{
+    const char *x = is_min ? a->min_text : a->max_text, *y = is_min ? b->min_text : b->max_text;
+    if (x != NULL && y != NULL)
+        return strcmp(x, y);
+    if (a->kind == KIND_NUMBER && b->kind == KIND_NUMBER) {
+        double m = is_min ? a->min_number : a->max_number,
+               n = is_min ? b->min_number : b->max_number;
+        return m < n ? -1 : m > n;
+    }
+    int64_t m = is_min ? a->min_int : a->max_int, n = is_min ? b->min_int : b->max_int;
+    return m < n ? -1 : m > n;
+}
+
+static const char *bound_narrows(const struct entity_field *a, const struct entity_field *b)
+{
+    if (b->kind == KIND_JSON)
+        return NULL;
+    bool same_kind = a->kind == b->kind;
+    if (b->has_min && (!a->has_min || !same_kind || compare_bounds(b, a, true) > 0))
+        return "has a higher min";
+    if (b->has_max && (!a->has_max || !same_kind || compare_bounds(b, a, false) < 0))
+        return "has a lower max";
+    /* Without a max, text and bytes end at a limit of their own. */
+    if (a->has_max && !b->has_max && (b->kind == KIND_TEXT || b->kind == KIND_BYTES) &&
+        a->max_int > ENTITY_TEXT_BYTES / 4)
+        return "has lost its max";
+    return NULL;
+}
+
+static bool choice_is_gone(const struct entity_field *a, const struct entity_field *b)
+{
+    for (size_t i = 0; i < a->choices_count; i++) {
+        size_t k = 0;
+        while (k < b->choices_count && strcmp(a->choices[i], b->choices[k]) != 0)
+            k++;
+        if (k == b->choices_count)
+            return true;
+    }
+    return false;
+}
+
+/* NULL, or what makes `b` take less than `a`. */
+static const char *field_narrows(const struct entity_field *a, const struct entity_field *b)
+{
+    if (!kind_widens(a->kind, b->kind))
+        return "changes its kind";
+    if (b->kind == KIND_JSON)
+        return NULL;
+    if (b->required && !a->required)
+        return "becomes required";
+    if (b->pattern_text != NULL &&
+        (a->pattern_text == NULL || strcmp(a->pattern_text, b->pattern_text) != 0))
+        return "has another pattern";
+    if (b->kind == KIND_CHOICE && choice_is_gone(a, b))
+        return "loses a choice";
+    if (b->of != NULL && a->of == NULL)
+        return "has an 'of'";
+    if (b->of == NULL && a->of != NULL && entity_field_has_decimal(a->of))
+        return "loses its 'of'";
+    const char *inside = b->of != NULL ? field_narrows(a->of, b->of) : NULL;
+    return inside != NULL ? inside : bound_narrows(a, b);
+}
+
+bool define_is_narrower(const struct entity_def *from, const struct entity_def *to, char *why,
+                        size_t cap)
+{
+    for (size_t i = 0; i < from->fields_count; i++) {
+        const struct entity_field *a = &from->fields[i], *b = entity_def_field(to, a->name);
+        const char *what = b == NULL ? "is gone" : field_narrows(a, b);
+        if (what != NULL) {
+            snprintf(why, cap, "field '%s' %s", a->name, what);
+            return true;
+        }
+    }
+    for (size_t i = 0; i < to->fields_count; i++) {
+        const struct entity_field *b = &to->fields[i];
+        if (entity_def_field(from, b->name) == NULL && b->required && b->default_json == NULL) {
+            snprintf(why, cap, "field '%s' is new and required, without a default", b->name);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- do the rows fit? ---- */
+
+static int row_fits(void *arg, const struct any_row *row, struct err *e)
+{
+    const struct entity_def *d = arg;
+    AUTO(json_unref) json_t *body = json_read(row->body, row->body_len, e);
+    if (body == NULL)
+        return err_set(e, ERR_CORRUPT, "%s '%s' is not JSON", d->name, row->id);
+    AUTO(entity_doc_fini) struct entity_doc doc;
+    entity_doc_init(&doc);
+    int rc = entity_doc_make(d, body, ENTITY_DOC_NO_DEFAULTS | ENTITY_DOC_STORED, &doc, NULL, e);
+    if (rc < 0)
+        return err_context(e, "record '%.64s'", row->id);
+    if (!change_is_none(row->body, row->body_len, buf_str(&doc.body), doc.body.len) ||
+        !change_is_none(row->keys != NULL ? row->keys : "", row->keys_len, buf_str(&doc.keys),
+                        doc.keys.len))
+        return err_set(e, ERR_INVALID, "record '%.64s' would have to be rewritten", row->id);
+    return 0;
+}
+
+static int check_rows(const struct apply *a, const struct entity_def *from, struct entity_def *to,
+                      struct err *e)
+{
+    char why[160];
+    if (!define_is_narrower(from, to, why, sizeof(why)))
+        return 0;
+    struct err row = ERR_INIT;
+    int rc = store_each(a->db, to, ENTITY_NARROW_ROWS, row_fits, to, &row);
+    if (rc == 0)
+        return 0;
+    if (rc != ERR_INVALID && rc != ERR_TOO_LARGE) {
+        if (e != NULL)
+            *e = row;
+        return rc;
+    }
+    return err_set(e, ERR_CONFLICT,
+                   "entity '%s': %s, but %s; bring the records in line first, or keep the "
+                   "definition",
+                   to->name, why, row.text);
+}
+
+/* ---- make it so ---- */
+
+static bool has_index(const struct entity_def *d, const char *name)
+{
+    for (size_t i = 0; i < d->indexes_count; i++) {
+        if (strcmp(d->indexes[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int change_indexes(const struct apply *a, const struct entity_def *from,
+                          const struct entity_def *to, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; from != NULL && i < from->indexes_count && rc == 0; i++) {
+        if (!has_index(to, from->indexes[i].name))
+            rc = store_drop_index(a->db, to, from->indexes[i].name, e);
+    }
+    for (size_t i = 0; i < to->indexes_count && rc == 0; i++) {
+        if (from == NULL || !has_index(from, to->indexes[i].name))
+            rc = store_create_index(a->db, to, &to->indexes[i], e);
+    }
+    return rc;
+}
+
+static int define(struct entities *s, const struct apply *a, struct entity_def *to, struct err *e)
+{
+    struct err ignored = ERR_INIT;
+    const struct entity_def *from = entities_live(s, a, to->name, strlen(to->name), &ignored);
+    if (from == NULL && ignored.code != ERR_NOT_FOUND) {
+        if (e != NULL)
+            *e = ignored;
+        return ignored.code;
+    }
+    if (from != NULL && strcmp(from->json, to->json) == 0)
+        return 0;
+    int rc = entities_check_free(s, to, e);
+    if (rc < 0)
+        return rc;
+    if (from == NULL && entities_live_count(s) >= ENTITY_DEFS_MAX)
+        return err_set(e, ERR_TOO_LARGE, "at most %d entities", ENTITY_DEFS_MAX);
+    to->version = from != NULL ? from->version + 1 : 1;
+    rc = from != NULL ? check_rows(a, from, to, e) : store_create_table(a->db, to, e);
+    if (rc < 0 || (rc = change_indexes(a, from, to, e)) < 0 ||
+        (rc = store_put_def(a->db, to, a->at, e)) < 0)
+        return rc;
+    entities_set_live(s, entity_def_ref(to));
+    return 0;
+}
+
+int define_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
+                 struct buf *result, struct err *e)
+{
+    (void)version;
+    (void)result;
+    size_t n;
+    const char *text = cursor_bytes(payload, &n);
+    if (text == NULL || cursor_left(payload) > 0)
+        return err_set(e, ERR_INVALID, "entity.define: malformed payload");
+    AUTO(entity_def_unrefp) struct entity_def *to = NULL;
+    int rc = entity_def_parse_text(text, n, &to, e);
+    return rc < 0 ? rc : define(self, a, to, e);
+}

@@ -1,0 +1,125 @@
+/* What the files that apply operations share. */
+#ifndef KOAN_ENTITY_ENTITY_PRIV_H
+#define KOAN_ENTITY_ENTITY_PRIV_H
+
+#include "entity/def_priv.h"
+#include "entity/entity.h"
+#include "ledger/domain.h"
+
+struct db;
+struct map;
+
+/* ---- registry.c: the live definitions, on the ledger's thread ---- */
+
+/* The definition as of this point of the log, borrowed until the next define; NULL with `e`. */
+const struct entity_def *entities_live(struct entities *s, const struct apply *a, const char *name,
+                                       size_t n, struct err *e);
+/* Name or path of `d` belongs to another entity: refuse. */
+int entities_check_free(struct entities *s, const struct entity_def *d, struct err *e);
+/* Takes the reference. Published when the entry commits. */
+void entities_set_live(struct entities *s, struct entity_def *d);
+int entities_load(struct entities *s, struct db *db, struct err *e);
+size_t entities_live_count(const struct entities *s);
+
+/* ---- payloads: ops.c; golden bytes in its test ---- */
+
+struct op_key {
+    const char *entity, *id;
+    size_t entity_len, id_len;
+};
+
+struct save_op {
+    struct op_key key;
+    enum entity_mode mode;
+    uint64_t if_version;
+    uint32_t def_version;
+    const char *body, *keys; /* keys may be NULL */
+    size_t body_len, keys_len;
+};
+
+struct patch_op {
+    struct op_key key;
+    uint64_t if_version;
+    enum entity_patch_kind kind;
+    const char *patch;
+    size_t patch_len;
+};
+
+struct remove_op { /* and the conditions; version is read only where the type has one */
+    struct op_key key;
+    uint64_t version;
+};
+
+int op_read_save(struct cursor *c, struct save_op *out, struct err *e);
+int op_read_patch(struct cursor *c, struct patch_op *out, struct err *e);
+int op_read_remove(struct cursor *c, bool has_version, struct remove_op *out, struct err *e);
+void op_write_result(struct buf *out, const struct entity_result *r);
+
+/* ---- change.c: pure ---- */
+
+/* Shape of a patch, and that it leaves system fields alone. */
+int change_check_patch(const struct entity_def *d, enum entity_patch_kind kind, const json_t *patch,
+                       struct err *e);
+/* `prior` is the stored object (declared fields); it is used up. */
+int change_patch(const struct entity_def *d, json_t *prior, enum entity_patch_kind kind,
+                 const json_t *patch, struct entity_doc *out, json_t **errors, struct err *e);
+/* Two bodies with the same meaning: equal, or equal but for the order of keys. */
+bool change_is_none(const char *a, size_t a_len, const char *b, size_t b_len);
+
+/* ---- store.c: all SQL that writes rows and tables ---- */
+
+struct stored_row {
+    int64_t rid;
+    uint64_t version;
+    int64_t created_at, updated_at;
+    const char *body; /* lives as long as the statement */
+    size_t body_len;
+};
+
+struct row_key {
+    const char *tenant, *id;
+    size_t id_len;
+};
+
+struct db_stmt;
+/* 1: found, 0: absent, negative: error. The caller ends the statement. */
+int store_find(struct db *db, const struct entity_def *d, const struct row_key *k,
+               struct db_stmt **stmt, struct stored_row *out, struct err *e);
+struct new_body {
+    const char *body, *keys;
+    size_t body_len, keys_len;
+};
+/* ERR_CONFLICT names what is taken: the id, or index and field. */
+int store_insert(const struct apply *a, const struct entity_def *d, const struct row_key *k,
+                 const struct new_body *b, struct err *e);
+int store_update(const struct apply *a, const struct entity_def *d, const struct row_key *k,
+                 const struct stored_row *old, const struct new_body *b, struct err *e);
+int store_remove(struct db *db, const struct entity_def *d, int64_t rid, struct err *e);
+int store_create_table(struct db *db, const struct entity_def *d, struct err *e);
+int store_create_index(struct db *db, const struct entity_def *d, const struct entity_index *ix,
+                       struct err *e);
+int store_drop_index(struct db *db, const struct entity_def *d, const char *name, struct err *e);
+int store_put_def(struct db *db, const struct entity_def *d, int64_t at, struct err *e);
+/* Calls `each` for every row, at most max + 1; ERR_TOO_LARGE when there are more than max. */
+struct any_row {
+    const char *tenant, *id, *body, *keys;
+    size_t body_len, keys_len;
+};
+int store_each(struct db *db, const struct entity_def *d, size_t max,
+               int (*each)(void *arg, const struct any_row *row, struct err *e), void *arg,
+               struct err *e);
+
+/* ---- define.c ---- */
+
+int define_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
+                 struct buf *result, struct err *e);
+/* Why `to` takes less than `from` did; false when it does not. */
+bool define_is_narrower(const struct entity_def *from, const struct entity_def *to, char *why,
+                        size_t cap);
+
+/* ---- apply.c ---- */
+
+extern const struct domain_op entity_ops[];
+extern const size_t entity_ops_count;
+
+#endif

@@ -1,0 +1,157 @@
+/* Payloads of the operations: written here, read here. The layout is in
+ * schema/entity-operations.md. */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "entity/entity_priv.h"
+#include "ledger/txn.h"
+
+static const char *const outcome_names[] = {"unchanged", "created", "updated", "removed"};
+
+const char *entity_outcome_name(enum entity_outcome o)
+{
+    return outcome_names[o];
+}
+
+/* ---- writing ---- */
+
+static struct buf *begin(struct txn *t, enum entity_op op, const struct entity_def *d,
+                         const char *id)
+{
+    struct buf *b = txn_begin(t, (uint16_t)op, 1);
+    buf_add_text(b, d->name);
+    buf_add_text(b, id);
+    return b;
+}
+
+void entity_txn_define(struct txn *t, const struct entity_def *d)
+{
+    buf_add_text(txn_begin(t, ENTITY_OP_DEFINE, 1), d->json);
+    txn_end(t);
+}
+
+void entity_txn_save(struct txn *t, const struct entity_def *d, const char *id,
+                     enum entity_mode mode, uint64_t if_version, const struct entity_doc *doc)
+{
+    struct buf *b = begin(t, ENTITY_OP_SAVE, d, id);
+    buf_add_u8(b, (uint8_t)mode);
+    buf_add_u64(b, if_version);
+    buf_add_u32(b, d->version);
+    buf_add_bytes(b, buf_str(&doc->body), doc->body.len);
+    buf_add_text(b, doc->keys.len > 0 ? buf_str(&doc->keys) : NULL);
+    txn_end(t);
+}
+
+int entity_txn_patch(struct txn *t, const struct entity_def *d, const char *id, uint64_t if_version,
+                     enum entity_patch_kind kind, const json_t *patch, struct err *e)
+{
+    AUTO(buf_fini) struct buf text = BUF_INIT(ENTITY_RECORD_BYTES_MAX);
+    int rc = json_print(patch, &text, e);
+    if (rc < 0 || (rc = buf_check(&text, "a patch", e)) < 0)
+        return rc;
+    struct buf *b = begin(t, ENTITY_OP_PATCH, d, id);
+    buf_add_u64(b, if_version);
+    buf_add_u8(b, (uint8_t)kind);
+    buf_add_bytes(b, buf_str(&text), text.len);
+    txn_end(t);
+    return 0;
+}
+
+void entity_txn_remove(struct txn *t, const struct entity_def *d, const char *id,
+                       uint64_t if_version)
+{
+    buf_add_u64(begin(t, ENTITY_OP_REMOVE, d, id), if_version);
+    txn_end(t);
+}
+
+void entity_txn_if_version(struct txn *t, const struct entity_def *d, const char *id,
+                           uint64_t version)
+{
+    buf_add_u64(begin(t, ENTITY_OP_IF_VERSION, d, id), version);
+    txn_end(t);
+}
+
+void entity_txn_if_absent(struct txn *t, const struct entity_def *d, const char *id)
+{
+    begin(t, ENTITY_OP_IF_ABSENT, d, id);
+    txn_end(t);
+}
+
+void entity_txn_if_exists(struct txn *t, const struct entity_def *d, const char *id)
+{
+    begin(t, ENTITY_OP_IF_EXISTS, d, id);
+    txn_end(t);
+}
+
+/* ---- reading ---- */
+
+static void read_key(struct cursor *c, struct op_key *out)
+{
+    out->entity = cursor_bytes(c, &out->entity_len);
+    out->id = cursor_bytes(c, &out->id_len);
+    if (out->entity == NULL || out->id == NULL || out->entity_len > ENTITY_NAME_MAX ||
+        out->id_len == 0 || out->id_len > ENTITY_ID_MAX || memchr(out->id, '\0', out->id_len))
+        c->bad = true;
+}
+
+static int finish(const struct cursor *c, const char *what, struct err *e)
+{
+    return c->bad || cursor_left(c) > 0 ? err_set(e, ERR_INVALID, "%s: malformed payload", what)
+                                        : 0;
+}
+
+int op_read_save(struct cursor *c, struct save_op *out, struct err *e)
+{
+    *out = (struct save_op){.if_version = 0};
+    read_key(c, &out->key);
+    uint8_t mode = cursor_u8(c);
+    out->mode = (enum entity_mode)mode;
+    out->if_version = cursor_u64(c);
+    out->def_version = cursor_u32(c);
+    out->body = cursor_bytes(c, &out->body_len);
+    out->keys = cursor_bytes(c, &out->keys_len);
+    if (mode > ENTITY_REPLACE || out->body == NULL || out->body_len > ENTITY_RECORD_BYTES_MAX)
+        c->bad = true;
+    return finish(c, "entity.save", e);
+}
+
+int op_read_patch(struct cursor *c, struct patch_op *out, struct err *e)
+{
+    *out = (struct patch_op){.if_version = 0};
+    read_key(c, &out->key);
+    out->if_version = cursor_u64(c);
+    uint8_t kind = cursor_u8(c);
+    out->kind = (enum entity_patch_kind)kind;
+    out->patch = cursor_bytes(c, &out->patch_len);
+    if (kind > ENTITY_PATCH_JSON || out->patch == NULL)
+        c->bad = true;
+    return finish(c, "entity.patch", e);
+}
+
+int op_read_remove(struct cursor *c, bool has_version, struct remove_op *out, struct err *e)
+{
+    *out = (struct remove_op){.version = 0};
+    read_key(c, &out->key);
+    if (has_version)
+        out->version = cursor_u64(c);
+    return finish(c, "entity operation", e);
+}
+
+void op_write_result(struct buf *out, const struct entity_result *r)
+{
+    buf_add_u8(out, (uint8_t)r->outcome);
+    buf_add_u64(out, r->version);
+    buf_add_u64(out, (uint64_t)r->created_at);
+    buf_add_u64(out, (uint64_t)r->updated_at);
+}
+
+bool entity_result_parse(struct cursor *c, struct entity_result *out)
+{
+    uint8_t outcome = cursor_u8(c);
+    out->outcome = (enum entity_outcome)outcome;
+    out->version = cursor_u64(c);
+    out->created_at = (int64_t)cursor_u64(c);
+    out->updated_at = (int64_t)cursor_u64(c);
+    return !c->bad && cursor_left(c) == 0 && outcome <= ENTITY_REMOVED;
+}

@@ -1,0 +1,281 @@
+/* All SQL that writes: rows, tables, indexes, definitions.
+ *
+ * A row has an integer key, and its name (tenant, part, id) in a unique index beside it. Against
+ * WITHOUT ROWID with that name as key, 300 000 rows of 300 bytes, ids ascending, one run:
+ *
+ *                      insert      get by id   update      scan        size
+ *   integer key        @@RI        @@RG        @@RU        @@RS        @@RM
+ *   WITHOUT ROWID      @@WI        @@WG        @@WU        @@WS        @@WM
+ *
+ * The integer key wins where it counts, and secondary indexes point with 8 bytes instead of a
+ * whole name. */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "db/db.h"
+#include "entity/entity_priv.h"
+#include "ledger/txn.h"
+
+enum { STORE_SQL_MAX = 64 << 10, STORE_SAMPLES = 3 };
+
+/* ---- rows ---- */
+
+static void bind_key(struct db_stmt *s, const struct row_key *k)
+{
+    db_bind_str(s, 1, k->tenant);
+    db_bind_text(s, 2, k->id, k->id_len);
+}
+
+int store_find(struct db *db, const struct entity_def *d, const struct row_key *k,
+               struct db_stmt **stmt, struct stored_row *out, struct err *e)
+{
+    *stmt = db_stmt_get(db, d->sql->find, e);
+    if (*stmt == NULL)
+        return e->code;
+    bind_key(*stmt, k);
+    int rc = db_step(*stmt, e);
+    if (rc <= 0)
+        return rc;
+    out->rid = db_col_int(*stmt, 0);
+    out->version = (uint64_t)db_col_int(*stmt, 1);
+    out->created_at = db_col_int(*stmt, 2);
+    out->updated_at = db_col_int(*stmt, 3);
+    out->body = db_col_text(*stmt, 4, &out->body_len);
+    return 1;
+}
+
+static void add_term(struct buf *b, const struct entity_def *d, const struct entity_index_term *t)
+{
+    entity_sql_expr(b, t->field >= 0 ? &d->fields[t->field] : NULL, t->name);
+}
+
+/* The fields of an index, for people. */
+static void terms_text(const struct entity_index *ix, char *out, size_t cap)
+{
+    size_t n = 0;
+    *out = '\0';
+    for (size_t i = 0; i < ix->terms_count && n < cap; i++)
+        n += (size_t)snprintf(out + n, cap - n, "%s%s", i > 0 ? ", " : "", ix->terms[i].name);
+}
+
+/* 1 when another row has the values that `b` has under this index. */
+static int index_is_taken(struct db *db, const struct entity_def *d, const struct entity_index *ix,
+                          const struct row_key *k, const struct new_body *b, struct err *e)
+{
+    AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
+    buf_addf(&sql,
+             "SELECT 1 FROM %s, (SELECT ?3 AS nbody, ?4 AS nkeys) WHERE tenant = ?1 AND"
+             " part = '' AND id <> ?2",
+             d->sql->table);
+    for (size_t i = 0; i < ix->terms_count; i++) {
+        const struct entity_field *f = &d->fields[ix->terms[i].field];
+        buf_adds(&sql, " AND ");
+        add_term(&sql, d, &ix->terms[i]);
+        buf_addf(&sql, " = json_extract(%s,'$", f->kind == KIND_DECIMAL ? "nkeys" : "nbody");
+        entity_sql_path(&sql, f->name);
+        buf_adds(&sql, "')");
+    }
+    buf_adds(&sql, " LIMIT 1");
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    if (s == NULL)
+        return e->code;
+    bind_key(s, k);
+    db_bind_text(s, 3, b->body, b->body_len);
+    db_bind_text(s, 4, b->keys, b->keys_len);
+    return db_step(s, e);
+}
+
+/* A constraint refused the row: say which. */
+static int name_conflict(struct db *db, const struct entity_def *d, const struct row_key *k,
+                         const struct new_body *b, bool inserted, struct err *e)
+{
+    if (inserted) {
+        AUTO(db_stmt_donep) struct db_stmt *s = NULL;
+        struct stored_row row;
+        int rc = store_find(db, d, k, &s, &row, e);
+        if (rc < 0)
+            return rc;
+        if (rc > 0)
+            return err_field(e, ERR_CONFLICT, "id",
+                             "%s '%.*s' exists already; save it under its id to replace it",
+                             d->name, (int)k->id_len, k->id);
+    }
+    for (size_t i = 0; i < d->indexes_count; i++) {
+        const struct entity_index *ix = &d->indexes[i];
+        int rc = ix->unique ? index_is_taken(db, d, ix, k, b, e) : 0;
+        if (rc < 0)
+            return rc;
+        if (rc > 0) {
+            char terms[160];
+            terms_text(ix, terms, sizeof(terms));
+            return err_field(e, ERR_CONFLICT, ix->terms[0].name,
+                             "field '%s': another %s has this value already (unique index on %s)",
+                             terms, d->name, terms);
+        }
+    }
+    return err_set(e, ERR_INTERNAL, "entity %s: a constraint failed that no index explains",
+                   d->name);
+}
+
+int store_insert(const struct apply *a, const struct entity_def *d, const struct row_key *k,
+                 const struct new_body *b, struct err *e)
+{
+    struct db_stmt *s = db_stmt_get(a->db, d->sql->insert, e);
+    if (s == NULL)
+        return e->code;
+    bind_key(s, k);
+    db_bind_int(s, 3, a->at);
+    db_bind_str(s, 4, a->env->principal);
+    db_bind_text(s, 5, b->body, b->body_len);
+    db_bind_text(s, 6, b->keys, b->keys_len);
+    int rc = db_run(s, e);
+    return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, true, e) : rc;
+}
+
+int store_update(const struct apply *a, const struct entity_def *d, const struct row_key *k,
+                 const struct stored_row *old, const struct new_body *b, struct err *e)
+{
+    struct db_stmt *s = db_stmt_get(a->db, d->sql->update, e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, old->rid);
+    db_bind_int(s, 2, (int64_t)old->version + 1);
+    db_bind_int(s, 3, a->at);
+    db_bind_str(s, 4, a->env->principal);
+    db_bind_text(s, 5, b->body, b->body_len);
+    db_bind_text(s, 6, b->keys, b->keys_len);
+    int rc = db_run(s, e);
+    return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, false, e) : rc;
+}
+
+int store_remove(struct db *db, const struct entity_def *d, int64_t rid, struct err *e)
+{
+    struct db_stmt *s = db_stmt_get(db, d->sql->remove, e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, rid);
+    return db_run(s, e);
+}
+
+/* ---- tables and indexes ---- */
+
+int store_create_table(struct db *db, const struct entity_def *d, struct err *e)
+{
+    AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
+    buf_addf(&sql,
+             "CREATE TABLE %s("
+             "rid INTEGER PRIMARY KEY, tenant TEXT NOT NULL, part TEXT NOT NULL, id TEXT NOT NULL,"
+             " version INTEGER NOT NULL, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,"
+             " created_by TEXT NOT NULL, updated_by TEXT NOT NULL, body TEXT NOT NULL, keys TEXT,"
+             " UNIQUE (tenant, part, id))",
+             d->sql->table);
+    return db_exec(db, buf_str(&sql), e);
+}
+
+/* Values that several rows share, for the message that refuses a unique index. */
+static int list_duplicates(struct db *db, const struct entity_def *d, const struct entity_index *ix,
+                           struct err *e)
+{
+    AUTO(buf_fini) struct buf terms = BUF_INIT(STORE_SQL_MAX);
+    AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
+    AUTO(buf_fini) struct buf found = BUF_INIT(200);
+    buf_adds(&sql, "SELECT min(id), count(*) AS n");
+    for (size_t i = 0; i < ix->terms_count; i++) {
+        buf_adds(&terms, ", ");
+        add_term(&terms, d, &ix->terms[i]);
+    }
+    buf_addf(&sql, " FROM %s WHERE 1", d->sql->table);
+    for (size_t i = 0; i < ix->terms_count; i++) {
+        buf_adds(&sql, " AND ");
+        add_term(&sql, d, &ix->terms[i]);
+        buf_adds(&sql, " IS NOT NULL");
+    }
+    buf_addf(&sql, " GROUP BY tenant, part%s HAVING n > 1 LIMIT %d", buf_str(&terms),
+             STORE_SAMPLES);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    if (s == NULL)
+        return e->code;
+    int rc;
+    while ((rc = db_step(s, e)) > 0)
+        buf_addf(&found, "%s%lld like '%.40s'", found.len > 0 ? ", " : "",
+                 (long long)db_col_int(s, 1), db_col_text(s, 0, NULL));
+    if (rc < 0)
+        return rc;
+    char names[160];
+    terms_text(ix, names, sizeof(names));
+    return err_field(
+        e, ERR_CONFLICT, ix->terms[0].name,
+        "entity '%s': index on %s cannot be unique, records share a value (%s); change "
+        "them first",
+        d->name, names, buf_str(&found));
+}
+
+int store_create_index(struct db *db, const struct entity_def *d, const struct entity_index *ix,
+                       struct err *e)
+{
+    AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
+    buf_addf(&sql, "CREATE %sINDEX \"%s_%s\" ON %s(tenant, part", ix->unique ? "UNIQUE " : "",
+             d->name, ix->name, d->sql->table);
+    bool ends_in_id = false, desc = false;
+    for (size_t i = 0; i < ix->terms_count; i++) {
+        desc = ix->terms[i].desc;
+        ends_in_id = strcmp(ix->terms[i].name, "id") == 0;
+        buf_adds(&sql, ", ");
+        add_term(&sql, d, &ix->terms[i]);
+        buf_adds(&sql, desc ? " DESC" : "");
+    }
+    /* The id breaks ties of a sort in the direction of its last term; with it in the index a page
+       is read off without sorting. */
+    if (!ix->unique && !ends_in_id)
+        buf_adds(&sql, desc ? ", id DESC" : ", id");
+    buf_adds(&sql, ")");
+    int rc = db_exec(db, buf_str(&sql), e);
+    return rc == ERR_CONFLICT ? list_duplicates(db, d, ix, e) : rc;
+}
+
+int store_drop_index(struct db *db, const struct entity_def *d, const char *name, struct err *e)
+{
+    AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
+    buf_addf(&sql, "DROP INDEX \"%s_%s\"", d->name, name);
+    return db_exec(db, buf_str(&sql), e);
+}
+
+int store_put_def(struct db *db, const struct entity_def *d, int64_t at, struct err *e)
+{
+    struct db_stmt *s = db_stmt_get(db,
+                                    "INSERT INTO entity_defs(name, version, json, defined_at)"
+                                    " VALUES(?1, ?2, ?3, ?4) ON CONFLICT(name) DO UPDATE"
+                                    " SET version = ?2, json = ?3, defined_at = ?4",
+                                    e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, d->name);
+    db_bind_int(s, 2, d->version);
+    db_bind_str(s, 3, d->json);
+    db_bind_int(s, 4, at);
+    return db_run(s, e);
+}
+
+int store_each(struct db *db, const struct entity_def *d, size_t max,
+               int (*each)(void *arg, const struct any_row *row, struct err *e), void *arg,
+               struct err *e)
+{
+    AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
+    buf_addf(&sql, "SELECT tenant, id, body, keys FROM %s ORDER BY rid LIMIT ?1", d->sql->table);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, (int64_t)max + 1);
+    int rc;
+    for (size_t n = 0; (rc = db_step(s, e)) > 0; n++) {
+        if (n == max)
+            return err_set(e, ERR_TOO_LARGE, "there are over %zu records", max);
+        struct any_row row = {.tenant = db_col_text(s, 0, NULL), .id = db_col_text(s, 1, NULL)};
+        row.body = db_col_text(s, 2, &row.body_len);
+        row.keys = db_col_text(s, 3, &row.keys_len);
+        if ((rc = each(arg, &row, e)) < 0)
+            return rc;
+    }
+    return rc;
+}
