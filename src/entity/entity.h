@@ -23,9 +23,9 @@
  * A change that changes nothing writes nothing.
  *
  * Rows: one table per entity, entity_<name>, an integer key inside and UNIQUE (tenant, part, id).
- * Measured with 1 million rows of 300 bytes, ids ascending, against WITHOUT ROWID (tenant, part,
- * id): see the figures in store.c. Secondary indexes are on json_extract() expressions; those of
- * decimal fields on a column of order-preserving keys. `part` is '' until partitions come.
+ * Measured against WITHOUT ROWID (tenant, part, id): see the figures in store.c. Secondary indexes
+ * are on json_extract() expressions; those of decimal fields on a column of order-preserving keys.
+ * `part` is '' until partitions come.
  *
  * Threads: the ledger's thread owns the live definitions; every other thread takes a reference to
  * the published one (entities_find). A definition is published when its entry is committed. */

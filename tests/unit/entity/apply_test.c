@@ -292,7 +292,7 @@ static void payloads_keep_their_bytes(void **state)
                                "\x02"
                                "\x03\0\0\0\0\0\0\0"
                                "\x01\0\0\0"
-                               "\x28\0\0\0{\"name\":\"n\",\"credit\":\"2\",\"tier\":\"free\"}"
+                               "\x27\0\0\0{\"name\":\"n\",\"credit\":\"2\",\"tier\":\"free\"}"
                                "\x11\0\0\0{\"credit\":\"2512\"}";
     assert_true(t.body.len > sizeof(want) - 1);
     assert_memory_equal(t.body.data + t.body.len - (sizeof(want) - 1), want, sizeof(want) - 1);
