@@ -103,8 +103,7 @@ struct log {
     struct disk_file *file; /* of the last */
     uint64_t at;            /* next record */
     uint64_t prepared;      /* the file is pre-written up to here */
-    uint64_t
-        spares[LOG_SPARES_MAX + 1]; /* one may be in the making when old segments fill the list */
+    uint64_t spares[LOG_SPARES_MAX];
     size_t spares_count;
     uint64_t spare_next;
 
