@@ -200,7 +200,8 @@ static int log_retire(struct log *l, struct err *e)
     log_segment_name(s->head.seq, name);
     AUTO(mem_freep) char *from = mem_strdup(log_path(l, name));
     int rc;
-    if (l->spares_count < LOG_SPARES_MAX && s->size == l->o.segment_bytes) {
+    /* One that the log thread may still be filling with zeros must not be used again. */
+    if (l->spares_count < LOG_SPARES_MAX && s->size == l->o.segment_bytes && !l->prep.orphan) {
         snprintf(spare, sizeof spare, "spare-%llu.log", (unsigned long long)l->spare_next);
         rc = d->rename(d, from, log_path(l, spare), e);
         if (rc == 0)

@@ -142,9 +142,8 @@ int log_roll(struct log *l, uint64_t index, uint64_t term, size_t record, struct
         d->close(f);
         return rc;
     }
-    if (l->prep.kind == PREP_EXTEND && l->prep.file == l->file)
-        l->prep.orphan = true;
-    else if (l->file != NULL)
+    l->prep.orphan = l->prep.kind == PREP_EXTEND;
+    if (l->file != NULL)
         d->close(l->file);
     s.size = (uint64_t)size;
     log_push_segment(l, &s);
@@ -173,16 +172,20 @@ static void log_prep_work(struct offload *o)
     AUTO(mem_freep) char *ready = mem_printf("%s/%s", p->log->dir, p->ready);
     bool is_spare = p->kind == PREP_SPARE;
     int rc = 0;
-    if (is_spare && p->file == NULL)
-        rc = d->open(d, path, DISK_READ | DISK_WRITE | DISK_CREATE, &p->file, &e);
+    /* A handle of our own, also for the segment being written: the kernel tells each handle once
+     * that a page could not be written, and the writer must hear of it itself. */
+    int how = DISK_READ | DISK_WRITE | (is_spare ? DISK_CREATE : 0);
+    if (p->file == NULL)
+        rc = d->open(d, path, how, &p->file, &e);
     if (rc == 0)
         rc = log_zero(d, p->file, p->from, p->to, &e);
     if (rc == 0)
         rc = d->sync(p->file, &e);
-    if (is_spare && (rc < 0 || p->to == p->log->o.segment_bytes)) {
-        if (p->file != NULL)
-            d->close(p->file);
+    if ((!is_spare || rc < 0 || p->to == p->log->o.segment_bytes) && p->file != NULL) {
+        d->close(p->file);
         p->file = NULL;
+    }
+    if (is_spare && (rc < 0 || p->to == p->log->o.segment_bytes)) {
         if (rc == 0)
             rc = d->rename(d, path, ready, &e);
         if (rc < 0)
@@ -214,6 +217,14 @@ static void log_prep_start(struct log *l, enum log_prep_kind kind, uint64_t from
     l->world->offload(l->world, &p->off);
 }
 
+/* A spare that is not finished any more; its file goes at the next start. */
+void log_prep_close(struct log *l)
+{
+    if (l->prep.file != NULL)
+        l->world->disk->close(l->prep.file);
+    l->prep.file = NULL;
+}
+
 /* What the log thread has pre-written is ours now. No write is under way. */
 void log_prepared(struct log *l)
 {
@@ -221,8 +232,6 @@ void log_prepared(struct log *l)
     enum log_prep_kind kind = p->kind;
     p->kind = PREP_NONE;
     p->finished = false;
-    if (p->orphan)
-        l->world->disk->close(p->file);
     if (p->code < 0)
         l->prep_off = true; /* until the next segment */
     if (kind == PREP_EXTEND) {
@@ -230,7 +239,6 @@ void log_prepared(struct log *l)
             l->prepared = p->to;
         if (!p->orphan && l->segments[l->segments_count - 1].size < l->prepared)
             l->segments[l->segments_count - 1].size = l->prepared;
-        p->file = NULL;
     } else if (p->code == 0 && p->to == l->o.segment_bytes) {
         /* A segment that was let go meanwhile may have taken the place. */
         if (l->spares_count < LOG_SPARES_MAX)
@@ -241,6 +249,7 @@ void log_prepared(struct log *l)
         log_prep_start(l, PREP_SPARE, p->to);
         return;
     }
+    log_prep_close(l);
     p->orphan = false;
     log_prepare(l);
 }
@@ -253,7 +262,8 @@ void log_prepare(struct log *l)
         return;
     uint64_t size = l->o.segment_bytes;
     if (l->prepared < size && l->prepared < 2 * l->at + LOG_CHUNK / 2) {
-        p->file = l->file;
+        p->file = NULL;
+        log_segment_name(l->segments[l->segments_count - 1].head.seq, p->name);
         log_prep_start(l, PREP_EXTEND, l->prepared);
     } else if (l->spares_count == 0 && l->at > size / 2) {
         p->file = NULL;

@@ -73,7 +73,7 @@ struct log_prep {
     enum log_prep_kind kind;
     struct disk_file *file;
     bool finished; /* done() came, and waits for the end of a write */
-    bool orphan;   /* the writer has left this file: close it */
+    bool orphan;   /* the writer has left the segment that is being extended */
     uint64_t from, to;
     uint64_t spare; /* number in the name */
     int code;
@@ -156,6 +156,7 @@ uint64_t log_bytes(const struct log *l);
 const char *log_path(struct log *l, const char *name);
 void log_segment_name(uint64_t seq, char out[32]);
 int log_roll(struct log *l, uint64_t index, uint64_t term, size_t record, struct err *e);
+void log_prep_close(struct log *l);
 void log_prepare(struct log *l);
 void log_prepared(struct log *l);
 int log_state_load(struct log *l, bool *found, struct err *e);

@@ -346,6 +346,7 @@ void log_close(struct log *l)
     if (l == NULL)
         return;
     struct disk *d = l->world->disk;
+    log_prep_close(l);
     if (l->file != NULL)
         d->close(l->file);
     if (l->state_file != NULL)

@@ -342,7 +342,6 @@ static void fill_disk(struct run *r)
     sim_event(r->sim, "disk full", "", left, 0);
     simdisk_capacity(r->disk, simdisk_used(r->disk) + left);
     r->full_until = sim_now_ns(r->sim) + sim_rand(r->sim, 3000) * 1000000;
-    r->excused = true;
 }
 
 static void empty_disk(struct run *r)
@@ -458,7 +457,8 @@ static void run_epilogue(struct run *r)
 
 static void run_init(struct run *r, uint64_t seed, FILE *trace)
 {
-    static const uint64_t segments[] = {32 << 10, 64 << 10, 64 << 10, 256 << 10};
+    static const uint64_t segments[] = {32 << 10, 64 << 10,  64 << 10,
+                                        64 << 10, 256 << 10, 2500 << 10};
     *r = (struct run){.sim = sim_new(seed, trace), .model_at = -1};
     r->disk = sim_disk(r->sim);
     r->plans = mem_new_array(PLANS_MAX, sizeof(*r->plans));
