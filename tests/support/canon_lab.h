@@ -1,0 +1,59 @@
+/* Canon lab - ledger, entities, canon and engines on one loop that the calling thread turns, in a
+ * folder of its own. */
+#ifndef KOAN_SUPPORT_CANON_LAB_H
+#define KOAN_SUPPORT_CANON_LAB_H
+
+#include "canon/canon.h"
+#include "ledger/ledger.h"
+
+struct entities;
+struct loop;
+
+enum { LAB_ENGINES = 2 };
+
+struct canon_lab {
+    char dir[256];
+    struct loop *loop;
+    struct ledger *ledger;
+    struct entities *entities;
+    struct canon *canon;
+    struct db *reader;
+    struct canon_engine *engines[LAB_ENGINES];
+    struct envelope env;
+};
+
+/* Both texts are JSON. */
+void lab_open(struct canon_lab *lab, const char *entity, const char *model);
+void lab_close(struct canon_lab *lab);
+/* Close and open again on the same folder. */
+void lab_reopen(struct canon_lab *lab);
+
+struct lab_arrival {
+    const char *origin, *source_id;
+    int64_t observed_at;
+    const char *data;
+};
+/* Sends the arrivals as one request through an engine; the answers stay until canon_request_fini().
+ * Several may be under way. */
+struct lab_request {
+    struct canon_request r;
+    struct canon_arrival *arrivals;
+    bool over;
+};
+void lab_send(struct canon_lab *lab, int engine, const char *model, struct lab_request *q,
+              const struct lab_arrival *list, size_t count);
+void lab_wait(struct canon_lab *lab, struct lab_request *q);
+void lab_request_fini(struct lab_request *q);
+/* One arrival through the first engine, waited for: the outcome; its golden id in `id` when not
+ * NULL. */
+enum canon_outcome lab_arrive(struct canon_lab *lab, const char *model, const char *origin,
+                              const char *source_id, int64_t observed_at, const char *data,
+                              char id[257]);
+enum canon_outcome lab_withdraw(struct canon_lab *lab, const char *model, const char *origin,
+                                const char *source_id, bool erase);
+/* All golden records of the model as text: each as "sources => values", sorted, so that ids do not
+ * matter. */
+char *lab_state(struct canon_lab *lab, const char *model);
+int64_t lab_number(struct canon_lab *lab, const char *sql);
+
+#endif
