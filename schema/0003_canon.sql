@@ -42,7 +42,7 @@ CREATE TABLE canon_source (
     model TEXT NOT NULL,
     origin TEXT NOT NULL,
     source_id TEXT NOT NULL,
-    rev INTEGER NOT NULL,
+    rev INTEGER NOT NULL,       -- random, another one with every change
     golden TEXT,
     observed_at INTEGER NOT NULL,
     arrival TEXT NOT NULL,      -- the one that said what it says now
@@ -69,7 +69,7 @@ CREATE TABLE canon_golden (
     tenant TEXT NOT NULL,
     model TEXT NOT NULL,
     id TEXT NOT NULL,
-    rev INTEGER NOT NULL,       -- grows with every change of its source records
+    rev INTEGER NOT NULL,       -- random, another one with every change of its source records
     def INTEGER NOT NULL,
     lifecycle INTEGER NOT NULL, -- 0 active, 1 superseded, 2 withdrawn
     readiness INTEGER NOT NULL, -- 0 complete, 1 requires_manual_review

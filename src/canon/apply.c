@@ -84,7 +84,7 @@ static int arrive_golden(const struct apply *a, const struct canon_op_arrive *op
     int rc = 0;
     const char *tenant = a->env->tenant;
     for (size_t i = 0; i < op->losers_count && rc == 0; i++)
-        rc = store_merge(a->db, tenant, op->model, op->losers[i], op->golden, e);
+        rc = store_merge(a->db, a, op, op->losers[i], e);
     if (rc == 0 && op->lose_keys != NULL)
         rc = store_keys_remove(a->db, tenant, op->model, op->lose_keys, op->golden, e);
     if (rc == 0 && op->new_keys != NULL)

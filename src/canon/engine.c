@@ -350,6 +350,8 @@ static void unit_done(struct unit *u)
 
 int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e)
 {
+    en->world->random(en->world, &j->rev, sizeof j->rev);
+    j->rev = (j->rev & INT64_MAX) | 1;
     unit_init(&j->unit, en->world->runner, unit_done);
     txn_envelope(&j->unit.txn, j->request->r->env);
     int rc = job_compose(j, e);

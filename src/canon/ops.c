@@ -42,6 +42,7 @@ void canon_op_arrive(struct txn *t, const struct canon_op_arrive *a)
     buf_add_u8(b, a->readiness);
     buf_add_u64(b, (uint64_t)a->observed_at);
     buf_add_u64(b, a->def);
+    buf_add_u64(b, a->rev);
     buf_add_u64(b, a->last_hash);
     buf_add_u64(b, (uint64_t)a->said_at);
     arrive_texts(&copy, slots);
@@ -125,6 +126,7 @@ bool canon_op_arrive_decode(struct cursor *c, struct canon_op_arrive *out, char 
     out->readiness = cursor_u8(c);
     out->observed_at = (int64_t)cursor_u64(c);
     out->def = cursor_u64(c);
+    out->rev = cursor_u64(c);
     out->last_hash = cursor_u64(c);
     out->said_at = (int64_t)cursor_u64(c);
     const char **slots[ARRIVE_TEXTS];

@@ -41,6 +41,7 @@ struct canon_op_arrive {
     const char *arrival, *origin, *source_id;
     int64_t observed_at;
     uint64_t def;
+    uint64_t rev; /* random: the revision that everything changed here has afterwards */
     uint8_t outcome, phase;
     const char *reason, *evidence, *golden, *body, *work, *tags, *changes;
     const char *resumes; /* id of the parked arrival that this one goes on with */

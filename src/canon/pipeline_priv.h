@@ -66,6 +66,8 @@ struct canon_job {
     enum job_state state;
     int tries;
     bool erase;
+    uint64_t rev; /* of all that this try changes: random, so that nobody can mistake another's
+                     change for it */
 
     char *body; /* as sent */
     uint64_t body_hash;

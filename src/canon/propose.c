@@ -98,6 +98,7 @@ static void compose_arrive(struct canon_job *j, struct txn *t, const struct text
         .source_id = job_source_id(j),
         .observed_at = j->observed_at,
         .def = j->working->model->hash,
+        .rev = j->rev,
         .outcome = (uint8_t)j->outcome,
         .phase = (uint8_t)j->phase,
         .reason = j->arrival->reason[0] ? j->arrival->reason : NULL,
@@ -175,7 +176,7 @@ static void commit_source(struct canon_job *j)
 {
     const struct job_plan *p = &j->plan;
     struct store_source *row = &p->source->row;
-    row->rev++;
+    row->rev = j->rev;
     row->last_hash = j->body_hash;
     row->last_def = j->working->model->hash;
     if (p->fields == NULL)
@@ -217,7 +218,7 @@ void job_commit_working(struct canon_job *j)
     if (p->id[0] == '\0')
         return;
     struct work_golden *g = p->winner ? p->winner : working_add_golden(w, p->id);
-    g->rev++;
+    g->rev = j->rev;
     g->lifecycle = p->empty ? LIFE_WITHDRAWN : LIFE_ACTIVE;
     g->readiness = p->needs_review ? READY_REVIEW : READY_COMPLETE;
     for (size_t i = 0; i < p->losers_count; i++)

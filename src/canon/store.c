@@ -239,13 +239,13 @@ int store_source_put(struct db *db, const struct apply *a, const struct canon_op
         op->fields == NULL
             ? "INSERT INTO canon_source (tenant, model, origin, source_id, rev, observed_at, "
               "arrival, fields, keys, last_hash, last_def) "
-              "VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, '{}', '[]', ?7, ?8) "
-              "ON CONFLICT (tenant, model, origin, source_id) DO UPDATE SET rev = rev + 1, "
+              "VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, '{}', '[]', ?7, ?8) "
+              "ON CONFLICT (tenant, model, origin, source_id) DO UPDATE SET rev = ?13, "
               "last_hash = ?7, last_def = ?8"
             : "INSERT INTO canon_source (tenant, model, origin, source_id, rev, observed_at, "
               "arrival, last_hash, last_def, golden, fields, ever, keys) "
-              "VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) "
-              "ON CONFLICT (tenant, model, origin, source_id) DO UPDATE SET rev = rev + 1, "
+              "VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) "
+              "ON CONFLICT (tenant, model, origin, source_id) DO UPDATE SET rev = ?13, "
               "observed_at = ?5, arrival = ?6, last_hash = ?7, last_def = ?8, golden = ?9, "
               "fields = ?10, ever = ?11, keys = ?12",
         e);
@@ -259,6 +259,7 @@ int store_source_put(struct db *db, const struct apply *a, const struct canon_op
     db_bind_str(s, 6, op->said_arrival ? op->said_arrival : op->arrival);
     db_bind_int(s, 7, (int64_t)op->last_hash);
     db_bind_int(s, 8, (int64_t)op->def);
+    db_bind_int(s, 13, (int64_t)op->rev);
     if (op->fields != NULL) {
         db_bind_str(s, 9, op->golden);
         db_bind_str(s, 10, op->fields);
@@ -335,8 +336,8 @@ int store_golden_put(struct db *db, const struct apply *a, const struct canon_op
     struct db_stmt *s =
         db_stmt_get(db,
                     "INSERT INTO canon_golden (tenant, model, id, rev, def, lifecycle, readiness, "
-                    "views) VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7) "
-                    "ON CONFLICT (tenant, model, id) DO UPDATE SET rev = rev + 1, def = ?4, "
+                    "views) VALUES (?1, ?2, ?3, ?8, ?4, ?5, ?6, ?7) "
+                    "ON CONFLICT (tenant, model, id) DO UPDATE SET rev = ?8, def = ?4, "
                     "lifecycle = ?5, readiness = ?6, views = ?7, merged_into = NULL",
                     e);
     if (s == NULL)
@@ -348,6 +349,7 @@ int store_golden_put(struct db *db, const struct apply *a, const struct canon_op
     db_bind_int(s, 5, op->lifecycle);
     db_bind_int(s, 6, op->readiness);
     db_bind_str(s, 7, op->views);
+    db_bind_int(s, 8, (int64_t)op->rev);
     return db_run(s, e);
 }
 
@@ -376,11 +378,28 @@ static int merge_run(const struct merge *m, const char *sql, const char *loser, 
     return db_run(s, e);
 }
 
-int store_merge(struct db *db, const char *tenant, const char *model, const char *loser,
-                const char *winner, struct err *e)
+static int merge_tombstone(const struct merge *m, const char *loser, uint64_t rev, struct err *e)
 {
-    struct merge m = {db, tenant, model, winner};
-    int rc = store_sources_of(db, tenant, model, loser, merge_keys, &m, e);
+    struct db_stmt *s = db_stmt_get(
+        m->db,
+        "UPDATE canon_golden SET merged_into = ?4, lifecycle = 1, rev = ?5, views = NULL "
+        "WHERE id = ?3 AND tenant = ?1 AND model = ?2",
+        e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, m->tenant);
+    db_bind_str(s, 2, m->model);
+    db_bind_str(s, 3, loser);
+    db_bind_str(s, 4, m->winner);
+    db_bind_int(s, 5, (int64_t)rev);
+    return db_run(s, e);
+}
+
+int store_merge(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
+                const char *loser, struct err *e)
+{
+    struct merge m = {db, a->env->tenant, op->model, op->golden};
+    int rc = store_sources_of(db, m.tenant, m.model, loser, merge_keys, &m, e);
     if (rc == 0)
         rc = merge_run(&m,
                        "UPDATE canon_source SET golden = ?4 "
@@ -391,12 +410,7 @@ int store_merge(struct db *db, const char *tenant, const char *model, const char
                        "UPDATE canon_golden SET merged_into = ?4 "
                        "WHERE merged_into = ?3 AND tenant = ?1 AND model = ?2",
                        loser, e);
-    if (rc == 0)
-        rc = merge_run(&m,
-                       "UPDATE canon_golden SET merged_into = ?4, lifecycle = 1, rev = rev + 1, "
-                       "views = NULL WHERE id = ?3 AND tenant = ?1 AND model = ?2",
-                       loser, e);
-    return rc;
+    return rc == 0 ? merge_tombstone(&m, loser, op->rev, e) : rc;
 }
 
 int store_erase(struct db *db, const char *tenant, const char *model, const char *origin,

@@ -64,8 +64,8 @@ int store_keys_remove(struct db *db, const char *tenant, const char *model, cons
                       const char *golden, struct err *e);
 int store_golden_put(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
                      struct err *e);
-int store_merge(struct db *db, const char *tenant, const char *model, const char *loser,
-                const char *winner, struct err *e);
+int store_merge(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
+                const char *loser, struct err *e);
 int store_erase(struct db *db, const char *tenant, const char *model, const char *origin,
                 const char *source_id, struct err *e);
 
