@@ -113,7 +113,7 @@ struct bind_text {
 };
 void bind_run_text(struct bind *b, struct bind_text *t);
 
-/* Any thread. {"hash","files","entities","canons","functions","threads":[{"memory","runs"}]}; hash
+/* Any thread. {"hash","files","entities","canons","functions","threads":[{"runs"}]}; hash
  * "" without a set. A new reference. */
 json_t *bind_status(struct bind *b);
 

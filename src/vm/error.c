@@ -32,6 +32,28 @@ static int error_tostring(lua_State *L)
     return 1;
 }
 
+static bool push_where(lua_State *L)
+{
+    lua_Debug ar;
+    for (int level = 1; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline > 0 && strncmp(ar.short_src, VM_LIBRARY, sizeof VM_LIBRARY - 1) != 0) {
+            lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+            return true;
+        }
+    }
+    return false;
+}
+
+void vm_where(lua_State *L, char *out, size_t cap)
+{
+    out[0] = '\0';
+    if (push_where(L)) {
+        snprintf(out, cap, "%s", lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+}
+
 static int raise(lua_State *L, const char *code, const char *detail, const char *field)
 {
     luaL_checkstack(L, 8, NULL);
@@ -46,14 +68,8 @@ static int raise(lua_State *L, const char *code, const char *detail, const char 
         lua_pushstring(L, field);
         lua_setfield(L, -2, "field");
     }
-    luaL_where(L, 1);
-    size_t n;
-    const char *where = lua_tolstring(L, -1, &n);
-    if (n > 2) {
-        lua_pushlstring(L, where, n - 2); /* without ": " */
-        lua_setfield(L, -3, "where");
-    }
-    lua_pop(L, 1);
+    if (push_where(L))
+        lua_setfield(L, -2, "where");
     if (luaL_newmetatable(L, "koan.error")) {
         lua_pushcfunction(L, error_tostring);
         lua_setfield(L, -2, "__tostring");

@@ -36,7 +36,7 @@ static const struct vm_source *find_module(const struct vm *vm, const char *modu
     return s;
 }
 
-static void push_chunk(lua_State *L, const struct vm_source *s)
+void vm_push_source(lua_State *L, const struct vm_source *s)
 {
     char chunk[VM_NAME_MAX + 8];
     snprintf(chunk, sizeof chunk, "@%s", s->name);
@@ -48,6 +48,8 @@ static void push_chunk(lua_State *L, const struct vm_source *s)
     }
     if (n > 0 && text[0] == LUA_SIGNATURE[0])
         luaL_error(L, "%s: this is bytecode; only source text is loaded", s->name);
+    if (n > VM_SOURCE_MAX)
+        luaL_error(L, "%s: over %d KiB", s->name, VM_SOURCE_MAX / 1024);
     if (luaL_loadbufferx(L, text, n, chunk, "t") == LUA_OK)
         return;
     if (lua_type(L, -1) == LUA_TSTRING) {
@@ -76,7 +78,7 @@ static void push_module(lua_State *L, const struct vm_source *s)
     lua_pop(L, 1);
     lua_pushlightuserdata(L, vm);
     lua_setfield(L, modules, s->name);
-    push_chunk(L, s);
+    vm_push_source(L, s);
     lua_call(L, 0, 1);
     if (lua_isnil(L, -1)) {
         lua_pop(L, 1);
@@ -205,7 +207,7 @@ int vm_load(struct vm *vm, const struct vm_source *files, size_t count, struct e
 void vm_run_source(lua_State *L, const struct vm_source *s, int globals)
 {
     globals = lua_absindex(L, globals);
-    push_chunk(L, s);
+    vm_push_source(L, s);
     lua_pushvalue(L, globals);
     lua_setupvalue(L, -2, 1);
     lua_call(L, 0, 1);

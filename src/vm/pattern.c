@@ -19,45 +19,46 @@ static void set_invert(uint8_t *set)
         set[i] = (uint8_t)~set[i];
 }
 
-static bool class_has(char name, int c)
-{
-    switch (name) {
-    case 'a':
-        return isalpha(c);
-    case 'c':
-        return iscntrl(c);
-    case 'd':
-        return isdigit(c);
-    case 'g':
-        return isgraph(c);
-    case 'l':
-        return islower(c);
-    case 'p':
-        return ispunct(c);
-    case 's':
-        return isspace(c);
-    case 'u':
-        return isupper(c);
-    case 'w':
-        return isalnum(c);
-    case 'z':
-        return c == 0;
-    default:
-        return isxdigit(c);
-    }
-}
+/* ASCII, in the order of class_names; bit c of the 128 says that the character c belongs. */
+static const char class_names[] = "acdglpsuwxz";
+static const uint8_t class_bits[][16] = {
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xfe, 0xff, 0xff, 0x07, 0xfe, 0xff, 0xff,
+     0x07}, /* %a */
+    {0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+     0x80}, /* %c */
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+     0x00}, /* %d */
+    {0x00, 0x00, 0x00, 0x00, 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0x7f}, /* %g */
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xfe, 0xff, 0xff,
+     0x07}, /* %l */
+    {0x00, 0x00, 0x00, 0x00, 0xfe, 0xff, 0x00, 0xfc, 0x01, 0x00, 0x00, 0xf8, 0x01, 0x00, 0x00,
+     0x78}, /* %p */
+    {0x00, 0x3e, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+     0x00}, /* %s */
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xfe, 0xff, 0xff, 0x07, 0x00, 0x00, 0x00,
+     0x00}, /* %u */
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0x03, 0xfe, 0xff, 0xff, 0x07, 0xfe, 0xff, 0xff,
+     0x07}, /* %w */
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0x03, 0x7e, 0x00, 0x00, 0x00, 0x7e, 0x00, 0x00,
+     0x00}, /* %x */
+    {0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+     0x00}, /* %z */
+};
 
 /* %a, %D ...; any other character stands for itself. */
 static void set_add_class(uint8_t *set, unsigned char name)
 {
-    if (!isalpha(name) || strchr("acdglpsuwxz", tolower(name)) == NULL) {
+    const char *at = isalpha(name) ? strchr(class_names, tolower(name)) : NULL;
+    if (at == NULL) {
         set_add(set, name);
         return;
     }
-    bool wanted = islower(name) != 0;
-    for (int c = 0; c < 256; c++)
-        if (class_has((char)tolower(name), c) == wanted)
-            set_add(set, (unsigned)c);
+    const uint8_t *bits = class_bits[at - class_names];
+    for (int i = 0; i < 16; i++)
+        set[i] = (uint8_t)(set[i] | (islower(name) ? bits[i] : (uint8_t)~bits[i]));
+    if (isupper(name))
+        memset(set + 16, 0xff, 16);
 }
 
 /* [...]; *pp stands behind the bracket and ends behind the closing one. */
@@ -341,6 +342,19 @@ static const char *match_at(const struct vm_pattern *p, struct vm_pattern_match 
         }
     }
     return s;
+}
+
+const char *vm_pattern_skip(const struct vm_pattern *p, struct vm_pattern_match *m, const char *at)
+{
+    const struct vm_pattern_node *n = &p->node[0];
+    if (p->count == 0 || p->anchored || n->kind != VM_PATTERN_SET ||
+        (n->repeat != VM_PATTERN_ONCE && n->repeat != VM_PATTERN_SOME))
+        return at;
+    const char *from = at;
+    while (at < m->end && !set_has(n->set, (unsigned char)*at))
+        at++;
+    m->steps += (uint64_t)(at - from) / 4;
+    return at;
 }
 
 const char *vm_pattern_match(const struct vm_pattern *p, struct vm_pattern_match *m, const char *at)

@@ -61,5 +61,7 @@ struct vm_pattern_match {
 /* The end of a match that begins exactly at `at`, or NULL. */
 const char *vm_pattern_match(const struct vm_pattern *p, struct vm_pattern_match *m,
                              const char *at);
+/* The first place from `at` on where a match may begin: most texts are skipped over here. */
+const char *vm_pattern_skip(const struct vm_pattern *p, struct vm_pattern_match *m, const char *at);
 
 #endif

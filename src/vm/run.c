@@ -97,7 +97,7 @@ void vm_hook(lua_State *L, lua_Debug *ar)
         run->interval = interval;
         lua_sethook(L, vm_hook, LUA_MASKCOUNT, interval);
     }
-    if (now - vm->slice_ns >= VM_SLICE_NS && lua_isyieldable(L) && !vm->loading) {
+    if (now - vm->slice_ns >= VM_SLICE_NS && lua_isyieldable(L) && !vm->loading && !run->whole) {
         run->state = VM_READY;
         lua_yield(L, 0);
     }
@@ -204,7 +204,7 @@ static void vm_end(struct vm *vm, struct vm_run *run, int status)
         vm_run_fail(run->co, run, status);
         lua_settop(run->co, 0);
     }
-    vm_drop_co(vm, run, status == LUA_OK);
+    vm_drop_co(vm, run, status == LUA_OK && !run->killed);
     run->state = VM_ENDED;
     run->steps += vm->charged;
     vm->charged = 0;
@@ -329,6 +329,8 @@ void vm_may_await(lua_State *L, const char *what)
 {
     if (vm_run_of(L) == NULL || vm_of(L)->loading)
         luaL_error(L, "%s: not while the script loads; call it in a hook or handler", what);
+    if (vm_run_of(L)->whole)
+        luaL_error(L, "%s: not inside a normaliser, which must answer at once", what);
     if (!lua_isyieldable(L))
         luaL_error(L, "%s: not inside a callback of sort or gsub, or a metamethod", what);
 }

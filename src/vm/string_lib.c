@@ -34,6 +34,7 @@ static const char *search_next(lua_State *L, struct search *s, const char *at, c
     s->match.steps_max = VM_PATTERN_STEPS_MAX;
     const char *found = NULL;
     for (; at <= s->match.end; at++) {
+        at = vm_pattern_skip(&s->pattern, &s->match, at);
         *end = vm_pattern_match(&s->pattern, &s->match, at);
         if (*end != NULL && *end != s->last) {
             found = at;

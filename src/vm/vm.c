@@ -127,6 +127,8 @@ int vm_new(const struct vm_options *o, struct vm **out, struct err *e)
     vm->L = lua_newstate(vm_alloc, vm);
     if (vm->L == NULL) {
         mem_free(vm);
+        if (o->host->freed != NULL)
+            o->host->freed(o->host);
         return err_set(e, ERR_NOMEM, "no memory for a Lua state");
     }
     lua_atpanic(vm->L, vm_panic);
@@ -150,10 +152,13 @@ void vm_free(struct vm *vm)
     vm->closing = true;
     if (vm->runs > 0)
         return;
+    struct vm_host *host = vm->host;
     lua_close(vm->L);
     ASSERT(vm->memory == 0);
     vm->magic = 0;
     mem_free(vm);
+    if (host->freed != NULL)
+        host->freed(host);
 }
 
 size_t vm_memory(const struct vm *vm)

@@ -72,6 +72,9 @@ struct vm_host {
     void (*wake)(struct vm_host *h);
     /* print() of a script; `where` is "file:line". May be NULL. */
     void (*print)(struct vm_host *h, const char *where, const char *text);
+    /* The VM is gone: after vm_free(), when the last run had ended, or when vm_new() failed. May be
+       NULL. */
+    void (*freed)(struct vm_host *h);
 };
 
 /* A file of a set. The name ends in ".lua" and is what messages show; folders are separated by '/'.
@@ -115,6 +118,7 @@ struct vm_limits {
 struct vm_run {
     /* Set by the caller. */
     struct vm_limits limits;
+    bool whole;             /* never suspended: no slices, and waiting is refused */
     struct vm_meter *meter; /* may be NULL */
     /* Push the function and its arguments; returns the number of arguments. May raise. */
     int (*push)(struct lua_State *L, struct vm_run *run);
@@ -157,6 +161,11 @@ void vm_may_await(struct lua_State *L, const char *what);
 /* The operation is over. Never from inside the binding that started it. */
 void vm_resume(struct vm_run *run);
 
+/* Names of library files begin so; `where` is the innermost place outside of them. */
+#define VM_LIBRARY "koan/"
+/* "file:line" of the innermost caller that is not of the library; "" when there is none. */
+void vm_where(struct lua_State *L, char *out, size_t cap);
+
 /* Raise a Lua error from `e`: a table with code, detail, field and where ("file:line"). */
 int vm_raise(struct lua_State *L, const struct err *e);
 /* The same with a code of the script's own. Either text may be NULL. */
@@ -180,6 +189,9 @@ struct vm_guard *vm_guard_push(struct lua_State *L, void (*free)(void *p));
  * identity. Tables with keys that begin with "__" go on to serve as metatables. */
 void vm_freeze(struct lua_State *L, int at);
 /* The set has been loaded: globals are frozen. Called by vm_load(). */
+
+/* Compile a source text and leave it as a function; raises with file, line and column. */
+void vm_push_source(struct lua_State *L, const struct vm_source *s);
 
 /* Run a chunk of the embedded library with `globals` as its globals (index on the stack); leaves
  * its one result on the stack. Raises. For vm_options.open. */

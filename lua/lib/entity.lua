@@ -1,0 +1,289 @@
+-- Entity: records as tables with methods, and units of work.
+--
+-- A save, patch or remove is proposed and waited for; inside tx(fn) it is only noted, and all of them are proposed as
+-- one unit when fn returns, on condition that what fn read by id is still as it was.
+local host, null = host, host.null
+
+-- --- units ---
+
+local current = setmetatable({}, { __mode = "k" }) -- coroutine -> the unit that it gathers
+
+local function unit() return current[host.self()] end
+
+local function copy(v)
+  if type(v) ~= "table" then return v end
+  local c = {}
+  for k, x in pairs(v) do c[k] = copy(x) end
+  return c
+end
+
+-- As RFC 7396: null removes, tables merge, everything else replaces.
+local function merge(into, patch)
+  for k, v in pairs(patch) do
+    if v == null then
+      into[k] = nil
+    elseif type(v) == "table" and type(into[k]) == "table" and #v == 0 and #into[k] == 0 then
+      merge(into[k], v)
+    else
+      into[k] = copy(v)
+    end
+  end
+end
+
+local function key_of(name, id) return name .. "/" .. id end
+
+-- Propose, or note. `view` is what get() shows from now on inside the unit: a record, or false when it is gone.
+local function write(item, view)
+  local u = unit()
+  if not u then return host.write({ item })[1] end
+  u.writes[#u.writes + 1] = item
+  u.seen[key_of(item.entity, item.id)] = view
+end
+
+local function read(name, id)
+  local u = unit()
+  if not u then return host.get(name, id) end
+  local key = key_of(name, id)
+  if u.seen[key] ~= nil then return u.seen[key] and copy(u.seen[key]) or nil end
+  local row = host.get(name, id)
+  if not u.read[key] then
+    u.read[key] = true
+    u.reads[#u.reads + 1] = { entity = name, id = id, version = row and row.version or 0 }
+  end
+  return row
+end
+
+local TRIES = 5
+
+local function attempt(fn, ...)
+  local me = host.self()
+  local u = { writes = {}, reads = {}, read = {}, seen = {} }
+  current[me] = u
+  local results = table.pack(pcall(fn, ...))
+  current[me] = nil
+  if not results[1] then error(results[2], 0) end
+  if #u.writes == 0 then return true, results end
+  local ok, e = pcall(host.write, u.writes, u.reads)
+  return ok, ok and results or e
+end
+
+function tx(fn, ...)
+  if type(fn) ~= "function" then host.fail("invalid", "tx wants a function: tx(function() ... end)") end
+  if unit() then return fn(...) end -- joins the one around it
+  for try = 1, TRIES do
+    local ok, r = attempt(fn, ...)
+    if ok then return table.unpack(r, 2, r.n) end
+    local again = type(r) == "table" and (r.code == "conflict" or r.code == "version_mismatch")
+    if not again or try == TRIES then error(r, 0) end
+  end
+end
+
+function host.outside_tx(what)
+  if unit() then host.fail("invalid", what .. ": not inside tx, which holds only saves, patches and removes") end
+end
+
+-- --- records ---
+
+local function replace(record, with)
+  for k in pairs(record) do
+    if with[k] == nil then record[k] = nil end
+  end
+  for k, v in pairs(with) do record[k] = v end
+end
+
+local function refresh(name, record)
+  local row = host.get(name, record.id)
+  if row then replace(record, row) end
+end
+
+local function add_methods(name, methods)
+  function methods.save(e)
+    local item = { verb = "save", entity = name, id = e.id }
+    if not item.id then
+      item.id, item.mode = host.uuid(), "create"
+      e.id = item.id
+    end
+    item.doc = e
+    if unit() then item.doc = copy(e) end
+    if write(item, item.doc) then refresh(name, e) end
+    return e
+  end
+
+  function methods.patch(e, changes)
+    if type(changes) ~= "table" then host.fail("invalid", "patch wants a table of changes, like e:patch { tier = \"pro\" }") end
+    local item = { verb = "patch", entity = name, id = e.id, doc = changes }
+    if not unit() then
+      write(item)
+      refresh(name, e)
+      return e
+    end
+    if #changes > 0 then host.fail("invalid", "patch: inside tx changes are given by name, not as JSON-patch operations") end
+    item.doc = copy(changes)
+    merge(e, changes)
+    write(item, copy(e))
+    return e
+  end
+
+  function methods.remove(e) write({ verb = "remove", entity = name, id = e.id }, false) end
+end
+
+-- --- the verbs of an entity ---
+
+local function add_reading(E, name, wrap)
+  function E.get(id)
+    if type(id) ~= "table" then
+      local row = read(name, id)
+      return row and wrap(row)
+    end
+    local rows, found = {}, not unit() and host.get_many(name, id)
+    for i = 1, #id do
+      local row = found and found[i] or not found and read(name, id[i]) or nil
+      if row and row ~= null then rows[i] = wrap(row) end
+    end
+    return rows
+  end
+
+  function E.query(options)
+    local rows, page = host.query(name, options or {})
+    for i = 1, #rows do wrap(rows[i]) end
+    return rows, page
+  end
+
+  function E.each(options)
+    local q, rows, page, i = { page_size = 200, count = "none" }, {}, { more = true }, 0
+    for k, v in pairs(options or {}) do q[k] = v end
+    return function()
+      i = i + 1
+      if i > #rows then
+        if not page.more then return nil end
+        rows, page = E.query(q)
+        q.cursor, q.page, i = page.cursor, nil, 1
+      end
+      return rows[i]
+    end
+  end
+
+  function E.count(options) return host.count(name, options or {}) end
+end
+
+local function add_writing(E, name, wrap, methods)
+  function E.new(fields)
+    local e = host.defaults(name)
+    for k, v in pairs(fields or {}) do e[k] = v end
+    return wrap(e)
+  end
+
+  function E.remove(id) write({ verb = "remove", entity = name, id = id }, false) end
+
+  function E.save_all(list)
+    if unit() then
+      for _, e in ipairs(list) do methods.save(e) end
+      return list
+    end
+    local items = {}
+    for i, e in ipairs(list) do
+      local id = e.id
+      e.id = id or host.uuid()
+      items[i] = { verb = "save", entity = name, id = e.id, doc = e, mode = not id and "create" or nil }
+    end
+    host.write(items)
+    for _, e in ipairs(list) do refresh(name, wrap(e)) end
+    return list
+  end
+
+  local function matches(filter)
+    if type(filter) ~= "table" or next(filter) == nil then
+      host.fail("invalid", "remove_all: an empty filter would remove everything; say which")
+    end
+    local ids = {}
+    for e in E.each { filter = filter, fields = "id" } do ids[#ids + 1] = e.id end
+    return ids
+  end
+
+  function E.remove_all(list)
+    if list.filter ~= nil then list = matches(list.filter) end
+    local items = {}
+    for i, e in ipairs(list) do
+      local id = type(e) == "table" and e.id or e
+      items[i] = { verb = "remove", entity = name, id = id }
+      if unit() then write(items[i], false) end
+    end
+    if #items > 0 and not unit() then host.write(items) end
+    return #items
+  end
+end
+
+local function add_absent(E)
+  for _, verb in ipairs { "with_lease", "copy", "move", "mirror", "restore" } do
+    E[verb] = function() host.fail("unsupported", verb .. ": this part of Koan is not in this version") end
+  end
+end
+
+-- --- declaring ---
+
+local hooks = { before_save = true, before_remove = true }
+
+local function declare(name, def)
+  if type(def) ~= "table" then host.fail("invalid", "entity '" .. name .. "': wants a table with fields") end
+  if type(def.fields) ~= "table" then host.fail("invalid", "entity '" .. name .. "': fields = { .. } is missing") end
+  local d = {}
+  for k, v in pairs(def) do
+    if type(v) == "function" and not hooks[k] then
+      host.fail("unsupported", "entity '" .. name .. "': '" .. tostring(k) .. "' is not in this version of Koan")
+    end
+    if not hooks[k] then d[k] = v end
+  end
+  host.entity(name, d, host.ordered(def.fields), def.before_save, def.before_remove)
+end
+
+local known = {}
+
+local function make(name)
+  local methods = {}
+  local instance = { __index = methods, __metatable = false }
+  local function wrap(row) return getmetatable(row) == nil and setmetatable(row, instance) or row end
+  local E = { name = name }
+  add_methods(name, methods)
+  add_reading(E, name, wrap)
+  add_writing(E, name, wrap, methods)
+  add_absent(E)
+  setmetatable(E, {
+    __call = function(_, def)
+      declare(name, def)
+      return E
+    end,
+  })
+  host.freeze(E)
+  return E
+end
+
+function entity(name)
+  if type(name) ~= "string" then host.fail("invalid", "entity wants a name: entity \"Customer\" { ... }") end
+  known[name] = known[name] or make(name)
+  return known[name]
+end
+
+-- --- hooks ---
+
+local ctx = {}
+ctx.__index = ctx
+
+function ctx:reject(code, detail) host.fail(code or "rejected", detail) end
+
+-- The field stays as it was; a new record may set it.
+function ctx:protect(field)
+  local prior = self.prior
+  if prior then self.record[field] = prior[field] end
+end
+
+local function new_ctx(record, prior)
+  local tenant, principal, correlation = host.who()
+  return setmetatable({ tenant = tenant, principal = principal, correlation = correlation, record = record, prior = prior }, ctx)
+end
+
+function host.save_hook(fn, _, record, prior)
+  fn(record, prior, new_ctx(record, prior))
+  return record
+end
+
+function host.remove_hook(fn, _, prior) fn(prior, new_ctx(nil, prior)) end

@@ -1,0 +1,168 @@
+#include "bind/bind.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "bind/bind_priv.h"
+#include "db/db.h"
+
+enum { BIND_STOP_MS = 2 };
+
+static void ids_make(struct entity_ids *ids, struct uuid *out)
+{
+    struct bind_ids *i = (struct bind_ids *)ids;
+    uint8_t random[8];
+    i->world->random(i->world, random, sizeof random);
+    uuid_v7(&i->gen, (uint64_t)i->world->wall_ms(i->world), random, out);
+}
+
+static int thread_engine(struct bind_thread *t, struct err *e)
+{
+    if (t->bind->canon == NULL)
+        return 0;
+    struct canon_engine_options o = {.canon = t->bind->canon,
+                                     .ledger = t->bind->ledger,
+                                     .world = t->world,
+                                     .reader = t->reader,
+                                     .hooks = &t->stages.hooks};
+    return canon_engine_new(&o, &t->engine, e);
+}
+
+static int thread_open(struct bind *b, int index, struct err *e)
+{
+    struct bind_thread *t = &b->threads[index];
+    char name[24];
+    snprintf(name, sizeof name, "script-%d", index + 1);
+    t->bind = b;
+    t->index = index;
+    int rc = loop_new(name, &t->loop, e);
+    if (rc != 0)
+        return rc;
+    t->world = loop_world(t->loop);
+    t->runner = loop_runner(t->loop);
+    t->ids.ids.make = ids_make;
+    t->ids.world = t->world;
+    bind_stages_init(t);
+    struct db_options o = {.path = ledger_db_path(b->ledger), .mode = DB_READER};
+    rc = db_open(&o, &t->reader, e);
+    if (rc == 0)
+        rc = thread_engine(t, e);
+    if (rc == 0)
+        rc = loop_start(t->loop, e);
+    if (rc == 0)
+        b->threads_count++;
+    return rc != 0 ? err_context(e, "script thread %d", index + 1) : 0;
+}
+
+/* One that never ran, or has been joined. */
+static void thread_free(struct bind_thread *t)
+{
+    db_close(t->reader);
+    if (t->loop != NULL)
+        loop_free(t->loop);
+}
+
+static void thread_stop(struct task *task);
+
+static void thread_stop_again(struct world_timer *timer)
+{
+    struct bind_thread *t =
+        (struct bind_thread *)((char *)timer - offsetof(struct bind_thread, stop_timer));
+    thread_stop(&t->stop);
+}
+
+/* Waits, a little at a time, for what runs here. */
+static void thread_stop(struct task *task)
+{
+    struct bind_thread *t =
+        (struct bind_thread *)((char *)task - offsetof(struct bind_thread, stop));
+    bind_set_drop(TAKE(t->set));
+    bind_set_drop(TAKE(t->next));
+    if (t->sets > 0 || atomic_load(&t->runs) > 0) {
+        t->stop_timer.fire = thread_stop_again;
+        t->world->timer_start(t->world, &t->stop_timer, BIND_STOP_MS);
+        return;
+    }
+    if (t->engine != NULL)
+        canon_engine_free(t->engine);
+    loop_stop(t->loop);
+}
+
+static void bind_free(struct bind *b, int opened)
+{
+    for (int i = 0; i < b->threads_count; i++) {
+        b->threads[i].stop.run = thread_stop;
+        runner_post(b->threads[i].runner, &b->threads[i].stop);
+    }
+    for (int i = 0; i < b->threads_count; i++)
+        loop_join(b->threads[i].loop);
+    for (int i = 0; i < opened; i++) {
+        if (i >= b->threads_count && b->threads[i].engine != NULL)
+            canon_engine_free(b->threads[i].engine);
+        thread_free(&b->threads[i]);
+    }
+    bind_deploys_free(b);
+    mem_free(b->status);
+    pthread_mutex_destroy(&b->status_lock);
+    mem_free(b->threads);
+    mem_free(b);
+}
+
+int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
+{
+    int threads = o->threads > 0 ? o->threads : 1;
+    if (threads > BIND_THREADS_MAX)
+        return err_set(e, ERR_INVALID, "%d script threads; at most %d", threads, BIND_THREADS_MAX);
+    struct bind *b = mem_new(sizeof *b);
+    b->ledger = o->ledger;
+    b->entities = o->entities;
+    b->canon = o->canon;
+    b->threads = mem_new_array((size_t)threads, sizeof *b->threads);
+    pthread_mutex_init(&b->status_lock, NULL);
+    bind_hooks_init(b);
+    bind_deploys_init(b);
+    for (int i = 0; i < threads; i++) {
+        int rc = thread_open(b, i, e);
+        if (rc != 0) {
+            bind_free(b, i + 1);
+            return rc;
+        }
+    }
+    *out = b;
+    return 0;
+}
+
+void bind_close(struct bind *b)
+{
+    if (b == NULL)
+        return;
+    atomic_store(&b->closing, true);
+    bind_free(b, b->threads_count);
+}
+
+json_t *bind_status(struct bind *b)
+{
+    pthread_mutex_lock(&b->status_lock);
+    const char *text = b->status != NULL ? b->status : "{\"hash\":\"\"}";
+    json_t *status = json_read(text, strlen(text), NULL);
+    pthread_mutex_unlock(&b->status_lock);
+    json_t *threads = json_array();
+    for (int i = 0; i < b->threads_count; i++)
+        json_array_append_new(
+            threads, json_pack("{s:I}", "runs", (json_int_t)atomic_load(&b->threads[i].runs)));
+    json_object_set_new(status, "threads", threads);
+    return status;
+}
+
+struct entity_hooks *bind_entity_hooks(struct bind *b)
+{
+    return &b->hooks.hooks;
+}
+
+struct canon_engine *bind_engine(struct bind *b, const char *model)
+{
+    uint64_t h = hash64(0, model, strlen(model));
+    return b->threads[h % (uint64_t)b->threads_count].engine;
+}

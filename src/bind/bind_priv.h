@@ -1,0 +1,172 @@
+/* What the files of bind/ share. */
+#ifndef KOAN_BIND_PRIV_H
+#define KOAN_BIND_PRIV_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/uuid.h"
+#include "bind/bind.h"
+#include "canon/canon.h"
+#include "entity/write.h"
+#include "io/loop.h"
+#include "ledger/ledger.h"
+#include "vm/vm.h"
+
+enum {
+    BIND_ENTITIES_MAX = 200, /* declared by one set */
+    BIND_CANONS_MAX = 100,
+    BIND_NORMS_MAX = 64, /* functions among the keys of one model */
+    BIND_SET_MAGIC = 0x4b4f4253,
+};
+
+struct bind_thread;
+
+struct bind_entity {
+    struct entity_def *def;
+    int before_save, before_remove; /* references of functions, LUA_NOREF when absent */
+    struct vm_meter *meter_save, *meter_remove;
+};
+
+struct bind_canon {
+    char *name;
+    char where[160]; /* "file:line" of the declaration */
+    json_t *model;
+    char *text;   /* sorted JSON of the model */
+    int stage[3]; /* by enum canon_stage */
+    struct vm_meter *meter[3], *meter_norm;
+    int norm[BIND_NORMS_MAX];
+    int norms;
+};
+
+/* A loaded set on one script thread. */
+struct bind_set {
+    struct vm_host host; /* first: the VM's host is the set */
+    uint32_t magic;
+    struct bind_thread *thread;
+    struct vm *vm;
+    struct task wake;
+    bool waking, gone; /* its wake-up is posted; its VM is no more */
+    struct bind_entity entities[BIND_ENTITIES_MAX];
+    size_t entities_count;
+    struct bind_canon canons[BIND_CANONS_MAX];
+    size_t canons_count;
+    int library;                               /* the table that the Lua library handed in */
+    int save_hook, remove_hook, stage, finish; /* its functions: references */
+    char hash[17];
+    size_t files;
+};
+
+struct bind_ids {
+    struct entity_ids ids;
+    struct uuid_gen gen;
+    struct world *world;
+};
+
+struct bind_stages {
+    struct canon_hooks hooks;
+    struct bind_thread *thread;
+};
+
+struct bind_thread {
+    struct bind *bind;
+    int index;
+    struct loop *loop;
+    struct world *world;
+    struct runner *runner;
+    struct db *reader;
+    struct bind_ids ids;
+    struct bind_stages stages;
+    struct canon_engine *engine;
+    struct bind_set *set, *next; /* live; loaded and waiting for its definitions to be committed */
+    size_t sets;                 /* whose VM lives */
+    atomic_size_t runs;          /* posted to it or under way */
+    struct task stop;
+    struct world_timer stop_timer;
+};
+
+struct bind_deploys; /* deploy.c */
+
+struct bind_hooks {
+    struct entity_hooks hooks;
+    struct bind *bind;
+};
+
+struct bind {
+    struct ledger *ledger;
+    struct entities *entities;
+    struct canon *canon;
+    struct bind_hooks hooks;
+    struct bind_thread *threads;
+    int threads_count;
+    atomic_uint turn; /* round robin */
+    atomic_size_t waiting;
+    atomic_bool closing;
+    struct bind_deploys *deploys;
+    pthread_mutex_t status_lock;
+    char *status; /* JSON of the live set, replaced at each switch */
+};
+
+/* A run of ours: the run and who it acts for. */
+struct bind_run {
+    struct vm_run run;
+    struct bind_set *set;
+    const struct envelope *env; /* outlives the run */
+    struct bind_text *text;     /* of bind_run_text, else NULL */
+};
+
+static inline struct bind_set *bind_set_of(struct lua_State *L)
+{
+    struct bind_set *s = (struct bind_set *)vm_host_of(L);
+    ASSERT(s->magic == BIND_SET_MAGIC);
+    return s;
+}
+
+static inline struct bind_run *bind_run_of(struct lua_State *L)
+{
+    return (struct bind_run *)vm_run_of(L);
+}
+
+const struct envelope *bind_env(struct lua_State *L);
+const char *bind_tenant(struct lua_State *L);
+
+/* ---- set.c ---- */
+/* Load a set on this thread. On failure nothing is left. `thread` may be NULL in tests: then verbs
+ * that reach the database must not be called. */
+int bind_set_new(struct bind_thread *t, const struct vm_source *files, size_t count,
+                 struct bind_set **out, struct err *e);
+void bind_set_drop(struct bind_set *s); /* frees it when its last run has ended; takes NULL */
+const struct bind_entity *bind_set_entity(const struct bind_set *s, const char *name);
+const struct bind_canon *bind_set_canon(const struct bind_set *s, const char *name);
+void bind_set_hash(const struct vm_source *files, size_t count, char out[17]);
+void bind_run_init(struct bind_run *r, struct bind_set *s, const struct envelope *env);
+
+/* ---- declare.c, verbs.c, write.c, canon_verbs.c, plain.c: functions for the table `host` ---- */
+void bind_open_declare(struct lua_State *L);
+void bind_open_verbs(struct lua_State *L);
+void bind_open_write(struct lua_State *L);
+void bind_open_canon(struct lua_State *L);
+void bind_open_plain(struct lua_State *L);
+
+/* The definition, or an error that names the nearest one; the reference belongs to a guard that is
+ * left on the stack. */
+struct entity_def *bind_check_entity(struct lua_State *L, const char *name);
+/* Argument `at` as JSON, owned by a guard that is left on the stack; nil gives NULL. Raises naming
+ * `what`. */
+json_t *bind_check_json(struct lua_State *L, int at, const char *what);
+/* Hand what a guard owns over. */
+void *bind_take(struct lua_State *L, int guard);
+void bind_json_free(void *p);
+/* Sorted compact text; the caller's to free. */
+char *bind_json_text(const json_t *v);
+
+/* ---- hooks.c, stages.c, deploy.c ---- */
+void bind_hooks_init(struct bind *b);
+void bind_stages_init(struct bind_thread *t);
+void bind_deploys_init(struct bind *b);
+void bind_deploys_free(struct bind *b);
+
+#endif

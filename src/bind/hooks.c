@@ -1,0 +1,144 @@
+/* before_save and before_remove: entity_write asks on its thread, the function runs on a script
+ * thread, the answer is posted back.
+ *
+ *     run() --post--> hook_begin -> coroutine ... -> hook_end --post--> call->home          */
+#include <string.h>
+
+#include "base/mem.h"
+#include "bind/bind_priv.h"
+
+struct hook {
+    struct bind_run run; /* first */
+    struct task task;
+    struct bind_thread *thread;
+    struct entity_hook_call *call;
+    int function;
+};
+
+/* The live set's, or during a deploy the one that is about to be. */
+static struct bind_set *set_with_hook(struct bind_thread *t, const struct entity_hook_call *c,
+                                      const struct bind_entity **out)
+{
+    struct bind_set *sets[] = {t->set, t->next};
+    for (size_t i = 0; i < 2; i++) {
+        const struct bind_entity *en = bind_set_entity(sets[i], c->def->name);
+        if (en == NULL)
+            continue;
+        if ((c->event == ENTITY_BEFORE_SAVE ? en->before_save : en->before_remove) == LUA_NOREF)
+            continue;
+        *out = en;
+        return sets[i];
+    }
+    return NULL;
+}
+
+static int hook_push(lua_State *L, struct vm_run *run)
+{
+    struct hook *h = (struct hook *)run;
+    struct entity_hook_call *c = h->call;
+    bool save = c->event == ENTITY_BEFORE_SAVE;
+    struct bind_set *s = h->run.set;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, save ? s->save_hook : s->remove_hook);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->function);
+    lua_pushstring(L, c->def->name);
+    if (save)
+        vm_push_json(L, c->record, VM_PLAIN);
+    vm_push_json(L, c->prior, VM_PLAIN);
+    return save ? 4 : 3;
+}
+
+static void hook_take(lua_State *L, struct vm_run *run, int first, int count)
+{
+    struct hook *h = (struct hook *)run;
+    struct entity_hook_call *c = h->call;
+    if (c->event != ENTITY_BEFORE_SAVE || count < 1)
+        return;
+    json_t *record = NULL;
+    struct err e = ERR_INIT;
+    if (vm_to_json(L, first, &record, &e) != 0) {
+        err_context(&e, "what before_save left");
+        vm_raise(L, &e);
+    }
+    json_decref(c->record);
+    c->record = record;
+}
+
+/* A code of the script's own ("downgrade") travels as a fault of its own beside `rejected`. */
+static void hook_refusal(struct hook *h)
+{
+    struct vm_run *run = &h->run.run;
+    struct entity_hook_call *c = h->call;
+    c->err = run->err;
+    if (run->err_code[0] == '\0')
+        return;
+    err_field(&c->err, ERR_REJECTED, run->err.field, "%s: %s", run->err_code, run->err.text);
+    c->errors = json_pack("[{s:s, s:s, s:s}]", "field", run->err.field, "code", run->err_code,
+                          "detail", run->err.text);
+}
+
+static void hook_end(struct hook *h)
+{
+    struct entity_hook_call *c = h->call;
+    if (h->run.run.err.code != 0)
+        hook_refusal(h);
+    atomic_fetch_sub(&h->thread->bind->waiting, 1);
+    atomic_fetch_sub(&h->thread->runs, 1);
+    mem_free(h);
+    runner_post(c->home, &c->task); /* not ours any more */
+}
+
+static void hook_done(struct vm_run *run)
+{
+    hook_end((struct hook *)run);
+}
+
+static void hook_begin(struct task *task)
+{
+    struct hook *h = (struct hook *)((char *)task - offsetof(struct hook, task));
+    const struct bind_entity *en = NULL;
+    struct bind_set *s = set_with_hook(h->thread, h->call, &en);
+    struct entity_hook_call *c = h->call;
+    bind_run_init(&h->run, s, c->env);
+    if (s == NULL) {
+        err_set(&h->run.run.err, ERR_UNAVAILABLE,
+                "entity '%s' has a hook, but no script that declares it is loaded; deploy its "
+                "scripts",
+                c->def->name);
+        hook_end(h);
+        return;
+    }
+    bool save = c->event == ENTITY_BEFORE_SAVE;
+    h->function = save ? en->before_save : en->before_remove;
+    h->run.run.limits = (struct vm_limits){VM_HOOK_STEPS, (uint64_t)VM_HOOK_MS * 1000000};
+    h->run.run.meter = save ? en->meter_save : en->meter_remove;
+    h->run.run.push = hook_push;
+    h->run.run.take = hook_take;
+    h->run.run.done = hook_done;
+    if (vm_start(s->vm, &h->run.run))
+        hook_end(h);
+}
+
+static int hooks_run(struct entity_hooks *hooks, struct entity_hook_call *call, struct err *e)
+{
+    struct bind *b = ((struct bind_hooks *)hooks)->bind;
+    if (atomic_load(&b->closing))
+        return err_set(e, ERR_DRAINING, "this node is stopping");
+    if (atomic_fetch_add(&b->waiting, 1) >= BIND_HOOKS_WAITING) {
+        atomic_fetch_sub(&b->waiting, 1);
+        return err_set(e, ERR_OVERLOADED, "%d hooks wait for a script thread already",
+                       BIND_HOOKS_WAITING);
+    }
+    struct hook *h = mem_new(sizeof *h);
+    h->call = call;
+    h->thread = &b->threads[atomic_fetch_add(&b->turn, 1) % (unsigned)b->threads_count];
+    h->task.run = hook_begin;
+    atomic_fetch_add(&h->thread->runs, 1);
+    runner_post(h->thread->runner, &h->task);
+    return 0;
+}
+
+void bind_hooks_init(struct bind *b)
+{
+    b->hooks.bind = b;
+    b->hooks.hooks.run = hooks_run;
+}

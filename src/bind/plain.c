@@ -1,0 +1,269 @@
+/* The parts of the library that touch nothing but values: json, time, uuid, base64, log. */
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "bind/bind_priv.h"
+#include "codec/base64.h"
+
+enum { BIND_LOG_MAX = 8 << 10, BIND_TEXT_MAX = 4 << 20 };
+
+static void buf_free(void *p)
+{
+    struct buf *b = p;
+    buf_fini(b);
+    mem_free(b);
+}
+
+static struct buf *push_buf(lua_State *L, size_t max)
+{
+    struct vm_guard *g = vm_guard_push(L, buf_free);
+    struct buf *b = mem_new(sizeof *b);
+    buf_init(b, max);
+    g->p = b;
+    return b;
+}
+
+static int push_text(lua_State *L, struct buf *b)
+{
+    struct err e = ERR_INIT;
+    if (buf_check(b, "the text", &e) != 0)
+        return vm_raise(L, &e);
+    lua_pushlstring(L, buf_str(b), b->len);
+    return 1;
+}
+
+void bind_json_free(void *p)
+{
+    json_decref(p);
+}
+
+char *bind_json_text(const json_t *v)
+{
+    struct buf b = BUF_INIT(BIND_TEXT_MAX);
+    if (json_print_sorted(v, &b, NULL) != 0)
+        buf_reset(&b);
+    return buf_take(&b);
+}
+
+void *bind_take(lua_State *L, int guard)
+{
+    struct vm_guard *g = lua_touserdata(L, guard);
+    return TAKE(g->p);
+}
+
+json_t *bind_check_json(lua_State *L, int at, const char *what)
+{
+    at = lua_absindex(L, at);
+    struct vm_guard *g = vm_guard_push(L, bind_json_free);
+    if (lua_isnoneornil(L, at))
+        return NULL;
+    json_t *v = NULL;
+    struct err e = ERR_INIT;
+    if (vm_to_json(L, at, &v, &e) != 0) {
+        err_context(&e, "%s", what);
+        vm_raise(L, &e);
+    }
+    g->p = v;
+    return v;
+}
+
+static int plain_json_encode(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_settop(L, 1);
+    json_t *v = lua_isnil(L, 1) ? NULL : bind_check_json(L, 1, "json.encode");
+    struct buf *b = push_buf(L, BIND_TEXT_MAX);
+    struct err e = ERR_INIT;
+    if (v == NULL)
+        buf_adds(b, "null");
+    else if (json_print(v, b, &e) != 0)
+        return vm_raise(L, &e);
+    return push_text(L, b);
+}
+
+static int plain_json_decode(lua_State *L)
+{
+    size_t n;
+    const char *s = luaL_checklstring(L, 1, &n);
+    struct err e = ERR_INIT;
+    struct vm_guard *g = vm_guard_push(L, bind_json_free);
+    vm_charge(L, n / 16);
+    json_t *v = json_read(s, n, &e);
+    if (v == NULL)
+        return vm_raise(L, &e);
+    g->p = v;
+    vm_push_json(L, v, VM_PLAIN);
+    return 1;
+}
+
+static int plain_json_list(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    vm_mark_list(L);
+    return 1;
+}
+
+static int plain_now(lua_State *L)
+{
+    struct vm_host *h = vm_host_of(L);
+    lua_pushinteger(L, h->wall_ms(h));
+    return 1;
+}
+
+static int plain_time_format(lua_State *L)
+{
+    struct vm_host *h = vm_host_of(L);
+    char text[TIME_TEXT];
+    time_format(luaL_optinteger(L, 1, h->wall_ms(h)), text);
+    lua_pushstring(L, text);
+    return 1;
+}
+
+/* A moment in milliseconds, or nil when the text is not a time. */
+static int plain_time_parse(lua_State *L)
+{
+    size_t n;
+    const char *s = luaL_checklstring(L, 1, &n);
+    int64_t ms;
+    if (time_parse(s, n, &ms))
+        lua_pushinteger(L, ms);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+static int plain_uuid(lua_State *L)
+{
+    struct bind_thread *t = bind_set_of(L)->thread;
+    struct uuid u;
+    t->ids.ids.make(&t->ids.ids, &u);
+    char text[UUID_TEXT];
+    uuid_format(&u, text);
+    lua_pushstring(L, text);
+    return 1;
+}
+
+static int plain_base64_encode(lua_State *L)
+{
+    size_t n;
+    const char *s = luaL_checklstring(L, 1, &n);
+    struct buf *b = push_buf(L, BIND_TEXT_MAX);
+    vm_charge(L, n / 16);
+    base64_encode(lua_toboolean(L, 2) ? BASE64_URL : BASE64_STD, s, n, b);
+    return push_text(L, b);
+}
+
+static int plain_base64_decode(lua_State *L)
+{
+    size_t n;
+    const char *s = luaL_checklstring(L, 1, &n);
+    struct buf *b = push_buf(L, BIND_TEXT_MAX);
+    struct err e = ERR_INIT;
+    vm_charge(L, n / 16);
+    if (base64_decode(lua_toboolean(L, 2) ? BASE64_URL : BASE64_STD, s, n, b, &e) != 0)
+        return vm_raise(L, &e);
+    return push_text(L, b);
+}
+
+static void add_fields(struct buf *b, const json_t *fields)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)fields, key, v)
+    {
+        buf_addf(b, " %s=", key);
+        if (json_is_string(v))
+            json_print_string(b, json_string_value(v), json_string_length(v));
+        else
+            json_print(v, b, NULL);
+    }
+}
+
+/* host.log(level, message, fields) */
+static int plain_log(lua_State *L)
+{
+    enum log_level level;
+    const char *name = luaL_checkstring(L, 1), *message = luaL_tolstring(L, 2, NULL);
+    if (!log_level_parse(name, &level))
+        level = LOG_INFO;
+    json_t *fields = lua_istable(L, 3) ? bind_check_json(L, 3, "log") : NULL;
+    struct buf *b = push_buf(L, BIND_LOG_MAX);
+    buf_addf(b, "%.4096s", message);
+    if (json_is_object(fields))
+        add_fields(b, fields);
+    log_line(level, "script", "%s", buf_str(b));
+    return 0;
+}
+
+static int plain_print(lua_State *L)
+{
+    luaL_Buffer b;
+    int n = lua_gettop(L);
+    luaL_buffinit(L, &b);
+    for (int i = 1; i <= n; i++) {
+        if (i > 1)
+            luaL_addchar(&b, '\t');
+        luaL_tolstring(L, i, NULL);
+        luaL_addvalue(&b);
+    }
+    luaL_pushresult(&b);
+    struct bind_run *r = vm_is_loading(vm_of(L)) ? NULL : bind_run_of(L);
+    if (r != NULL && r->text != NULL && r->text->print != NULL)
+        r->text->print(r->text, lua_tostring(L, -1));
+    else
+        log_info("script", "%.4096s", lua_tostring(L, -1));
+    return 0;
+}
+
+/* host.fail(code, detail): raise with the place of the script, not of the library. */
+static int plain_fail(lua_State *L)
+{
+    return vm_raise_code(L, luaL_checkstring(L, 1), luaL_optstring(L, 2, NULL));
+}
+
+static int plain_loading(lua_State *L)
+{
+    lua_pushboolean(L, vm_is_loading(vm_of(L)));
+    return 1;
+}
+
+/* host.freeze(table): as the scripts' own tables are when the set is loaded. */
+static int plain_freeze(lua_State *L)
+{
+    vm_freeze(L, 1);
+    return 0;
+}
+
+/* host.self(): the coroutine, as a key. */
+static int plain_self(lua_State *L)
+{
+    lua_pushthread(L);
+    return 1;
+}
+
+void bind_open_plain(lua_State *L)
+{
+    static const luaL_Reg fns[] = {{"json_encode", plain_json_encode},
+                                   {"json_decode", plain_json_decode},
+                                   {"json_list", plain_json_list},
+                                   {"now", plain_now},
+                                   {"time_format", plain_time_format},
+                                   {"time_parse", plain_time_parse},
+                                   {"uuid", plain_uuid},
+                                   {"base64_encode", plain_base64_encode},
+                                   {"base64_decode", plain_base64_decode},
+                                   {"log", plain_log},
+                                   {"print", plain_print},
+                                   {"fail", plain_fail},
+                                   {"loading", plain_loading},
+                                   {"self", plain_self},
+                                   {"freeze", plain_freeze},
+                                   {NULL, NULL}};
+    luaL_setfuncs(L, fns, 0);
+    vm_push_null(L);
+    lua_setfield(L, -2, "null");
+}

@@ -1,0 +1,227 @@
+/* Canon's stage functions and normalisers: called by the engine on this very thread. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "bind/bind_priv.h"
+
+struct stage {
+    struct bind_run run; /* first */
+    struct canon_stage_call *call;
+    struct envelope env;
+    int function;
+};
+
+static const struct bind_canon *find_canon(struct bind_thread *t, const char *model,
+                                           struct bind_set **set)
+{
+    *set = t->set;
+    const struct bind_canon *c = bind_set_canon(t->set, model);
+    if (c != NULL)
+        return c;
+    *set = t->next; /* a deploy has committed the model and is about to switch */
+    return bind_set_canon(t->next, model);
+}
+
+static bool stages_has(struct canon_hooks *hooks, const char *model, enum canon_stage stage)
+{
+    struct bind_set *s;
+    const struct bind_canon *c = find_canon(((struct bind_stages *)hooks)->thread, model, &s);
+    return c != NULL && c->stage[stage] != LUA_NOREF;
+}
+
+static void push_optional_json(lua_State *L, const json_t *v)
+{
+    if (v != NULL)
+        vm_push_json(L, v, VM_PLAIN);
+    else
+        lua_pushnil(L);
+}
+
+static int stage_push(lua_State *L, struct vm_run *run)
+{
+    struct stage *s = (struct stage *)run;
+    struct canon_stage_call *c = s->call;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->run.set->stage);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->function);
+    vm_push_json(L, c->data, VM_PLAIN);
+    lua_pushstring(L, c->origin);
+    lua_pushstring(L, c->source_id);
+    push_optional_json(L, c->tags);
+    push_optional_json(L, c->views);
+    return 6;
+}
+
+static void take_json(lua_State *L, int at, json_t **into, const char *what)
+{
+    if (lua_isnoneornil(L, at))
+        return;
+    json_t *v = NULL;
+    struct err e = ERR_INIT;
+    if (vm_to_json(L, at, &v, &e) != 0) {
+        err_context(&e, "%s", what);
+        vm_raise(L, &e);
+    }
+    json_decref(*into);
+    *into = v;
+}
+
+static enum canon_verdict verdict_of(const char *word)
+{
+    if (word == NULL)
+        return CANON_GO_ON;
+    return strcmp(word, "park") == 0     ? CANON_PARK
+           : strcmp(word, "reject") == 0 ? CANON_REJECT
+                                         : CANON_DROP;
+}
+
+/* A field that was stated as null and was left alone stays so: "known to have none" is not the same
+ * as saying nothing. Not at intake, where the names may be the source's own. */
+static void keep_nulls(const json_t *before, json_t *after)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)before, key, v)
+    {
+        if (json_is_null(v) && json_object_get(after, key) == NULL)
+            json_object_set_new(after, key, json_null());
+    }
+}
+
+/* data, verdict, reason, evidence, tags, views */
+static void stage_take(lua_State *L, struct vm_run *run, int first, int count)
+{
+    struct stage *s = (struct stage *)run;
+    struct canon_stage_call *c = s->call;
+    ASSERT(count == 6);
+    json_t *before = c->stage == CANON_VALIDATE ? json_incref(c->data) : NULL;
+    struct vm_guard *g = vm_guard_push(L, bind_json_free);
+    g->p = before;
+    take_json(L, first, &c->data, "what the stage left");
+    if (before != NULL)
+        keep_nulls(before, c->data);
+    c->verdict = verdict_of(lua_tostring(L, first + 1));
+    const char *reason = lua_tostring(L, first + 2);
+    snprintf(c->reason, sizeof c->reason, "%s", reason != NULL ? reason : "");
+    take_json(L, first + 3, &c->evidence, "evidence");
+    take_json(L, first + 4, &c->tags, "tags");
+    take_json(L, first + 5, &c->views, "views");
+}
+
+static void stage_end(struct stage *s)
+{
+    struct vm_run *run = &s->run.run;
+    struct canon_stage_call *c = s->call;
+    if (run->err.code == 0)
+        return;
+    if (run->err_code[0] != '\0') { /* error { code = .. } of the script: as ctx:reject */
+        c->verdict = CANON_REJECT;
+        snprintf(c->reason, sizeof c->reason, "%s", run->err_code);
+    }
+    c->err = run->err;
+}
+
+static void stage_done(struct vm_run *run)
+{
+    struct stage *s = (struct stage *)run;
+    struct canon_stage_call *c = s->call;
+    stage_end(s);
+    atomic_fetch_sub(&s->run.set->thread->runs, 1);
+    mem_free(s);
+    c->done(c);
+}
+
+static int stages_run(struct canon_hooks *hooks, struct canon_stage_call *call)
+{
+    struct bind_thread *t = ((struct bind_stages *)hooks)->thread;
+    struct bind_set *set;
+    const struct bind_canon *c = find_canon(t, call->model, &set);
+    call->verdict = CANON_GO_ON;
+    if (c == NULL || c->stage[call->stage] == LUA_NOREF) {
+        err_set(&call->err, ERR_UNAVAILABLE,
+                "canon '%s' has stages, but no script that declares it is loaded; deploy its "
+                "scripts",
+                call->model);
+        return 1;
+    }
+    struct stage *s = mem_new(sizeof *s);
+    s->call = call;
+    s->env.tenant = call->tenant;
+    s->function = c->stage[call->stage];
+    bind_run_init(&s->run, set, &s->env);
+    s->run.run.limits = (struct vm_limits){VM_HOOK_STEPS, (uint64_t)VM_HOOK_MS * 1000000};
+    s->run.run.meter = c->meter[call->stage];
+    s->run.run.push = stage_push;
+    s->run.run.take = stage_take;
+    s->run.run.done = stage_done;
+    if (!vm_start(set->vm, &s->run.run)) {
+        atomic_fetch_add(&t->runs, 1);
+        return 0;
+    }
+    stage_end(s);
+    mem_free(s);
+    return 1;
+}
+
+/* ---- normalisers ---- */
+
+struct norm {
+    struct bind_run run; /* first */
+    int function;
+    const json_t *value;
+    struct buf *out;
+};
+
+static int norm_push(lua_State *L, struct vm_run *run)
+{
+    struct norm *n = (struct norm *)run;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, n->function);
+    vm_push_json(L, n->value, VM_PLAIN);
+    return 1;
+}
+
+static void norm_take(lua_State *L, struct vm_run *run, int first, int count)
+{
+    struct norm *n = (struct norm *)run;
+    if (count < 1 || lua_isnil(L, first) || vm_is_null(L, first))
+        return;
+    if (lua_type(L, first) != LUA_TSTRING && lua_type(L, first) != LUA_TNUMBER)
+        luaL_error(L, "a normaliser answers a text, a number or nil, not a %s",
+                   luaL_typename(L, first));
+    size_t len;
+    const char *s = lua_tolstring(L, first, &len);
+    buf_add(n->out, s, len);
+}
+
+static int stages_normalise(struct canon_hooks *hooks, const char *model, int function,
+                            const json_t *value, struct buf *out, struct err *e)
+{
+    struct bind_set *set;
+    const struct bind_canon *c = find_canon(((struct bind_stages *)hooks)->thread, model, &set);
+    if (c == NULL || function < 1 || function > c->norms)
+        return err_set(e, ERR_UNAVAILABLE,
+                       "canon '%s' has normalisers, but no script that declares them is loaded; "
+                       "deploy its scripts",
+                       model);
+    struct norm n = {.function = c->norm[function - 1], .value = value, .out = out};
+    bind_run_init(&n.run, set, NULL);
+    n.run.run.limits = (struct vm_limits){VM_HOOK_STEPS, (uint64_t)VM_HOOK_MS * 1000000};
+    n.run.run.meter = c->meter_norm;
+    n.run.run.whole = true;
+    n.run.run.push = norm_push;
+    n.run.run.take = norm_take;
+    bool ended = vm_start(set->vm, &n.run.run);
+    ASSERT(ended);
+    if (n.run.run.err.code == 0)
+        return 0;
+    return err_set(e, n.run.run.err.code, "normaliser: %s", n.run.run.err.text);
+}
+
+void bind_stages_init(struct bind_thread *t)
+{
+    t->stages.thread = t;
+    t->stages.hooks.has = stages_has;
+    t->stages.hooks.run = stages_run;
+    t->stages.hooks.normalise = stages_normalise;
+}

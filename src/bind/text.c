@@ -1,0 +1,96 @@
+/* One text as a script of its own: `koan run`. It sees what the deployed set sees; without a set it
+ * sees the library alone. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "bind/bind_priv.h"
+
+struct text_run {
+    struct bind_run run; /* first */
+    struct envelope env;
+    struct bind_thread *thread;
+    struct bind_set *own; /* made for this run, where none is deployed */
+};
+
+static int text_push(lua_State *L, struct vm_run *run)
+{
+    struct bind_text *t = ((struct text_run *)run)->run.text;
+    struct vm_source s = {.name = t->name, .text = t->text, .len = t->len};
+    vm_push_source(L, &s);
+    int n = (int)json_array_size(t->args);
+    luaL_checkstack(L, n + 4, "too many arguments");
+    for (int i = 0; i < n; i++)
+        vm_push_json(L, json_array_get(t->args, (size_t)i), VM_PLAIN);
+    return n;
+}
+
+static void text_take(lua_State *L, struct vm_run *run, int first, int count)
+{
+    struct bind_text *t = ((struct text_run *)run)->run.text;
+    struct err e = ERR_INIT;
+    if (count > 0 && !lua_isnil(L, first) && vm_to_json(L, first, &t->result, &e) != 0) {
+        err_context(&e, "what the script returns");
+        vm_raise(L, &e);
+    }
+}
+
+static void text_home(struct task *task)
+{
+    struct bind_text *t = (struct bind_text *)((char *)task - offsetof(struct bind_text, task));
+    json_decref(TAKE(t->args));
+    t->done(t);
+}
+
+static void text_end(struct text_run *r)
+{
+    struct bind_text *t = r->run.text;
+    t->err = r->run.run.err;
+    if (r->run.run.err_code[0] != '\0')
+        err_context(&t->err, "%s", r->run.run.err_code);
+    bind_set_drop(r->own);
+    atomic_fetch_sub(&r->thread->runs, 1);
+    mem_free(r);
+    t->task.run = text_home;
+    runner_post(t->home, &t->task);
+}
+
+static void text_done(struct vm_run *run)
+{
+    text_end((struct text_run *)run);
+}
+
+static void text_begin(struct task *task)
+{
+    struct bind_text *t = (struct bind_text *)((char *)task - offsetof(struct bind_text, task));
+    struct text_run *r = t->impl;
+    struct bind_set *s = r->thread->set;
+    struct err e = ERR_INIT;
+    r->env.tenant = t->tenant;
+    r->env.principal = t->principal;
+    if (s == NULL && bind_set_new(r->thread, NULL, 0, &r->own, &e) == 0)
+        s = r->own;
+    bind_run_init(&r->run, s, &r->env);
+    r->run.text = t;
+    if (s == NULL) {
+        r->run.run.err = e;
+        text_end(r);
+        return;
+    }
+    r->run.run.push = text_push;
+    r->run.run.take = text_take;
+    r->run.run.done = text_done;
+    if (vm_start(s->vm, &r->run.run))
+        text_end(r);
+}
+
+void bind_run_text(struct bind *b, struct bind_text *t)
+{
+    struct text_run *r = mem_new(sizeof *r);
+    r->thread = &b->threads[atomic_fetch_add(&b->turn, 1) % (unsigned)b->threads_count];
+    t->err = (struct err)ERR_INIT;
+    t->result = NULL;
+    t->impl = r;
+    t->task.run = text_begin;
+    atomic_fetch_add(&r->thread->runs, 1);
+    runner_post(r->thread->runner, &t->task);
+}

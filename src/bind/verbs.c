@@ -1,0 +1,295 @@
+/* Reading records: on the script thread, from its own connection. */
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "bind/bind_priv.h"
+#include "codec/base64.h"
+#include "entity/filter.h"
+#include "entity/read.h"
+
+enum { BIND_PAGE_BYTES = 8 << 20, BIND_STEPS_PER_ROW = 50 };
+
+const struct envelope *bind_env(lua_State *L)
+{
+    static const struct envelope none;
+    struct bind_run *r = vm_is_loading(vm_of(L)) ? NULL : bind_run_of(L);
+    return r != NULL ? r->env : &none;
+}
+
+const char *bind_tenant(lua_State *L)
+{
+    const char *t = bind_env(L)->tenant;
+    return t != NULL ? t : "default";
+}
+
+static struct bind_thread *live_thread(lua_State *L, const char *what)
+{
+    if (vm_is_loading(vm_of(L))) {
+        struct err e;
+        err_set(&e, ERR_INVALID, "%s: not while the script loads; call it in a hook or handler",
+                what);
+        vm_raise(L, &e);
+    }
+    return bind_set_of(L)->thread;
+}
+
+static void def_free(void *p)
+{
+    entity_def_unref(p);
+}
+
+struct entity_def *bind_check_entity(lua_State *L, const char *name)
+{
+    struct bind_thread *t = live_thread(L, name);
+    struct vm_guard *g = vm_guard_push(L, def_free);
+    g->p = entities_find(t->bind->entities, name);
+    if (g->p == NULL) {
+        struct err e = ERR_INIT;
+        entities_unknown(t->bind->entities, name, &e);
+        vm_raise(L, &e);
+    }
+    return g->p;
+}
+
+static const char *check_id(lua_State *L, int at)
+{
+    if (lua_type(L, at) == LUA_TSTRING)
+        return lua_tostring(L, at);
+    struct err e;
+    err_field(&e, ERR_INVALID, "id", "an id is a text, not a %s", luaL_typename(L, at));
+    vm_raise(L, &e);
+    return NULL;
+}
+
+/* host.get(entity, id) -> record or nil */
+static int verb_get(lua_State *L)
+{
+    const char *id = check_id(L, 2);
+    struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    struct vm_guard *g = vm_guard_push(L, bind_json_free);
+    struct err e = ERR_INIT;
+    json_t *record = NULL;
+    int rc =
+        entity_get_json(bind_set_of(L)->thread->reader, d, bind_tenant(L), id, &record, NULL, &e);
+    if (rc == ERR_NOT_FOUND)
+        return lua_pushnil(L), 1;
+    if (rc != 0)
+        return vm_raise(L, &e);
+    g->p = record;
+    vm_push_json(L, record, VM_PLAIN);
+    return 1;
+}
+
+struct rows {
+    struct entity_page page;
+    struct buf text;
+    struct filter *filter;
+    json_t *rows;
+    const char *ids[ENTITY_GET_MANY_MAX];
+};
+
+static void rows_free(void *p)
+{
+    struct rows *r = p;
+    entity_page_fini(&r->page);
+    buf_fini(&r->text);
+    filter_free(r->filter);
+    json_decref(r->rows);
+    mem_free(r);
+}
+
+static struct rows *push_rows(lua_State *L)
+{
+    struct vm_guard *g = vm_guard_push(L, rows_free);
+    struct rows *r = mem_new(sizeof *r);
+    entity_page_init(&r->page, BIND_PAGE_BYTES);
+    buf_init(&r->text, BIND_PAGE_BYTES);
+    g->p = r;
+    return r;
+}
+
+/* host.get_many(entity, ids) -> list with json.null for each that is missing */
+static int verb_get_many(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TTABLE);
+    size_t n = lua_rawlen(L, 2);
+    struct err e = ERR_INIT;
+    if (n > ENTITY_GET_MANY_MAX) {
+        err_set(&e, ERR_TOO_LARGE, "get: %zu ids; at most %d at once", n, ENTITY_GET_MANY_MAX);
+        return vm_raise(L, &e);
+    }
+    struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    struct rows *r = push_rows(L);
+    for (size_t i = 0; i < n; i++) { /* the table keeps the texts alive */
+        lua_rawgeti(L, 2, (lua_Integer)i + 1);
+        r->ids[i] = check_id(L, -1);
+        lua_pop(L, 1);
+    }
+    if (entity_get_many(bind_set_of(L)->thread->reader, d, bind_tenant(L), r->ids, n, &r->text,
+                        &e) != 0)
+        return vm_raise(L, &e);
+    r->rows = json_read(buf_str(&r->text), r->text.len, &e);
+    if (r->rows == NULL)
+        return vm_raise(L, &e);
+    vm_push_json(L, r->rows, VM_PLAIN);
+    return 1;
+}
+
+static const char *option_text(lua_State *L, const json_t *options, const char *key)
+{
+    const char *text = NULL;
+    struct err e = ERR_INIT;
+    if (json_get_string(options, key, &text, &e) == ERR_INVALID)
+        vm_raise(L, &e);
+    return text;
+}
+
+static int option_int(lua_State *L, const json_t *options, const char *key)
+{
+    int64_t v = 0;
+    struct err e = ERR_INIT;
+    if (json_get_int(options, key, &v, &e) == ERR_INVALID)
+        vm_raise(L, &e);
+    return v > INT32_MAX || v < 0 ? INT32_MAX : (int)v;
+}
+
+static void check_options(lua_State *L, const json_t *options)
+{
+    static const char *const names[] = {"filter",    "sort",   "fields", "page",
+                                        "page_size", "cursor", "count"};
+    struct err e = ERR_INIT;
+    if (options != NULL && !json_is_object(options))
+        err_set(&e, ERR_INVALID, "query wants a table like { filter = { .. }, sort = \"name\" }");
+    else if (options != NULL)
+        json_only_keys(options, "query", names, ARRAY_LEN(names), &e);
+    if (e.code != 0)
+        vm_raise(L, &e);
+}
+
+static void parse_filter(lua_State *L, struct rows *r, const struct entity_def *d,
+                         const json_t *options)
+{
+    struct err e = ERR_INIT;
+    if (filter_parse(d, json_object_get(options, "filter"), &r->filter, &e) != 0) {
+        err_context(&e, "filter");
+        vm_raise(L, &e);
+    }
+}
+
+static enum entity_count_mode count_mode(lua_State *L, const json_t *options)
+{
+    const char *text = option_text(L, options, "count");
+    if (text == NULL || strcmp(text, "none") == 0)
+        return ENTITY_COUNT_NONE;
+    if (strcmp(text, "some") == 0)
+        return ENTITY_COUNT_SOME;
+    if (strcmp(text, "exact") == 0)
+        return ENTITY_COUNT_EXACT;
+    struct err e;
+    err_field(&e, ERR_INVALID, "count", "count is 'none', 'some' or 'exact', not '%s'", text);
+    vm_raise(L, &e);
+    return ENTITY_COUNT_NONE;
+}
+
+static void push_page_info(lua_State *L, struct rows *r)
+{
+    lua_createtable(L, 0, 4);
+    if (r->page.total >= 0) {
+        lua_pushinteger(L, r->page.total);
+        lua_setfield(L, -2, "total");
+        lua_pushboolean(L, r->page.at_least);
+        lua_setfield(L, -2, "at_least");
+    }
+    lua_pushboolean(L, r->page.more);
+    lua_setfield(L, -2, "more");
+    if (r->page.cursor.len == 0)
+        return;
+    buf_reset(&r->text);
+    base64_encode(BASE64_URL, r->page.cursor.data, r->page.cursor.len, &r->text);
+    lua_pushlstring(L, buf_str(&r->text), r->text.len);
+    lua_setfield(L, -2, "cursor");
+}
+
+/* host.query(entity, options) -> rows, info */
+static int verb_query(lua_State *L)
+{
+    struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    json_t *options = bind_check_json(L, 2, "query");
+    check_options(L, options);
+    struct rows *r = push_rows(L);
+    parse_filter(L, r, d, options);
+    struct err e = ERR_INIT;
+    struct entity_query q = {.filter = r->filter,
+                             .sort = option_text(L, options, "sort"),
+                             .fields = option_text(L, options, "fields"),
+                             .page = option_int(L, options, "page"),
+                             .page_size = option_int(L, options, "page_size"),
+                             .count = count_mode(L, options)};
+    const char *cursor = option_text(L, options, "cursor");
+    if (cursor != NULL) {
+        if (base64_decode(BASE64_URL, cursor, strlen(cursor), &r->text, &e) != 0)
+            return err_context(&e, "cursor"), vm_raise(L, &e);
+        q.cursor = buf_str(&r->text);
+        q.cursor_len = r->text.len;
+    }
+    if (entity_query(bind_set_of(L)->thread->reader, d, bind_tenant(L), &q, &r->page, &e) != 0)
+        return vm_raise(L, &e);
+    vm_charge(L, r->page.count * BIND_STEPS_PER_ROW);
+    r->rows = json_read(buf_str(&r->page.rows), r->page.rows.len, &e);
+    if (r->rows == NULL)
+        return vm_raise(L, &e);
+    vm_push_json(L, r->rows, VM_PLAIN);
+    push_page_info(L, r);
+    return 2;
+}
+
+/* host.count(entity, options) */
+static int verb_count(lua_State *L)
+{
+    struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    json_t *options = bind_check_json(L, 2, "count");
+    check_options(L, options);
+    struct rows *r = push_rows(L);
+    parse_filter(L, r, d, options);
+    int64_t n = 0;
+    struct err e = ERR_INIT;
+    if (entity_count(bind_set_of(L)->thread->reader, d, bind_tenant(L), r->filter, &n, &e) != 0)
+        return vm_raise(L, &e);
+    lua_pushinteger(L, n);
+    return 1;
+}
+
+/* host.defaults(entity) */
+static int verb_defaults(lua_State *L)
+{
+    struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    struct vm_guard *g = vm_guard_push(L, bind_json_free);
+    g->p = entity_doc_defaults(d);
+    vm_push_json(L, g->p, VM_PLAIN);
+    return 1;
+}
+
+static void push_optional(lua_State *L, const char *text, const char *missing)
+{
+    lua_pushstring(L, text != NULL ? text : missing);
+}
+
+/* host.who() -> tenant, principal, correlation */
+static int verb_who(lua_State *L)
+{
+    const struct envelope *env = bind_env(L);
+    push_optional(L, env->tenant, "default");
+    push_optional(L, env->principal, "system");
+    push_optional(L, env->correlation, NULL);
+    return 3;
+}
+
+void bind_open_verbs(lua_State *L)
+{
+    static const luaL_Reg fns[] = {{"get", verb_get},     {"get_many", verb_get_many},
+                                   {"query", verb_query}, {"count", verb_count},
+                                   {"who", verb_who},     {"defaults", verb_defaults},
+                                   {NULL, NULL}};
+    luaL_setfuncs(L, fns, 0);
+}

@@ -1,0 +1,252 @@
+/* Writing records: one atomic entity_write for whatever a script saves at once, the coroutine
+ * waits until it is committed.
+ *
+ * The write lives in a userdata that the waiting coroutine holds on its stack, so it is there
+ * until done() has come, and gone when the coroutine goes on. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "bind/bind_priv.h"
+
+struct condition {
+    struct entity_def *def;
+    char id[ENTITY_ID_MAX + 1];
+    uint64_t version; /* 0: absent */
+};
+
+struct write {
+    struct entity_write w; /* first */
+    struct vm_run *run;
+    struct entity_item *items;
+    struct condition *conditions;
+    size_t conditions_count;
+    struct entity_def **defs; /* of the items */
+    bool finished;
+};
+
+static void write_free(void *p)
+{
+    struct write *op = p;
+    entity_write_fini(&op->w);
+    for (size_t i = 0; i < op->w.count; i++) {
+        entity_item_fini(&op->items[i]);
+        entity_def_unref(op->defs[i]);
+    }
+    for (size_t i = 0; i < op->conditions_count; i++)
+        entity_def_unref(op->conditions[i].def);
+    mem_free(op->items);
+    mem_free(op->defs);
+    mem_free(op->conditions);
+    mem_free(op);
+}
+
+static int write_compose(struct entity_write *w, struct txn *t, bool before, struct err *e)
+{
+    (void)e;
+    struct write *op = (struct write *)w;
+    for (size_t i = 0; before && i < op->conditions_count; i++) {
+        struct condition *c = &op->conditions[i];
+        if (c->version != 0)
+            entity_txn_if_version(t, c->def, c->id, c->version);
+        else
+            entity_txn_if_absent(t, c->def, c->id);
+    }
+    return 0;
+}
+
+static void write_done(struct entity_write *w)
+{
+    struct write *op = (struct write *)w;
+    op->finished = true;
+    vm_resume(op->run); /* op is gone when the coroutine has gone on */
+}
+
+/* ---- from tables ---- */
+
+static const char *text_of(lua_State *L, int at, const char *key)
+{
+    lua_getfield(L, at, key);
+    const char *s = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    lua_pop(L, 1); /* the table keeps it */
+    return s;
+}
+
+static void copy_id(lua_State *L, char out[ENTITY_ID_MAX + 1], const char *id)
+{
+    size_t n = id != NULL ? strlen(id) : 0;
+    if (n > ENTITY_ID_MAX) {
+        struct err e;
+        err_field(&e, ERR_INVALID, "id", "an id has at most %d bytes", ENTITY_ID_MAX);
+        vm_raise(L, &e);
+    }
+    memcpy(out, id != NULL ? id : "", n + 1);
+}
+
+static struct entity_def *find_def(lua_State *L, int at)
+{
+    const char *name = text_of(L, at, "entity");
+    struct entity_def *d = bind_check_entity(L, name != NULL ? name : "?");
+    bind_take(L, -1);
+    lua_pop(L, 1);
+    return d;
+}
+
+/* What the system keeps is not what a script says. */
+static void strip_system(json_t *doc)
+{
+    static const char *const system[] = {"version", "created_at", "updated_at", "created_by",
+                                         "updated_by"};
+    for (size_t i = 0; i < ARRAY_LEN(system); i++)
+        json_object_del(doc, system[i]);
+}
+
+static void read_doc(lua_State *L, int at, struct entity_item *it)
+{
+    lua_getfield(L, at, "doc");
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return;
+    }
+    bind_check_json(L, -1, it->def->name);
+    it->doc = bind_take(L, -1);
+    lua_pop(L, 2);
+    if (it->verb == ENTITY_SAVE) {
+        strip_system(it->doc);
+        if (it->id[0] != '\0')
+            json_object_del(it->doc, "id");
+    }
+    if (it->verb == ENTITY_PATCH && json_is_array(it->doc))
+        it->patch_kind = ENTITY_PATCH_JSON;
+}
+
+static void read_item(lua_State *L, int at, struct entity_item *it)
+{
+    const char *verb = text_of(L, at, "verb");
+    it->verb = strcmp(verb, "save") == 0    ? ENTITY_SAVE
+               : strcmp(verb, "patch") == 0 ? ENTITY_PATCH
+                                            : ENTITY_REMOVE;
+    copy_id(L, it->id, text_of(L, at, "id"));
+    const char *mode = text_of(L, at, "mode");
+    it->mode = mode != NULL && strcmp(mode, "create") == 0 ? ENTITY_CREATE : ENTITY_UPSERT;
+    lua_getfield(L, at, "if_version");
+    it->if_version = (uint64_t)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    read_doc(L, at, it);
+}
+
+static size_t check_count(lua_State *L, int at, const char *what)
+{
+    size_t n = lua_istable(L, at) ? lua_rawlen(L, at) : 0;
+    if (n > BIND_TX_WRITES_MAX) {
+        struct err e;
+        err_set(&e, ERR_TOO_LARGE, "%zu %s in one unit; at most %d", n, what, BIND_TX_WRITES_MAX);
+        vm_raise(L, &e);
+    }
+    return n;
+}
+
+static void read_items(lua_State *L, struct write *op, size_t n)
+{
+    op->items = mem_new_array(n + 1, sizeof *op->items);
+    op->defs = mem_new_array(n + 1, sizeof(struct entity_def *));
+    op->w.items = op->items;
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, 1, (lua_Integer)i + 1);
+        int at = lua_gettop(L);
+        op->w.count = i + 1;
+        op->defs[i] = find_def(L, at);
+        op->items[i].def = op->defs[i];
+        read_item(L, at, &op->items[i]);
+        lua_settop(L, at - 1);
+    }
+}
+
+static void read_conditions(lua_State *L, struct write *op, size_t n)
+{
+    op->conditions = mem_new_array(n + 1, sizeof *op->conditions);
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, 2, (lua_Integer)i + 1);
+        int at = lua_gettop(L);
+        struct condition *c = &op->conditions[i];
+        op->conditions_count = i + 1;
+        c->def = find_def(L, at);
+        copy_id(L, c->id, text_of(L, at, "id"));
+        lua_getfield(L, at, "version");
+        c->version = (uint64_t)lua_tointeger(L, -1);
+        lua_settop(L, at - 1);
+    }
+}
+
+/* ---- the result ---- */
+
+/* The item at fault says more than the unit. */
+static const struct err *write_error(const struct write *op)
+{
+    for (size_t i = 0; i < op->w.count; i++)
+        if (op->items[i].err.code != 0 && op->items[i].err.code != ERR_CANCELED)
+            return &op->items[i].err;
+    return op->w.err.code != 0 ? &op->w.err : NULL;
+}
+
+static void push_result(lua_State *L, const struct entity_item *it)
+{
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, it->id);
+    lua_setfield(L, -2, "id");
+    lua_pushstring(L, entity_outcome_name(it->result.outcome));
+    lua_setfield(L, -2, "outcome");
+    lua_pushinteger(L, (lua_Integer)it->result.version);
+    lua_setfield(L, -2, "version");
+}
+
+static int write_k(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    struct write *op = (struct write *)ctx;
+    const struct err *failed = write_error(op);
+    if (failed != NULL)
+        return vm_raise(L, failed);
+    lua_createtable(L, (int)op->w.count, 0);
+    for (size_t i = 0; i < op->w.count; i++) {
+        push_result(L, &op->items[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+/* host.write(items, conditions) -> results; all or nothing */
+static int host_write(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    vm_may_await(L, "writing");
+    size_t n = check_count(L, 1, "writes"), conditions = check_count(L, 2, "reads");
+    lua_settop(L, 2);
+    struct bind_thread *t = bind_set_of(L)->thread;
+    struct vm_guard *g = vm_guard_push(L, write_free);
+    struct write *op = mem_new(sizeof *op);
+    g->p = op;
+    op->run = vm_run_of(L);
+    op->w = (struct entity_write){.ledger = t->bind->ledger,
+                                  .reader = t->reader,
+                                  .hooks = &t->bind->hooks.hooks,
+                                  .ids = &t->ids.ids,
+                                  .home = t->runner,
+                                  .env = *bind_env(L),
+                                  .atomic = true,
+                                  .compose = conditions > 0 ? write_compose : NULL,
+                                  .done = write_done};
+    read_items(L, op, n);
+    read_conditions(L, op, conditions);
+    struct err e = ERR_INIT;
+    if (entity_write_start(&op->w, &e) != 0) {
+        const struct err *item = write_error(op);
+        return vm_raise(L, item != NULL ? item : &e);
+    }
+    return vm_await(L, (intptr_t)op, write_k);
+}
+
+void bind_open_write(lua_State *L)
+{
+    static const luaL_Reg fns[] = {{"write", host_write}, {NULL, NULL}};
+    luaL_setfuncs(L, fns, 0);
+}
