@@ -338,6 +338,8 @@ static bool http_conn_flush(struct http_conn *c)
         http_out_clear(&s->pool, &c->out);
         return true;
     }
+    if (!c->stalled)
+        c->wrote_ms = s->now_ms; /* the wait for the client begins now, if at all */
     while (c->out.bytes > 0 && !c->stalled) {
         struct iovec iov[HTTP_IOV_MAX];
         int count = http_out_iov(&c->out, iov, HTTP_IOV_MAX);
@@ -348,8 +350,6 @@ static bool http_conn_flush(struct http_conn *c)
         if (put < 0)
             return false;
         c->stalled = (size_t)put < wanted;
-        if (put > 0 || !c->stalled)
-            c->wrote_ms = s->now_ms;
         http_out_consume(&s->pool, &c->out, (size_t)put);
     }
     return true;
@@ -436,7 +436,7 @@ void http_conn_sweep(struct http_conn *c)
     const char *why = NULL;
     if (c->lingering)
         why = waited > HTTP_LINGER_MS ? "it does not close" : NULL;
-    else if (c->out.bytes > 0)
+    else if (c->stalled)
         why = now - c->wrote_ms > HTTP_WRITE_STALL_MS ? "it does not read its answer" : NULL;
     else if (c->reading != NULL && !c->reading->headers_done)
         why = waited > HTTP_HEADER_WAIT_MS ? "its headers take too long" : NULL;
