@@ -57,11 +57,20 @@ static int http_on_url_complete(llhttp_t *parser)
     return 0;
 }
 
+/* From its handler's answer on, a request whose body is not wanted is no longer `reading`; what is
+ * left of the slice still runs through here. */
+static bool http_is_over(const struct http_conn *c)
+{
+    return c->doomed || c->reading == NULL;
+}
+
 /* Names and values alternate, each perhaps in several spans; trailers come here too and are only
  * counted. */
 static int http_on_header_bytes(struct http_conn *c, const char *p, size_t n)
 {
     struct http_request *req = c->reading;
+    if (http_is_over(c))
+        return 0;
     req->head_bytes += n;
     if (req->head_bytes > HTTP_HEADERS_BYTES_MAX)
         return http_fail(c, ERR_HEADERS_TOO_LARGE, "the headers are larger than 32 KiB");
@@ -74,7 +83,7 @@ static int http_on_field(llhttp_t *parser, const char *p, size_t n)
 {
     struct http_conn *c = http_conn_of(parser);
     struct http_request *req = c->reading;
-    if (!req->headers_done && !req->value_open) {
+    if (!http_is_over(c) && !req->headers_done && !req->value_open) {
         if (req->field_count == HTTP_HEADERS_MAX)
             return http_fail(c, ERR_HEADERS_TOO_LARGE, "there are more than 100 headers");
         req->fields[req->field_count].name = (uint32_t)req->head.len;
@@ -85,8 +94,9 @@ static int http_on_field(llhttp_t *parser, const char *p, size_t n)
 
 static int http_on_field_complete(llhttp_t *parser)
 {
-    struct http_request *req = http_conn_of(parser)->reading;
-    if (req->headers_done)
+    struct http_conn *c = http_conn_of(parser);
+    struct http_request *req = c->reading;
+    if (http_is_over(c) || req->headers_done)
         return 0;
     buf_addc(&req->head, '\0');
     req->fields[req->field_count].value = (uint32_t)req->head.len;
@@ -139,7 +149,7 @@ static int http_on_value_complete(llhttp_t *parser)
 {
     struct http_conn *c = http_conn_of(parser);
     struct http_request *req = c->reading;
-    if (req->headers_done)
+    if (http_is_over(c) || req->headers_done)
         return 0;
     struct http_field *f = &req->fields[req->field_count];
     while (req->head.len > f->value &&
@@ -230,7 +240,7 @@ static int http_on_body(llhttp_t *parser, const char *p, size_t n)
     struct http_conn *c = http_conn_of(parser);
     struct http_request *req = c->reading;
     struct http_server *s = c->server;
-    if (c->doomed || req->answered)
+    if (http_is_over(c) || req->answered)
         return 0;
     if (req->match.route->flags & HTTP_STREAM_BODY) {
         size_t max = req->match.route->body_max;
@@ -254,7 +264,7 @@ static int http_on_complete(llhttp_t *parser)
 {
     struct http_conn *c = http_conn_of(parser);
     struct http_request *req = c->reading;
-    if (c->doomed)
+    if (http_is_over(c))
         return HPE_PAUSED;
     c->reading = NULL;
     c->since_ms = c->server->now_ms;

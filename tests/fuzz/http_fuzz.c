@@ -38,28 +38,38 @@ static void fuzz_later(struct http_request *req)
         fuzz_now(req);
 }
 
+/* The first byte of a part chooses: cut, answer before the end, or take it. */
 static void fuzz_part(struct http_request *req, void *arg, const char *p, size_t n)
 {
-    (void)arg;
-    if (n > 0 && p[0] == '!')
+    bool streams = arg != NULL;
+    if (n > 0 && p[0] == '!' && streams)
         http_stream_abort(req);
-    else if (n > 0)
+    else if (n > 0 && p[0] != '?' && streams)
         http_stream_write(req, p, n);
-    else
+    else if (n > 0 && p[0] != '?')
+        return;
+    else if (streams)
         http_stream_end(req);
+    else
+        http_respond(req, 200, NULL, "", 0);
 }
 
 static void fuzz_gone(struct http_request *req, void *arg)
 {
-    (void)arg;
-    http_stream_end(req);
+    ASSERT(http_is_cancelled(req));
+    if (arg != NULL)
+        http_stream_end(req);
+    else
+        http_respond(req, 200, NULL, "", 0);
 }
 
 static void fuzz_stream(struct http_request *req)
 {
-    http_on_cancel(req, fuzz_gone, NULL);
-    http_stream_begin(req, 200, "text/plain");
-    http_body_stream(req, fuzz_part, NULL);
+    void *streams = *http_query_raw(req) != '\0' ? http_context(req) : NULL;
+    if (streams != NULL)
+        http_stream_begin(req, 200, "text/plain");
+    http_on_cancel(req, fuzz_gone, streams);
+    http_body_stream(req, fuzz_part, streams);
 }
 
 static const struct http_route routes[] = {
