@@ -50,7 +50,8 @@ struct entity_item {
     enum entity_mode mode;             /* save */
     enum entity_patch_kind patch_kind; /* patch */
     uint64_t if_version;               /* 0: none */
-    bool if_exists;                    /* If-Match: * */
+    bool if_exists;                    /* If-Match: *, ERR_VERSION_MISMATCH when absent */
+    bool if_absent;                    /* If-None-Match: *, the same when there */
 
     /* out */
     struct err err; /* code 0: done */
