@@ -81,6 +81,8 @@ static int check_items(struct entity_write *w, struct entity_write_impl *m, stru
     for (size_t i = 0; i < w->count; i++) {
         struct entity_item *it = &w->items[i];
         err_clear(&it->err);
+        json_decref(it->errors);
+        it->errors = NULL;
         int rc = check_item(w, it, &m->slots[i], &it->err);
         if (rc < 0 && failed == 0) {
             failed = rc;
