@@ -197,7 +197,7 @@ static void http_conn_refuse(struct http_conn *c, llhttp_errno_t rc, uint64_t at
 {
     struct http_request *req = c->reading;
     c->input_over = c->unread = true;
-    if (c->doomed)
+    if (c->doomed || c->last) /* the last answer is given: nothing may follow it */
         return;
     if (req != NULL && (req->phase == HTTP_RUNNING || req->answered)) {
         if (req->answered) {

@@ -224,6 +224,27 @@ static void an_answer_that_nobody_reads_is_given_up(void **state)
     assert_false(lives_after(f, 1));
 }
 
+static void early(struct http_request *req, void *arg, const char *p, size_t n)
+{
+    (void)arg;
+    (void)p;
+    (void)n;
+    hello(req);
+}
+
+static void nothing_follows_the_last_answer(void **state)
+{
+    struct fixture *f = *state;
+    feed(f, "POST /import HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    http_body_stream(f->later[0], early, NULL);
+    feed(f, "1\r\na\r\nnonsense\r\n\r\n");
+    size_t bytes = f->conn->out.bytes;
+    char *text = mem_strndup(f->conn->out.head->data, bytes);
+    assert_non_null(strstr(text, "Connection: close"));
+    assert_null(strstr(text, "HTTP/1.1 400"));
+    mem_free(text);
+}
+
 static void a_pipeline_is_bounded_and_goes_on_when_answered(void **state)
 {
     struct fixture *f = *state;
@@ -268,6 +289,7 @@ int main(void)
         T(a_body_that_waits_for_us_is_not_slow),
         T(a_stream_past_its_bound_is_cut_and_its_handler_told),
         T(an_answer_that_nobody_reads_is_given_up),
+        T(nothing_follows_the_last_answer),
         T(a_pipeline_is_bounded_and_goes_on_when_answered),
         T(counts_of_work_return_to_nothing),
     };

@@ -715,16 +715,13 @@ static void a_stream_is_chunked_and_ends(void **state)
 static void a_stream_feels_a_slow_reader_and_goes_on_when_it_has_read(void **state)
 {
     struct fixture *f = *state;
-    int fd = dial(f), small = 4096;
+    int fd = dial(f), small = 65536;
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     say(f, fd, "GET /flood HTTP/1.1\r\n" END);
     turn(f, 20);
-    struct buf all = BUF_INIT(ANSWER_MAX);
     char *a = hear(f, fd, NULL);
-    (void)a;
     mem_free(a);
     assert_int_equal(f->drains, 1);
-    buf_fini(&all);
     close(fd);
 }
 
