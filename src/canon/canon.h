@@ -211,6 +211,10 @@ int canon_resume(struct canon_engine *en, const char *model, struct canon_reques
  * after erasure. */
 int canon_survivor(struct db *db, const char *model, const char *tenant, const char *id,
                    char out[257], struct err *e);
+/* What (origin, source id) states now, a new reference; ERR_NOT_FOUND, without words, when it never
+ * did or was withdrawn. */
+int canon_stated(struct db *db, const char *model, const char *tenant, const char *origin,
+                 const char *source_id, json_t **out, struct err *e);
 /* {"id","lifecycle","readiness","fields":{f:{"value","origin","source_id","arrival","observed_at","policy","beat":[...]}},
  *  "sources":[...],"keys":[...],"views":{...}}; `with`, a second id or NULL, adds "with": the keys
  * both share, or none. */

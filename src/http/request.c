@@ -324,6 +324,16 @@ const char *http_header_in(const struct http_request *req, const char *name)
     return NULL;
 }
 
+bool http_header_at(const struct http_request *req, size_t at, const char **name,
+                    const char **value)
+{
+    if (at >= req->field_count)
+        return false;
+    *name = req->head.data + req->fields[at].name;
+    *value = req->head.data + req->fields[at].value;
+    return true;
+}
+
 struct str http_body(const struct http_request *req)
 {
     return (struct str){buf_str(&req->body), req->body.len};

@@ -151,6 +151,9 @@ struct http_pair {
 const struct http_pair *http_query_all(const struct http_request *req, size_t *count);
 /* A header's value, any case; the first if it came twice; NULL when absent. */
 const char *http_header_in(const struct http_request *req, const char *name);
+/* Header number `at`, from 0, as it came; false past the last. For families like X-Canon-Tag-*. */
+bool http_header_at(const struct http_request *req, size_t at, const char **name,
+                    const char **value);
 struct str http_body(const struct http_request *req); /* NUL-terminated, p never NULL */
 const char *http_correlation(const struct http_request *req);
 const char *http_peer(const struct http_request *req); /* "192.0.2.1" */

@@ -1,0 +1,195 @@
+#include "api/api.h"
+
+#include <string.h>
+
+#include "api/api_priv.h"
+#include "base/mem.h"
+#include "base/stat.h"
+#include "crypt/crypt.h"
+#include "db/db.h"
+#include "io/world.h"
+
+void api_token_hash(const char *token, uint8_t out[API_TOKEN_HASH])
+{
+    _Static_assert((int)API_TOKEN_HASH == (int)CRYPT_SHA256, "size of the digest");
+    crypt_sha256(token, strlen(token), out);
+}
+
+/* ---- the shared part ---- */
+
+static char *api_copy(const char *s)
+{
+    return mem_strdup(s != NULL ? s : "");
+}
+
+int api_new(const struct api_options *o, struct api **out, struct err *e)
+{
+    ASSERT(o->ledger != NULL && o->entities != NULL);
+    ASSERT((o->canon == NULL) == (o->engine == NULL));
+    int rc = crypt_start(e);
+    if (rc != 0)
+        return rc;
+    struct api *a = mem_new(sizeof *a);
+    a->o = *o;
+    a->o.env = api_copy(o->env);
+    a->o.node_id = api_copy(o->node_id);
+    a->o.data_dir = api_copy(o->data_dir);
+    a->scripts_ready = o->scripts == NULL;
+    if (!a->scripts_ready)
+        strcpy(a->trouble, "not deployed yet");
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->reader_free, NULL);
+    stat_set(stat_gauge("koan_build_info", "version=\"" KOAN_VERSION "\"", "Always 1"), 1);
+    *out = a;
+    return 0;
+}
+
+void api_free(struct api *a)
+{
+    if (a == NULL)
+        return;
+    api_pool_close(a);
+    pthread_cond_destroy(&a->reader_free);
+    pthread_mutex_destroy(&a->lock);
+    crypt_wipe(a->o.cursor_key, sizeof a->o.cursor_key);
+    mem_free((char *)a->o.env);
+    mem_free((char *)a->o.node_id);
+    mem_free((char *)a->o.data_dir);
+    mem_free(a);
+}
+
+int api_routes(struct api *a, struct http_router *r, struct err *e)
+{
+    const struct api_routes *all[] = {&api_records_read_routes, &api_records_write_routes,
+                                      &api_bulk_routes,         &api_health_routes,
+                                      &api_docs_routes,         &api_canon_routes,
+                                      &api_canon_read_routes};
+    size_t count = ARRAY_LEN(all) - (a->o.canon == NULL ? 2 : 0);
+    for (size_t i = 0; i < count; i++) {
+        int rc = http_router_add(r, all[i]->routes, all[i]->count, e);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+void api_watch_loop(struct api *a, const char *name, struct loop *loop)
+{
+    unsigned at = atomic_load(&a->loops_count);
+    ASSERT(at < API_LOOPS_MAX);
+    strncpy(a->loops[at].name, name, sizeof a->loops[at].name - 1);
+    a->loops[at].loop = loop;
+    atomic_store(&a->loops_count, at + 1);
+}
+
+void api_set_draining(struct api *a, bool draining)
+{
+    atomic_store(&a->draining, draining);
+}
+
+void api_set_scripts(struct api *a, const char *trouble)
+{
+    pthread_mutex_lock(&a->lock);
+    a->scripts_ready = trouble == NULL;
+    strncpy(a->trouble, trouble != NULL ? trouble : "", sizeof a->trouble - 1);
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* ---- the part of one thread ---- */
+
+int api_reader_open(struct api *a, struct db **out, struct err *e)
+{
+    struct db_options o = {.path = ledger_db_path(a->o.ledger), .mode = DB_READER};
+    return db_open(&o, out, e);
+}
+
+int64_t api_now_ms(const struct api_thread *t)
+{
+    struct world *w = loop_world(t->loop);
+    return w->wall_ms(w);
+}
+
+/* Random bytes are drawn many at once: a system call an id is what would be seen in a profile. */
+static void api_make_id(struct entity_ids *ids, struct uuid *out)
+{
+    struct api_thread *t = (struct api_thread *)((char *)ids - offsetof(struct api_thread, ids));
+    if (t->random_left < 8) {
+        struct world *w = loop_world(t->loop);
+        w->random(w, t->random, sizeof t->random);
+        t->random_left = sizeof t->random;
+    }
+    t->random_left -= 8;
+    uuid_v7(&t->gen, (uint64_t)api_now_ms(t), t->random + t->random_left, out);
+}
+
+int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, struct err *e)
+{
+    struct api_thread *t = mem_new(sizeof *t);
+    t->api = a;
+    t->loop = loop;
+    t->ids.make = api_make_id;
+    int rc = api_reader_open(a, &t->db, e);
+    if (rc != 0) {
+        mem_free(t);
+        return rc;
+    }
+    if (a->started_ms == 0)
+        a->started_ms = api_now_ms(t);
+    api_watch_loop(a, "net", loop);
+    *out = t;
+    return 0;
+}
+
+void api_thread_free(struct api_thread *t)
+{
+    if (t == NULL)
+        return;
+    db_close(t->db);
+    mem_free(t);
+}
+
+/* ---- who asks ---- */
+
+static bool api_token_fits(const struct api *a, const char *header)
+{
+    if (header == NULL || strncasecmp(header, "Bearer ", 7) != 0)
+        return false;
+    const char *token = header + 7;
+    while (*token == ' ')
+        token++;
+    uint8_t hash[API_TOKEN_HASH];
+    api_token_hash(token, hash);
+    return crypt_equal(hash, a->o.token_hash, sizeof hash);
+}
+
+bool api_before(struct http_request *req)
+{
+    const struct api *a = api_thread_of(req)->api;
+    const struct http_route *route = http_route(req);
+    if (a->o.token_required && !(route != NULL && (route->flags & HTTP_OPEN)) &&
+        !api_token_fits(a, http_header_in(req, "Authorization"))) {
+        http_header(req, "WWW-Authenticate", "Bearer realm=\"koan\"");
+        http_refuse(req, ERR_UNAUTHORIZED,
+                    "this node wants a token: send 'Authorization: Bearer TOKEN'; the token was "
+                    "printed at the first start, or is what KOAN_TOKEN says");
+        return false;
+    }
+    const char *tenant = http_header_in(req, "X-Koan-Tenant");
+    if (tenant != NULL && strcmp(tenant, API_TENANT) != 0) {
+        http_refuse(req, ERR_INVALID,
+                    "X-Koan-Tenant: this node has the one tenant '" API_TENANT "'");
+        return false;
+    }
+    return true;
+}
+
+void api_envelope(const struct http_request *req, struct envelope *env)
+{
+    const struct api *a = api_thread_of(req)->api;
+    *env = (struct envelope){.tenant = API_TENANT,
+                             .principal = a->o.token_required ? "token" : "local",
+                             .correlation = http_correlation(req),
+                             .traceparent = http_header_in(req, "traceparent")};
+    if (env->traceparent != NULL && strlen(env->traceparent) > 256)
+        env->traceparent = NULL; /* the standard's has 55 characters */
+}

@@ -1,0 +1,183 @@
+/* What the files of api/ share. */
+#ifndef KOAN_API_API_PRIV_H
+#define KOAN_API_API_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "api/api.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/uuid.h"
+#include "entity/entity.h"
+#include "entity/write.h"
+#include "http/server.h"
+#include "io/loop.h"
+#include "ledger/ledger.h"
+
+#define API_TENANT "default"
+#define API_JSON "application/json"
+#define API_NDJSON "application/x-ndjson"
+
+enum {
+    API_TROUBLE_MAX = 1024,  /* text about scripts that do not load */
+    API_RANDOM_BYTES = 512,  /* drawn at once for ids */
+    API_RECORD_MAX = 2 << 20 /* a record with its system fields */
+};
+
+struct api_loop {
+    char name[24];
+    struct loop *loop;
+};
+
+struct api {
+    struct api_options o; /* texts are ours */
+    struct api_loop loops[API_LOOPS_MAX];
+    atomic_uint loops_count;
+    int64_t started_ms;
+    atomic_bool draining;
+
+    pthread_mutex_t lock; /* what stands below */
+    bool scripts_ready;
+    char trouble[API_TROUBLE_MAX];
+    pthread_cond_t reader_free;
+    struct db *readers[API_POOL_READERS]; /* idle connections of the pool */
+    unsigned readers_idle, readers_open;
+};
+
+struct api_thread {
+    struct api *api;
+    struct loop *loop;
+    struct db *db; /* this thread's reader */
+    struct entity_ids ids;
+    struct uuid_gen gen;
+    uint8_t random[API_RANDOM_BYTES];
+    size_t random_left;
+};
+
+static inline struct api_thread *api_thread_of(const struct http_request *req)
+{
+    return http_context(req);
+}
+
+int api_reader_open(struct api *a, struct db **out, struct err *e);
+int64_t api_now_ms(const struct api_thread *t);
+/* Texts live as long as the request. */
+void api_envelope(const struct http_request *req, struct envelope *env);
+
+/* ---- body.c: what came ---- */
+
+/* The functions here that return bool or a pointer have answered the request when they return
+ * false or NULL. */
+
+/* The entity of the path, or 404 naming the nearest one. A reference of the caller's. */
+struct entity_def *api_entity(struct http_request *req);
+/* Unknown keys of the query are refused, naming the nearest right one. */
+bool api_query_only(struct http_request *req, const char *const *names, size_t count);
+#define API_QUERY_ONLY(req, ...)                                                                   \
+    ({                                                                                             \
+        static const char *const names_[] = {__VA_ARGS__};                                         \
+        api_query_only(req, names_, ARRAY_LEN(names_));                                            \
+    })
+#define API_QUERY_NONE(req) api_query_only(req, NULL, 0)
+/* "true" or "1", "false" or "0"; `absent` when it is not there. */
+bool api_query_bool(struct http_request *req, const char *name, bool absent, bool *out);
+bool api_query_int(struct http_request *req, const char *name, int64_t least, int64_t most,
+                   int64_t absent, int64_t *out);
+
+enum api_media {
+    API_MEDIA_NONE, /* no Content-Type */
+    API_MEDIA_JSON,
+    API_MEDIA_MERGE_PATCH,
+    API_MEDIA_JSON_PATCH,
+    API_MEDIA_NDJSON,
+    API_MEDIA_OTHER
+};
+enum api_media api_media(const struct http_request *req);
+bool api_accepts(const struct http_request *req, const char *type);
+/* 415 unless the body is JSON. */
+bool api_media_json(struct http_request *req);
+/* The body as one JSON value, a new reference. */
+json_t *api_body(struct http_request *req);
+json_t *api_body_object(struct http_request *req);
+/* A JSON array, or NDJSON by content type, of at most `max` values; as an array. */
+json_t *api_body_list(struct http_request *req, size_t max);
+/* There is a body where none belongs: 400. */
+bool api_body_none(struct http_request *req);
+/* Writes with Idempotency-Key are refused in this version: never done twice unnoticed. */
+bool api_repeatable(struct http_request *req);
+
+/* ---- etag.c ---- */
+
+struct api_conditions {
+    bool has_match, any; /* If-Match; "*" */
+    uint64_t version;    /* If-Match: "7" */
+    bool none;           /* If-None-Match: * */
+};
+/* For writes. */
+bool api_conditions(struct http_request *req, struct api_conditions *out);
+/* For reads: true to go on with the body; else 304 or 412 was answered. */
+bool api_fresh(struct http_request *req, uint64_t version);
+void api_etag(struct http_request *req, uint64_t version);
+
+/* ---- wait.c ---- */
+
+/* Reads run through it: `go` runs at once, or when this node has applied what X-Koan-Seq names. */
+void api_read(struct http_request *req, http_handler *go);
+
+/* ---- pool.c ---- */
+
+struct api_job {
+    struct loop_work work;
+    struct api *api;
+    struct http_request *req;
+    void (*run)(struct api_job *j, struct db *db); /* on the pool, with a connection of its own */
+    void (*done)(struct api_job *j);               /* on the request's loop */
+    struct err err; /* set by run(), or when there is no connection */
+};
+void api_job_start(struct api_job *j, struct http_request *req);
+void api_pool_close(struct api *a);
+
+/* ---- page.c ---- */
+
+struct entity_page;
+/* X-Page and the rest, Link with a signed cursor. */
+void api_page_headers(struct http_request *req, const struct entity_def *d,
+                      const struct entity_page *p);
+/* The raw bytes of a cursor that we gave out for this entity. */
+int api_cursor_open(const struct api *a, const struct entity_def *d, const char *text,
+                    struct buf *out, struct err *e);
+
+/* ---- canon ---- */
+
+struct canon_model;
+/* The model of a canon-backed entity, or NULL. A reference of the caller's. */
+struct canon_model *api_model_of(struct api *a, const struct entity_def *d);
+void api_model_unrefp(struct canon_model **m);
+/* `id` is not there: if it was merged, answers 308 (or what went wrong) and returns true. */
+bool api_redirect_merged(struct http_request *req, const struct entity_def *d, const char *id);
+/* Changes of golden records from outside: arrivals of origin "direct". They answer. */
+void api_direct_save(struct http_request *req, struct entity_def *d, const char *id, json_t *doc);
+void api_direct_patch(struct http_request *req, struct entity_def *d);
+void api_direct_remove(struct http_request *req, struct entity_def *d);
+
+/* ---- answers ---- */
+
+/* `errors` (faults by field, may be NULL) and `more` (JSON members, may be NULL) go into the
+ * problem. */
+void api_problem(struct http_request *req, const struct err *e, const json_t *errors,
+                 const char *more);
+/* {"code","status","detail","retry"[,"errors"]} of an item among others. */
+void api_print_problem(struct buf *out, const struct err *e, const json_t *errors);
+void api_answer_json(struct http_request *req, int status, json_t *v); /* takes the reference */
+
+/* ---- route tables ---- */
+
+struct api_routes {
+    const struct http_route *routes;
+    size_t count;
+};
+extern const struct api_routes api_records_read_routes, api_records_write_routes, api_bulk_routes,
+    api_canon_routes, api_canon_read_routes, api_health_routes, api_docs_routes;
+
+#endif

@@ -1,0 +1,261 @@
+/* Changing many records: POST and DELETE /api/{entity}/bulk.
+ *
+ * One unit by default: all or nothing, and the answer names the item at fault. With ?atomic=false
+ * each item is a unit of its own with an outcome of its own. */
+#include <string.h>
+
+#include "api/records_priv.h"
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "entity/filter.h"
+#include "entity/read.h"
+
+enum { BULK_OUTCOMES = ENTITY_REMOVED + 1 };
+
+static size_t bulk_fault(const struct entity_write *w)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (w->items[i].err.code != 0 && w->items[i].err.code != ERR_CANCELED)
+            return i;
+    return w->count;
+}
+
+/* All or nothing, and it was nothing. */
+static void bulk_answer_refused(struct http_request *req, const struct entity_write *w)
+{
+    size_t at = bulk_fault(w);
+    if (at == w->count) {
+        http_problem(req, &w->err);
+        return;
+    }
+    const struct entity_item *it = &w->items[at];
+    struct err e = it->err;
+    err_context(&e, "item %zu", at);
+    struct buf more = BUF_INIT(4096);
+    buf_addf(&more, "\"failed_op\":%zu", at);
+    if (it->id[0] != '\0') {
+        buf_adds(&more, ",\"id\":");
+        json_print_string(&more, it->id, strlen(it->id));
+    }
+    api_problem(req, &e, it->errors, buf_str(&more));
+    buf_fini(&more);
+}
+
+static void bulk_print_item(struct buf *out, const struct entity_item *it)
+{
+    buf_adds(out, "{\"id\":");
+    if (it->id[0] != '\0')
+        json_print_string(out, it->id, strlen(it->id));
+    else
+        buf_adds(out, "null");
+    if (it->err.code != 0) {
+        buf_adds(out, ",\"outcome\":\"failed\",\"error\":");
+        api_print_problem(out, &it->err, it->errors);
+    } else {
+        buf_addf(out, ",\"outcome\":\"%s\",\"version\":%llu",
+                 entity_outcome_name(it->result.outcome), (unsigned long long)it->result.version);
+    }
+    buf_addc(out, '}');
+}
+
+static void bulk_answer(struct http_request *req, const struct entity_write *w)
+{
+    struct buf out = BUF_INIT(API_ANSWER_MAX);
+    size_t counts[BULK_OUTCOMES] = {0}, failed = 0;
+    buf_adds(&out, "{\"results\":[");
+    for (size_t i = 0; i < w->count; i++) {
+        const struct entity_item *it = &w->items[i];
+        if (i > 0)
+            buf_addc(&out, ',');
+        bulk_print_item(&out, it);
+        if (it->err.code != 0)
+            failed++;
+        else
+            counts[it->result.outcome]++;
+    }
+    buf_adds(&out, "],\"counts\":{");
+    for (int i = 0; i < BULK_OUTCOMES; i++)
+        buf_addf(&out, "\"%s\":%zu,", entity_outcome_name((enum entity_outcome)i), counts[i]);
+    buf_addf(&out, "\"failed\":%zu}}", failed);
+    if (w->seq > 0)
+        http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)w->seq);
+    http_respond_buf(req, 200, API_JSON, &out);
+}
+
+static void bulk_done(struct entity_write *w)
+{
+    struct records_write *op = (struct records_write *)w;
+    struct http_request *req = op->req;
+    struct entity_item *items = w->items;
+    size_t count = w->count;
+    struct entity_def *d = op->def;
+    entity_write_fini(w);
+    if (w->err.code != 0)
+        bulk_answer_refused(req, w);
+    else
+        bulk_answer(req, w);
+    for (size_t i = 0; i < count; i++)
+        entity_item_fini(&items[i]);
+    mem_free(items);
+    entity_def_unref(d);
+}
+
+/* Entities that this route cannot serve. True: go on. */
+static bool bulk_is_plain(struct http_request *req, const struct entity_def *d)
+{
+    AUTO(api_model_unrefp)
+    struct canon_model *m = api_model_of(api_thread_of(req)->api, d);
+    if (m != NULL)
+        http_refuse(req, ERR_UNSUPPORTED,
+                    "'%s' is made by canon: send arrivals to /api/canon/%s/bulk", d->name, d->path);
+    else if (d->require_version)
+        http_refuse(req, ERR_UNSUPPORTED,
+                    "entity '%s' takes changes only with a version, which bulk requests cannot "
+                    "carry: send them one by one with If-Match",
+                    d->name);
+    return m == NULL && !d->require_version;
+}
+
+static void bulk_start(struct http_request *req, struct entity_def *d, struct entity_item *items,
+                       size_t count, bool atomic)
+{
+    struct records_write *op = records_write_new(req, d, items, count, bulk_done);
+    op->w.atomic = atomic;
+    records_write_start(op);
+}
+
+static struct entity_item *bulk_items(struct http_request *req, size_t count)
+{
+    struct entity_item *items = mem_try(count * sizeof *items);
+    if (items == NULL)
+        http_refuse(req, ERR_OVERLOADED, "no memory for %zu items", count);
+    else
+        memset(items, 0, count * sizeof *items);
+    return items;
+}
+
+/* ---- POST ---- */
+
+static void bulk_post(struct http_request *req)
+{
+    bool atomic;
+    if (!API_QUERY_ONLY(req, "atomic") || !api_query_bool(req, "atomic", true, &atomic) ||
+        !api_repeatable(req))
+        return;
+    AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
+    if (d == NULL || !bulk_is_plain(req, d))
+        return;
+    AUTO(json_unref) json_t *list = api_body_list(req, ENTITY_BULK_MAX);
+    if (list == NULL)
+        return;
+    size_t count = json_array_size(list);
+    struct entity_item *items = bulk_items(req, count);
+    if (items == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        items[i].verb = ENTITY_SAVE;
+        items[i].doc = json_incref(json_array_get(list, i));
+    }
+    bulk_start(req, TAKE(d), items, count, atomic);
+}
+
+/* ---- DELETE ---- */
+
+/* {"ids": [...]}, {"filter": {...}} or an array of ids. The ids, a new reference, or NULL with `e`.
+ */
+static json_t *bulk_ids(const struct api_thread *t, const struct entity_def *d, json_t *body,
+                        struct err *e)
+{
+    static const char *const names[] = {"ids", "filter"};
+    if (json_is_array(body))
+        return json_incref(body);
+    if (!json_is_object(body) || json_object_size(body) != 1) {
+        err_set(e, ERR_INVALID,
+                "the body must be an array of ids, {\"ids\": [...]} or "
+                "{\"filter\": {...}}");
+        return NULL;
+    }
+    if (json_only_keys(body, "the body", names, ARRAY_LEN(names), e) != 0)
+        return NULL;
+    json_t *ids = json_object_get(body, "ids");
+    if (ids != NULL)
+        return json_incref(ids);
+    AUTO(filter_freep) struct filter *f = NULL;
+    if (filter_parse(d, json_object_get(body, "filter"), &f, e) != 0)
+        return NULL;
+    if (filter_is_empty(f)) {
+        err_field(e, ERR_INVALID, "filter",
+                  "an empty filter would remove everything and is not taken here");
+        return NULL;
+    }
+    json_t *out = NULL;
+    if (entity_query_ids(t->db, d, API_TENANT, f, ENTITY_BULK_MAX, &out, e) != 0)
+        return NULL;
+    return out;
+}
+
+static int bulk_fill_ids(struct entity_item *items, const json_t *ids, struct err *e)
+{
+    for (size_t i = 0; i < json_array_size(ids); i++) {
+        const json_t *id = json_array_get(ids, i);
+        if (!json_is_string(id) ||
+            str_check_id(json_string_value(id), json_string_length(id), e) != 0)
+            return err_field(e, ERR_INVALID, "ids", "item %zu is not an id", i);
+        items[i].verb = ENTITY_REMOVE;
+        memcpy(items[i].id, json_string_value(id), json_string_length(id) + 1);
+    }
+    return 0;
+}
+
+static void bulk_remove(struct http_request *req, struct entity_def *d, json_t *body, bool atomic)
+{
+    struct err e = ERR_INIT;
+    AUTO(entity_def_unrefp) struct entity_def *def = d;
+    AUTO(json_unref) json_t *ids = bulk_ids(api_thread_of(req), d, body, &e);
+    size_t count = json_array_size(ids);
+    if (ids != NULL && !json_is_array(ids))
+        err_field(&e, ERR_INVALID, "ids", "ids must be an array");
+    else if (count > ENTITY_BULK_MAX)
+        err_set(&e, ERR_TOO_LARGE, "more than %d ids in one request; send several requests",
+                ENTITY_BULK_MAX);
+    if (e.code != 0) {
+        http_problem(req, &e);
+        return;
+    }
+    if (count == 0) { /* a filter that matches nothing is fine */
+        struct entity_write none = {.count = 0};
+        bulk_answer(req, &none);
+        return;
+    }
+    struct entity_item *items = bulk_items(req, count);
+    if (items == NULL)
+        return;
+    if (bulk_fill_ids(items, ids, &e) != 0) {
+        mem_free(items);
+        http_problem(req, &e);
+        return;
+    }
+    bulk_start(req, TAKE(def), items, count, atomic);
+}
+
+static void bulk_delete(struct http_request *req)
+{
+    bool atomic;
+    if (!API_QUERY_ONLY(req, "atomic") || !api_query_bool(req, "atomic", true, &atomic) ||
+        !api_repeatable(req) || !api_media_json(req))
+        return;
+    AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
+    if (d == NULL || !bulk_is_plain(req, d))
+        return;
+    AUTO(json_unref) json_t *body = api_body(req);
+    if (body != NULL)
+        bulk_remove(req, TAKE(d), body, atomic);
+}
+
+static const struct http_route bulk_table[] = {
+    {.verb = HTTP_VERB_POST, .pattern = "/api/:entity/bulk", .handler = bulk_post},
+    {.verb = HTTP_VERB_DELETE, .pattern = "/api/:entity/bulk", .handler = bulk_delete},
+};
+const struct api_routes api_bulk_routes = {bulk_table, ARRAY_LEN(bulk_table)};

@@ -1,0 +1,42 @@
+/* What the canon files of api/ share. */
+#ifndef KOAN_API_CANON_PRIV_H
+#define KOAN_API_CANON_PRIV_H
+
+#include "api/api_priv.h"
+#include "canon/canon.h"
+
+/* One request of a client as a request of the engine. Freed when it is answered. */
+struct canon_post {
+    struct canon_request r;
+    struct http_request *req;
+    struct canon_model *model;
+    struct entity_def *def; /* of a direct change; else NULL */
+    struct envelope env;
+    struct canon_arrival one, *arrivals; /* `arrivals` is &one, or an array of its own */
+    json_t *texts;                       /* what the arrivals' texts point into; may be NULL */
+    void (*answer)(struct canon_post *p);
+};
+
+enum canon_post_kind {
+    CANON_POST_ARRIVE,
+    CANON_POST_WITHDRAW,
+    CANON_POST_ERASE,
+    CANON_POST_RESUME
+};
+
+/* Takes the reference. `many` NULL: one arrival, canon_post.one. */
+struct canon_post *canon_post_new(struct http_request *req, struct canon_model *m,
+                                  struct canon_arrival *many, size_t count,
+                                  void (*answer)(struct canon_post *p));
+/* answer() runs later with the results, or http_problem at once; all is freed behind it. */
+void canon_post_start(struct canon_post *p, enum canon_post_kind kind);
+/* The model of the path, or 404 naming the nearest. A reference of the caller's. */
+struct canon_model *canon_route_model(struct http_request *req);
+/* An arrival that was taken answers 200 or 202; `e` is what a failed one answers. */
+int canon_status(const struct canon_arrival *a, struct err *e);
+/* {"outcome",...} */
+void canon_print(struct buf *out, const struct canon_arrival *a, bool changes);
+/* The answer for one arrival. */
+void canon_answer_one(struct http_request *req, const struct canon_arrival *a);
+
+#endif

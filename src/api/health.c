@@ -1,0 +1,327 @@
+/* Is this node alive, is it ready, how is it: /livez, /readyz, /health, /api/cluster/status.
+ *
+ * Alive: every loop has turned within API_LIVE_LAG_S; a node that is not is to be restarted.
+ * Ready: it can commit; a node that is not gets no traffic. The checks stand in one table, in the
+ * order in which they are named to whoever asks. */
+#include <string.h>
+
+#include "api/api_priv.h"
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "canon/canon.h"
+#include "db/db.h"
+
+enum { HEALTH_COMMIT_MS = 10 * 1000, HEALTH_LAG_ENTRIES = 10000 };
+
+/* ---- alive ---- */
+
+/* The first loop that is stuck, or NULL. */
+static const struct api_loop *health_stuck(const struct api *a, double *lag)
+{
+    unsigned n = atomic_load(&a->loops_count);
+    for (unsigned i = 0; i < n; i++) {
+        *lag = loop_lag_s(a->loops[i].loop);
+        if (*lag > API_LIVE_LAG_S)
+            return &a->loops[i];
+    }
+    return NULL;
+}
+
+static void health_livez(struct http_request *req)
+{
+    double lag;
+    const struct api_loop *l = health_stuck(api_thread_of(req)->api, &lag);
+    if (!API_QUERY_ONLY(req, "verbose"))
+        return;
+    if (l == NULL)
+        http_respond(req, 200, API_JSON, "{\"status\":\"alive\"}", 18);
+    else
+        http_refuse(req, ERR_UNAVAILABLE, "loop '%s' has not turned for %.0f s", l->name, lag);
+}
+
+/* ---- ready ---- */
+
+struct health_facts {
+    struct api *api;
+    struct api_thread *thread;
+    struct ledger_status ledger;
+    struct err probe; /* of a commit just now; code 0: fine */
+};
+
+/* 0, or why not. */
+typedef int health_check(const struct health_facts *f, struct err *e);
+
+static int health_draining(const struct health_facts *f, struct err *e)
+{
+    return !atomic_load(&f->api->draining)
+               ? 0
+               : err_set(e, ERR_DRAINING, "this node is leaving; ask another");
+}
+
+static int health_leader(const struct health_facts *f, struct err *e)
+{
+    return f->ledger.leader ? 0 : err_set(e, ERR_NO_LEADER, "no leader is known");
+}
+
+static int health_commit(const struct health_facts *f, struct err *e)
+{
+    return f->probe.code == 0
+               ? 0
+               : err_set(e, ERR_UNAVAILABLE, "nothing can be committed: %s", f->probe.text);
+}
+
+static int health_applied(const struct health_facts *f, struct err *e)
+{
+    uint64_t behind = f->ledger.last - f->ledger.applied;
+    return f->ledger.last < f->ledger.applied || behind < HEALTH_LAG_ENTRIES
+               ? 0
+               : err_set(e, ERR_UNAVAILABLE, "%llu entries of the log are not applied yet",
+                         (unsigned long long)behind);
+}
+
+static int health_disk(const struct health_facts *f, struct err *e)
+{
+    char free_text[32];
+    size_format(f->ledger.disk_free, free_text, sizeof free_text);
+    return !f->ledger.disk_full
+               ? 0
+               : err_set(e, ERR_UNAVAILABLE, "the disk of the data directory is full: %s left",
+                         free_text);
+}
+
+static int health_scripts(const struct health_facts *f, struct err *e)
+{
+    struct api *a = f->api;
+    pthread_mutex_lock(&a->lock);
+    int rc = a->scripts_ready ? 0 : err_set(e, ERR_UNAVAILABLE, "scripts: %s", a->trouble);
+    pthread_mutex_unlock(&a->lock);
+    return rc;
+}
+
+static int health_database(const struct health_facts *f, struct err *e)
+{
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(f->thread->db, "SELECT 1", e);
+    int rc = s != NULL ? db_step(s, e) : e->code;
+    return rc < 0 ? rc : 0;
+}
+
+static const struct health_item {
+    const char *name;
+    health_check *check;
+    bool reads; /* matters for local reads too */
+} health_items[] = {
+    {"draining", health_draining, true}, {"leader", health_leader, false},
+    {"commit", health_commit, false},    {"applied", health_applied, false},
+    {"disk", health_disk, false},        {"scripts", health_scripts, false},
+    {"database", health_database, true},
+};
+
+static void health_print(const struct health_facts *f, bool reads_only, struct buf *out)
+{
+    buf_adds(out, "\"checks\":[");
+    for (size_t i = 0, n = 0; i < ARRAY_LEN(health_items); i++) {
+        const struct health_item *it = &health_items[i];
+        struct err e = ERR_INIT;
+        if (reads_only && !it->reads)
+            continue;
+        bool ok = it->check(f, &e) == 0;
+        buf_addf(out, "%s{\"name\":\"%s\",\"ok\":%s", n++ > 0 ? "," : "", it->name,
+                 ok ? "true" : "false");
+        if (!ok) {
+            buf_adds(out, ",\"detail\":");
+            json_print_string(out, e.text, strlen(e.text));
+        }
+        buf_addc(out, '}');
+    }
+    buf_addc(out, ']');
+}
+
+/* 0, or the first check that fails, named in front. */
+static int health_first(const struct health_facts *f, bool reads_only, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(health_items); i++)
+        if ((!reads_only || health_items[i].reads) && health_items[i].check(f, e) != 0)
+            return err_context(e, "%s", health_items[i].name);
+    return 0;
+}
+
+static void health_answer_ready(struct http_request *req, const struct health_facts *f)
+{
+    bool verbose = http_query(req, "verbose") != NULL;
+    bool reads_only = http_query(req, "mode") != NULL;
+    struct err e = ERR_INIT;
+    struct buf out = BUF_INIT(64 * 1024);
+    int rc = health_first(f, reads_only, &e);
+    if (rc == 0)
+        buf_adds(&out, "{\"status\":\"ready\"");
+    if (verbose) {
+        if (rc == 0)
+            buf_addc(&out, ',');
+        health_print(f, reads_only, &out);
+    }
+    if (rc == 0) {
+        buf_addc(&out, '}');
+        http_respond_buf(req, 200, API_JSON, &out);
+        return;
+    }
+    if (e.code != ERR_DRAINING && e.code != ERR_NO_LEADER)
+        e.code = ERR_UNAVAILABLE;
+    http_problem_more(req, &e, out.len > 0 ? buf_str(&out) : NULL);
+    buf_fini(&out);
+}
+
+/* ---- a commit, if none was seen lately ---- */
+
+struct health_probe {
+    struct unit unit;
+    struct http_request *req;
+    void (*answer)(struct http_request *req, const struct health_facts *f);
+};
+
+static void health_gather(struct http_request *req, struct health_facts *f)
+{
+    f->thread = api_thread_of(req);
+    f->api = f->thread->api;
+    ledger_status(f->api->o.ledger, &f->ledger);
+}
+
+static void health_probed(struct unit *u)
+{
+    struct health_probe *p = (struct health_probe *)u;
+    struct health_facts f = {.probe = u->err};
+    health_gather(p->req, &f);
+    unit_fini(u);
+    p->answer(p->req, &f);
+}
+
+static void health_ask(struct http_request *req,
+                       void (*answer)(struct http_request *, const struct health_facts *))
+{
+    struct health_facts f = {.probe = {.code = 0}};
+    health_gather(req, &f);
+    if (!f.ledger.leader || f.ledger.disk_full ||
+        api_now_ms(f.thread) - f.ledger.last_commit_at < HEALTH_COMMIT_MS) {
+        answer(req, &f);
+        return;
+    }
+    struct health_probe *p = arena_new(http_arena(req), sizeof *p);
+    p->req = req;
+    p->answer = answer;
+    unit_init(&p->unit, loop_runner(f.thread->loop), health_probed);
+    txn_envelope(&p->unit.txn, &(struct envelope){.principal = "system", .reason = "probe"});
+    p->unit.txn.urgent = true;
+    p->unit.txn.grows = false;
+    if (ledger_propose(f.api->o.ledger, &p->unit, &f.probe) == 0)
+        return;
+    unit_fini(&p->unit);
+    answer(req, &f);
+}
+
+static void health_readyz(struct http_request *req)
+{
+    const char *mode = http_query(req, "mode");
+    if (!API_QUERY_ONLY(req, "verbose", "mode"))
+        return;
+    if (mode != NULL && strcmp(mode, "read") != 0) {
+        http_refuse(req, ERR_INVALID, "query key 'mode': only 'read' is known");
+        return;
+    }
+    struct health_facts f = {.probe = {.code = 0}};
+    health_gather(req, &f);
+    if (mode != NULL)
+        health_answer_ready(req, &f);
+    else
+        health_ask(req, health_answer_ready);
+}
+
+/* ---- both, for people ---- */
+
+static void health_answer_all(struct http_request *req, const struct health_facts *f)
+{
+    struct err e = ERR_INIT;
+    double lag;
+    struct buf out = BUF_INIT(64 * 1024);
+    const struct api_loop *stuck = health_stuck(f->api, &lag);
+    bool bad = stuck != NULL || health_first(f, false, &e) != 0;
+    const char *status = bad ? "unhealthy" : f->ledger.disk_low ? "degraded" : "healthy";
+    buf_addf(&out, "{\"status\":\"%s\",\"version\":\"" KOAN_VERSION "\",\"alive\":%s,", status,
+             stuck == NULL ? "true" : "false");
+    health_print(f, false, &out);
+    buf_addc(&out, '}');
+    http_respond_buf(req, bad ? 503 : 200, API_JSON, &out);
+}
+
+static void health_all(struct http_request *req)
+{
+    if (API_QUERY_NONE(req))
+        health_ask(req, health_answer_all);
+}
+
+/* ---- the status of the node ---- */
+
+static json_t *health_ledger(const struct ledger_status *s)
+{
+    return json_pack("{s:b,s:I,s:I,s:I,s:I,s:I,s:I}", "leader", s->leader, "applied",
+                     (json_int_t)s->applied, "last", (json_int_t)s->last, "term",
+                     (json_int_t)s->term, "snapshot", (json_int_t)s->snapshot, "waiting_units",
+                     (json_int_t)s->waiting_units, "waiting_bytes", (json_int_t)s->waiting_bytes);
+}
+
+static json_t *health_entities(const struct api *a)
+{
+    size_t n;
+    struct entity_def **defs = entities_list(a->o.entities, &n);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        AUTO(mem_freep) char *url = mem_printf("/api/%s", defs[i]->path);
+        json_array_append_new(list, json_pack("{s:s,s:s}", "name", defs[i]->name, "url", url));
+        entity_def_unref(defs[i]);
+    }
+    mem_free(defs);
+    return list;
+}
+
+static void health_status(struct http_request *req)
+{
+    if (!API_QUERY_NONE(req))
+        return;
+    struct api_thread *t = api_thread_of(req);
+    struct api *a = t->api;
+    struct ledger_status s;
+    ledger_status(a->o.ledger, &s);
+    json_t *v = json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:I,s:o,s:o,s:o,s:o}", "node", a->o.node_id, "state",
+        atomic_load(&a->draining) ? "draining" : "active", "version", KOAN_VERSION, "env", a->o.env,
+        "data", a->o.data_dir, "uptime_s", (json_int_t)((api_now_ms(t) - a->started_ms) / 1000),
+        "ledger", health_ledger(&s), "disk",
+        json_pack("{s:I,s:I,s:b,s:b}", "free", (json_int_t)s.disk_free, "total",
+                  (json_int_t)s.disk_total, "low", s.disk_low, "full", s.disk_full),
+        "entities", health_entities(a), "canon",
+        a->o.canon != NULL ? canon_names(a->o.canon) : json_array());
+    json_t *scripts = a->o.scripts != NULL ? a->o.scripts(a->o.scripts_arg) : NULL;
+    if (scripts != NULL)
+        json_object_set_new(v, "scripts", scripts);
+    api_answer_json(req, 200, v);
+}
+
+/* GET /: where to go from here. */
+static void health_landing(struct http_request *req)
+{
+    const struct api *a = api_thread_of(req)->api;
+    api_answer_json(req, 200,
+                    json_pack("{s:s,s:s,s:s,s:s,s:s,s:o,s:o}", "name", "koan", "version",
+                              KOAN_VERSION, "docs", "/docs/", "health", "/health", "metrics",
+                              "/metrics", "entities", health_entities(a), "canon",
+                              a->o.canon != NULL ? canon_names(a->o.canon) : json_array()));
+}
+
+static const struct http_route health_table[] = {
+    {HTTP_VERB_GET, "/livez", health_livez, HTTP_URGENT | HTTP_OPEN, 0},
+    {HTTP_VERB_GET, "/readyz", health_readyz, HTTP_URGENT | HTTP_OPEN, 0},
+    {HTTP_VERB_GET, "/health", health_all, HTTP_URGENT | HTTP_OPEN, 0},
+    {HTTP_VERB_GET, "/api/cluster/status", health_status, HTTP_URGENT, 0},
+    {HTTP_VERB_GET, "/", health_landing, 0, 0},
+};
+const struct api_routes api_health_routes = {health_table, ARRAY_LEN(health_table)};

@@ -1,0 +1,299 @@
+/* Changing one record: POST, PUT, PATCH, DELETE. */
+#include <string.h>
+
+#include "api/records_priv.h"
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "entity/read.h"
+
+/* ---- the operation ---- */
+
+struct records_write *records_write_new(struct http_request *req, struct entity_def *d,
+                                        struct entity_item *items, size_t count,
+                                        void (*done)(struct entity_write *w))
+{
+    struct api_thread *t = api_thread_of(req);
+    struct records_write *op = arena_new(http_arena(req), sizeof *op);
+    op->req = req;
+    op->def = d;
+    op->w.ledger = t->api->o.ledger;
+    op->w.reader = t->db;
+    op->w.hooks = t->api->o.hooks;
+    op->w.ids = &t->ids;
+    op->w.home = loop_runner(t->loop);
+    op->w.items = items;
+    op->w.count = count;
+    op->w.atomic = true;
+    op->w.done = done;
+    api_envelope(req, &op->w.env);
+    for (size_t i = 0; i < count; i++)
+        items[i].def = d;
+    return op;
+}
+
+void records_write_start(struct records_write *op)
+{
+    struct err e = ERR_INIT;
+    if (entity_write_start(&op->w, &e) == 0)
+        return;
+    op->w.err = e;
+    op->w.done(&op->w);
+}
+
+/* ---- the answer ---- */
+
+/* `If-None-Match: *` met a record that is there: the condition failed, not a unique index. */
+static bool records_was_there(const struct records_write *op)
+{
+    const struct entity_item *it = &op->w.items[0];
+    AUTO(buf_fini) struct buf out = BUF_INIT(API_RECORD_MAX);
+    return op->cond.none && op->w.err.code == ERR_CONFLICT && it->id[0] != '\0' &&
+           entity_get(op->w.reader, op->def, API_TENANT, it->id, &out, NULL, NULL) == 0;
+}
+
+static void records_answer_error(struct records_write *op)
+{
+    const struct entity_item *it = &op->w.items[0];
+    struct err e = it->err.code != 0 ? it->err : op->w.err;
+    if (records_was_there(op))
+        err_set(&e, ERR_VERSION_MISMATCH, "If-None-Match: '%s' exists already", it->id);
+    api_problem(op->req, &e, it->errors, NULL);
+}
+
+/* The record as it is now: at least as new as what was written. */
+static void records_answer_record(struct records_write *op)
+{
+    const struct entity_item *it = &op->w.items[0];
+    struct http_request *req = op->req;
+    int status = it->result.outcome == ENTITY_CREATED ? 201 : 200;
+    AUTO(buf_fini) struct buf out = BUF_INIT(API_RECORD_MAX);
+    api_etag(req, it->result.version);
+    if (status == 201 && !op->by_name)
+        http_headerf(req, "Location", "/api/%s/%s", op->def->path, it->id);
+    int rc = entity_get(op->w.reader, op->def, API_TENANT, it->id, &out, NULL, NULL);
+    if (rc != 0) { /* removed again meanwhile */
+        buf_reset(&out);
+        buf_adds(&out, "{\"id\":");
+        json_print_string(&out, it->id, strlen(it->id));
+        buf_addf(&out, ",\"version\":%llu}", (unsigned long long)it->result.version);
+    }
+    http_respond_buf(req, status, API_JSON, &out);
+}
+
+static void records_write_done(struct entity_write *w)
+{
+    /* The struct lies in the request's arena, which goes with the answer. */
+    struct records_write op = *(struct records_write *)w;
+    struct entity_item it = w->items[0];
+    op.w.items = &it;
+    if (w->err.code != 0 || it.err.code != 0) {
+        if (op.w.err.code == 0)
+            op.w.err = it.err;
+        entity_write_fini(w);
+        records_answer_error(&op);
+    } else {
+        http_header(op.req, "X-Koan-Outcome", entity_outcome_name(it.result.outcome));
+        http_headerf(op.req, "X-Koan-Seq", "%llu", (unsigned long long)w->seq);
+        entity_write_fini(w);
+        if (it.verb == ENTITY_REMOVE)
+            http_respond(op.req, 204, NULL, NULL, 0);
+        else
+            records_answer_record(&op);
+    }
+    entity_item_fini(&it);
+    entity_def_unref(op.def);
+}
+
+/* ---- what is asked ---- */
+
+/* A model that wants a version gets one, or the assurance that there is none. */
+static bool records_versioned(struct http_request *req, const struct entity_def *d,
+                              const struct api_conditions *c)
+{
+    if (!d->require_version || (c->has_match && !c->any) || c->none)
+        return true;
+    http_refuse(req, ERR_INVALID,
+                "entity '%s' takes changes only with a version: send If-Match with the ETag of "
+                "what you read, or If-None-Match: * for a new record",
+                d->name);
+    return false;
+}
+
+static struct records_write *records_one(struct http_request *req, struct entity_def *d,
+                                         const struct api_conditions *c, const char *id)
+{
+    struct entity_item *it = arena_new(http_arena(req), sizeof *it);
+    struct records_write *op = records_write_new(req, d, it, 1, records_write_done);
+    op->cond = *c;
+    it->if_version = c->version;
+    it->if_exists = c->any;
+    it->mode = c->none ? ENTITY_CREATE : ENTITY_UPSERT;
+    if (id != NULL)
+        memcpy(it->id, id, strlen(id) + 1);
+    return op;
+}
+
+static void records_save(struct http_request *req, struct entity_def *d, json_t *doc,
+                         const struct api_conditions *c, const char *id)
+{
+    struct records_write *op = records_one(req, d, c, id);
+    op->by_name = id != NULL;
+    op->w.items[0].verb = ENTITY_SAVE;
+    op->w.items[0].doc = doc;
+    records_write_start(op);
+}
+
+/* The id of the URL; 400 for one that no record can have. */
+static const char *records_id(struct http_request *req)
+{
+    const char *id = http_param(req, "id");
+    struct err e = ERR_INIT;
+    if (str_check_id(id, strlen(id), &e) == 0)
+        return id;
+    http_problem(req, &e);
+    return NULL;
+}
+
+/* What both kinds of records have in common; canon-backed ones go their own way. True: go on. */
+static bool records_is_plain(struct http_request *req, const struct entity_def *d,
+                             const struct api_conditions *c)
+{
+    AUTO(api_model_unrefp)
+    struct canon_model *m = api_model_of(api_thread_of(req)->api, d);
+    if (m == NULL)
+        return true;
+    if (c->has_match || c->none)
+        http_refuse(req, ERR_UNSUPPORTED,
+                    "'%s' is made by canon: what you send is one statement among others, so "
+                    "If-Match and If-None-Match are not taken; leave them out",
+                    d->name);
+    return false;
+}
+
+/* Doc's "id" against the URL's. */
+static bool records_same_id(struct http_request *req, const json_t *doc, const char *id)
+{
+    const json_t *inside = json_object_get(doc, "id");
+    if (inside == NULL || json_is_null(inside) || id == NULL ||
+        (json_is_string(inside) && strcmp(json_string_value(inside), id) == 0))
+        return true;
+    struct err e = ERR_INIT;
+    err_field(&e, ERR_INVALID, "id", "the body names another id than the URL, which says '%s'", id);
+    http_problem(req, &e);
+    return false;
+}
+
+static void records_put(struct http_request *req, const char *id)
+{
+    struct api_conditions c;
+    if (!API_QUERY_NONE(req) || !api_repeatable(req) || !api_conditions(req, &c))
+        return;
+    AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
+    if (d == NULL)
+        return;
+    AUTO(json_unref) json_t *doc = api_body_object(req);
+    if (doc == NULL || !records_same_id(req, doc, id))
+        return;
+    bool names_one = id != NULL || json_is_string(json_object_get(doc, "id"));
+    if (!records_is_plain(req, d, &c)) {
+        if (!c.has_match && !c.none)
+            api_direct_save(req, TAKE(d), id, TAKE(doc));
+        return;
+    }
+    if (!names_one || records_versioned(req, d, &c))
+        records_save(req, TAKE(d), TAKE(doc), &c, id);
+}
+
+static void records_post(struct http_request *req)
+{
+    records_put(req, NULL);
+}
+
+static void records_put_id(struct http_request *req)
+{
+    const char *id = records_id(req);
+    if (id != NULL)
+        records_put(req, id);
+}
+
+static bool records_patch_kind(struct http_request *req, enum entity_patch_kind *out)
+{
+    enum api_media m = api_media(req);
+    *out = m == API_MEDIA_JSON_PATCH ? ENTITY_PATCH_JSON : ENTITY_PATCH_MERGE;
+    if (m != API_MEDIA_OTHER && m != API_MEDIA_NDJSON)
+        return true;
+    http_refuse(req, ERR_MEDIA_TYPE,
+                "Content-Type: a patch is application/merge-patch+json, "
+                "application/json-patch+json, or application/json, which is the first");
+    return false;
+}
+
+static void records_patch(struct http_request *req)
+{
+    struct api_conditions c;
+    enum entity_patch_kind kind;
+    const char *id = records_id(req);
+    if (id == NULL || !API_QUERY_NONE(req) || !api_repeatable(req) || !api_conditions(req, &c) ||
+        !records_patch_kind(req, &kind))
+        return;
+    AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
+    if (d == NULL)
+        return;
+    if (!records_is_plain(req, d, &c)) {
+        if (!c.has_match && !c.none)
+            api_direct_patch(req, TAKE(d));
+        return;
+    }
+    if (c.none) {
+        http_refuse(req, ERR_INVALID, "If-None-Match: * has no sense on a patch: use PUT");
+        return;
+    }
+    if (!records_versioned(req, d, &c))
+        return;
+    AUTO(json_unref) json_t *patch = api_body(req);
+    if (patch == NULL)
+        return;
+    struct records_write *op = records_one(req, TAKE(d), &c, id);
+    op->by_name = true;
+    op->w.items[0].verb = ENTITY_PATCH;
+    op->w.items[0].patch_kind = kind;
+    op->w.items[0].doc = TAKE(patch);
+    records_write_start(op);
+}
+
+static void records_delete(struct http_request *req)
+{
+    struct api_conditions c;
+    const char *id = records_id(req);
+    if (id == NULL || !API_QUERY_NONE(req) || !api_repeatable(req) || !api_conditions(req, &c) ||
+        !api_body_none(req))
+        return;
+    AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
+    if (d == NULL)
+        return;
+    if (!records_is_plain(req, d, &c)) {
+        if (!c.has_match && !c.none)
+            api_direct_remove(req, TAKE(d));
+        return;
+    }
+    if (c.none) {
+        http_refuse(req, ERR_INVALID, "If-None-Match: * has no sense on a removal");
+        return;
+    }
+    if (!records_versioned(req, d, &c))
+        return;
+    struct records_write *op = records_one(req, TAKE(d), &c, id);
+    op->w.items[0].verb = ENTITY_REMOVE;
+    records_write_start(op);
+}
+
+static const struct http_route records_write_table[] = {
+    {.verb = HTTP_VERB_POST, .pattern = "/api/:entity", .handler = records_post},
+    {.verb = HTTP_VERB_PUT, .pattern = "/api/:entity/:id", .handler = records_put_id},
+    {.verb = HTTP_VERB_PATCH, .pattern = "/api/:entity/:id", .handler = records_patch},
+    {.verb = HTTP_VERB_DELETE, .pattern = "/api/:entity/:id", .handler = records_delete},
+};
+const struct api_routes api_records_write_routes = {records_write_table,
+                                                    ARRAY_LEN(records_write_table)};
