@@ -339,7 +339,8 @@ static void step_checkpoint(struct ledger *l)
 static bool ledger_backlog(const struct ledger *l)
 {
     uint64_t next = atomic_load(&l->applied) + 1;
-    bool here = l->flight == NULL || l->flight->index != next || l->flight->written;
+    bool in_flight = l->flight != NULL && l->flight->index == next;
+    bool here = in_flight ? l->flight->written : !l->log->busy;
     return !l->apply_wait && next <= l->commit && here && next <= l->log->last;
 }
 

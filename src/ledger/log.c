@@ -43,7 +43,7 @@ uint64_t log_term(const struct log *l, uint64_t index)
 
 int log_read(struct log *l, uint64_t index, struct buf *out, struct record *r, struct err *e)
 {
-    ASSERT(index >= l->first && index <= l->last);
+    ASSERT(!l->busy && index >= l->first && index <= l->last);
     const struct log_place *p = &l->places[index - l->first];
     const struct log_segment *s = NULL;
     for (size_t i = 0; i < l->segments_count; i++) {
@@ -110,6 +110,7 @@ static int log_written(struct log *l, const struct log_job *j, struct err *e)
                           .len = j->record.len,
                           .type = j->record.type};
     l->at += record_size(j->record.len);
+    l->written += record_size(j->record.len);
     if (l->prepared < l->at)
         l->prepared = l->at;
     if (log_tail(l)->size < l->at)
@@ -173,7 +174,8 @@ int log_append(struct log *l, struct buf *bytes, uint8_t type, uint64_t index, u
     return 1;
 }
 
-uint64_t log_bytes(const struct log *l)
+/* Bytes of log up to the writer's position, all segments. */
+static uint64_t log_bytes(const struct log *l)
 {
     uint64_t n = 0;
     for (size_t i = 0; i + 1 < l->segments_count; i++)

@@ -118,6 +118,7 @@ struct log {
     bool prep_off; /* the disk is full or the log is being closed */
     void (*done)(void *arg, int code);
     void *arg;
+    uint64_t written; /* bytes of records since the start */
     uint64_t sync_ns; /* how long the last write and sync took */
     char error[256];  /* words of the last failure */
 };
@@ -149,8 +150,6 @@ int log_append(struct log *l, struct buf *bytes, uint8_t type, uint64_t index, u
 /* Entries up to `index` are in a checkpoint: forget their places; let go of segments that hold
  * nothing else and are beyond what is to be kept. No write may be under way. */
 int log_compact(struct log *l, uint64_t index, struct err *e);
-/* Bytes of log up to the writer's position, all segments. */
-uint64_t log_bytes(const struct log *l);
 
 /* Inside the log: log_files.c. */
 const char *log_path(struct log *l, const char *name);

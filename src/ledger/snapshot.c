@@ -109,7 +109,7 @@ bool snapshot_is_due(const struct ledger *l)
     uint64_t applied = atomic_load(&l->applied);
     return !l->checkpoint.running && !l->checkpoint.ready &&
            (applied - l->checkpoint_entry >= l->o.snapshot_entries ||
-            log_bytes(l->log) - l->checkpoint_bytes >= l->o.snapshot_bytes ||
+            l->log->written - l->checkpoint_bytes >= l->o.snapshot_bytes ||
             db_wal_bytes(l->db) >= l->checkpoint_wal + LEDGER_WAL_BYTES);
 }
 
@@ -184,14 +184,13 @@ int snapshot_take(struct ledger *l, struct err *e)
     uint64_t began = l->world->mono_ns(l->world);
     uint64_t applied = atomic_load(&l->applied);
     l->checkpoint_entry = applied;
-    l->checkpoint_bytes = log_bytes(l->log);
+    l->checkpoint_bytes = l->log->written;
     l->checkpoint_wal = db_wal_bytes(l->db);
     if (applied == l->snapshot.index)
         return 0;
     int rc = db_checkpoint(l->db, e);
     if (rc == 0)
         rc = snapshot_record(l, e);
-    l->checkpoint_bytes = log_bytes(l->log);
     l->checkpoint_wal = db_wal_bytes(l->db);
     uint64_t took = l->world->mono_ns(l->world) - began;
     stat_record(l->stats.checkpoint, took);

@@ -161,8 +161,8 @@ static int start_check(struct ledger *l, struct err *e)
         return err_set(e, ERR_CORRUPT,
                        "entry %llu is of term %llu in koan.db and of term %llu in the log: they do "
                        "not belong together; %s",
-                       applied, (unsigned long long)l->applied_term,
-                       (unsigned long long)term, way_out);
+                       applied, (unsigned long long)l->applied_term, (unsigned long long)term,
+                       way_out);
     return 0;
 }
 
@@ -294,7 +294,6 @@ int ledger_open(const struct ledger_options *o, struct world *w, const struct do
     atomic_store(&l->snapshot_index, l->snapshot.index);
     atomic_store(&l->first_kept, l->log->segments[0].head.first_index);
     l->checkpoint_entry = l->snapshot.index;
-    l->checkpoint_bytes = log_bytes(l->log);
     ledger_space(l);
     log_ready(l->log);
     l->world->timer_start(l->world, &l->timer, LEDGER_TICK_MS);

@@ -1,4 +1,4 @@
-/* Ledger: all of its SQL. */
+/* Ledger: all of its SQL. `e` is never NULL here. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -10,7 +10,7 @@ int store_meta_load(struct db *db, struct store_meta *out, struct err *e)
     AUTO(db_stmt_donep)
     struct db_stmt *s = db_stmt_get(
         db, "SELECT seq, term, at, hash, kept_seq, kept_hash FROM local_meta WHERE id = 1", e);
-    int rc = s == NULL ? ERR_INTERNAL : db_step(s, e);
+    int rc = s == NULL ? e->code : db_step(s, e);
     if (rc < 0)
         return rc;
     if (rc == 0)
@@ -32,7 +32,7 @@ int store_meta_put(struct db *db, const struct store_meta *m, struct err *e)
                     "kept_seq = ?5, kept_hash = ?6 WHERE id = 1",
                     e);
     if (s == NULL)
-        return ERR_INTERNAL;
+        return e->code;
     db_bind_int(s, 1, (int64_t)m->seq);
     db_bind_int(s, 2, (int64_t)m->term);
     db_bind_int(s, 3, m->at);
@@ -49,7 +49,7 @@ int store_repeat_get(struct db *db, const struct uuid *id, struct outcome *o, ui
     struct db_stmt *s = db_stmt_get(
         db, "SELECT n, at, code, failed_op, results FROM ledger_repeats WHERE id = ?1", e);
     if (s == NULL)
-        return ERR_INTERNAL;
+        return e->code;
     db_bind_blob(s, 1, id->b, sizeof id->b);
     int rc = db_step(s, e);
     if (rc <= 0)
@@ -80,7 +80,7 @@ int store_repeat_put(struct db *db, uint64_t n, const struct uuid *id, int64_t a
         "?5, ?6)",
         e);
     if (s == NULL)
-        return ERR_INTERNAL;
+        return e->code;
     db_bind_int(s, 1, (int64_t)n);
     db_bind_blob(s, 2, id->b, sizeof id->b);
     db_bind_int(s, 3, at);
@@ -97,7 +97,7 @@ int store_repeats_oldest(struct db *db, int64_t *at, struct err *e)
 {
     AUTO(db_stmt_donep)
     struct db_stmt *s = db_stmt_get(db, "SELECT at FROM ledger_repeats ORDER BY n LIMIT 1", e);
-    int rc = s == NULL ? ERR_INTERNAL : db_step(s, e);
+    int rc = s == NULL ? e->code : db_step(s, e);
     *at = rc > 0 ? db_col_int(s, 0) : INT64_MAX;
     return rc < 0 ? rc : 0;
 }
@@ -108,7 +108,7 @@ static int store_repeats_expired(struct db *db, int64_t before, int64_t *n, stru
     AUTO(db_stmt_donep)
     struct db_stmt *s = db_stmt_get(db, "SELECT n, at FROM ledger_repeats ORDER BY n LIMIT ?1", e);
     if (s == NULL)
-        return ERR_INTERNAL;
+        return e->code;
     db_bind_int(s, 1, LEDGER_REPEATS_PURGE);
     int rc;
     *n = -1;
@@ -119,13 +119,13 @@ static int store_repeats_expired(struct db *db, int64_t before, int64_t *n, stru
 
 int store_repeats_purge(struct db *db, int64_t before, int64_t *oldest, struct err *e)
 {
-    int64_t n;
+    int64_t n = -1;
     int rc = store_repeats_expired(db, before, &n, e);
     if (rc < 0)
         return rc;
     struct db_stmt *s = db_stmt_get(db, "DELETE FROM ledger_repeats WHERE n <= ?1", e);
     if (s == NULL)
-        return ERR_INTERNAL;
+        return e->code;
     db_bind_int(s, 1, n);
     rc = db_run(s, e);
     return rc < 0 ? rc : store_repeats_oldest(db, oldest, e);
