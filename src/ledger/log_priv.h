@@ -103,6 +103,7 @@ struct log {
     struct disk_file *file; /* of the last */
     uint64_t at;            /* next record */
     uint64_t prepared;      /* the file is pre-written up to here */
+    uint64_t leftover;      /* where an unfinished write ends that the start has found; else 0 */
     uint64_t spares[LOG_SPARES_MAX];
     size_t spares_count;
     uint64_t spare_next;
@@ -127,9 +128,12 @@ struct log {
 int log_open(const struct log_options *o, struct world *w, struct log **out, struct err *e);
 /* Nothing was ever written here. */
 bool log_is_new(const struct log *l);
-/* Verifies every record behind `after` (an index that a checkpoint covers; 0 for none), cuts a torn
- * tail, and makes the log ready to be written. A new log begins behind `after`. */
+/* Verifies every record behind `after` (an index that a checkpoint covers; 0 for none) and finds
+ * the end. Changes nothing, but that a new log gets its first segment. */
 int log_load(struct log *l, uint64_t after, uint64_t after_term, struct err *e);
+/* What was loaded is accepted: what follows its end is cleared, and all of it synced, because a
+ * process that died may have left it in the kernel's memory only. Ready to be written then. */
+int log_settle(struct log *l, struct err *e);
 /* The start is over: pre-write from now on. */
 void log_ready(struct log *l);
 /* No write may be under way; false while the log thread still pre-writes: call again later. */

@@ -238,24 +238,15 @@ static int log_check_end(const struct load *ld, const struct segment_end *end,
                    ld->name, (unsigned long long)end->at, (unsigned long long)ld->last, why);
 }
 
-/* Writing goes on at `end`; what an unfinished write left behind it must never be read. */
-static int log_cut(struct log *l, struct load *ld, const struct segment_end *end, struct err *e)
+/* Writing goes on at `end`. */
+static void log_cut(struct log *l, const struct load *ld, const struct segment_end *end)
 {
-    struct disk *d = l->world->disk;
     l->at = end->at;
     l->prepared = ld->segment->size > end->at ? ld->segment->size : end->at;
-    if (end->leftover == 0)
-        return 0;
-    log_warn("ledger", "an unfinished write was cut segment=%s offset=%llu entry=%llu", ld->name,
-             (unsigned long long)end->at, (unsigned long long)ld->last);
-    AUTO(mem_freep) uint8_t *zeros = mem_new(SEGMENT_PAGE);
-    for (uint64_t at = end->at; at < end->leftover; at += SEGMENT_PAGE) {
-        size_t n = end->leftover - at < SEGMENT_PAGE ? (size_t)(end->leftover - at) : SEGMENT_PAGE;
-        int rc = d->write(l->file, zeros, n, at, e);
-        if (rc < 0)
-            return rc;
-    }
-    return d->sync(l->file, e);
+    l->leftover = end->leftover;
+    if (end->leftover != 0)
+        log_warn("ledger", "an unfinished write is cut segment=%s offset=%llu entry=%llu", ld->name,
+                 (unsigned long long)end->at, (unsigned long long)ld->last);
 }
 
 static int log_load_segment(struct log *l, struct load *ld, size_t i, struct err *e)
@@ -278,19 +269,8 @@ static int log_load_segment(struct log *l, struct load *ld, size_t i, struct err
         return rc;
     }
     l->file = src.file;
-    return log_cut(l, ld, &end, e);
-}
-
-/* A process that died may have left what we have just read in the kernel's memory only. */
-static int log_settle(struct log *l, struct err *e)
-{
-    struct disk *d = l->world->disk;
-    int rc = d->sync(l->file, e);
-    if (rc == 0)
-        rc = d->sync(l->state_file, e);
-    if (rc == 0)
-        rc = d->sync_dir(d, l->dir, e);
-    return rc;
+    log_cut(l, ld, &end);
+    return 0;
 }
 
 int log_load(struct log *l, uint64_t after, uint64_t after_term, struct err *e)
@@ -326,7 +306,35 @@ int log_load(struct log *l, uint64_t after, uint64_t after_term, struct err *e)
                        ld.name, (unsigned long long)l->at, (unsigned long long)ld.last,
                        (unsigned long long)ld.last_term, (unsigned long long)after,
                        (unsigned long long)after_term);
-    return log_settle(l, e);
+    return 0;
+}
+
+/* What an unfinished write has left behind the last record must never be read. */
+static int log_clear_leftover(struct log *l, struct err *e)
+{
+    struct disk *d = l->world->disk;
+    AUTO(mem_freep) uint8_t *zeros = mem_new(SEGMENT_PAGE);
+    for (uint64_t at = l->at; at < l->leftover; at += SEGMENT_PAGE) {
+        size_t n = l->leftover - at < SEGMENT_PAGE ? (size_t)(l->leftover - at) : SEGMENT_PAGE;
+        int rc = d->write(l->file, zeros, n, at, e);
+        if (rc < 0)
+            return rc;
+    }
+    l->leftover = 0;
+    return 0;
+}
+
+int log_settle(struct log *l, struct err *e)
+{
+    struct disk *d = l->world->disk;
+    int rc = log_clear_leftover(l, e);
+    if (rc == 0)
+        rc = d->sync(l->file, e);
+    if (rc == 0)
+        rc = d->sync(l->state_file, e);
+    if (rc == 0)
+        rc = d->sync_dir(d, l->dir, e);
+    return rc;
 }
 
 void log_ready(struct log *l)

@@ -270,6 +270,8 @@ static int ledger_start(struct ledger *l, struct err *e)
     if (rc == 0)
         rc = start_check(l, e);
     if (rc == 0)
+        rc = log_settle(l->log, e);
+    if (rc == 0)
         rc = start_bootstrap(l, e);
     if (rc == 0)
         rc = start_consensus(l, e);
