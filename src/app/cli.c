@@ -11,7 +11,9 @@
 
 enum { CLI_COMMANDS_MAX = 64, CLI_FAULTS_MAX = 64 << 10 };
 
-static const struct cli_command *const cli_groups[] = {cli_info_commands};
+static const struct cli_command *const cli_groups[] = {cli_serve_commands,  cli_run_commands,
+                                                       cli_import_commands, cli_entity_commands,
+                                                       cli_canon_commands,  cli_info_commands};
 
 static const struct cli_flag cli_common[] = {
     {"json", NULL, "machine-readable output"},
@@ -20,6 +22,8 @@ static const struct cli_flag cli_common[] = {
 static const struct cli_flag cli_remote[] = {
     {"url", "URL", "the server (KOAN_URL, else http://127.0.0.1:8090)"},
     {"token", "TOKEN", "its bearer token (else KOAN_TOKEN or KOAN_TOKEN_FILE)"},
+    {"ca", "FILE", "certificates to trust with https (else the system's)"},
+    {"insecure", NULL, "believe any certificate"},
 };
 static const struct cli_flag cli_settings[] = {
     {"config", "FILE", "configuration file (KOAN_CONFIG, else koan.lua or koan.json here)"},

@@ -12,7 +12,7 @@
 #include "base/time.h"
 #include "io/file.h"
 
-enum { CONFIG_VALUE_MAX = 64 << 10, CONFIG_NAME_MAX = 128 };
+enum { CONFIG_VALUE_MAX = 64 << 10, CONFIG_NAME_MAX = 128, CONFIG_TOKEN_MIN = 16 };
 
 /* Names that look like settings in the environment and are not: other parts of Koan read them. */
 static const char *const config_reserved[] = {"KOAN_CONFIG", "KOAN_URL", "KOAN_CACHE"};
@@ -366,6 +366,9 @@ static void config_together(struct config_load *l)
     if (*v[SET_DATA].text == '\0')
         config_fault(l, "%s: data: must name a folder", v[SET_DATA].origin);
     const char *token = v[SET_TOKEN].text;
+    if (*token != '\0' && strlen(token) < CONFIG_TOKEN_MIN)
+        config_fault(l, "%s: token: needs at least %d characters", v[SET_TOKEN].origin,
+                     CONFIG_TOKEN_MIN);
     for (const char *c = token; *c != '\0'; c++)
         if (*c <= ' ' || *c >= 127) {
             config_fault(l, "%s: token: must be visible ASCII without blanks", v[SET_TOKEN].origin);

@@ -1,0 +1,252 @@
+/* koan canon: what became of arrivals, and why a golden record says what it says. */
+#include <string.h>
+
+#include "app/cli.h"
+#include "app/remote.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "codec/url.h"
+
+enum { CMD_CANON_PATH_MAX = 8 << 10 };
+
+static void cmd_canon_text(struct cli_table *t, const json_t *o, const char *name)
+{
+    cli_table_json(t, json_object_get(o, name));
+}
+
+static void cmd_canon_number(struct cli_table *t, const json_t *o, const char *name)
+{
+    cli_table_cell(t, "%lld", (long long)json_integer_value(json_object_get(o, name)));
+}
+
+/* "a 17, b 3" */
+static void cmd_canon_counts(struct cli_table *t, const json_t *counts)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT(CMD_CANON_PATH_MAX);
+    const char *name;
+    json_t *n;
+    json_object_foreach((json_t *)counts, name, n)
+    {
+        buf_addf(&b, "%s%s %lld", b.len > 0 ? ", " : "", name, (long long)json_integer_value(n));
+    }
+    cli_table_cell(t, "%s", b.len > 0 ? buf_str(&b) : "-");
+}
+
+/* ---- how answers are shown ---- */
+
+static void cmd_canon_show_summary(struct cli *c, const json_t *o)
+{
+    static const char *const columns[] = {"arrivals", "canonized", "noop", "parked", "failed"};
+    struct cli_table t;
+    const char *name;
+    json_t *v;
+    cli_table_init(&t, 2 + ARRAY_LEN(columns));
+    cli_table_cell(&t, "SOURCE");
+    for (size_t i = 0; i < ARRAY_LEN(columns); i++)
+        cli_table_cell(&t, "%s", columns[i]);
+    cli_table_cell(&t, "reasons");
+    json_object_foreach(json_object_get(o, "sources"), name, v)
+    {
+        cli_table_cell(&t, "%s", name);
+        for (size_t i = 0; i < ARRAY_LEN(columns); i++)
+            cmd_canon_number(&t, v, columns[i]);
+        cmd_canon_counts(&t, json_object_get(v, "reasons"));
+    }
+    cli_table_print(c, &t, 0x3e);
+    printf("\n%lld golden records, %lld merged into others, %lld withdrawn\n",
+           (long long)json_integer_value(json_object_get(o, "golden")),
+           (long long)json_integer_value(json_object_get(o, "merged")),
+           (long long)json_integer_value(json_object_get(o, "withdrawn")));
+    cli_table_init(&t, 2);
+    cli_table_cell(&t, "SOURCES EACH");
+    cli_table_cell(&t, "golden records");
+    json_object_foreach(json_object_get(o, "sources_per_golden"), name, v)
+    {
+        cli_table_cell(&t, "%s", name);
+        cli_table_cell(&t, "%lld", (long long)json_integer_value(v));
+    }
+    putchar('\n');
+    cli_table_print(c, &t, 3);
+    cli_table_init(&t, 3);
+    cli_table_cell(&t, "FIELD");
+    cli_table_cell(&t, "conflicts");
+    cli_table_cell(&t, "who won");
+    json_object_foreach(json_object_get(o, "fields"), name, v)
+    {
+        cli_table_cell(&t, "%s", name);
+        cmd_canon_number(&t, v, "conflicts");
+        cmd_canon_counts(&t, json_object_get(v, "won"));
+    }
+    putchar('\n');
+    cli_table_print(c, &t, 2);
+}
+
+/* "KMUC (openflights), ..." */
+static void cmd_canon_beat(struct cli_table *t, const json_t *beat)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT(64 << 10);
+    size_t i;
+    json_t *one;
+    json_array_foreach((json_t *)beat, i, one)
+    {
+        const char *origin = json_string_value(json_object_get(one, "origin"));
+        json_t *value = json_object_get(one, "value");
+        buf_adds(&b, i > 0 ? ", " : "");
+        if (json_is_string(value))
+            buf_adds(&b, json_string_value(value));
+        else if (value != NULL)
+            json_print(value, &b, NULL);
+        buf_addf(&b, " (%s)", origin != NULL ? origin : "?");
+    }
+    AUTO(json_unref) json_t *text = json_string(b.len > 0 ? buf_str(&b) : "-");
+    cli_table_json(t, text);
+}
+
+static void cmd_canon_show_why(struct cli *c, const json_t *o)
+{
+    struct cli_table t;
+    const char *name;
+    json_t *v;
+    printf("%s, %s\n", json_string_value(json_object_get(o, "id")),
+           json_string_value(json_object_get(o, "lifecycle")));
+    cli_table_init(&t, 5);
+    for (size_t i = 0; i < 5; i++)
+        cli_table_cell(&t, "%s", (const char *[]){"FIELD", "value", "from", "policy", "beat"}[i]);
+    json_object_foreach(json_object_get(o, "fields"), name, v)
+    {
+        cli_table_cell(&t, "%s", name);
+        cmd_canon_text(&t, v, "value");
+        cmd_canon_text(&t, v, "origin");
+        cmd_canon_text(&t, v, "policy");
+        cmd_canon_beat(&t, json_object_get(v, "beat"));
+    }
+    cli_table_print(c, &t, 0);
+}
+
+/* Rows of arrivals: lineage and parked. */
+static void cmd_canon_show_arrivals(struct cli *c, const json_t *rows)
+{
+    static const char *const columns[] = {"id", "origin", "source_id", "at", "outcome", "reason"};
+    struct cli_table t;
+    size_t i;
+    json_t *row;
+    if (json_is_object(rows))
+        rows = json_object_get(rows, "items");
+    if (json_array_size(rows) == 0) {
+        puts("none");
+        return;
+    }
+    cli_table_init(&t, ARRAY_LEN(columns));
+    for (size_t k = 0; k < ARRAY_LEN(columns); k++)
+        cli_table_cell(&t, "%s", columns[k]);
+    json_array_foreach((json_t *)rows, i, row)
+    {
+        for (size_t k = 0; k < ARRAY_LEN(columns); k++)
+            cmd_canon_text(&t, row, columns[k]);
+    }
+    cli_table_print(c, &t, 0);
+}
+
+static void cmd_canon_show_json(struct cli *c, const json_t *o)
+{
+    cli_print_json(c, o);
+}
+
+/* ---- commands ---- */
+
+/* "/api/canon/MODEL" and further segments: a literal, or NULL for the next place. */
+static int cmd_canon_ask(struct cli *c, const char *method, const char *const *segments,
+                         const char *query, const json_t *body,
+                         void (*show)(struct cli *, const json_t *))
+{
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_CANON_PATH_MAX);
+    AUTO(json_unref) json_t *answer = NULL;
+    int place = 0;
+    buf_adds(&path, "/api/canon");
+    for (const char *const *s = segments; **s != '\0'; s++) {
+        const char *text = strcmp(*s, "?") == 0 ? c->places[place++] : *s;
+        buf_addc(&path, '/');
+        url_encode(text, strlen(text), &path);
+    }
+    buf_adds(&path, query);
+    int rc = remote_once(c, method, buf_str(&path), body, NULL, &answer);
+    if (rc == CLI_OK && c->json)
+        cli_print_json(c, answer);
+    else if (rc == CLI_OK)
+        show(c, answer);
+    return rc;
+}
+
+static int cmd_canon_models(struct cli *c)
+{
+    return cmd_canon_ask(c, "GET", (const char *[]){""}, "", NULL, cmd_canon_show_json);
+}
+
+static int cmd_canon_summary(struct cli *c)
+{
+    return cmd_canon_ask(c, "GET", (const char *[]){"?", "summary", ""}, "", NULL,
+                         cmd_canon_show_summary);
+}
+
+static int cmd_canon_why(struct cli *c)
+{
+    AUTO(buf_fini) struct buf query = BUF_INIT(CMD_CANON_PATH_MAX);
+    const char *with = cli_flag(c, "with");
+    if (with != NULL) {
+        buf_adds(&query, "?with=");
+        url_encode(with, strlen(with), &query);
+    }
+    return cmd_canon_ask(c, "GET", (const char *[]){"?", "?", "why", ""}, buf_str(&query), NULL,
+                         with != NULL ? cmd_canon_show_json : cmd_canon_show_why);
+}
+
+static int cmd_canon_lineage(struct cli *c)
+{
+    return cmd_canon_ask(c, "GET", (const char *[]){"?", "?", "lineage", ""}, "", NULL,
+                         cmd_canon_show_arrivals);
+}
+
+static int cmd_canon_parked(struct cli *c)
+{
+    return cmd_canon_ask(c, "GET", (const char *[]){"?", "parked", ""}, "", NULL,
+                         cmd_canon_show_arrivals);
+}
+
+static int cmd_canon_resume(struct cli *c)
+{
+    struct err e = ERR_INIT;
+    AUTO(json_unref) json_t *patch = NULL;
+    if (c->places_count == 3) {
+        patch = json_read(c->places[2], strlen(c->places[2]), &e);
+        if (patch == NULL) {
+            err_context(&e, "the patch");
+            return cli_fail(c, &e);
+        }
+    }
+    return cmd_canon_ask(c, "POST", (const char *[]){"?", "parked", "?", "resume", ""}, "", patch,
+                         cmd_canon_show_json);
+}
+
+static const struct cli_flag cmd_canon_why_flags[] = {
+    {"with", "ID", "and what it shares with this one"},
+};
+
+#define CANON(name_, args_, summary_, min_, max_, run_, flags_, count_)                            \
+    {                                                                                              \
+        .name = "canon " name_, .args = args_, .summary = summary_, .min = min_, .max = max_,      \
+        .remote = true, .run = run_, .flags = flags_, .flags_count = count_                        \
+    }
+const struct cli_command cli_canon_commands[] = {
+    CANON("models", "", "models that are declared", 0, 0, cmd_canon_models, NULL, 0),
+    CANON("summary", "MODEL", "arrivals by source, merges, conflicts and who won", 1, 1,
+          cmd_canon_summary, NULL, 0),
+    CANON("why", "MODEL ID", "who said each field, and why it won", 2, 2, cmd_canon_why,
+          cmd_canon_why_flags, ARRAY_LEN(cmd_canon_why_flags)),
+    CANON("lineage", "MODEL ID", "the arrivals behind a golden record", 2, 2, cmd_canon_lineage,
+          NULL, 0),
+    CANON("parked", "MODEL", "arrivals that wait for somebody", 1, 1, cmd_canon_parked, NULL, 0),
+    CANON("resume", "MODEL ARRIVAL [PATCH]", "go on with a parked arrival", 2, 3, cmd_canon_resume,
+          NULL, 0),
+    {0},
+};

@@ -1,0 +1,197 @@
+/* koan entity: records, one request each. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/cli.h"
+#include "app/remote.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "codec/url.h"
+#include "io/file.h"
+
+enum { CMD_ENTITY_PATH_MAX = 64 << 10, CMD_ENTITY_FILE_MAX = 16 << 20, CMD_ENTITY_COLUMNS = 8 };
+
+/* "/api/order-line/ID" */
+static void cmd_entity_path(struct cli *c, struct buf *path, bool id)
+{
+    char kebab[2 * CLI_ARGS_MAX];
+    buf_adds(path, "/api/");
+    if (strlen(c->places[0]) < CLI_ARGS_MAX) {
+        str_kebab(c->places[0], kebab, sizeof kebab);
+        url_encode(kebab, strlen(kebab), path);
+    } else {
+        url_encode(c->places[0], strlen(c->places[0]), path);
+    }
+    if (id) {
+        buf_addc(path, '/');
+        url_encode(c->places[1], strlen(c->places[1]), path);
+    }
+}
+
+static void cmd_entity_query(struct cli *c, struct buf *path)
+{
+    static const char *const names[][2] = {{"filter", "filter"}, {"sort", "sort"},
+                                           {"page", "page"},     {"page-size", "pageSize"},
+                                           {"fields", "fields"}, {"q", "q"}};
+    char before = '?';
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *value = cli_flag(c, names[i][0]);
+        if (value == NULL)
+            continue;
+        buf_addf(path, "%c%s=", before, names[i][1]);
+        url_encode(value, strlen(value), path);
+        before = '&';
+    }
+}
+
+/* A place that is JSON itself, "@file", or "-" for standard input. */
+static json_t *cmd_entity_body(const char *place, struct err *e)
+{
+    AUTO(mem_freep) char *text = NULL;
+    const char *path = strcmp(place, "-") == 0 ? "/dev/stdin" : place[0] == '@' ? place + 1 : NULL;
+    size_t n = strlen(place);
+    if (path != NULL && file_read(path, CMD_ENTITY_FILE_MAX, &text, &n, e) != 0)
+        return NULL;
+    json_t *v = json_read(path != NULL ? text : place, n, e);
+    if (v == NULL)
+        err_context(e, "%s", path != NULL ? path : "the JSON given");
+    return v;
+}
+
+static json_t *cmd_entity_rows(json_t *answer)
+{
+    return json_is_array(answer) ? answer : json_object_get(answer, "items");
+}
+
+/* Columns are the keys of the first row. */
+static void cmd_entity_table(struct cli *c, json_t *rows)
+{
+    const char *names[CMD_ENTITY_COLUMNS], *key;
+    size_t columns = 0, i;
+    json_t *row, *v;
+    if (json_array_size(rows) == 0) {
+        puts("no records");
+        return;
+    }
+    json_object_foreach(json_array_get(rows, 0), key, v)
+    {
+        if (columns < CMD_ENTITY_COLUMNS)
+            names[columns++] = key;
+    }
+    struct cli_table t;
+    cli_table_init(&t, columns);
+    for (size_t k = 0; k < columns; k++)
+        cli_table_cell(&t, "%s", names[k]);
+    json_array_foreach(rows, i, row)
+    {
+        for (size_t k = 0; k < columns; k++)
+            cli_table_json(&t, json_object_get(row, names[k]));
+    }
+    cli_table_print(c, &t, 0);
+}
+
+static int cmd_entity_show(struct cli *c, json_t *answer, bool table)
+{
+    if (answer == NULL)
+        return CLI_OK;
+    json_t *rows = cmd_entity_rows(answer);
+    if (table && !c->json && json_is_array(rows))
+        cmd_entity_table(c, rows);
+    else
+        cli_print_json(c, answer);
+    return CLI_OK;
+}
+
+static int cmd_entity_send(struct cli *c, const char *method, bool id, const char *body,
+                           const char *suffix)
+{
+    struct err e = ERR_INIT;
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_ENTITY_PATH_MAX);
+    AUTO(json_unref) json_t *sent = NULL;
+    AUTO(json_unref) json_t *answer = NULL;
+    if (body != NULL && (sent = cmd_entity_body(body, &e)) == NULL)
+        return cli_fail(c, &e);
+    cmd_entity_path(c, &path, id);
+    buf_adds(&path, suffix);
+    if (strcmp(method, "GET") == 0 && !id)
+        cmd_entity_query(c, &path);
+    if (buf_check(&path, "path", &e) != 0)
+        return cli_fail(c, &e);
+    const char *match = cli_flag(c, "if-version");
+    AUTO(mem_freep)
+    char *headers = match != NULL ? mem_printf("If-Match: \"%s\"\r\n", match) : NULL;
+    int rc = remote_once(c, method, buf_str(&path), sent, headers, &answer);
+    return rc == CLI_OK ? cmd_entity_show(c, answer, !id) : rc;
+}
+
+static int cmd_entity_ls(struct cli *c)
+{
+    return cmd_entity_send(c, "GET", false, NULL, "");
+}
+
+static int cmd_entity_get(struct cli *c)
+{
+    return cmd_entity_send(c, "GET", true, NULL, "");
+}
+
+static int cmd_entity_put(struct cli *c)
+{
+    if (c->places_count == 2)
+        return cmd_entity_send(c, "POST", false, c->places[1], "");
+    return cmd_entity_send(c, "PUT", true, c->places[2], "");
+}
+
+static int cmd_entity_patch(struct cli *c)
+{
+    return cmd_entity_send(c, "PATCH", true, c->places[2], "");
+}
+
+static int cmd_entity_rm(struct cli *c)
+{
+    return cmd_entity_send(c, "DELETE", true, NULL, "");
+}
+
+static int cmd_entity_find(struct cli *c)
+{
+    return cmd_entity_send(c, "POST", false, c->places[1], "/query");
+}
+
+static const struct cli_flag cmd_entity_ls_flags[] = {
+    {"filter", "JSON", "only these: {\"done\": false}"},
+    {"sort", "FIELDS", "by these, - for descending: -due,title"},
+    {"fields", "FIELDS", "only these"},
+    {"page", "N", "from 1"},
+    {"page-size", "N", "records on a page"},
+    {"q", "WORDS", "text search"},
+};
+static const struct cli_flag cmd_entity_version_flags[] = {
+    {"if-version", "N", "only if the record has this version"},
+};
+
+#define ENTITY(name_, args_, summary_, places_, run_, flags_, count_)                              \
+    {                                                                                              \
+        .name = "entity " name_, .args = args_, .summary = summary_, .min = places_,               \
+        .max = places_, .remote = true, .run = run_, .flags = flags_, .flags_count = count_        \
+    }
+const struct cli_command cli_entity_commands[] = {
+    ENTITY("ls", "NAME", "list records", 1, cmd_entity_ls, cmd_entity_ls_flags,
+           ARRAY_LEN(cmd_entity_ls_flags)),
+    ENTITY("get", "NAME ID", "show one", 2, cmd_entity_get, NULL, 0),
+    {.name = "entity put",
+     .args = "NAME [ID] JSON",
+     .summary = "create or replace (JSON, @FILE or -)",
+     .min = 2,
+     .max = 3,
+     .remote = true,
+     .run = cmd_entity_put,
+     .flags = cmd_entity_version_flags,
+     .flags_count = ARRAY_LEN(cmd_entity_version_flags)},
+    ENTITY("patch", "NAME ID JSON", "change some fields", 3, cmd_entity_patch,
+           cmd_entity_version_flags, ARRAY_LEN(cmd_entity_version_flags)),
+    ENTITY("rm", "NAME ID", "remove one", 2, cmd_entity_rm, cmd_entity_version_flags,
+           ARRAY_LEN(cmd_entity_version_flags)),
+    ENTITY("query", "NAME JSON", "list by a query document", 2, cmd_entity_find, NULL, 0),
+    {0},
+};

@@ -1,0 +1,134 @@
+/* The threads that serve connections: same port, same routes, nothing shared. */
+#include <string.h>
+
+#include "api/api.h"
+#include "app/node_priv.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "http/server.h"
+
+static void net_closed_task(struct task *t)
+{
+    struct node *n = LIST_OF(t, struct net, closed)->node;
+    if (--n->nets_serving == 0)
+        node_nets_closed(n);
+}
+
+/* On the net's own loop. */
+static void net_closed(void *arg)
+{
+    struct net *net = arg;
+    net->server = NULL;
+    runner_post(loop_runner(net->node->control), &net->closed);
+}
+
+static void net_close_task(struct task *t)
+{
+    struct net *net = LIST_OF(t, struct net, close);
+    if (net->server != NULL)
+        http_server_close(net->server, net_closed, net);
+}
+
+static void net_abort_task(struct task *t)
+{
+    struct net *net = LIST_OF(t, struct net, abort);
+    if (net->server != NULL)
+        http_server_abort(net->server);
+}
+
+static int net_open(struct node *n, struct net *net, const char *host, struct err *e)
+{
+    net->node = n;
+    net->close.run = net_close_task;
+    net->abort.run = net_abort_task;
+    net->closed.run = net_closed_task;
+    char name[16];
+    snprintf(name, sizeof name, "net %d", (int)(net - n->nets) + 1);
+    if (loop_new(name, &net->loop, e) != 0)
+        return e->code;
+    if (api_thread_new(n->api, net->loop, &net->thread, e) != 0)
+        return e->code;
+    struct http_options options = {
+        .address = host,
+        .port = n->port,
+        .shared = net != n->nets,
+        .tls = n->tls,
+        .connections_max =
+            (size_t)config_number(n->config, SET_HTTP_CONNECTIONS) / (size_t)n->nets_count + 1,
+        .context = net->thread,
+        .before = api_before,
+    };
+    if (http_server_open(net->loop, &options, n->router, &net->server, e) != 0)
+        return err_context(e, "http.listen");
+    n->port = http_server_port(net->server);
+    return 0;
+}
+
+int node_nets_open(struct node *n, struct err *e)
+{
+    char host[256];
+    int count = n->nets_count;
+    setting_address(config_text(n->config, SET_HTTP_LISTEN), host, sizeof host, &n->port);
+    if (strcmp(host, "localhost") == 0)
+        memcpy(host, "127.0.0.1", sizeof "127.0.0.1");
+    for (int i = 0; i < count; i++)
+        if (net_open(n, &n->nets[i], host, e) != 0)
+            return e->code;
+    node_report(n, "http", "%s://%s:%u, %d thread%s", n->tls != NULL ? "https" : "http", host,
+                (unsigned)n->port, count, count == 1 ? "" : "s");
+    return 0;
+}
+
+int node_nets_start(struct node *n, struct err *e)
+{
+    for (int i = 0; i < n->nets_count; i++) {
+        if (loop_start(n->nets[i].loop, e) != 0)
+            return e->code;
+        n->nets[i].started = true;
+        n->nets_serving++;
+    }
+    return 0;
+}
+
+void node_nets_close(struct node *n)
+{
+    for (int i = 0; i < n->nets_count; i++)
+        if (n->nets[i].started)
+            runner_post(loop_runner(n->nets[i].loop), &n->nets[i].close);
+    if (n->nets_serving == 0)
+        node_nets_closed(n);
+}
+
+void node_nets_abort(struct node *n)
+{
+    for (int i = 0; i < n->nets_count; i++)
+        if (n->nets[i].started)
+            runner_post(loop_runner(n->nets[i].loop), &n->nets[i].abort);
+}
+
+/* A server that never ran is closed by turning its loop by hand. */
+static void net_close_idle(struct net *net)
+{
+    net->node->nets_serving++;
+    http_server_close(net->server, net_closed, net);
+    while (net->server != NULL)
+        loop_poll(net->loop);
+}
+
+void node_nets_free(struct node *n)
+{
+    for (int i = 0; i < n->nets_count; i++) {
+        struct net *net = &n->nets[i];
+        if (net->loop == NULL)
+            continue;
+        if (net->started) {
+            loop_stop(net->loop);
+            loop_join(net->loop);
+        } else if (net->server != NULL) {
+            net_close_idle(net);
+        }
+        api_thread_free(net->thread);
+        loop_free(net->loop);
+        net->loop = NULL;
+    }
+}

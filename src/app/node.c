@@ -1,0 +1,334 @@
+#include "app/node_priv.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "canon/canon.h"
+#include "entity/entity.h"
+#include "http/server.h"
+#include "io/file.h"
+#include "io/tls.h"
+#include "ledger/domain.h"
+#include "ledger/ledger.h"
+
+enum {
+    NODE_JSON_MAX = 64 << 10,
+    NODE_ARENAS = 2,            /* of malloc: one for each thread would cost idle memory */
+    NODE_TRIM_BYTES = 256 << 10 /* give memory back to the system above this */
+};
+
+static uint64_t node_mono_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+double node_age_ms(const struct node *n)
+{
+    return (double)(node_mono_ns() - n->started_ns) / 1e6;
+}
+
+static int node_random(void *p, size_t n, struct err *e)
+{
+    if (getrandom(p, n, 0) == (ssize_t)n)
+        return 0;
+    return err_errno(e, errno, "no randomness");
+}
+
+/* ---- the data directory ---- */
+
+static int node_make_id(struct node *n, const char *path, struct err *e)
+{
+    uint8_t random[8];
+    struct uuid_gen gen = {0};
+    struct uuid id;
+    struct timespec now;
+    if (node_random(random, sizeof random, e) != 0)
+        return e->code;
+    clock_gettime(CLOCK_REALTIME, &now);
+    uuid_v7(&gen, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000, random, &id);
+    uuid_format(&id, n->id);
+    AUTO(mem_freep) char *text = mem_printf("{\"id\":\"%s\"}\n", n->id);
+    return file_write(path, text, strlen(text), 0644, e);
+}
+
+static int node_read_id(struct node *n, struct err *e)
+{
+    AUTO(mem_freep) char *path = mem_printf("%s/node.json", n->data);
+    AUTO(mem_freep) char *text = NULL;
+    size_t size = 0;
+    int rc = file_read(path, NODE_JSON_MAX, &text, &size, e);
+    if (rc == ERR_NOT_FOUND) {
+        err_clear(e);
+        return node_make_id(n, path, e);
+    }
+    if (rc != 0)
+        return rc;
+    AUTO(json_unref) json_t *o = json_read(text, size, e);
+    if (o == NULL)
+        return err_context(e, "%s", path);
+    struct uuid id;
+    const char *s = json_string_value(json_object_get(o, "id"));
+    if (s == NULL || !uuid_parse(s, strlen(s), &id))
+        return err_set(e, ERR_CORRUPT,
+                       "%s: has no id; restore the file, it names this node for ever", path);
+    uuid_format(&id, n->id);
+    return 0;
+}
+
+/* Signs cursors that are handed out: they stay good over a restart. */
+static int node_cursor_key(struct node *n, uint8_t key[API_KEY_BYTES], struct err *e)
+{
+    AUTO(mem_freep) char *path = mem_printf("%s/cursor.key", n->data);
+    AUTO(mem_freep) char *text = NULL;
+    size_t size = 0;
+    int rc = file_read(path, API_KEY_BYTES, &text, &size, e);
+    if (rc == 0 && size == API_KEY_BYTES) {
+        memcpy(key, text, API_KEY_BYTES);
+        return 0;
+    }
+    if (rc != 0 && rc != ERR_NOT_FOUND && rc != ERR_TOO_LARGE)
+        return rc;
+    err_clear(e);
+    if (node_random(key, API_KEY_BYTES, e) != 0)
+        return e->code;
+    return file_write(path, key, API_KEY_BYTES, 0600, e);
+}
+
+static int node_open_data(struct node *n, struct err *e)
+{
+    n->data = mem_strdup(config_text(n->config, SET_DATA));
+    if (file_mkdirs(n->data, e) != 0)
+        return err_context(e, "data");
+    AUTO(mem_freep) char *path = mem_printf("%s/LOCK", n->data);
+    n->lock = file_lock(path, e);
+    if (n->lock < 0)
+        return err_context(e, "data");
+    if (node_read_id(n, e) != 0)
+        return e->code;
+    node_report(n, "data", "%s, node %s", n->data, n->id);
+    return 0;
+}
+
+/* ---- modules ---- */
+
+static int node_open_ledger(struct node *n, struct err *e)
+{
+    if (loop_new("ledger", &n->ledger_loop, e) != 0)
+        return e->code;
+    n->entities = entities_new();
+    if (canon_new(n->entities, &n->canon, e) != 0)
+        return e->code;
+    struct ledger_options o = {
+        .dir = n->data,
+        .segment_bytes = (uint64_t)config_number(n->config, SET_LEDGER_SEGMENT_BYTES),
+        .snapshot_bytes = (uint64_t)config_number(n->config, SET_LEDGER_SNAPSHOT_BYTES),
+        .keep_ms = config_number(n->config, SET_LEDGER_KEEP),
+        .keep_bytes = (uint64_t)config_number(n->config, SET_LEDGER_KEEP_BYTES),
+        .timeout_ms = (int)config_number(n->config, SET_LEDGER_TIMEOUT),
+    };
+    struct domain domains[2];
+    domains[0] = *entities_domain(n->entities);
+    domains[1] = *canon_domain(n->canon);
+    if (ledger_open(&o, loop_world(n->ledger_loop), domains, ARRAY_LEN(domains), &n->ledger, e) !=
+        0)
+        return e->code;
+    struct ledger_status s;
+    ledger_status(n->ledger, &s);
+    node_report(n, "ledger", "position %llu, one voter, %.1f GiB free",
+                (unsigned long long)s.applied, (double)s.disk_free / (1 << 30));
+    return 0;
+}
+
+/* As many as there are cores, but more than two do not help: the ledger and the load have a need
+ * too. */
+static int node_threads(const struct node *n, enum setting_id id)
+{
+    int wanted = (int)config_number(n->config, id);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (wanted == 0)
+        wanted = cores > 1 ? 2 : 1;
+    return wanted;
+}
+
+static int node_open_scripts(struct node *n, struct err *e)
+{
+    struct bind_options o = {.ledger = n->ledger,
+                             .entities = n->entities,
+                             .canon = n->canon,
+                             .threads = node_threads(n, SET_SCRIPT_THREADS)};
+    if (bind_open(&o, &n->bind, e) != 0)
+        return err_context(e, "scripts");
+    node_report(n, "scripts", "%d thread%s, %s", o.threads, o.threads == 1 ? "" : "s",
+                *config_text(n->config, SET_SCRIPTS) != '\0' ? config_text(n->config, SET_SCRIPTS)
+                                                             : "no folder");
+    return 0;
+}
+
+static struct canon_engine *node_engine(void *arg, const char *model)
+{
+    return bind_engine(arg, model);
+}
+
+static json_t *node_scripts_status(void *arg)
+{
+    return bind_status(arg);
+}
+
+static int node_open_api(struct node *n, struct err *e)
+{
+    struct api_options o = {.ledger = n->ledger,
+                            .entities = n->entities,
+                            .canon = n->canon,
+                            .hooks = bind_entity_hooks(n->bind),
+                            .engine = node_engine,
+                            .scripts = node_scripts_status,
+                            .scripts_arg = n->bind,
+                            .token_required = n->access.token != NULL,
+                            .env = config_text(n->config, SET_ENV),
+                            .node_id = n->id,
+                            .data_dir = n->data};
+    if (n->access.token != NULL)
+        api_token_hash(n->access.token, o.token_hash);
+    if (node_cursor_key(n, o.cursor_key, e) != 0 || api_new(&o, &n->api, e) != 0)
+        return e->code;
+    n->router = http_router_new();
+    if (api_routes(n->api, n->router, e) != 0)
+        return e->code;
+    api_watch_loop(n->api, "control", n->control);
+    api_watch_loop(n->api, "ledger", n->ledger_loop);
+    return 0;
+}
+
+static int node_open_http(struct node *n, struct err *e)
+{
+    const char *cert = config_text(n->config, SET_HTTP_TLS_CERT);
+    if (*cert != '\0' &&
+        tls_server_new(cert, config_text(n->config, SET_HTTP_TLS_KEY), &n->tls, e) != 0)
+        return err_context(e, "http.tls_cert");
+    if (access_open(n->config, n->data, &n->access, e) != 0)
+        return e->code;
+    node_report(n, "access", "%s", n->access.why);
+    n->nets_count = node_threads(n, SET_HTTP_THREADS);
+    if (node_open_api(n, e) != 0)
+        return e->code;
+    return node_nets_open(n, e);
+}
+
+static int node_open_all(struct node *n, struct err *e)
+{
+    if (loop_new("koan", &n->control, e) != 0 || node_open_data(n, e) != 0 ||
+        node_open_ledger(n, e) != 0 || node_open_scripts(n, e) != 0)
+        return e->code;
+    if (n->work == NULL && node_open_http(n, e) != 0)
+        return e->code;
+    node_report_settings(n);
+    if (loop_start(n->ledger_loop, e) != 0)
+        return e->code;
+    n->ledger_started = true;
+    return 0;
+}
+
+int node_open(const struct node_options *o, struct node **out, struct err *e)
+{
+    struct err own = ERR_INIT;
+    e = e != NULL ? e : &own;
+    mallopt(M_ARENA_MAX, NODE_ARENAS);
+    mallopt(M_TRIM_THRESHOLD, NODE_TRIM_BYTES);
+    struct node *n = mem_new(sizeof *n);
+    n->config = o->config;
+    n->sources = o->sources;
+    n->dev = o->dev;
+    n->work = o->work;
+    n->arg = o->arg;
+    n->lock = -1;
+    n->started_ns = node_mono_ns();
+    buf_init(&n->report, NODE_JSON_MAX);
+    int rc = node_open_all(n, e);
+    if (rc == 0)
+        rc = node_serve_begin(n, e);
+    if (rc != 0) {
+        n->config = NULL; /* still the caller's */
+        node_close(n);
+        return rc;
+    }
+    *out = n;
+    return 0;
+}
+
+static void node_ledger_closed(void *arg)
+{
+    struct node *n = arg;
+    n->ledger = NULL;
+    if (n->ledger_started)
+        loop_stop(n->ledger_loop);
+}
+
+static void node_ledger_close_task(struct task *t)
+{
+    struct node *n = LIST_OF(t, struct node, ledger_close);
+    ledger_close(n->ledger, node_ledger_closed, n);
+}
+
+static void node_close_ledger(struct node *n)
+{
+    if (n->ledger != NULL && n->ledger_started) {
+        n->ledger_close.run = node_ledger_close_task;
+        runner_post(loop_runner(n->ledger_loop), &n->ledger_close);
+        loop_join(n->ledger_loop);
+    } else if (n->ledger != NULL) {
+        ledger_close(n->ledger, node_ledger_closed, n);
+        while (n->ledger != NULL)
+            loop_poll(n->ledger_loop);
+    }
+    canon_free(n->canon);
+    entities_free(n->entities);
+    if (n->ledger_loop != NULL)
+        loop_free(n->ledger_loop);
+}
+
+void node_close(struct node *n)
+{
+    if (n == NULL)
+        return;
+    node_serve_end(n);
+    /* Scripts may still owe an answer to a net thread and wait for the ledger: they go first. The
+     * ledger needs its thread for that; where it never ran nobody waits. */
+    bind_close(n->bind);
+    node_nets_free(n);
+    api_free(n->api);
+    http_router_free(n->router);
+    tls_server_free(n->tls);
+    node_close_ledger(n);
+    if (n->control != NULL) {
+        loop_signals_close(n->control);
+        while (loop_poll(n->control))
+            continue;
+        loop_free(n->control);
+    }
+    if (n->lock >= 0)
+        file_unlock(n->lock);
+    access_fini(&n->access);
+    config_free(n->config);
+    buf_fini(&n->report);
+    mem_free(n->data);
+    mem_free(n);
+}
+
+struct bind *node_bind(struct node *n)
+{
+    return n->bind;
+}
+
+struct loop *node_control(struct node *n)
+{
+    return n->control;
+}

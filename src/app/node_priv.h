@@ -1,0 +1,100 @@
+/* What the files of a node share.
+ *
+ *   node.c    open, close        serve.c    run: deploy, serve, reload, drain
+ *   net.c     net threads        report.c   the boot report */
+#ifndef KOAN_APP_NODE_PRIV_H
+#define KOAN_APP_NODE_PRIV_H
+
+#include "app/access.h"
+#include "app/node.h"
+#include "app/scripts.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/uuid.h"
+#include "bind/bind.h"
+#include "io/loop.h"
+#include "io/world.h"
+
+struct api;
+struct api_thread;
+struct canon;
+struct entities;
+struct http_router;
+struct http_server;
+struct ledger;
+struct tls_server;
+
+enum {
+    NODE_NETS_MAX = 64,
+    NODE_WATCH_MS = 250, /* `koan dev` looks at the script folder so often */
+    NODE_READER_CACHE = 2 << 20,
+    NODE_REPORT_LINES = 40,
+};
+
+/* A thread that serves connections. */
+struct net {
+    struct node *node;
+    struct loop *loop;
+    struct api_thread *thread;
+    struct http_server *server; /* NULL once it has closed */
+    struct task close, abort;   /* run on its loop */
+    struct task closed;         /* on the control loop */
+    bool started;
+};
+
+struct node {
+    struct config *config;
+    const struct config_sources *sources;
+    bool dev;
+    void (*work)(struct node *n, void *arg); /* instead of serving */
+    void *arg;
+    char *data;
+    int lock; /* -1: not held */
+    char id[UUID_TEXT];
+    struct access access;
+    uint64_t started_ns;
+
+    struct loop *control, *ledger_loop;
+    bool ledger_started;
+    struct entities *entities;
+    struct canon *canon;
+    struct ledger *ledger;
+    struct bind *bind;
+    struct api *api;
+    struct tls_server *tls;
+    struct http_router *router;
+    struct net nets[NODE_NETS_MAX];
+    int nets_count, nets_serving;
+    uint16_t port;
+
+    /* serve.c */
+    struct task begin, ledger_close;
+    struct scripts scripts;
+    struct bind_deploy deploy;
+    bool deploying, deploy_again, serving, draining, aborted;
+    uint64_t signature;
+    struct world_timer watch, drain, watchdog;
+    int exit_code;
+
+    struct buf report; /* lines */
+};
+
+int node_nets_open(struct node *n, struct err *e);
+int node_nets_start(struct node *n, struct err *e); /* they accept from now on */
+void node_nets_close(struct node *n);               /* asynchronous; see node_nets_closed */
+void node_nets_abort(struct node *n);
+void node_nets_free(struct node *n);
+/* On the control loop, when the last one has closed. */
+void node_nets_closed(struct node *n);
+
+void node_report(struct node *n, const char *topic, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Shows it: readable on a terminal, log lines elsewhere. */
+void node_report_print(struct node *n);
+void node_report_settings(struct node *n);
+
+int node_serve_begin(struct node *n, struct err *e);
+void node_serve_end(struct node *n);
+double node_age_ms(const struct node *n);
+
+#endif

@@ -1,0 +1,264 @@
+/* A node at work, on its control loop: deploy, serve, reload, drain. */
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "app/cli.h"
+#include "app/node_priv.h"
+#include "app/notify.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum { SERVE_FAULTS_MAX = 64 << 10 };
+
+static void serve_drain(struct node *n);
+
+static void serve_fail(struct node *n, const struct err *e)
+{
+    log_error("koan", "%s", e->text);
+    n->exit_code = cli_exit_code(e->code);
+    serve_drain(n);
+}
+
+/* ---- scripts ---- */
+
+static void serve_deploy(struct node *n);
+
+/* Once: from here on connections are accepted. */
+static void serve_ready(struct node *n)
+{
+    struct err e = ERR_INIT;
+    if (n->serving || n->draining)
+        return;
+    n->serving = true;
+    if (n->work != NULL) {
+        n->work(n, n->arg);
+        return;
+    }
+    if (node_nets_start(n, &e) != 0) {
+        serve_fail(n, &e);
+        return;
+    }
+    node_report(n, "ready", "after %.0f ms", node_age_ms(n));
+    node_report_print(n);
+    notify_send("READY=1\nSTATUS=serving");
+}
+
+static void serve_deploy_failed(struct node *n, const struct err *e)
+{
+    log_error("scripts", "%s", e->text);
+    if (n->api != NULL)
+        api_set_scripts(n->api, e->text);
+    if (n->serving)
+        log_warn("scripts", "the scripts before stay in force");
+    else if (n->dev)
+        serve_ready(n);
+    else
+        serve_fail(n, &(struct err){.code = e->code,
+                                    .text = "the scripts do not load; nothing was "
+                                            "changed"});
+}
+
+static void serve_deployed(struct bind_deploy *d)
+{
+    struct node *n = LIST_OF(d, struct node, deploy);
+    n->deploying = false;
+    if (d->err.code != 0) {
+        serve_deploy_failed(n, &d->err);
+    } else {
+        if (n->api != NULL)
+            api_set_scripts(n->api, NULL);
+        if (n->work == NULL && (!d->unchanged || !n->serving))
+            log_info("scripts", "live files=%zu entities=%zu canons=%zu hash=%s", n->scripts.count,
+                     json_array_size(d->entities), json_array_size(d->canons), d->hash);
+        serve_ready(n);
+    }
+    json_decref(d->entities);
+    json_decref(d->canons);
+    bind_deploy_fini(d);
+    scripts_fini(&n->scripts);
+    if (n->deploy_again)
+        serve_deploy(n);
+}
+
+static void serve_deploy(struct node *n)
+{
+    struct err e = ERR_INIT;
+    n->deploy_again = n->deploying;
+    if (n->deploying || n->draining)
+        return;
+    const char *path = config_text(n->config, SET_SCRIPTS);
+    n->signature = scripts_signature(path);
+    if (scripts_read(path, &n->scripts, &e) != 0) {
+        serve_deploy_failed(n, &e);
+        return;
+    }
+    n->deploying = true;
+    n->deploy = (struct bind_deploy){.files = n->scripts.files,
+                                     .count = n->scripts.count,
+                                     .home = loop_runner(n->control),
+                                     .done = serve_deployed};
+    bind_deploy(n->bind, &n->deploy);
+}
+
+static void serve_watch(struct world_timer *t)
+{
+    struct node *n = LIST_OF(t, struct node, watch);
+    if (n->signature != scripts_signature(config_text(n->config, SET_SCRIPTS)))
+        serve_deploy(n);
+    struct world *w = loop_world(n->control);
+    w->timer_start(w, t, NODE_WATCH_MS);
+}
+
+/* ---- reload ---- */
+
+static void serve_take_config(struct node *n, struct config *fresh)
+{
+    for (int i = 0; i < SET_COUNT; i++) {
+        enum setting_id id = (enum setting_id)i;
+        struct setting_value *old = &n->config->values[i], *now = &fresh->values[i];
+        if (strcmp(old->text, now->text) == 0)
+            continue;
+        const char *shown = config_shown(fresh, id);
+        if (!settings_table[i].live) {
+            log_warn("config", "%s is %s from %s after a restart", settings_table[i].name, shown,
+                     now->origin);
+            continue;
+        }
+        log_info("config", "%s is now %s from %s", settings_table[i].name, shown, now->origin);
+        struct setting_value keep = *old;
+        *old = *now;
+        *now = keep;
+    }
+}
+
+static void serve_reload(struct node *n)
+{
+    struct config *fresh = NULL;
+    AUTO(buf_fini) struct buf faults = BUF_INIT(SERVE_FAULTS_MAX);
+    notify_send("RELOADING=1");
+    if (config_load(n->sources, &fresh, &faults) != 0) {
+        if (faults.len > 0)
+            faults.data[faults.len - 1] = '\0';
+        log_error("config", "reload refused, all settings stay: %s", buf_str(&faults));
+    } else {
+        enum log_level level = LOG_INFO;
+        serve_take_config(n, fresh);
+        if (log_level_parse(config_text(n->config, SET_LOG_LEVEL), &level))
+            log_set_level(level);
+        config_free(fresh);
+    }
+    serve_deploy(n);
+    notify_send("READY=1");
+}
+
+/* ---- the end ---- */
+
+static void serve_drain_over(struct world_timer *t)
+{
+    struct node *n = LIST_OF(t, struct node, drain);
+    log_warn("koan", "requests are still under way after drain.timeout; cutting them off");
+    node_nets_abort(n);
+}
+
+static void serve_drain(struct node *n)
+{
+    struct world *w = loop_world(n->control);
+    if (n->draining) {
+        log_warn("koan", "asked again: cutting off what is under way");
+        node_nets_abort(n);
+        return;
+    }
+    n->draining = true;
+    if (n->work != NULL) {
+        loop_stop(n->control);
+        return;
+    }
+    notify_send("STOPPING=1\nSTATUS=draining");
+    log_info("koan", "draining");
+    api_set_draining(n->api, true);
+    w->timer_start(w, &n->drain, (uint64_t)config_number(n->config, SET_DRAIN_TIMEOUT));
+    node_nets_close(n);
+}
+
+void node_nets_closed(struct node *n)
+{
+    loop_stop(n->control);
+}
+
+static void serve_signal(void *arg, int signum)
+{
+    struct node *n = arg;
+    if (signum == SIGHUP)
+        serve_reload(n);
+    else
+        serve_drain(n);
+}
+
+static void serve_alive(struct world_timer *t)
+{
+    struct node *n = LIST_OF(t, struct node, watchdog);
+    struct world *w = loop_world(n->control);
+    bool stuck = loop_lag_s(n->ledger_loop) > API_LIVE_LAG_S;
+    for (int i = 0; i < n->nets_count; i++)
+        stuck |= n->nets[i].started && loop_lag_s(n->nets[i].loop) > API_LIVE_LAG_S;
+    if (!stuck)
+        notify_send("WATCHDOG=1");
+    w->timer_start(w, t, notify_watchdog_ms());
+}
+
+static void serve_begin_task(struct task *t)
+{
+    struct node *n = LIST_OF(t, struct node, begin);
+    struct world *w = loop_world(n->control);
+    if (n->access.made)
+        fprintf(stderr, "koan: token made on first start, shown only now: %s\n", n->access.token);
+    serve_deploy(n);
+    if (n->dev && *config_text(n->config, SET_SCRIPTS) != '\0')
+        w->timer_start(w, &n->watch, NODE_WATCH_MS);
+    if (notify_watchdog_ms() > 0)
+        w->timer_start(w, &n->watchdog, notify_watchdog_ms());
+}
+
+int node_serve_begin(struct node *n, struct err *e)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    n->watch.fire = serve_watch;
+    n->drain.fire = serve_drain_over;
+    n->watchdog.fire = serve_alive;
+    n->begin.run = serve_begin_task;
+    if (n->work != NULL)
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
+        if (loop_signal(n->control, signals[i], serve_signal, n, e) != 0)
+            return e->code;
+    return 0;
+}
+
+int node_run(struct node *n)
+{
+    runner_post(loop_runner(n->control), &n->begin);
+    loop_run(n->control);
+    return n->exit_code;
+}
+
+void node_stop(struct node *n, int exit_code)
+{
+    n->exit_code = exit_code;
+    serve_drain(n);
+}
+
+void node_serve_end(struct node *n)
+{
+    if (n->control == NULL)
+        return;
+    struct world *w = loop_world(n->control);
+    w->timer_stop(w, &n->watch);
+    w->timer_stop(w, &n->drain);
+    w->timer_stop(w, &n->watchdog);
+    /* A deploy under way posts to the control loop, and may have just been refused with it. */
+    while (n->deploying)
+        loop_poll(n->control);
+    scripts_fini(&n->scripts);
+}
