@@ -145,17 +145,18 @@ static void add_type(struct sql_text *s, const struct place *p)
 struct value {
     const struct filter_node *node;
     const struct place *place; /* NULL: the column */
+    bool fold;                 /* the operand is text in lower case */
 };
 
 static void put(struct sql_text *s, struct value v)
 {
-    if (v.node->fold)
+    if (v.fold)
         buf_adds(&s->text, "lower(");
     if (v.place == NULL)
         buf_adds(&s->text, v.node->path.column);
     else
         add_value(s, v.place);
-    if (v.node->fold)
+    if (v.fold)
         buf_adds(&s->text, ")");
 }
 
@@ -269,6 +270,7 @@ static const char *types_of(const json_t *operand)
 static void guarded(struct sql_text *s, struct value v, json_t *operand)
 {
     const json_t *sample = v.node->op == FILTER_BETWEEN ? json_array_get(operand, 0) : operand;
+    v.fold = v.fold && json_is_string(sample);
     buf_adds(&s->text, "(");
     add_type(s, v.place);
     buf_addf(&s->text, " IN %s AND ", types_of(sample));
@@ -296,7 +298,8 @@ static void guarded_in(struct sql_text *s, struct value v)
             buf_adds(&s->text, " OR (");
             add_type(s, v.place);
             buf_addf(&s->text, " IN %s AND ", types[g]);
-            in_list(s, v, groups[g]);
+            struct value same = {v.node, v.place, v.fold && g == 1};
+            in_list(s, same, groups[g]);
             buf_adds(&s->text, ")");
         }
         json_decref(groups[g]);
@@ -338,7 +341,7 @@ static void leaf_sql(struct sql_text *s, const struct filter_node *n)
 {
     bool whole = n->op == FILTER_EXISTS || n->op == FILTER_SIZE || n->op == FILTER_WHOLE;
     if (n->path.column != NULL) {
-        struct value v = {.node = n};
+        struct value v = {.node = n, .fold = n->fold};
         whole ? on_whole(s, v) : on_element(s, v);
         return;
     }
@@ -346,7 +349,7 @@ static void leaf_sql(struct sql_text *s, const struct filter_node *n)
     place_init(&p, &n->path, whole ? n->path.whole : n->path.count);
     if (p.lists > 0)
         buf_addf(&s->text, "EXISTS (SELECT 1 FROM %s WHERE ", buf_str(&p.from));
-    struct value v = {.node = n, .place = &p};
+    struct value v = {.node = n, .place = &p, .fold = n->fold};
     whole ? on_whole(s, v) : on_element(s, v);
     if (p.lists > 0)
         buf_adds(&s->text, ")");
