@@ -1,0 +1,302 @@
+#include "entity/read.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/err.h"
+#include "entity/filter.h"
+#include "support/entity_db.h"
+
+static const char thing[] =
+    "{\"name\":\"Thing\",\"fields\":{\"name\":{\"kind\":\"text\"},\"n\":{\"kind\":\"int\"},"
+    "\"r\":{\"kind\":\"number\"},\"d\":{\"kind\":\"decimal\"},"
+    "\"tags\":{\"kind\":\"list\",\"of\":\"int\"},\"j\":{\"kind\":\"json\"}},"
+    "\"index\":[[\"n\",\"-name\"],[\"d\"]]}";
+
+enum { ROWS = 230 };
+
+struct fixture {
+    struct entity_db *f;
+    struct entity_def *d;
+};
+
+/* Values repeat and are absent at times, so that ties and nulls are sorted too. */
+static void fill(struct fixture *x)
+{
+    for (int i = 0; i < ROWS; i++) {
+        char id[16], doc[200];
+        int k = (i * 37) % ROWS;
+        snprintf(id, sizeof(id), "%03d", k);
+        int n = snprintf(doc, sizeof(doc), "{\"name\":\"n%d\"", k % 17);
+        if (k % 5 != 0)
+            n += snprintf(doc + n, sizeof(doc) - (size_t)n, ",\"n\":%d,\"r\":%d.3", k % 7, k % 11);
+        if (k % 3 != 0)
+            n += snprintf(doc + n, sizeof(doc) - (size_t)n, ",\"d\":\"%d.5\"", k % 13 - 6);
+        if (k % 4 != 0)
+            n += snprintf(doc + n, sizeof(doc) - (size_t)n, ",\"tags\":[%d,%d]", k % 9, k % 6);
+        snprintf(doc + n, sizeof(doc) - (size_t)n, "}");
+        assert_int_equal(entity_db_save(x->f, x->d, id, ENTITY_CREATE, 0, doc, NULL), 0);
+    }
+}
+
+static int setup(void **state)
+{
+    static struct fixture x;
+    x.f = entity_db_open();
+    x.d = entity_db_must_define(x.f, thing);
+    fill(&x);
+    *state = &x;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *x = *state;
+    entity_def_unref(x->d);
+    entity_db_close(x->f);
+    return 0;
+}
+
+/* One page as a JSON array. */
+static json_t *ask(struct fixture *x, const struct entity_query *q, struct entity_page *p)
+{
+    struct err e = ERR_INIT;
+    entity_page_init(p, 1 << 20);
+    if (entity_query(x->f->reader, x->d, "default", q, p, &e) != 0)
+        fail_msg("%s", e.text);
+    return entity_db_json(buf_str(&p->rows));
+}
+
+static int refused(struct fixture *x, const struct entity_query *q, const char *words)
+{
+    struct err e = ERR_INIT;
+    struct entity_page p;
+    entity_page_init(&p, 1 << 20);
+    int rc = entity_query(x->f->reader, x->d, "default", q, &p, &e);
+    entity_page_fini(&p);
+    if (strstr(e.text, words) == NULL)
+        fail_msg("'%s' does not say '%s'", e.text, words);
+    return rc;
+}
+
+static struct filter *filter(struct fixture *x, const char *text)
+{
+    struct filter *f;
+    struct err e = ERR_INIT;
+    if (filter_parse_text(x->d, text, strlen(text), &f, &e) != 0)
+        fail_msg("%s", e.text);
+    return f;
+}
+
+/* What a record sorts by, in memory: an int scaled, or the least or greatest of a list. */
+static json_t *sort_value(const json_t *r, const char *field, bool desc)
+{
+    json_t *v = json_object_get(r, field);
+    if (strcmp(field, "d") == 0 && v != NULL)
+        return json_real(atof(json_string_value(v)));
+    if (!json_is_array(v))
+        return v != NULL ? json_incref(v) : json_null();
+    json_t *a = json_array_get(v, 0), *b = json_array_get(v, 1);
+    return json_incref((json_compare(a, b) < 0) != desc ? a : b);
+}
+
+static int compare_records(const json_t *a, const json_t *b, const char *sort)
+{
+    char copy[64], *rest = copy, *word;
+    bool desc = false;
+    snprintf(copy, sizeof(copy), "%s", sort);
+    while ((word = strsep(&rest, ",")) != NULL) {
+        desc = *word == '-';
+        json_t *x = sort_value(a, word + desc, desc), *y = sort_value(b, word + desc, desc);
+        int c = json_compare(x, y);
+        json_decref(x);
+        json_decref(y);
+        if (c != 0)
+            return desc ? -c : c;
+    }
+    int c = json_compare(json_object_get(a, "id"), json_object_get(b, "id"));
+    return desc ? -c : c;
+}
+
+static void every_sort_pages_without_gap_or_repeat(void **state)
+{
+    struct fixture *x = *state;
+    static const char *const sorts[] = {
+        "id", "-id", "name", "-name",     "n",    "-n",    "n,-name",      "-n,name", "r,n",
+        "-r", "d",   "-d",   "d,-r,name", "tags", "-tags", "created_at,n", "-version"};
+    struct filter *f = filter(x, "{\"name\":{\"$ne\":\"n3\"}}");
+    for (size_t s = 0; s < sizeof(sorts) / sizeof(sorts[0]); s++) {
+        json_t *last = NULL;
+        struct buf cursor = BUF_INIT(ENTITY_CURSOR_MAX);
+        size_t total = 0;
+        for (int page = 1;; page++) {
+            struct entity_query q = {.filter = f, .sort = sorts[s], .page_size = 7, .page = page};
+            struct entity_page by_page, by_cursor;
+            json_t *a = ask(x, &q, &by_page);
+            if (page > 1) {
+                q.page = 0;
+                q.cursor = cursor.data;
+                q.cursor_len = cursor.len;
+                json_t *b = ask(x, &q, &by_cursor);
+                if (!json_equal(a, b))
+                    fail_msg("sort %s: page %d differs from its cursor", sorts[s], page);
+                assert_true(by_cursor.more == by_page.more);
+                json_decref(b);
+                entity_page_fini(&by_cursor);
+            }
+            size_t i;
+            json_t *r;
+            json_array_foreach(a, i, r)
+            {
+                if (last != NULL && compare_records(last, r, sorts[s]) >= 0)
+                    fail_msg("sort %s: '%s' is out of order", sorts[s],
+                             json_string_value(json_object_get(r, "id")));
+                json_decref(last);
+                last = json_incref(r);
+                total++;
+            }
+            buf_reset(&cursor);
+            buf_add(&cursor, buf_str(&by_page.cursor), by_page.cursor.len);
+            bool more = by_page.more;
+            json_decref(a);
+            entity_page_fini(&by_page);
+            if (!more)
+                break;
+        }
+        json_decref(last);
+        buf_fini(&cursor);
+        int64_t count;
+        assert_int_equal(entity_count(x->f->reader, x->d, "default", f, &count, NULL), 0);
+        assert_int_equal(total, count);
+    }
+    filter_free(f);
+}
+
+static void counts_follow_their_mode(void **state)
+{
+    struct fixture *x = *state;
+    struct entity_page p;
+    json_decref(ask(x, &(struct entity_query){.page_size = 10}, &p));
+    assert_int_equal(p.total, ROWS);
+    assert_false(p.at_least);
+    entity_page_fini(&p);
+    json_decref(ask(x, &(struct entity_query){.count = ENTITY_COUNT_NONE}, &p));
+    assert_int_equal(p.total, -1);
+    assert_int_equal(p.count, ENTITY_PAGE_SIZE);
+    entity_page_fini(&p);
+    json_decref(ask(x, &(struct entity_query){.page = 5, .page_size = 50}, &p));
+    assert_int_equal(p.total, ROWS);
+    assert_int_equal(p.count, 30);
+    assert_false(p.more);
+    entity_page_fini(&p);
+    json_decref(ask(x, &(struct entity_query){.page = 9, .page_size = 50}, &p));
+    assert_int_equal(p.total, ROWS);
+    assert_int_equal(p.count, 0);
+    entity_page_fini(&p);
+}
+
+static void only_some_fields_are_given(void **state)
+{
+    struct fixture *x = *state;
+    struct entity_page p;
+    json_t *a = ask(x, &(struct entity_query){.page_size = 1, .fields = "n,version"}, &p);
+    json_t *want = entity_db_json("[{\"id\":\"000\",\"version\":1}]");
+    assert_true(json_equal(a, want));
+    json_decref(a);
+    json_decref(want);
+    entity_page_fini(&p);
+    entity_page_init(&p, 1 << 20);
+    struct entity_query lines = {.page_size = 2, .fields = "name", .stream = true};
+    assert_int_equal(entity_query(x->f->reader, x->d, "default", &lines, &p, NULL), 0);
+    assert_string_equal(buf_str(&p.rows), "{\"id\":\"000\",\"name\":\"n0\"}\n"
+                                          "{\"id\":\"001\",\"name\":\"n1\"}\n");
+    entity_page_fini(&p);
+}
+
+static void what_cannot_be_asked_is_refused(void **state)
+{
+    struct fixture *x = *state;
+    struct entity_page p;
+    assert_int_equal(refused(x, &(struct entity_query){.page_size = 201}, "pageSize"), ERR_INVALID);
+    assert_int_equal(refused(x, &(struct entity_query){.page = -1}, "page"), ERR_INVALID);
+    assert_int_equal(refused(x, &(struct entity_query){.page = 201}, "cursor"), ERR_TOO_LARGE);
+    assert_int_equal(refused(x, &(struct entity_query){.sort = "nmae"}, "'name'"), ERR_INVALID);
+    assert_int_equal(refused(x, &(struct entity_query){.sort = "j"}, "order"), ERR_INVALID);
+    assert_int_equal(refused(x, &(struct entity_query){.sort = "name,,n"}, "missing"), ERR_INVALID);
+    assert_int_equal(refused(x, &(struct entity_query){.fields = "nmae"}, "'name'"), ERR_INVALID);
+    /* A cursor belongs to its question. */
+    json_decref(ask(x, &(struct entity_query){.sort = "n", .page_size = 5}, &p));
+    struct entity_query q = {.sort = "-n", .cursor = p.cursor.data, .cursor_len = p.cursor.len};
+    assert_int_equal(refused(x, &q, "another filter or sort"), ERR_INVALID);
+    q.sort = "n";
+    for (size_t cut = 0; cut < p.cursor.len; cut++) {
+        q.cursor_len = cut;
+        assert_int_equal(refused(x, &q, "cursor"), ERR_INVALID);
+    }
+    entity_page_fini(&p);
+}
+
+static void many_records_come_in_the_order_asked_for(void **state)
+{
+    struct fixture *x = *state;
+    static const char *const ids[] = {"002", "nobody", "001", "002"};
+    struct buf b = BUF_INIT(1 << 20);
+    assert_int_equal(entity_get_many(x->f->reader, x->d, "default", ids, 4, &b, NULL), 0);
+    json_t *a = entity_db_json(buf_str(&b));
+    assert_int_equal(json_array_size(a), 4);
+    assert_true(json_is_null(json_array_get(a, 1)));
+    assert_string_equal(json_string_value(json_object_get(json_array_get(a, 2), "id")), "001");
+    assert_true(json_equal(json_array_get(a, 0), json_array_get(a, 3)));
+    json_decref(a);
+    buf_fini(&b);
+}
+
+/* The plan of a question, as SQLite tells it. */
+static void check_plan(struct fixture *x, const char *where, const char *order, const char *words)
+{
+    char sql[600];
+    snprintf(sql, sizeof(sql),
+             "EXPLAIN QUERY PLAN SELECT body FROM \"entity_Thing\" WHERE tenant = 'default' AND "
+             "part = '' AND %s ORDER BY %s LIMIT 10",
+             where, order);
+    struct db_stmt *s = db_stmt_get(x->f->reader, sql, NULL);
+    bool found = false, sorts = false;
+    while (db_step(s, NULL) > 0) {
+        const char *line = db_col_text(s, 3, NULL);
+        found = found || strstr(line, words) != NULL;
+        sorts = sorts || strstr(line, "TEMP B-TREE") != NULL;
+    }
+    db_stmt_done(s);
+    assert_true(found);
+    assert_false(sorts);
+}
+
+static void an_index_serves_filter_and_sort(void **state)
+{
+    struct fixture *x = *state;
+    check_plan(x, "(json_extract(body,'$.\"n\"') = 3)",
+               "json_extract(body,'$.\"name\"') DESC, id DESC", "USING INDEX");
+    check_plan(x, "(json_extract(keys,'$.\"d\"') > '1')", "json_extract(keys,'$.\"d\"'), id",
+               "USING INDEX");
+    check_plan(x, "(json_extract(keys,'$.\"d\"') > '1')",
+               "json_extract(keys,'$.\"d\"') DESC, id DESC", "USING INDEX");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_sort_pages_without_gap_or_repeat),
+        cmocka_unit_test(counts_follow_their_mode),
+        cmocka_unit_test(only_some_fields_are_given),
+        cmocka_unit_test(what_cannot_be_asked_is_refused),
+        cmocka_unit_test(many_records_come_in_the_order_asked_for),
+        cmocka_unit_test(an_index_serves_filter_and_sort),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
