@@ -34,7 +34,7 @@ host.freeze(values.time)
 host.freeze(values.json)
 
 local order, count = setmetatable({}, { __mode = "k" }), 0
-local kind = {}
+local kind = { __metatable = false }
 
 local function new_kind(name, at)
   if not at then
@@ -83,7 +83,7 @@ function host.ordered(fields)
   local names = {}
   for name, spec in pairs(fields) do
     if type(name) ~= "string" then host.fail("invalid", "a field has no name: write name = text, not text alone") end
-    if type(spec) ~= "string" and getmetatable(spec) ~= kind then
+    if type(spec) ~= "string" and host.meta(spec) ~= kind then
       host.fail("invalid", "field '" .. name .. "' needs a kind, like " .. name .. " = text { max = 100 }")
     end
     names[#names + 1] = name
@@ -114,7 +114,7 @@ local function refuser(name)
 end
 for _, name in ipairs(absent) do
   local refuse = refuser(name)
-  globals[name] = setmetatable({}, { __index = refuse, __newindex = refuse, __call = refuse })
+  globals[name] = setmetatable({}, { __index = refuse, __newindex = refuse, __call = refuse, __metatable = false })
 end
 
 -- Called once, when the scripts of the set are loaded.

@@ -87,7 +87,7 @@ end
 
 -- --- verbs ---
 
-local verbs = {}
+local verbs = { __metatable = false }
 verbs.__index = verbs
 
 function verbs.__call(model, def)
@@ -122,7 +122,7 @@ end
 
 local STOP = {} -- raised to leave a stage whose verdict is known
 
-local ctx = {}
+local ctx = { __metatable = false }
 ctx.__index = ctx
 
 local function stop(c, verdict, reason, missing, evidence)

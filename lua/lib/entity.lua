@@ -241,7 +241,7 @@ local known = {}
 local function make(name)
   local methods = {}
   local instance = { __index = methods, __metatable = false }
-  local function wrap(row) return getmetatable(row) == nil and setmetatable(row, instance) or row end
+  local function wrap(row) return host.meta(row) ~= instance and setmetatable(row, instance) or row end
   local E = { name = name }
   add_methods(name, methods)
   add_reading(E, name, wrap)
@@ -265,7 +265,7 @@ end
 
 -- --- hooks ---
 
-local ctx = {}
+local ctx = { __metatable = false }
 ctx.__index = ctx
 
 function ctx:reject(code, detail) host.fail(code or "rejected", detail) end

@@ -238,6 +238,14 @@ static int plain_freeze(lua_State *L)
     return 0;
 }
 
+/* host.meta(table): its metatable, protected or not. */
+static int plain_meta(lua_State *L)
+{
+    if (lua_type(L, 1) != LUA_TTABLE || !lua_getmetatable(L, 1))
+        lua_pushnil(L);
+    return 1;
+}
+
 /* host.self(): the coroutine, as a key. */
 static int plain_self(lua_State *L)
 {
@@ -262,6 +270,7 @@ void bind_open_plain(lua_State *L)
                                    {"loading", plain_loading},
                                    {"self", plain_self},
                                    {"freeze", plain_freeze},
+                                   {"meta", plain_meta},
                                    {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);
     vm_push_null(L);

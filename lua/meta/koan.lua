@@ -1,0 +1,306 @@
+---@meta
+-- What scripts of Koan see, for editors (lua-language-server): put `lua/meta` into "workspace.library". A test holds
+-- this page and the program together: what is here is there, and the other way round.
+--
+-- Besides: Lua 5.4's string (without dump), table, math (without randomseed), utf8, os.time, os.date, os.clock,
+-- os.difftime, select, pcall, error, assert, pairs, ipairs, next, type, tostring, tonumber, rawequal, rawget, rawset,
+-- rawlen, setmetatable, getmetatable, require (of files of the set, at the top of a file).
+
+-- --- declaring entities ---
+
+---@class Field
+---@class FieldOptions
+---@field required? boolean
+---@field default? any
+---@field unique? boolean
+---@field index? boolean
+---@field min? number|string
+---@field max? number|string characters of text, bytes, items of a list, or the greatest value
+---@field pattern? string a regular expression that the whole text must match
+
+---@param options FieldOptions
+---@return Field
+function text(options) end
+
+---@param options FieldOptions
+---@return Field
+function int(options) end
+
+---@param options FieldOptions
+---@return Field
+function number(options) end
+
+---Exact, up to 38 digits; a text like "12.50".
+---@param options FieldOptions
+---@return Field
+function decimal(options) end
+
+---@param options FieldOptions
+---@return Field
+function bool(options) end
+
+---@param options FieldOptions
+---@return Field
+function date(options) end
+
+---@param options FieldOptions
+---@return Field
+function email(options) end
+
+---@param options FieldOptions
+---@return Field
+function url(options) end
+
+---One of the texts listed first: choice { "free", "pro", default = "free" }.
+---@param options FieldOptions|string[]
+---@return Field
+function choice(options) end
+
+---{ lat = .., lon = .. }
+---@param options FieldOptions
+---@return Field
+function geo(options) end
+
+---Bytes as base64.
+---@param options FieldOptions
+---@return Field
+function bytes(options) end
+
+---list { text { max = 40 }, max = 10 }
+---@param options FieldOptions|Field[]
+---@return Field
+function list(options) end
+
+---map { int }: texts to values of one kind.
+---@param options FieldOptions|Field[]
+---@return Field
+function map(options) end
+
+---A kind (`at = time`), and time itself: moments are milliseconds since 1970, UTC.
+time = {
+  ---@return integer now
+  now = function() end,
+  ---@param text string RFC 3339
+  ---@return integer? ms nil when it is not a time
+  parse = function(text) end,
+  ---@param ms? integer now, without
+  ---@return string text
+  format = function(ms) end,
+}
+
+---A kind (`extra = json`), and JSON texts.
+json = {
+  null = {}, ---@type any stands for null in lists and patches
+  ---@return string
+  encode = function(value) end,
+  ---@param text string
+  ---@return any value null fields are absent
+  decode = function(text) end,
+  ---Marks a table as a list, so that an empty one is [] and not {}.
+  ---@param t table
+  ---@return table
+  list = function(t) end,
+}
+
+---A kind (`ref = uuid { unique = true }`); without options a new id, version 7.
+---@param options? FieldOptions
+---@return string|Field
+function uuid(options) end
+
+---@class HookContext
+---@field tenant string
+---@field principal string
+---@field correlation? string
+local HookContext = {}
+---Refuse: 422 with this code.
+---@param code string
+---@param detail? string
+function HookContext:reject(code, detail) end
+---The field stays as it was before.
+---@param field string
+function HookContext:protect(field) end
+
+---@class EntityDefinition
+---@field fields table<string, Field>
+---@field index? (string[]|table)[] { { "tier", "-created_at" } }
+---@field path? string the name in URLs
+---@field require_version? boolean
+---@field before_save? fun(e: table, prior: table?, ctx: HookContext)
+---@field before_remove? fun(prior: table, ctx: HookContext)
+
+---@class Record
+---@field id string
+---@field version integer
+local Record = {}
+---Creates or replaces the whole record.
+---@return Record
+function Record:save() end
+---Changes by name (json.null removes), or a list of JSON-patch operations.
+---@param changes table
+---@return Record
+function Record:patch(changes) end
+function Record:remove() end
+
+---@class Query
+---@field filter? table
+---@field sort? string "-total,name"
+---@field fields? string "name,tier"
+---@field page? integer
+---@field page_size? integer at most 200
+---@field cursor? string of the page before
+---@field count? "none"|"some"|"exact"
+
+---@class Entity
+---@field name string
+---@overload fun(definition: EntityDefinition): Entity
+local Entity = {}
+---@param id string|string[] a list gives a list, with gaps for missing ones
+---@return Record?|Record[]
+function Entity.get(id) end
+---Defaults, and these fields; not saved.
+---@param fields? table
+---@return Record
+function Entity.new(fields) end
+---@param query? Query
+---@return Record[], { more: boolean, cursor: string?, total: integer?, at_least: boolean? }
+function Entity.query(query) end
+---for e in E.each { filter = { .. } } do .. end
+---@param query? Query
+---@return fun(): Record?
+function Entity.each(query) end
+---@param query? { filter: table }
+---@return integer
+function Entity.count(query) end
+---@param id string
+function Entity.remove(id) end
+---All or none, at most 1 000.
+---@param records table[]
+---@return Record[]
+function Entity.save_all(records) end
+---@param which (string|Record)[]|{ filter: table }
+---@return integer removed
+function Entity.remove_all(which) end
+---Not in this version.
+function Entity.with_lease() end
+---Not in this version.
+function Entity.copy() end
+---Not in this version.
+function Entity.move() end
+---Not in this version.
+function Entity.mirror() end
+---Not in this version.
+function Entity.restore() end
+
+---entity "Customer" { fields = { name = text { required = true } } }
+---@param name string
+---@return Entity
+function entity(name) end
+
+-- --- units of work ---
+
+---All saves, patches and removes inside commit together, if what was read by id is still the same; else fn runs again,
+---up to five times. Returns what fn returns.
+---@generic T
+---@param fn fun(...): T
+---@return T
+function tx(fn, ...) end
+
+---Leave with an error that callers see as 422 with this code.
+---@param code string
+---@param detail? string
+function reject(code, detail) end
+
+-- --- canon ---
+
+---@class StageContext
+---@field origin string
+---@field source_id string
+---@field tenant string
+---@field principal string
+local StageContext = {}
+---Waits for a person; `evidence` is shown to them.
+---@param reason string
+---@param evidence? any
+function StageContext:park(reason, evidence) end
+---Cannot be right: the arrival has failed.
+---@param code string
+---@param detail? string
+function StageContext:reject(code, detail) end
+---Not wanted: nothing is kept but the count.
+---@param reason? string
+function StageContext:drop(reason) end
+---@param name string
+---@param value? any true, without
+function StageContext:tag(name, value) end
+---A second shape of the golden record.
+---@param name string
+---@param view table
+function StageContext:view(name, view) end
+
+---@alias Policy "latest"|"first"|"min"|"max"|"longest"|"most_complete"|"majority"|"union"|"manual"|table
+
+---@class ModelDefinition
+---@field sources table<string, { rank: integer }>
+---@field keys (string|table)[] "tax_id:digits", { "name:name", "birth_date" }, { "iata", function(v) ... end }
+---@field policy? table<string, Policy>
+---@field group? table<string, string[]>
+---@field on_collision? "merge"|"park"
+---@field stages? { intake?: fun(a: table, ctx: StageContext), validate?: fun(a: table, ctx: StageContext), project?: fun(g: table, ctx: StageContext) }
+
+---@class Model
+---@field name string
+---@overload fun(definition: ModelDefinition): Model
+local Model = {}
+---@param data table what the source says
+---@param options? { origin: string, source_id: string?, observed_at: string?, tags: table?, skip_distribution: boolean? }
+---@return { outcome: string, id: string?, version: integer?, reason: string?, changes: table? }
+function Model:arrive(data, options) end
+---Follows merges.
+---@param id string
+---@return Record?
+function Model:get(id) end
+---Who said what, and why it won.
+---@param id string
+---@param with? string another id: the keys that both share
+---@return table
+function Model:why(id, with) end
+
+---@param name string
+---@return Model
+function canon(name) end
+
+---The highest of these sources that stated the field, even as null.
+---@param ranks table { "erp", "crm", fallback = "latest" }
+---@return Policy
+function source_of_truth(ranks) end
+
+-- --- plain things ---
+
+log = {
+  ---@param message string
+  ---@param fields? table
+  debug = function(message, fields) end,
+  ---@param message string
+  ---@param fields? table
+  info = function(message, fields) end,
+  ---@param message string
+  ---@param fields? table
+  warn = function(message, fields) end,
+  ---@param message string
+  ---@param fields? table
+  error = function(message, fields) end,
+}
+
+base64 = {
+  ---@param bytes string
+  ---@param url? boolean the alphabet for URLs, without padding
+  ---@return string
+  encode = function(bytes, url) end,
+  ---@param text string
+  ---@param url? boolean
+  ---@return string
+  decode = function(text, url) end,
+}
+
+-- For the test alone; an editor never runs this.
+return { Entity = Entity, Record = Record, HookContext = HookContext, StageContext = StageContext, Model = Model }
