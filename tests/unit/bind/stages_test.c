@@ -1,0 +1,182 @@
+#include "house.h"
+
+static const char app[] =
+    "entity \"P\" { fields = { name = text, mail = text, born = date, tags = list, score = int } "
+    "}\n"
+    "canon \"P\" {\n"
+    "  sources = { erp = { rank = 1 }, crm = { rank = 2 }, web = { rank = 3 } },\n"
+    "  keys = { \"mail:email\", { { 'name', function(v) return v:lower():gsub('%s', '') end }, "
+    "'born' } },\n"
+    "  policy = { name = source_of_truth { 'erp', fallback = 'longest' }, score = 'max', tags = "
+    "'union' },\n"
+    "  stages = {\n"
+    "    intake = function(a, ctx)\n"
+    "      if ctx.origin == 'web' then ctx:drop('spam') end\n"
+    "      a.mail = a.mail or a.email; a.email = nil\n"
+    "    end,\n"
+    "    validate = function(a, ctx)\n"
+    "      if a.name == 'Nobody' then ctx:park('NO_NAME', { hint = 'who?' }) end\n"
+    "      if a.name == 'Bad' then ctx:reject('BAD', 'is bad') end\n"
+    "      if a.name == 'Broken' then error('broken') end\n"
+    "      ctx:tag('seen')\n"
+    "    end,\n"
+    "    project = function(g, ctx) ctx:view('card', { title = g.name }) end,\n"
+    "  },\n"
+    "}\n";
+
+static struct house house;
+
+static int open_house(void **state)
+{
+    (void)state;
+    house_open(&house, 2);
+    house_deployed_well(&house, app);
+    return 0;
+}
+
+static int close_house(void **state)
+{
+    (void)state;
+    house_close(&house);
+    return 0;
+}
+
+/* ---- the hooks alone, as the engine calls them ---- */
+
+static struct canon_stage_call call_of(enum canon_stage stage, const char *json)
+{
+    return (struct canon_stage_call){.model = "P",
+                                     .origin = "crm",
+                                     .source_id = "1",
+                                     .tenant = "default",
+                                     .stage = stage,
+                                     .data = json_loads(json, 0, NULL)};
+}
+
+struct alone {
+    struct canon_stage_call call;
+    struct task task;
+    sem_t done;
+    int finished;
+};
+
+static void alone_run(struct task *t)
+{
+    struct alone *a = (struct alone *)((char *)t - offsetof(struct alone, task));
+    struct canon_hooks *h = &house.bind->threads[0].stages.hooks;
+    a->finished = h->has(h, "P", a->call.stage) && h->run(h, &a->call);
+    sem_post(&a->done);
+}
+
+static void run_stage(struct alone *a)
+{
+    sem_init(&a->done, 0, 0);
+    a->task.run = alone_run;
+    runner_post(house.bind->threads[0].runner, &a->task);
+    sem_wait(&a->done);
+    sem_destroy(&a->done);
+    assert_int_equal(a->finished, 1);
+}
+
+static void free_call(struct alone *a)
+{
+    json_decref(a->call.data);
+    json_decref(a->call.tags);
+    json_decref(a->call.views);
+    json_decref(a->call.evidence);
+}
+
+TEST(a_stage_changes_tags_and_answers_at_once)
+{
+    struct alone a = {.call = call_of(CANON_INTAKE, "{\"name\":\"Ana\",\"email\":\"a@x.org\"}")};
+    run_stage(&a);
+    assert_int_equal(a.call.verdict, CANON_GO_ON);
+    assert_string_equal(json_string_value(json_object_get(a.call.data, "mail")), "a@x.org");
+    assert_null(json_object_get(a.call.data, "email"));
+    free_call(&a);
+    a = (struct alone){.call = call_of(CANON_VALIDATE, "{\"name\":\"Ana\",\"born\":null}")};
+    run_stage(&a);
+    assert_true(json_is_true(json_object_get(a.call.tags, "seen")));
+    assert_true(json_is_null(json_object_get(a.call.data, "born")));
+    free_call(&a);
+    a = (struct alone){.call = call_of(CANON_PROJECT, "{\"name\":\"Ana\"}")};
+    run_stage(&a);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(a.call.views, "card"), "title")), "Ana");
+    free_call(&a);
+}
+
+TEST(a_stage_parks_rejects_drops_and_fails)
+{
+    struct alone a = {.call = call_of(CANON_VALIDATE, "{\"name\":\"Nobody\"}")};
+    run_stage(&a);
+    assert_int_equal(a.call.verdict, CANON_PARK);
+    assert_string_equal(a.call.reason, "NO_NAME");
+    assert_string_equal(json_string_value(json_object_get(a.call.evidence, "hint")), "who?");
+    free_call(&a);
+    a = (struct alone){.call = call_of(CANON_VALIDATE, "{\"name\":\"Bad\"}")};
+    run_stage(&a);
+    assert_int_equal(a.call.verdict, CANON_REJECT);
+    assert_string_equal(a.call.reason, "BAD");
+    free_call(&a);
+    a = (struct alone){.call = call_of(CANON_INTAKE, "{}")};
+    a.call.origin = "web";
+    run_stage(&a);
+    assert_int_equal(a.call.verdict, CANON_DROP);
+    free_call(&a);
+    a = (struct alone){.call = call_of(CANON_VALIDATE, "{\"name\":\"Broken\"}")};
+    run_stage(&a);
+    assert_non_null(strstr(a.call.err.text, "app.lua:14: broken"));
+    free_call(&a);
+}
+
+/* ---- through the engine ---- */
+
+TEST(arrivals_of_two_sources_become_one_record)
+{
+    house_true(
+        &house,
+        "local P = canon 'P'\n"
+        "local r = P:arrive({ name = 'Ana B', email = 'ANA@x.org', tags = { 'a' } }, { origin = "
+        "'crm', source_id = 'c1' })\n"
+        "assert(r.outcome == 'canonized' and r.version == 1, json.encode(r))\n"
+        "local s = P:arrive({ name = 'Ana Bea', email = 'ana@x.org', tags = { 'b' }, score = 3 }, "
+        "{ origin = 'erp', source_id = 'e1' })\n"
+        "assert(s.id == r.id and s.version == 2, json.encode(s))\n"
+        "local g = P:get(r.id)\n"
+        "assert(g.name == 'Ana Bea' and #g.tags == 2 and g.score == 3, json.encode(g))\n"
+        "local again = P:arrive({ name = 'Ana Bea', email = 'ana@x.org', tags = { 'b' }, score = 3 "
+        "}, { origin = 'erp', source_id = 'e1' })\n"
+        "assert(again.outcome == 'noop', json.encode(again))\n"
+        "local why = P:why(r.id)\n"
+        "assert(why.fields.name.origin == 'erp', json.encode(why))\n"
+        "assert(P:arrive({ name = 'x' }, { origin = 'web', source_id = 'w' }).outcome == 'noop')\n"
+        "local parked = P:arrive({ name = 'Nobody', mail = 'n@x.org' }, { origin = 'crm', "
+        "source_id = 'c2' })\n"
+        "assert(parked.outcome == 'parked' and parked.reason == 'NO_NAME', json.encode(parked))\n"
+        "local ok, e = pcall(tx, function() P:arrive({}, { origin = 'crm' }) end)\n"
+        "assert(not ok and e.detail:find('not inside tx'))\n"
+        "ok, e = pcall(P.arrive, P, {}, { orign = 'crm' })\n"
+        "return not ok and e.detail:find('origin') ~= nil");
+}
+
+TEST(own_normalisers_find_what_belongs_together)
+{
+    house_true(&house, "local P = canon 'P'\n"
+                       "local a = P:arrive({ name = 'Al  Ko', born = '1990-01-02' }, { origin = "
+                       "'crm', source_id = 'k1' })\n"
+                       "local b = P:arrive({ name = 'ALKO', born = '1990-01-02' }, { origin = "
+                       "'erp', source_id = 'k2' })\n"
+                       "return a.id ~= nil and a.id == b.id or json.encode { a, b }");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_stage_changes_tags_and_answers_at_once),
+        cmocka_unit_test(a_stage_parks_rejects_drops_and_fails),
+        cmocka_unit_test(arrivals_of_two_sources_become_one_record),
+        cmocka_unit_test(own_normalisers_find_what_belongs_together),
+    };
+    return cmocka_run_group_tests(tests, open_house, close_house);
+}
