@@ -85,9 +85,6 @@ static struct entry *entry_take(struct ledger *l)
 
 static void entry_give(struct ledger *l, struct entry *n)
 {
-    /* A rare huge entry shall not stay in memory. */
-    if (n->bytes.cap > LEDGER_ENTRY_BYTES)
-        buf_fini(&n->bytes);
     n->next = l->free;
     l->free = n;
 }
@@ -268,15 +265,19 @@ void ledger_written(void *arg, int code)
     l->writing = NULL;
     if (l->dead)
         return;
-    if (code == 0) {
+    if (code == 0)
         step_persisted(l, n);
-    } else {
-        struct err e = ERR_INIT;
-        err_set(&e, code, "%s", l->log->error);
-        step_write_failed(l, code, &e);
-    }
+    else
+        step_write_failed(l, code, &l->log->err);
     if (!l->dead)
         ledger_run(l);
+}
+
+void ledger_log_failed(void *arg, const char *why)
+{
+    struct err e = ERR_INIT;
+    err_set(&e, ERR_IO, "%s", why);
+    ledger_die(arg, "the log cannot be written; only a restart is safe", &e);
 }
 
 static void entry_answer(struct ledger *l, struct entry *n)
@@ -518,6 +519,10 @@ void ledger_tick(struct world_timer *t)
     ledger_waits_check(l, false);
     if (l->dead)
         return;
+    if (l->flight == NULL && l->queue == NULL) { /* what a flood has needed is not kept for ever */
+        entries_free(l->free);
+        l->free = NULL;
+    }
     l->world->timer_start(l->world, &l->timer, ledger_next_tick(l));
     ledger_run(l); /* may close: the last thing here */
 }

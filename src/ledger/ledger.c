@@ -28,7 +28,7 @@ struct op_ref ledger_op(const struct ledger *l, uint16_t type)
 
 /* ---- closing ---- */
 
-static void entries_free(struct entry *n)
+void entries_free(struct entry *n)
 {
     while (n != NULL) {
         struct entry *next = n->next;

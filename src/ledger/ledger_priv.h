@@ -70,12 +70,13 @@ struct checkpoint {
     struct offload off;
     struct ledger *ledger;
     struct db *db; /* opened at the first */
+    struct err err;
     bool running;
     bool ready; /* done there; the rest follows here as soon as no write is under way */
 };
 
 struct ledger_stats {
-    struct stat_counter *entries, *units, *repeats;
+    struct stat_counter *entries, *units;
     struct stat_histogram *sync, *apply, *checkpoint;
     struct stat_gauge *waiting_units, *waiting_bytes;
 };
@@ -134,12 +135,14 @@ void ledger_wake(struct ledger *l); /* any thread */
 struct op_ref ledger_op(const struct ledger *l, uint16_t type);
 void ledger_free(struct ledger *l);
 void ledger_waits_check(struct ledger *l, bool all);
+void entries_free(struct entry *n); /* a list of them */
 
 /* batch.c */
 void ledger_pump(struct task *t);
 void ledger_run(struct ledger *l);
 void ledger_tick(struct world_timer *t);
 void ledger_written(void *arg, int code);
+void ledger_log_failed(void *arg, const char *why);
 int ledger_carry(struct ledger *l, const struct consensus_update *u, struct err *e);
 void unit_complete(struct ledger *l, struct unit *u);
 void ledger_space(struct ledger *l);

@@ -121,10 +121,7 @@ static int log_written(struct log *l, const struct log_job *j, struct err *e)
 static void log_job_work(struct offload *o)
 {
     struct log_job *j = LIST_OF(o, struct log_job, off);
-    struct err e = ERR_INIT;
-    j->code = log_write(j->log, j, &e);
-    if (j->code < 0)
-        memcpy(j->log->error, e.text, sizeof j->log->error - 1);
+    j->code = log_write(j->log, j, &j->log->err);
 }
 
 static void log_job_done(struct offload *o)
@@ -134,7 +131,7 @@ static void log_job_done(struct offload *o)
     l->busy = false;
     int code = j->code;
     if (code == 0)
-        code = log_written(l, j, NULL);
+        code = log_written(l, j, &l->err);
     if (l->prep.finished)
         log_prepared(l);
     log_prepare(l);

@@ -156,18 +156,12 @@ int log_roll(struct log *l, uint64_t index, uint64_t term, size_t record, struct
 
 /* ---- pre-writing ---- */
 
-static void log_prep_failed(struct log_prep *p, struct err *e)
-{
-    if (p->code != ERR_DISK_FULL)
-        log_warn("ledger", "pre-writing of the log failed and goes on later: %s", e->text);
-}
-
 /* On the log thread: one chunk, and at the end of a spare its name. */
 static void log_prep_work(struct offload *o)
 {
     struct log_prep *p = LIST_OF(o, struct log_prep, off);
     struct disk *d = p->log->world->disk;
-    struct err e = ERR_INIT;
+    struct err *e = &p->err;
     AUTO(mem_freep) char *path = mem_printf("%s/%s", p->log->dir, p->name);
     AUTO(mem_freep) char *ready = mem_printf("%s/%s", p->log->dir, p->ready);
     bool is_spare = p->kind == PREP_SPARE;
@@ -176,24 +170,22 @@ static void log_prep_work(struct offload *o)
      * that a page could not be written, and the writer must hear of it itself. */
     int how = DISK_READ | DISK_WRITE | (is_spare ? DISK_CREATE : 0);
     if (p->file == NULL)
-        rc = d->open(d, path, how, &p->file, &e);
+        rc = d->open(d, path, how, &p->file, e);
     if (rc == 0)
-        rc = log_zero(d, p->file, p->from, p->to, &e);
+        rc = log_zero(d, p->file, p->from, p->to, e);
     if (rc == 0)
-        rc = d->sync(p->file, &e);
+        rc = d->sync(p->file, e);
     if ((!is_spare || rc < 0 || p->to == p->log->o.segment_bytes) && p->file != NULL) {
         d->close(p->file);
         p->file = NULL;
     }
     if (is_spare && (rc < 0 || p->to == p->log->o.segment_bytes)) {
         if (rc == 0)
-            rc = d->rename(d, path, ready, &e);
+            rc = d->rename(d, path, ready, e);
         if (rc < 0)
             d->unlink(d, path, NULL);
     }
     p->code = rc;
-    if (rc < 0)
-        log_prep_failed(p, &e);
 }
 
 static void log_prep_done(struct offload *o)
@@ -232,8 +224,15 @@ void log_prepared(struct log *l)
     enum log_prep_kind kind = p->kind;
     p->kind = PREP_NONE;
     p->finished = false;
-    if (p->code < 0)
+    /* The kernel tells of a page that it could not write once: it may have been one of a record. */
+    if (kind == PREP_EXTEND && p->code < 0 && p->code != ERR_DISK_FULL) {
+        l->failed(l->arg, p->err.text);
+        return;
+    }
+    if (p->code < 0) {
         l->prep_off = true; /* until the next segment */
+        log_warn("ledger", "pre-writing of the log goes on later: %s", p->err.text);
+    }
     if (kind == PREP_EXTEND) {
         if (!p->orphan && p->code == 0 && l->prepared < p->to)
             l->prepared = p->to;

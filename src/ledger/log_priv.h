@@ -27,11 +27,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "io/world.h"
 #include "ledger/segment_priv.h"
 
 struct buf;
-struct err;
 
 enum {
     LOG_CHUNK = 1 << 20, /* pre-written at a time */
@@ -78,6 +78,7 @@ struct log_prep {
     uint64_t spare; /* number in the name */
     int code;
     char name[32], ready[32];
+    struct err err;
 };
 
 /* A write under way. */
@@ -118,10 +119,11 @@ struct log {
     bool ready;    /* pre-writing may begin: the start is over */
     bool prep_off; /* the disk is full or the log is being closed */
     void (*done)(void *arg, int code);
+    void (*failed)(void *arg, const char *why); /* outside of a write: end the process */
     void *arg;
     uint64_t written; /* bytes of records since the start */
     uint64_t sync_ns; /* how long the last write and sync took */
-    char error[256];  /* words of the last failure */
+    struct err err;   /* of the last write at the log thread */
 };
 
 /* Makes the folder, reads the state and all headers, and checks that they fit together. */

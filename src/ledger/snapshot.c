@@ -118,13 +118,11 @@ static void checkpoint_work(struct offload *o)
     struct checkpoint *c = LIST_OF(o, struct checkpoint, off);
     struct ledger *l = c->ledger;
     struct db_options opts = {.path = l->db_path, .mode = DB_WRITER, .vfs = l->o.vfs};
-    struct err e = ERR_INIT;
-    int rc = c->db != NULL ? 0 : db_open(&opts, &c->db, &e);
+    err_clear(&c->err);
+    int rc = c->db != NULL ? 0 : db_open(&opts, &c->db, &c->err);
     if (rc == 0)
-        rc = db_checkpoint(c->db, &e);
-    /* Whatever stays, the one that counts moves it and reports it. */
-    if (rc < 0 && rc != ERR_CANCELED)
-        log_warn("ledger", "the checkpoint beside the writer failed: %s", e.text);
+        rc = db_checkpoint(c->db, &c->err);
+    c->err.code = rc;
 }
 
 static void checkpoint_done(struct offload *o)
@@ -134,7 +132,11 @@ static void checkpoint_done(struct offload *o)
     if (l->dead)
         return;
     c->running = false;
-    c->ready = true;
+    if (c->err.code == ERR_IO || c->err.code == ERR_CORRUPT) {
+        ledger_die(l, "a checkpoint failed", &c->err);
+        return;
+    }
+    c->ready = true; /* whatever stays, the one that counts moves it, or says why not */
     ledger_run(l);
 }
 

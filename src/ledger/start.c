@@ -103,6 +103,7 @@ static int start_log(struct ledger *l, struct err *e)
                        "%llu entries; %s",
                        (unsigned long long)l->snapshot.index, way_out);
     l->log->done = ledger_written;
+    l->log->failed = ledger_log_failed;
     l->log->arg = l;
     return log_load(l->log, l->snapshot.index, l->snapshot.term, e);
 }
@@ -256,6 +257,8 @@ static int start_replay(struct ledger *l, struct err *e)
             db_checkpoint(l->db, NULL);
     }
     l->stamped_at = l->applied_at;
+    buf_fini(&l->scratch);
+    buf_init(&l->scratch, RECORD_HEADER + RECORD_BYTES_MAX + 8);
     if (to > from && from > 0)
         log_info("ledger", "replayed entries=%llu last=%llu", (unsigned long long)(to - from),
                  (unsigned long long)to);
