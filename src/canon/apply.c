@@ -79,13 +79,21 @@ static int apply_define(void *self, const struct apply *a, uint8_t version, stru
     return store_model_put(a->db, name, def, a->seq, text, e);
 }
 
+/* Before the source record changes hands: its own keys are found through the loser it comes from.
+ */
+static int arrive_merge(const struct apply *a, const struct canon_op_arrive *op, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < op->losers_count && rc == 0; i++)
+        rc = store_merge(a->db, a, op, op->losers[i], e);
+    return rc;
+}
+
 static int arrive_golden(const struct apply *a, const struct canon_op_arrive *op, struct err *e)
 {
     int rc = 0;
     const char *tenant = a->env->tenant;
-    for (size_t i = 0; i < op->losers_count && rc == 0; i++)
-        rc = store_merge(a->db, a, op, op->losers[i], e);
-    if (rc == 0 && op->lose_keys != NULL)
+    if (op->lose_keys != NULL)
         rc = store_keys_remove(a->db, tenant, op->model, op->lose_keys, op->golden, e);
     if (rc == 0 && op->new_keys != NULL)
         rc = store_keys_put(a->db, tenant, op->model, op->new_keys, op->golden, e);
@@ -105,6 +113,8 @@ static int apply_arrive(void *self, const struct apply *a, uint8_t version, stru
     if (!canon_op_arrive_decode(c, &op, &texts))
         return texts == NULL ? err_set(e, ERR_NOMEM, "canon.arrive") : malformed("canon.arrive", e);
     int rc = store_arrival_put(a->db, a, &op, e);
+    if (rc == 0 && op.has_golden)
+        rc = arrive_merge(a, &op, e);
     if (rc == 0 && op.has_source)
         rc = op.withdraw ? store_source_remove(a->db, a, &op, e)
                          : store_source_put(a->db, a, &op, e);

@@ -16,8 +16,9 @@
 enum { SIM_JOBS_MAX = 16, SIM_TWICE_EVERY = 16, SIM_FAILURES_SHOWN = 10, SIM_SECONDS_MAX = 60 };
 
 static const struct scenario scenarios[] = {
-    {"ledger", ledger_sim},
-    {"flip", ledger_flip_sim},
+    {"ledger", ledger_sim, 1},
+    {"flip", ledger_flip_sim, 1},
+    {"canon", canon_sim, 8},
 };
 
 struct options {
@@ -78,7 +79,8 @@ static void sim_seed(const struct options *o, uint64_t seed)
         sim_one(o, o->only, seed);
     else
         for (size_t i = 0; i < ARRAY_LEN(scenarios); i++)
-            sim_one(o, &scenarios[i], seed);
+            if (seed % scenarios[i].every == 0)
+                sim_one(o, &scenarios[i], seed);
 }
 
 static bool sim_reap(void)

@@ -9,10 +9,12 @@
 struct scenario {
     const char *name;
     uint64_t (*run)(uint64_t seed, FILE *trace);
+    unsigned every; /* when all scenarios are run: for every nth seed only, because it is slow */
 };
 
 uint64_t ledger_sim(uint64_t seed, FILE *trace);
 uint64_t ledger_flip_sim(uint64_t seed, FILE *trace);
+uint64_t canon_sim(uint64_t seed, FILE *trace);
 
 /* Says seed and scenario, how to see it again, and exits. */
 _Noreturn void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -1,0 +1,553 @@
+/* Golden records on a disk that forgets.
+ *
+ * Two engines work arrivals of three sources over few keys, so that golden records are joined and
+ * merged all the time and the engines are in each other's way. The node freezes at some I/O, is
+ * killed or loses power, and opens again. What must hold then (letters as in the guarantees of
+ * canon):
+ *   C1. keys, source records, golden records, entity rows and arrivals agree;
+ *   C2. source records that ever gave the same key are in one golden record;
+ *   C4. every golden id that was ever answered leads to a live record;
+ *   and an acknowledged arrival is stored.
+ * At the end the arrivals that were stored, in another order and on a node without trouble, must
+ * give the same golden records (C3), and each of them once more must change nothing (C5). */
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "canon/canon.h"
+#include "db/db.h"
+#include "entity/entity.h"
+#include "ledger/domain.h"
+#include "ledger/ledger.h"
+#include "sim/scenario.h"
+#include "support/simdisk.h"
+#include "support/simworld.h"
+
+enum { ENGINES = 1, LIVES = 4, ANSWERS_MAX = 4000, BULK = 12, KEYS = 9, SOURCE_IDS = 14 };
+
+static const char entity_text[] =
+    "{\"name\":\"Port\",\"fields\":{\"name\":{\"kind\":\"text\"},\"iata\":{\"kind\":\"text\"},"
+    "\"icao\":{\"kind\":\"text\"},\"height\":{\"kind\":\"int\"},\"lat\":{\"kind\":\"int\"},"
+    "\"lon\":{\"kind\":\"int\"}}}";
+static const char model_text[] =
+    "{\"name\":\"Port\",\"sources\":{\"a\":{\"rank\":1},\"b\":{\"rank\":2},\"c\":{\"rank\":3}},"
+    "\"keys\":[{\"name\":\"iata\",\"parts\":[{\"field\":\"iata\",\"norm\":\"upper\"}]},"
+    "{\"name\":\"icao\",\"parts\":[{\"field\":\"icao\",\"norm\":\"upper\"}]}],"
+    "\"policy\":{\"name\":{\"is\":\"longest\"},"
+    "\"height\":{\"is\":\"source_of_truth\",\"ranks\":[\"b\",\"a\"],\"fallback\":\"max\"}},"
+    "\"group\":{\"position\":[\"lat\",\"lon\"]}}";
+
+/* What was said to a client. */
+struct answer {
+    char arrival[37];
+    char golden[257];
+    enum canon_outcome outcome;
+};
+
+struct node {
+    struct sim *sim;
+    struct simdisk *disk;
+    struct ledger_options options;
+    struct entities *entities;
+    struct canon *canon;
+    struct ledger *ledger;
+    struct canon_engine *engines[ENGINES];
+    struct canon_hooks hooks;
+    struct db *db;
+    struct list requests;
+    struct answer *answers;
+    size_t answers_count;
+    bool closed;
+};
+
+struct request {
+    struct canon_request r; /* first: what done() gets */
+    struct list list;
+    struct node *node;
+    struct envelope env;
+    struct canon_arrival arrivals[BULK];
+    char source_ids[BULK][24];
+};
+
+/* ---- The node ---- */
+
+static bool node_has_stage(struct canon_hooks *h, const char *model, enum canon_stage stage)
+{
+    (void)h, (void)model, (void)stage;
+    return false;
+}
+
+static int node_opened(void *self, struct db *db, struct err *e)
+{
+    (void)e;
+    ((struct node *)self)->db = db;
+    return 0;
+}
+
+static void node_closed(void *arg)
+{
+    ((struct node *)arg)->closed = true;
+}
+
+static bool node_is_closed(void *arg)
+{
+    return ((struct node *)arg)->closed;
+}
+
+static bool node_is_idle(void *arg)
+{
+    return list_is_empty(&((struct node *)arg)->requests);
+}
+
+static void node_free_domains(struct node *n)
+{
+    canon_free(n->canon);
+    entities_free(n->entities);
+    n->canon = NULL;
+    n->entities = NULL;
+}
+
+static int node_open(struct node *n, struct err *e)
+{
+    n->entities = entities_new();
+    int rc = canon_new(n->entities, &n->canon, e);
+    if (rc != 0)
+        sim_fail("canon: %s", e->text);
+    struct domain domains[] = {*entities_domain(n->entities),
+                               *canon_domain(n->canon),
+                               {.name = "tap", .self = n, .opened = node_opened}};
+    sim_note(n->sim, "open");
+    rc = ledger_open(&n->options, sim_world(n->sim), domains, ARRAY_LEN(domains), &n->ledger, e);
+    if (rc != 0) {
+        node_free_domains(n);
+        return rc;
+    }
+    n->hooks.has = node_has_stage;
+    for (int i = 0; i < ENGINES; i++) {
+        struct canon_engine_options o = {.canon = n->canon,
+                                         .ledger = n->ledger,
+                                         .world = sim_world(n->sim),
+                                         .reader = n->db,
+                                         .hooks = &n->hooks};
+        if (canon_engine_new(&o, &n->engines[i], e) != 0)
+            sim_fail("engine: %s", e->text);
+    }
+    return 0;
+}
+
+static void node_settle(struct node *n)
+{
+    if (!sim_run_until(n->sim, node_is_idle, n, 60000))
+        sim_fail("a request has no answer after a minute");
+}
+
+static void node_close(struct node *n)
+{
+    sim_note(n->sim, "close");
+    node_settle(n);
+    sim_run(n->sim, 10); /* an engine may still have posted itself */
+    for (int i = 0; i < ENGINES; i++)
+        canon_engine_free(n->engines[i]);
+    n->closed = false;
+    ledger_close(n->ledger, node_closed, n);
+    if (!sim_run_until(n->sim, node_is_closed, n, 60000))
+        sim_fail("the ledger does not close");
+    node_free_domains(n);
+    n->db = NULL;
+}
+
+static void node_init(struct node *n, uint64_t seed, FILE *trace, const char *vfs)
+{
+    *n = (struct node){.sim = sim_new(seed, trace)};
+    n->disk = sim_disk(n->sim);
+    n->answers = mem_new_array(ANSWERS_MAX, sizeof(*n->answers));
+    list_init(&n->requests);
+    n->options = (struct ledger_options){
+        .dir = "data",
+        .vfs = vfs,
+        .exclusive = true,
+        .segment_bytes = 64 << 10,
+        .snapshot_bytes = 50000 + sim_rand(n->sim, 400000),
+        .snapshot_entries = 5 + sim_rand(n->sim, 100),
+        .keep_ms = 1,
+        .keep_bytes = 1,
+    };
+    struct err e = ERR_INIT;
+    if (db_vfs_register(vfs, sim_world(n->sim)->disk, &e) != 0)
+        sim_fail("%s", e.text);
+}
+
+static uint64_t node_fini(struct node *n)
+{
+    uint64_t hash = sim_trace_hash(n->sim);
+    db_vfs_unregister(n->options.vfs);
+    mem_free(n->answers);
+    sim_free(n->sim);
+    return hash;
+}
+
+/* ---- Definitions ---- */
+
+struct defining {
+    struct unit unit;
+    bool done;
+};
+
+static void defining_done(struct unit *u)
+{
+    ((struct defining *)u)->done = true;
+}
+
+static bool defining_is_done(void *arg)
+{
+    return ((struct defining *)arg)->done;
+}
+
+/* As a node does at each start: what is the same already adds nothing. */
+static void node_define(struct node *n)
+{
+    struct err e = ERR_INIT;
+    struct entity_def *d = NULL;
+    AUTO(json_unref) json_t *model = json_read(model_text, sizeof(model_text) - 1, &e);
+    if (model == NULL || entity_def_parse_text(entity_text, sizeof(entity_text) - 1, &d, &e) != 0)
+        sim_fail("definitions: %s", e.text);
+    struct defining def = {0};
+    unit_init(&def.unit, sim_client(n->sim), defining_done);
+    entity_txn_define(&def.unit.txn, d);
+    if (canon_txn_define(n->canon, &def.unit.txn, model, d, &e) != 0 ||
+        ledger_propose(n->ledger, &def.unit, &e) != 0)
+        sim_fail("define: %s", e.text);
+    if (!sim_run_until(n->sim, defining_is_done, &def, 60000) || def.unit.err.code != 0)
+        sim_fail("define: %s", def.unit.err.text);
+    unit_fini(&def.unit);
+    entity_def_unref(d);
+}
+
+/* ---- Arrivals ---- */
+
+static void request_done(struct canon_request *r)
+{
+    struct request *q = (struct request *)r;
+    struct node *n = q->node;
+    bool counts = !sim_is_frozen(n->sim);
+    if (counts && r->err.code != 0)
+        sim_fail("request: %s", r->err.text);
+    for (size_t i = 0; i < r->count && counts; i++) {
+        const struct canon_arrival *a = &r->arrivals[i];
+        sim_event(n->sim, "answer", a->reason, a->outcome, hash64(0, a->golden_id, 36));
+        /* Two engines may be in each other's way once too often; the client sends it again. */
+        if (a->outcome == CANON_FAILED && a->err.code != ERR_CONFLICT)
+            sim_fail("arrival of %s/%s failed: %s %s", a->origin, a->source_id, a->reason,
+                     a->err.text);
+        if (n->answers_count == ANSWERS_MAX)
+            continue;
+        struct answer *ans = &n->answers[n->answers_count++];
+        ans->outcome = a->outcome;
+        memcpy(ans->arrival, a->arrival_id, sizeof(ans->arrival));
+        memcpy(ans->golden, a->golden_id, sizeof(ans->golden));
+    }
+    list_remove(&q->list);
+    canon_request_fini(r);
+    mem_free(q);
+}
+
+static struct request *request_new(struct node *n)
+{
+    struct request *q = mem_new(sizeof(*q));
+    q->node = n;
+    q->r.home = sim_client(n->sim);
+    q->r.env = &q->env;
+    q->r.arrivals = q->arrivals;
+    q->r.done = request_done;
+    list_push(&n->requests, &q->list);
+    return q;
+}
+
+static void request_add(struct request *q, const char *origin, const char *source_id,
+                        int64_t observed_at, json_t *data)
+{
+    size_t i = q->r.count++;
+    snprintf(q->source_ids[i], sizeof(q->source_ids[i]), "%s", source_id);
+    q->arrivals[i] = (struct canon_arrival){
+        .origin = origin, .source_id = q->source_ids[i], .observed_at = observed_at, .data = data};
+}
+
+static void request_send(struct request *q)
+{
+    struct node *n = q->node;
+    struct err e = ERR_INIT;
+    struct canon_engine *en = n->engines[sim_rand(n->sim, ENGINES)];
+    if (canon_arrive(en, "Port", &q->r, &e) != 0)
+        sim_fail("arrive: %s", e.text);
+}
+
+static json_t *port_make(struct sim *s)
+{
+    char text[32];
+    json_t *data = json_object();
+    uint64_t which = sim_rand(s, 10);
+    snprintf(text, sizeof(text), "i%llu", (unsigned long long)sim_rand(s, KEYS));
+    if (which != 0)
+        json_object_set_new(data, "iata", json_string(text));
+    snprintf(text, sizeof(text), "K%llu", (unsigned long long)sim_rand(s, KEYS * 3));
+    if (which == 0 || which > 6)
+        json_object_set_new(data, "icao", json_string(text));
+    snprintf(text, sizeof(text), "name %.*s", (int)sim_rand(s, 9), "somewhere");
+    json_object_set_new(data, "name", json_string(text));
+    if (sim_chance(s, 60))
+        json_object_set_new(data, "height",
+                            sim_chance(s, 10) ? json_null()
+                                              : json_integer((json_int_t)sim_rand(s, 50)));
+    if (sim_chance(s, 50)) {
+        json_object_set_new(data, "lat", json_integer((json_int_t)sim_rand(s, 90)));
+        json_object_set_new(data, "lon", json_integer((json_int_t)sim_rand(s, 90)));
+    }
+    return data;
+}
+
+static void node_send(struct node *n)
+{
+    static const char *const origins[] = {"a", "b", "c"};
+    struct request *q = request_new(n);
+    for (uint64_t count = 1 + sim_rand(n->sim, BULK); count > 0; count--) {
+        char id[24];
+        snprintf(id, sizeof(id), "s%llu", (unsigned long long)sim_rand(n->sim, SOURCE_IDS));
+        request_add(q, origins[sim_rand(n->sim, 3)], id, (int64_t)sim_rand(n->sim, 1000),
+                    port_make(n->sim));
+    }
+    sim_event(n->sim, "send", "", q->r.count, 0);
+    request_send(q);
+}
+
+/* ---- Checks ---- */
+
+static int64_t node_number(struct node *n, const char *sql, const char *text)
+{
+    struct err e = ERR_INIT;
+    struct db_stmt *s = db_stmt_get(n->db, sql, &e);
+    if (s == NULL)
+        sim_fail("%s", e.text);
+    if (text != NULL)
+        db_bind_str(s, 1, text);
+    if (db_step(s, &e) != 1)
+        sim_fail("%s: %s", sql, e.text);
+    int64_t v = db_col_int(s, 0);
+    db_stmt_done(s);
+    return v;
+}
+
+/* Each counts what must not be. */
+#define G " g.tenant = 'default' AND g.model = 'Port' AND "
+static const struct {
+    const char *what, *sql;
+} rules[] = {
+    {"C1: a key belongs to no live golden record",
+     "SELECT count(*) FROM canon_key k WHERE NOT EXISTS (SELECT 1 FROM canon_golden g "
+     "WHERE " G "g.id = k.golden AND g.lifecycle = 0)"},
+    {"C1: a source record belongs to no live golden record",
+     "SELECT count(*) FROM canon_source s WHERE s.golden IS NOT NULL AND NOT EXISTS "
+     "(SELECT 1 FROM canon_golden g WHERE " G "g.id = s.golden AND g.lifecycle = 0)"},
+    {"C1: a live golden record has no source",
+     "SELECT count(*) FROM canon_golden g WHERE g.lifecycle = 0 AND NOT EXISTS (SELECT 1 "
+     "FROM canon_source s WHERE s.golden = g.id)"},
+    {"C1: a live golden record has no row",
+     "SELECT count(*) FROM canon_golden g WHERE g.lifecycle = 0 AND NOT EXISTS (SELECT 1 "
+     "FROM entity_Port p WHERE p.tenant = 'default' AND p.part = '' AND p.id = g.id)"},
+    {"C1: a row has no live golden record",
+     "SELECT count(*) FROM entity_Port p WHERE NOT EXISTS (SELECT 1 FROM canon_golden g "
+     "WHERE " G "g.id = p.id AND g.lifecycle = 0)"},
+    {"C4: a tombstone does not lead to a live golden record",
+     "SELECT count(*) FROM canon_golden t WHERE t.lifecycle = 1 AND NOT EXISTS (SELECT 1 "
+     "FROM canon_golden g WHERE " G "g.id = t.merged_into AND g.lifecycle = 0)"},
+    {"C1: what a source says now has no arrival",
+     "SELECT count(*) FROM canon_source s WHERE s.golden IS NOT NULL AND NOT EXISTS "
+     "(SELECT 1 FROM canon_arrival a WHERE a.id = s.arrival)"},
+    {"C1: an arrival names a golden record that never was",
+     "SELECT count(*) FROM canon_arrival a WHERE a.golden IS NOT NULL AND NOT EXISTS "
+     "(SELECT 1 FROM canon_golden g WHERE " G "g.id = a.golden)"},
+    {"C2: a source record and the owner of its key are apart",
+     "SELECT count(*) FROM canon_source s, json_each(s.keys) j WHERE s.golden IS NOT NULL "
+     "AND NOT EXISTS (SELECT 1 FROM canon_key k WHERE k.tenant = 'default' AND k.model = "
+     "'Port' AND k.key = j.value AND k.golden = s.golden)"},
+    {"C1: a source record has no arrival",
+     "SELECT count(*) FROM canon_source s WHERE NOT EXISTS (SELECT 1 FROM canon_arrival a "
+     "WHERE a.origin = s.origin AND a.source_id = s.source_id)"},
+};
+#undef G
+
+static void check_answers(struct node *n)
+{
+    for (size_t i = 0; i < n->answers_count; i++) {
+        const struct answer *a = &n->answers[i];
+        struct err e = ERR_INIT;
+        char live[257];
+        if (a->arrival[0] != '\0' && a->outcome != CANON_FAILED &&
+            node_number(n, "SELECT count(*) FROM canon_arrival WHERE id = ?1", a->arrival) != 1)
+            sim_fail("acknowledged arrival %s is lost", a->arrival);
+        if (a->golden[0] != '\0' && a->outcome != CANON_FAILED &&
+            canon_survivor(n->db, "Port", "default", a->golden, live, &e) != 0)
+            sim_fail("C4: golden id %s leads nowhere: %s", a->golden, e.text);
+    }
+}
+
+static void node_check(struct node *n)
+{
+    if (node_number(n, "SELECT count(*) FROM entity_defs", NULL) > 0) {
+        for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+            if (node_number(n, rules[i].sql, NULL) != 0)
+                sim_fail("%s", rules[i].what);
+        check_answers(n);
+    }
+    uint64_t scan = 0;
+    struct err e = ERR_INIT;
+    if (db_hash_scan(n->db, &scan, &e) != 0 || scan != db_hash(n->db))
+        sim_fail("the running state hash is not that of the rows %s", e.text);
+    sim_event(n->sim, "checked", "", scan, 0);
+}
+
+/* The golden set without its ids: members, then values, one line each, sorted. */
+static char *node_golden(struct node *n)
+{
+    static const char sql[] =
+        "SELECT m || ' ' || body FROM (SELECT p.body AS body, (SELECT group_concat(o, ' ') FROM "
+        "(SELECT s.origin || '/' || s.source_id AS o FROM canon_source s WHERE s.golden = p.id "
+        "ORDER BY 1)) AS m FROM entity_Port p) ORDER BY 1";
+    struct err e = ERR_INIT;
+    struct buf b = BUF_INIT(4 << 20);
+    struct db_stmt *s = db_stmt_get(n->db, sql, &e);
+    if (s == NULL)
+        sim_fail("%s", e.text);
+    int rc;
+    while ((rc = db_step(s, &e)) > 0) {
+        buf_adds(&b, db_col_text(s, 0, NULL));
+        buf_addc(&b, '\n');
+    }
+    db_stmt_done(s);
+    if (rc < 0 || buf_failed(&b))
+        sim_fail("golden records: %s", e.text);
+    return buf_take(&b);
+}
+
+/* ---- The same arrivals again ---- */
+
+/* Every stored arrival goes to `to`, in an order by the seed. */
+static void arrivals_repeat(struct node *from, struct node *to)
+{
+    struct err e = ERR_INIT;
+    struct db_stmt *s = db_stmt_get(from->db,
+                                    "SELECT origin, source_id, observed_at, body FROM "
+                                    "canon_arrival ORDER BY (rid * ?1) % 10007",
+                                    &e);
+    if (s == NULL)
+        sim_fail("%s", e.text);
+    db_bind_int(s, 1, 1 + (int64_t)sim_rand(to->sim, 10006));
+    static const char *const origins[] = {"a", "b", "c"};
+    struct request *q = NULL;
+    while (db_step(s, &e) > 0) {
+        if (q == NULL)
+            q = request_new(to);
+        size_t size;
+        const char *body = db_col_text(s, 3, &size);
+        json_t *data = json_read(body, size, &e);
+        request_add(q, origins[db_col_text(s, 0, NULL)[0] - 'a'], db_col_text(s, 1, NULL),
+                    db_col_int(s, 2), data);
+        if (q->r.count == BULK) {
+            request_send(q);
+            q = NULL;
+        }
+    }
+    db_stmt_done(s);
+    if (q != NULL)
+        request_send(q);
+    node_settle(to);
+}
+
+static void check_order(struct node *n, uint64_t seed)
+{
+    struct node other;
+    struct err e = ERR_INIT;
+    /* What is parked has no say in the order of things. */
+    if (node_number(n, "SELECT count(*) FROM canon_arrival WHERE outcome > 1", NULL) != 0)
+        return;
+    node_init(&other, seed ^ 0x5eed, NULL, "sim2");
+    if (node_open(&other, &e) != 0)
+        sim_fail("%s", e.text);
+    node_define(&other);
+    arrivals_repeat(n, &other);
+    bool whole =
+        node_number(&other, "SELECT count(*) FROM canon_arrival WHERE outcome > 1", NULL) == 0;
+    for (size_t i = 0; i < other.answers_count; i++)
+        whole = whole && other.answers[i].outcome != CANON_FAILED; /* conflicts: nobody resent */
+    AUTO(mem_freep) char *here = node_golden(n);
+    AUTO(mem_freep) char *there = node_golden(&other);
+    if (whole && strcmp(here, there) != 0)
+        sim_fail("C3: another order gave\n%s\nfirst it was\n%s", there, here);
+    node_close(&other);
+    node_fini(&other);
+}
+
+static void check_repeats(struct node *n)
+{
+    AUTO(mem_freep) char *before = node_golden(n);
+    arrivals_repeat(n, n);
+    AUTO(mem_freep) char *after = node_golden(n);
+    if (strcmp(before, after) != 0)
+        sim_fail("C5: the same arrivals again changed\n%s\nto\n%s", before, after);
+    node_check(n);
+}
+
+/* ---- Lives ---- */
+
+static void node_live(struct node *n)
+{
+    for (uint64_t turns = 5 + sim_rand(n->sim, 40); turns > 0 && !sim_is_frozen(n->sim); turns--) {
+        node_send(n);
+        for (uint64_t steps = sim_rand(n->sim, 60); steps > 0; steps--)
+            sim_step(n->sim);
+        if (sim_chance(n->sim, 10)) {
+            node_settle(n);
+            if (!sim_is_frozen(n->sim))
+                node_check(n);
+        }
+    }
+}
+
+static void node_life(struct node *n)
+{
+    struct err e = ERR_INIT;
+    if (sim_chance(n->sim, 80))
+        simdisk_freeze_after(n->disk, 1 + sim_rand(n->sim, sim_chance(n->sim, 20) ? 100 : 1500));
+    if (node_open(n, &e) != 0)
+        sim_fail("does not open: %s", e.text);
+    if (!sim_is_frozen(n->sim))
+        node_check(n);
+    node_define(n);
+    node_live(n);
+    if (sim_chance(n->sim, 70))
+        sim_freeze(n->sim, "end of life");
+    node_close(n);
+    if (sim_died_of(n->sim) != NULL)
+        sim_fail("the node died on a healthy disk: %s", sim_died_of(n->sim));
+    sim_freeze(n->sim, "gone");
+    sim_crash(n->sim, sim_chance(n->sim, 30) ? SIM_KILL : SIM_POWER_CUT);
+}
+
+uint64_t canon_sim(uint64_t seed, FILE *trace)
+{
+    struct node n;
+    struct err e = ERR_INIT;
+    node_init(&n, seed, trace, "sim");
+    for (uint64_t lives = 1 + sim_rand(n.sim, LIVES); lives > 0; lives--)
+        node_life(&n);
+    if (node_open(&n, &e) != 0)
+        sim_fail("does not open in peace: %s", e.text);
+    node_check(&n);
+    node_define(&n);
+    check_order(&n, seed);
+    check_repeats(&n);
+    node_close(&n);
+    return node_fini(&n);
+}
