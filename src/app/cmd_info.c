@@ -2,9 +2,11 @@
 #include <string.h>
 
 #include "app/cli.h"
+#include "app/remote.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "db/db.h"
+#include "http/client.h"
 
 static int cmd_version(struct cli *c)
 {
@@ -71,6 +73,50 @@ static int cmd_config_reference(struct cli *c)
     return CLI_OK;
 }
 
+/* 503 is an answer here, not a failure to get one. */
+static int cmd_health_ask(struct cli *c, json_t **out, struct err *e)
+{
+    AUTO(remote_closep) struct http_client *h = NULL;
+    AUTO(http_client_answer_fini) struct http_client_answer a = {0};
+    struct http_client_request q = {.method = "GET", .path = "/health"};
+    if (remote_open(c, &h, e) != 0 || http_client_do(h, &q, &a, e) != 0)
+        return e->code;
+    *out = json_read(a.body.data, a.body.len, e);
+    if (*out != NULL && json_object_get(*out, "status") != NULL &&
+        json_is_string(json_object_get(*out, "status")))
+        return 0;
+    return a.status == 200 ? err_set(e, ERR_INVALID, "%s is no koan server", remote_url(c))
+                           : http_client_problem(&a, e);
+}
+
+static int cmd_health(struct cli *c)
+{
+    struct err e = ERR_INIT;
+    AUTO(json_unref) json_t *o = NULL;
+    if (cmd_health_ask(c, &o, &e) != 0)
+        return cli_fail(c, &e);
+    const char *status = json_string_value(json_object_get(o, "status"));
+    if (c->json) {
+        cli_print_json(c, o);
+    } else {
+        size_t i;
+        json_t *check;
+        struct cli_table t;
+        printf("%s, version %s\n", status, json_string_value(json_object_get(o, "version")));
+        cli_table_init(&t, 3);
+        for (i = 0; i < 3; i++)
+            cli_table_cell(&t, "%s", (const char *[]){"CHECK", "ok", "detail"}[i]);
+        json_array_foreach(json_object_get(o, "checks"), i, check)
+        {
+            cli_table_json(&t, json_object_get(check, "name"));
+            cli_table_cell(&t, "%s", json_is_true(json_object_get(check, "ok")) ? "yes" : "NO");
+            cli_table_json(&t, json_object_get(check, "detail"));
+        }
+        cli_table_print(c, &t, 0);
+    }
+    return strcmp(status, "healthy") == 0 ? CLI_OK : CLI_DEGRADED;
+}
+
 static const struct cli_flag cmd_config_flags[] = {
     {"origin", NULL, "where each value came from"},
 };
@@ -87,6 +133,11 @@ const struct cli_command cli_info_commands[] = {
      .args = "",
      .summary = "all settings as a Markdown table",
      .run = cmd_config_reference},
+    {.name = "health",
+     .args = "",
+     .summary = "how a running server is; exit code 3 when it is not healthy",
+     .remote = true,
+     .run = cmd_health},
     {.name = "version", .args = "", .summary = "the version of this program", .run = cmd_version},
     {0},
 };

@@ -1,4 +1,4 @@
-#include "app/node_priv.h"
+#include "app/node.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "app/node_priv.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "canon/canon.h"

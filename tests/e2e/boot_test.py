@@ -94,7 +94,7 @@ class Start(Case):
         node = self.node(TODO)
         c = node.client()
         for i in range(50):
-            self.assertEqual(c("POST", "/api/todo", {"title": "t" * 500}).status, 201)
+            self.assertEqual(c("POST", "/api/todo", {"title": "t" * 190}).status, 201)
         node.kill()
         segment = sorted(f for f in os.listdir(self.path("data/log")) if f.endswith(".log"))[0]
         with open(self.path("data/log", segment), "r+b") as f:

@@ -85,7 +85,7 @@ class Node:
         self.process = subprocess.Popen(
             [*prefix, BIN, verb, "--data", data, *listen, *map(str, args)], env=environment(env, home),
             cwd=cwd or os.path.dirname(data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.logs, self.port, self.ready = [], None, threading.Event()
+        self.logs, self.port, self.ready, self.clients = [], None, threading.Event(), []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         if wait:
@@ -120,7 +120,8 @@ class Node:
         raise AssertionError(f"no log line matches {pattern!r} within {seconds} s:\n{self.text}")
 
     def client(self, **kw):
-        return Client(self.port, **kw)
+        self.clients.append(Client(self.port, **kw))
+        return self.clients[-1]
 
     @property
     def url(self):
@@ -149,6 +150,8 @@ class Node:
         self._close()
 
     def _close(self):
+        for client in self.clients:
+            client.close()
         self.reader.join(10)
         self.process.stdout.close()
         self.process.stderr.close()
