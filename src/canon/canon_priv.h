@@ -131,9 +131,10 @@ struct canon_survived {
     bool needs_review; /* a field has policy `manual` and no steward has decided */
 };
 
-/* Pure: the same set in any order gives the same result. The caller owns both objects. */
+/* Pure: the same set in any order gives the same result. The caller owns both objects. The
+ * footprint is made only if `explain`: it costs more than the decision. */
 int canon_survive(const struct canon_model *m, const struct canon_said *said, size_t count,
-                  struct canon_survived *out, struct err *e);
+                  bool explain, struct canon_survived *out, struct err *e);
 void canon_survived_fini(struct canon_survived *s);
 /* Fold one more statement into a source record's memory. `ever` may be NULL at first; returns the
  * new one (owned by the caller), which covers the `before` statement too when there was no memory

@@ -260,7 +260,7 @@ static int plan_golden(struct canon_job *j, struct err *e)
     int rc = said_all(j, &l, e);
     p->empty = l.count == 0;
     if (rc == 0)
-        rc = canon_survive(j->working->model, l.said, l.count, &survived, e);
+        rc = canon_survive(j->working->model, l.said, l.count, false, &survived, e);
     mem_free(l.said);
     if (rc != 0)
         return rc;

@@ -387,12 +387,14 @@ static void decide_field(const struct decision *d, const char *field, const stru
     json_t *won = member_of(d->unit, field, d->value);
     if (is_null(won))
         won = NULL;
+    if (won != NULL)
+        json_object_set(out->golden, field, won);
+    if (out->footprint == NULL)
+        return;
     bool joined = d->policy == POLICY_UNION;
     json_t *beat = joined ? NULL : beaten(d->unit, field, won, c, n);
     if (won == NULL && beat == NULL)
         return;
-    if (won != NULL)
-        json_object_set(out->golden, field, won);
     json_t *print = json_pack("{s:s,s:s,s:s,s:I,s:s}", "o", d->winner->said->origin, "s",
                               d->winner->said->source_id, "a", d->winner->arrival, "t",
                               (json_int_t)d->winner->time, "p", canon_policy_name(d->policy));
@@ -499,11 +501,12 @@ static int by_name(const void *a, const void *b)
 }
 
 int canon_survive(const struct canon_model *m, const struct canon_said *said, size_t count,
-                  struct canon_survived *out, struct err *e)
+                  bool explain, struct canon_survived *out, struct err *e)
 {
     struct field_list units = {0};
     int rc = 0;
-    *out = (struct canon_survived){.golden = json_object(), .footprint = json_object()};
+    *out = (struct canon_survived){.golden = json_object(),
+                                   .footprint = explain ? json_object() : NULL};
     for (size_t i = 0; i < count && rc == 0; i++) {
         rc = add_units_of(m, said[i].fields, false, &units, e);
         if (rc == 0)
