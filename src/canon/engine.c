@@ -487,21 +487,33 @@ static bool run_again(struct canon_engine *en)
     return true;
 }
 
-static void engine_work(struct task *t)
+/* Arrivals in order, until the slice is over, too much is under way, or a set must be emptied
+ * first. */
+static void start_jobs(struct canon_engine *en, uint64_t until)
 {
-    struct canon_engine *en = LIST_OF(t, struct canon_engine, work);
-    uint64_t from = en->world->mono_ns(en->world);
-    en->posted = false;
-    if (!run_again(en))
-        return; /* the last unit under way wakes us */
     while (!list_is_empty(&en->requests) && en->flight < ENGINE_FLIGHT_MAX) {
         struct engine_request *er = LIST_OF(en->requests.next, struct engine_request, node);
         if (!working_ready(en, er->working))
-            return;
+            return; /* the last unit under way wakes us */
         job_start(er);
-        if (en->world->mono_ns(en->world) - from > ENGINE_SLICE_NS) {
+        if (en->world->mono_ns(en->world) > until) {
             engine_wake(en);
             return;
         }
     }
+}
+
+/* One snapshot for all reads of a slice. Whatever is not under way was applied, and its answer
+ * taken here, before the slice began, so the snapshot has it. Without one (no memory) each read
+ * takes its own. */
+static void engine_work(struct task *t)
+{
+    struct canon_engine *en = LIST_OF(t, struct canon_engine, work);
+    uint64_t until = en->world->mono_ns(en->world) + ENGINE_SLICE_NS;
+    en->posted = false;
+    bool snapshot = db_snapshot_begin(en->reader, NULL) == 0;
+    if (run_again(en))
+        start_jobs(en, until);
+    if (snapshot)
+        db_snapshot_end(en->reader);
 }

@@ -278,10 +278,15 @@ void db_step_limit(struct db *db, uint64_t steps)
 
 int db_snapshot_begin(struct db *db, struct err *e)
 {
+    if (db->snapshots > 0) {
+        db->snapshots++;
+        return 0;
+    }
     ASSERT(!db->in_transaction);
     int rc = db_run_sql(db, "BEGIN", e);
     if (rc != 0)
         return rc;
+    db->snapshots = 1;
     /* BEGIN is lazy: the snapshot is taken by the first read. */
     db->in_transaction = true;
     struct err words = ERR_INIT;
@@ -297,6 +302,9 @@ int db_snapshot_begin(struct db *db, struct err *e)
 
 void db_snapshot_end(struct db *db)
 {
+    ASSERT(db->snapshots > 0);
+    if (--db->snapshots > 0)
+        return;
     if (!sqlite3_get_autocommit(db->sql))
         sqlite3_exec(db->sql, "COMMIT", NULL, NULL, NULL);
     db->in_transaction = false;

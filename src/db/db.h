@@ -88,7 +88,7 @@ int64_t db_last_rowid(struct db *db);
 void db_interrupt(struct db *db);
 /* Stop with ERR_CANCELED after so many virtual machine steps (granularity 1000); 0 switches off. */
 void db_step_limit(struct db *db, uint64_t steps);
-/* Read snapshot over several statements on a reader. */
+/* Read snapshot over several statements on a reader. Within one another the outermost counts. */
 int db_snapshot_begin(struct db *db, struct err *e);
 void db_snapshot_end(struct db *db);
 

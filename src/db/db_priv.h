@@ -44,7 +44,8 @@ struct db {
     uint64_t hash_at_savepoint[DB_SAVEPOINTS_MAX];
     int savepoints;
     bool in_transaction;
-    int hash_code; /* the hook could not read a row: the transaction may not commit */
+    unsigned snapshots; /* begun and not ended */
+    int hash_code;      /* the hook could not read a row: the transaction may not commit */
     bool migrated;
 
     uint64_t steps_left; /* in grains */

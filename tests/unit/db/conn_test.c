@@ -239,6 +239,22 @@ static void a_snapshot_does_not_move(void **state)
     db_close(r);
 }
 
+static void a_snapshot_in_a_snapshot_is_the_outer_one(void **state)
+{
+    struct fixture *f = *state;
+    exec(f->db, "CREATE TABLE nested(a)");
+    struct db *r = open_db(f->path, DB_READER);
+    assert_int_equal(db_snapshot_begin(r, NULL), 0);
+    exec(f->db, "INSERT INTO nested VALUES (1)");
+    assert_int_equal(db_snapshot_begin(r, NULL), 0);
+    assert_int_equal(number(r, "SELECT count(*) FROM nested"), 0);
+    db_snapshot_end(r);
+    assert_int_equal(number(r, "SELECT count(*) FROM nested"), 0);
+    db_snapshot_end(r);
+    assert_int_equal(number(r, "SELECT count(*) FROM nested"), 1);
+    db_close(r);
+}
+
 static void a_checkpoint_empties_the_wal_unless_a_reader_is_in_the_way(void **state)
 {
     struct fixture *f = *state;
@@ -344,6 +360,7 @@ int main(void)
         TEST(a_missing_folder_or_database_names_the_path),
         TEST(a_reader_may_not_write),
         TEST(a_snapshot_does_not_move),
+        TEST(a_snapshot_in_a_snapshot_is_the_outer_one),
         TEST(a_checkpoint_empties_the_wal_unless_a_reader_is_in_the_way),
         TEST(closing_leaves_the_wal_to_the_next_open),
         TEST(the_step_limit_cancels_and_can_be_lifted),
