@@ -102,7 +102,7 @@ static void bulk_done(struct entity_write *w)
     entity_def_unref(d);
 }
 
-/* Entities that this route cannot serve. True: go on. */
+/* Golden records come from arrivals. True: go on. */
 static bool bulk_is_plain(struct http_request *req, const struct entity_def *d)
 {
     AUTO(api_model_unrefp)
@@ -110,12 +110,7 @@ static bool bulk_is_plain(struct http_request *req, const struct entity_def *d)
     if (m != NULL)
         http_refuse(req, ERR_UNSUPPORTED,
                     "'%s' is made by canon: send arrivals to /api/canon/%s/bulk", d->name, d->path);
-    else if (d->require_version)
-        http_refuse(req, ERR_UNSUPPORTED,
-                    "entity '%s' takes changes only with a version, which bulk requests cannot "
-                    "carry: send them one by one with If-Match",
-                    d->name);
-    return m == NULL && !d->require_version;
+    return m == NULL;
 }
 
 static void bulk_start(struct http_request *req, struct entity_def *d, struct entity_item *items,

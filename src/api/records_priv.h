@@ -8,7 +8,6 @@ struct records_write {
     struct entity_write w;
     struct http_request *req;
     struct entity_def *def;
-    struct api_conditions cond;
     bool by_name; /* PUT: the id came with the URL */
 };
 

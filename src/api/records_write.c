@@ -44,22 +44,10 @@ void records_write_start(struct records_write *op)
 
 /* ---- the answer ---- */
 
-/* `If-None-Match: *` met a record that is there: the condition failed, not a unique index. */
-static bool records_was_there(const struct records_write *op)
-{
-    const struct entity_item *it = &op->w.items[0];
-    AUTO(buf_fini) struct buf out = BUF_INIT(API_RECORD_MAX);
-    return op->cond.none && op->w.err.code == ERR_CONFLICT && it->id[0] != '\0' &&
-           entity_get(op->w.reader, op->def, API_TENANT, it->id, &out, NULL, NULL) == 0;
-}
-
 static void records_answer_error(struct records_write *op)
 {
     const struct entity_item *it = &op->w.items[0];
-    struct err e = it->err.code != 0 ? it->err : op->w.err;
-    if (records_was_there(op))
-        err_set(&e, ERR_VERSION_MISMATCH, "If-None-Match: '%s' exists already", it->id);
-    api_problem(op->req, &e, it->errors, NULL);
+    api_problem(op->req, it->err.code != 0 ? &it->err : &op->w.err, it->errors, NULL);
 }
 
 /* The record as it is now: at least as new as what was written. */
@@ -108,28 +96,14 @@ static void records_write_done(struct entity_write *w)
 
 /* ---- what is asked ---- */
 
-/* A model that wants a version gets one, or the assurance that there is none. */
-static bool records_versioned(struct http_request *req, const struct entity_def *d,
-                              const struct api_conditions *c)
-{
-    if (!d->require_version || (c->has_match && !c->any) || c->none)
-        return true;
-    http_refuse(req, ERR_INVALID,
-                "entity '%s' takes changes only with a version: send If-Match with the ETag of "
-                "what you read, or If-None-Match: * for a new record",
-                d->name);
-    return false;
-}
-
 static struct records_write *records_one(struct http_request *req, struct entity_def *d,
                                          const struct api_conditions *c, const char *id)
 {
     struct entity_item *it = arena_new(http_arena(req), sizeof *it);
     struct records_write *op = records_write_new(req, d, it, 1, records_write_done);
-    op->cond = *c;
     it->if_version = c->version;
     it->if_exists = c->any;
-    it->mode = c->none ? ENTITY_CREATE : ENTITY_UPSERT;
+    it->if_absent = c->none;
     if (id != NULL)
         memcpy(it->id, id, strlen(id) + 1);
     return op;
@@ -196,14 +170,12 @@ static void records_put(struct http_request *req, const char *id)
     AUTO(json_unref) json_t *doc = api_body_object(req);
     if (doc == NULL || !records_same_id(req, doc, id))
         return;
-    bool names_one = id != NULL || json_is_string(json_object_get(doc, "id"));
     if (!records_is_plain(req, d, &c)) {
         if (!c.has_match && !c.none)
             api_direct_save(req, TAKE(d), id, TAKE(doc));
         return;
     }
-    if (!names_one || records_versioned(req, d, &c))
-        records_save(req, TAKE(d), TAKE(doc), &c, id);
+    records_save(req, TAKE(d), TAKE(doc), &c, id);
 }
 
 static void records_post(struct http_request *req)
@@ -250,8 +222,6 @@ static void records_patch(struct http_request *req)
         http_refuse(req, ERR_INVALID, "If-None-Match: * has no sense on a patch: use PUT");
         return;
     }
-    if (!records_versioned(req, d, &c))
-        return;
     AUTO(json_unref) json_t *patch = api_body(req);
     if (patch == NULL)
         return;
@@ -282,8 +252,6 @@ static void records_delete(struct http_request *req)
         http_refuse(req, ERR_INVALID, "If-None-Match: * has no sense on a removal");
         return;
     }
-    if (!records_versioned(req, d, &c))
-        return;
     struct records_write *op = records_one(req, TAKE(d), &c, id);
     op->w.items[0].verb = ENTITY_REMOVE;
     records_write_start(op);
