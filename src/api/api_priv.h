@@ -169,6 +169,8 @@ void api_problem(struct http_request *req, const struct err *e, const json_t *er
                  const char *more);
 /* {"code","status","detail","retry"[,"errors"]} of an item among others. */
 void api_print_problem(struct buf *out, const struct err *e, const json_t *errors);
+/* Location: of a record. */
+void api_location(struct http_request *req, const struct entity_def *d, const char *id);
 void api_answer_json(struct http_request *req, int status, json_t *v); /* takes the reference */
 
 /* ---- route tables ---- */

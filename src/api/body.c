@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "codec/url.h"
 
 struct entity_def *api_entity(struct http_request *req)
 {
@@ -236,6 +237,15 @@ bool api_repeatable(struct http_request *req)
 }
 
 /* ---- answers ---- */
+
+void api_location(struct http_request *req, const struct entity_def *d, const char *id)
+{
+    struct buf url = BUF_INIT(4 * ENTITY_ID_MAX + 2 * ENTITY_NAME_MAX + 16);
+    buf_addf(&url, "/api/%s/", d->path);
+    url_encode(id, strlen(id), &url);
+    http_header(req, "Location", buf_str(&url));
+    buf_fini(&url);
+}
 
 void api_problem(struct http_request *req, const struct err *e, const json_t *errors,
                  const char *more)

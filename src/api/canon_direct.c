@@ -34,7 +34,7 @@ bool api_redirect_merged(struct http_request *req, const struct entity_def *d, c
     buf_adds(&out, "{\"merged_into\":");
     json_print_string(&out, live, strlen(live));
     buf_addc(&out, '}');
-    http_headerf(req, "Location", "/api/%s/%s", d->path, live);
+    api_location(req, d, live);
     http_respond_buf(req, 308, API_JSON, &out);
     return true;
 }
@@ -62,7 +62,7 @@ static void direct_answer(struct canon_post *p)
     api_etag(req, version);
     bool created = a->outcome == CANON_CANONIZED && a->version == 1;
     if (created)
-        http_headerf(req, "Location", "/api/%s/%s", p->def->path, a->golden_id);
+        api_location(req, p->def, a->golden_id);
     http_respond_buf(req, created ? 201 : 200, API_JSON, &out);
 }
 

@@ -31,6 +31,9 @@ struct canon_model *canon_route_model(struct http_request *req)
     struct canon_model *m = canon_find(a->o.canon, name);
     if (m != NULL)
         return m;
+    AUTO(entity_def_unrefp) struct entity_def *d = entities_find_path(a->o.entities, name);
+    if (d != NULL && (m = api_model_of(a, d)) != NULL)
+        return m;
     AUTO(json_unref) json_t *all = canon_names(a->o.canon);
     const char *nearest = NULL;
     for (size_t i = 0; i < json_array_size(all) && nearest == NULL; i++) {

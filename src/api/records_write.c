@@ -59,7 +59,7 @@ static void records_answer_record(struct records_write *op)
     AUTO(buf_fini) struct buf out = BUF_INIT(API_RECORD_MAX);
     api_etag(req, it->result.version);
     if (status == 201 && !op->by_name)
-        http_headerf(req, "Location", "/api/%s/%s", op->def->path, it->id);
+        api_location(req, op->def, it->id);
     int rc = entity_get(op->w.reader, op->def, API_TENANT, it->id, &out, NULL, NULL);
     if (rc != 0) { /* removed again meanwhile */
         buf_reset(&out);

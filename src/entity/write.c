@@ -15,7 +15,8 @@ static int settle_id(struct entity_write *w, struct entity_item *it, struct err 
     const json_t *in_doc = json_object_get(it->doc, "id");
     if (in_doc != NULL && !json_is_null(in_doc)) {
         const char *s = json_string_value(in_doc);
-        if (s == NULL || strlen(s) > ENTITY_ID_MAX || strlen(s) != json_string_length(in_doc))
+        if (s == NULL || *s == '\0' || strlen(s) > ENTITY_ID_MAX ||
+            strlen(s) != json_string_length(in_doc))
             return err_field(e, ERR_INVALID, "id", "an id is text of 1 to %d bytes", ENTITY_ID_MAX);
         if (it->id[0] != '\0' && strcmp(it->id, s) != 0)
             return err_field(e, ERR_INVALID, "id",
