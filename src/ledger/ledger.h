@@ -7,8 +7,9 @@
  * during the last sync, so the delay of a lone writer is one sync and the rate under load is that
  * of the disk's bandwidth.
  *
- *   propose -> [inbox] -> batch -> consensus -> segment append + sync -> committed -> apply (one
- * SQLite transaction) -> done ^ bounded: 8 192 units, 64 MiB; a quarter is kept for urgent units
+ *   propose -> [inbox] -> entry -> consensus -> segment, synced -> committed -> applied -> done
+ *                 ^
+ *                 bounded: 8 192 units, 64 MiB; a quarter is kept for urgent units
  *
  * A sync of a small batch happens inline on this thread; a large one goes to the log thread, and
  * applying the entry before goes on meanwhile. Failure to sync ends the process: what the kernel
@@ -17,6 +18,10 @@
  * After a crash: the database holds some prefix of the log (its applied index is written in the
  * same transaction); the rest is applied again. Before that: applied <= last index of the log,
  * terms agree, the log is whole. Anything else refuses to start and names file and offset.
+ *
+ * So that this replay stays short, the database's WAL is moved into its file from time to time (the
+ * bulk of that beside the writer, on the log thread) and a manifest says how far it goes; segments
+ * behind it are kept for feeds and restore as long as the options say, then used again.
  *
  * A node alone is a cluster of one voter: the same code path, the same consensus core.
  *
@@ -68,7 +73,8 @@ struct ledger_options {
 int ledger_open(const struct ledger_options *o, struct world *w, const struct domain *domains,
                 size_t domains_count, struct ledger **out, struct err *e);
 /* Finishes what was proposed, takes a checkpoint, closes; then calls closed(arg) on the world's
- * thread. Further proposals are refused with ERR_DRAINING. */
+ * thread. Further proposals are refused with ERR_DRAINING; once closed() was called nobody may
+ * touch the ledger. Any thread, once. */
 void ledger_close(struct ledger *l, void (*closed)(void *arg), void *arg);
 /* Frees it as a crash would leave it: nothing is finished, nobody is answered. For the simulator,
  * after its disk stopped; no offloaded work may be running. Takes NULL. */
