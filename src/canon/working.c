@@ -188,18 +188,21 @@ int working_source(struct working *w, const char *origin, const char *source_id,
         *out = source_add(w, key.data, key.len, &row);
         return 0;
     }
-    /* Loading its golden record brings all of that record's sources, this one among them. */
+    /* Loading its golden record brings all of that record's sources, this one among them. Only when
+     * the set has that record from before another engine gave it this source, it does not: then
+     * the revision of the record is an old one, and the unit's condition on it will say so. */
     struct work_golden *g;
     rc = working_golden(w, row.golden, &g, e);
+    *out = rc == 0 ? map_get(w->sources, key.data, key.len) : NULL;
+    if (rc == 0 && *out == NULL) {
+        *out = source_add(w, key.data, key.len, &row);
+        working_attach(w, *out, g);
+        w->stale = true;
+    }
     store_source_fini(&row);
-    if (rc != 0)
-        return rc == ERR_NOT_FOUND
-                   ? err_set(e, ERR_CORRUPT, "source record %s/%s has no golden record", origin,
-                             source_id)
-                   : rc;
-    *out = map_get(w->sources, key.data, key.len);
-    ASSERT(*out != NULL);
-    return 0;
+    return rc == ERR_NOT_FOUND ? err_set(e, ERR_CORRUPT, "source record %s/%s has no golden record",
+                                         origin, source_id)
+                               : rc;
 }
 
 int working_owner(struct working *w, const char *key, const char **owner, struct err *e)

@@ -228,6 +228,28 @@ TEST(any_order_of_the_same_arrivals_gives_the_same_groups_and_values)
     }
 }
 
+/* Each script thread has an engine, and each engine a working set of its own. */
+TEST(a_source_that_another_engine_brought_is_found_when_its_golden_record_is_known)
+{
+    struct canon_lab lab;
+    char a[257];
+    struct lab_request q;
+    const struct lab_arrival other = {"crm", "2", 2, "{\"name\":\"Ana S\",\"tax\":\"17\"}"};
+    lab_open(&lab, person, person_model);
+    lab_arrive(&lab, "Person", "erp", "1", 1, "{\"name\":\"Ana\",\"tax\":\"17\"}", a);
+    lab_send(&lab, 1, "Person", &q, &other, 1);
+    lab_wait(&lab, &q);
+    assert_string_equal(q.arrivals[0].golden_id, a);
+    lab_request_fini(&q);
+    assert_int_equal(lab_arrive(&lab, "Person", "crm", "2", 3,
+                                "{\"name\":\"Ana Silva\",\"tax\":\"17\",\"age\":30}", NULL),
+                     CANON_CANONIZED);
+    char *s = lab_state(&lab, "Person");
+    assert_string_equal(s, "crm/2 erp/1 => {\"age\":30,\"name\":\"Ana Silva\",\"tax\":\"17\"}\n");
+    mem_free(s);
+    lab_close(&lab);
+}
+
 TEST(why_names_the_winner_and_what_it_beat)
 {
     struct canon_lab lab;
@@ -283,6 +305,7 @@ int main(void)
         HEAP_TEST(what_cannot_be_right_fails_and_what_is_unknown_parks),
         HEAP_TEST(a_withdrawn_source_no_longer_speaks),
         HEAP_TEST(any_order_of_the_same_arrivals_gives_the_same_groups_and_values),
+        HEAP_TEST(a_source_that_another_engine_brought_is_found_when_its_golden_record_is_known),
         HEAP_TEST(why_names_the_winner_and_what_it_beat),
     };
     return cmocka_run_group_tests(tests, warm_up, NULL);
