@@ -2,7 +2,7 @@
 #
 # Everything lands in build/<mode>/, mirroring the source tree:
 #   rel  static, optimised: the product          dbg   ASan and UBSan: the unit tests
-#   tsan thread sanitizer                        cov   gcov counters            fuzz  clang and libFuzzer
+#   tsan thread sanitizer: tests with threads    cov   gcov counters            fuzz  clang and libFuzzer
 # Sources are found by wildcard; a new .c file in src/<module>/ needs no edit here.
 
 VERSION := 0.1.0
@@ -228,6 +228,18 @@ build/dbg/tests/unit/%_test: build/dbg/tests/unit/%_test.o | build/dbg/libkoan.a
 build/dbg/tests/unit/%_test.ok: build/dbg/tests/unit/%_test tests/run-one
 	@tests/run-one $< $@
 
+# The tests of what runs on several threads, once more under the thread sanitizer.
+TSAN_MODULES := io http db ledger entity canon bind api
+TSAN_BINS := $(addprefix build/tsan/,$(filter $(addprefix tests/unit/,$(addsuffix /%,$(TSAN_MODULES))),$(UNIT_TESTS)))
+.PHONY: tsan
+tsan: $(addsuffix .ok,$(TSAN_BINS))
+
+build/tsan/tests/unit/%_test: build/tsan/tests/unit/%_test.o | build/tsan/libkoan.a build/tsan/libsupport.a
+	$(call link_test,tsan,,$<)
+
+build/tsan/tests/unit/%_test.ok: build/tsan/tests/unit/%_test tests/run-one
+	@tests/run-one $< $@
+
 # A fuzz target with a main that replays its corpus; `make fuzz` builds the same file with libFuzzer instead.
 build/dbg/tests/fuzz/%_fuzz: build/dbg/tests/fuzz/%_fuzz.o build/dbg/tests/fuzz/replay.o | build/dbg/libkoan.a build/dbg/libsupport.a
 	$(call link_test,dbg,,$^)
@@ -329,7 +341,8 @@ help:
 	  'make test       everything that can fail; ends with "N passed, M failed"' \
 	  'make check      lint, unit tests and a short simulation, in under two minutes' \
 	  'make unit       unit tests whose code changed, under ASan and UBSan' \
-	  'make lint       floors, headers, banned functions, formatting, Lua and SQL syntax' \
+	  'make tsan       the tests of what has threads, under the thread sanitizer' \
+  'make lint       floors, headers, banned functions, formatting, Lua and SQL syntax' \
 	  'make fmt        format the C sources' \
 	  'make bench      figures, against peers on this machine' \
 	  'make fuzz       every decoder under libFuzzer, FUZZ_SECONDS=60 each' \
