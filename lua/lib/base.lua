@@ -119,6 +119,7 @@ end
 
 -- Called once, when the scripts of the set are loaded.
 function host.finish()
+  host.freeze_entities()
   for name in pairs(kinds) do
     globals[name] = values[name] or function()
       host.fail("invalid", name .. ": fields are declared at the top of a script, not in a function")

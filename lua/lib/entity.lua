@@ -253,13 +253,20 @@ local function make(name)
       return E
     end,
   })
-  host.freeze(E)
   return E
+end
+
+-- A script may add functions of its own to an entity while it loads, not after.
+function host.freeze_entities()
+  for _, E in pairs(known) do host.freeze(E) end
 end
 
 function entity(name)
   if type(name) ~= "string" then host.fail("invalid", "entity wants a name: entity \"Customer\" { ... }") end
-  known[name] = known[name] or make(name)
+  if not known[name] then
+    known[name] = make(name)
+    if not host.loading() then host.freeze(known[name]) end
+  end
   return known[name]
 end
 

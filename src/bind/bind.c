@@ -37,6 +37,7 @@ static int thread_open(struct bind *b, int index, struct err *e)
     snprintf(name, sizeof name, "script-%d", index + 1);
     t->bind = b;
     t->index = index;
+    list_init(&t->texts);
     int rc = loop_new(name, &t->loop, e);
     if (rc != 0)
         return rc;
@@ -80,6 +81,7 @@ static void thread_stop(struct task *task)
         (struct bind_thread *)((char *)task - offsetof(struct bind_thread, stop));
     bind_set_drop(TAKE(t->set));
     bind_set_drop(TAKE(t->next));
+    bind_texts_cancel(t);
     if (t->sets > 0 || atomic_load(&t->runs) > 0) {
         t->stop_timer.fire = thread_stop_again;
         t->world->timer_start(t->world, &t->stop_timer, BIND_STOP_MS);

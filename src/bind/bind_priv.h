@@ -84,6 +84,7 @@ struct bind_thread {
     struct bind_set *set, *next; /* live; loaded and waiting for its definitions to be committed */
     size_t sets;                 /* whose VM lives */
     atomic_size_t runs;          /* posted to it or under way */
+    struct list texts;           /* runs of bind_run_text under way: they have no budget */
     struct task stop;
     struct world_timer stop_timer;
 };
@@ -168,5 +169,7 @@ void bind_hooks_init(struct bind *b);
 void bind_stages_init(struct bind_thread *t);
 void bind_deploys_init(struct bind *b);
 void bind_deploys_free(struct bind *b);
+/* End what bind_run_text has under way on this thread. */
+void bind_texts_cancel(struct bind_thread *t);
 
 #endif

@@ -7,6 +7,7 @@
 
 struct text_run {
     struct bind_run run; /* first */
+    struct list node;
     struct envelope env;
     struct bind_thread *thread;
     struct bind_set *own; /* made for this run, where none is deployed */
@@ -47,6 +48,7 @@ static void text_end(struct text_run *r)
     t->err = r->run.run.err;
     if (r->run.run.err_code[0] != '\0')
         err_context(&t->err, "%s", r->run.run.err_code);
+    list_remove(&r->node);
     bind_set_drop(r->own);
     atomic_fetch_sub(&r->thread->runs, 1);
     mem_free(r);
@@ -71,6 +73,7 @@ static void text_begin(struct task *task)
         s = r->own;
     bind_run_init(&r->run, s, &r->env);
     r->run.text = t;
+    list_push(&r->thread->texts, &r->node);
     if (s == NULL) {
         r->run.run.err = e;
         text_end(r);
@@ -81,6 +84,15 @@ static void text_begin(struct task *task)
     r->run.run.done = text_done;
     if (vm_start(s->vm, &r->run.run))
         text_end(r);
+}
+
+void bind_texts_cancel(struct bind_thread *t)
+{
+    LIST_EACH(node, &t->texts)
+    {
+        struct text_run *r = LIST_OF(node, struct text_run, node);
+        vm_cancel(&r->run.run, ERR_CANCELED, "this node is stopping");
+    }
 }
 
 void bind_run_text(struct bind *b, struct bind_text *t)

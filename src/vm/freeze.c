@@ -66,7 +66,7 @@ static int frozen_next(lua_State *L)
     return 1;
 }
 
-static int frozen_pairs(lua_State *L)
+int vm_frozen_pairs(lua_State *L)
 {
     lua_pushcfunction(L, frozen_next);
     lua_pushvalue(L, 1);
@@ -97,12 +97,23 @@ static void move_content(lua_State *L, int at, int to)
     }
 }
 
-/* The metatable of the frozen table: what it had, and ours over it. */
+void vm_mark_frozen(lua_State *L, int metatable, int content)
+{
+    metatable = lua_absindex(L, metatable);
+    lua_pushvalue(L, content);
+    lua_rawsetp(L, metatable, &frozen_key);
+}
+
+/* The metatable of the frozen table: what it had, and ours over it. A __gc that a script has put
+ * into it behind setmetatable's back must not come to life by our setting it again. */
 static void push_metatable(lua_State *L, int at, int content)
 {
     lua_createtable(L, 0, 8);
     int mt = lua_gettop(L);
     if (lua_getmetatable(L, at)) {
+        lua_pushliteral(L, "__gc");
+        lua_pushnil(L);
+        lua_rawset(L, -3);
         for (lua_pushnil(L); lua_next(L, -2);) {
             lua_pushvalue(L, -2);
             lua_insert(L, -2);
@@ -112,15 +123,14 @@ static void push_metatable(lua_State *L, int at, int content)
     }
     static const luaL_Reg ours[] = {{"__newindex", frozen_newindex},
                                     {"__len", frozen_len},
-                                    {"__pairs", frozen_pairs},
+                                    {"__pairs", vm_frozen_pairs},
                                     {NULL, NULL}};
     luaL_setfuncs(L, ours, 0);
     lua_pushvalue(L, content);
     lua_setfield(L, mt, "__index");
     lua_pushboolean(L, 0);
     lua_setfield(L, mt, "__metatable");
-    lua_pushvalue(L, content);
-    lua_rawsetp(L, mt, &frozen_key);
+    vm_mark_frozen(L, mt, content);
 }
 
 void vm_freeze(lua_State *L, int at)

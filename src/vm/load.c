@@ -134,15 +134,11 @@ static int load_all(lua_State *L)
         lua_pop(L, 1);
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->globals);
-    lua_pushnil(L);
-    lua_setfield(L, -2, "_G"); /* the empty table of globals, not a module */
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->modules);
     vm_freeze(L, -1);
     lua_pop(L, 1);
     for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
         vm_freeze(L, -1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->env);
-    lua_setfield(L, -2, "_G");
     return 0;
 }
 

@@ -295,13 +295,10 @@ static void vm_go_on(struct vm *vm, struct vm_run *run)
 bool vm_turn(struct vm *vm)
 {
     ASSERT(vm->current == NULL);
-    struct list now;
-    list_init(&now);
-    list_splice(&now, &vm->ready);
     vm->woken = true; /* ours until the end of this function */
     vm->runs++;       /* holds the VM while the last run ends */
-    struct list *node;
-    while ((node = list_pop(&now)) != NULL)
+    struct list *node = list_pop(&vm->ready);
+    if (node != NULL)
         vm_go_on(vm, LIST_OF(node, struct vm_run, node));
     vm->runs--;
     vm->woken = false;
@@ -310,6 +307,14 @@ bool vm_turn(struct vm *vm)
     if (vm->closing && vm->runs == 0)
         vm_free(vm);
     return more;
+}
+
+void vm_cancel(struct vm_run *run, int code, const char *why)
+{
+    if (run->killed)
+        return;
+    run->killed = true;
+    err_set(&run->err, code, "%s", why);
 }
 
 void vm_resume(struct vm_run *run)

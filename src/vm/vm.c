@@ -69,12 +69,6 @@ static int vm_env_newindex(lua_State *L)
     return 0;
 }
 
-/* Names of globals are not for listing; what they hold is frozen, but the table itself is not. */
-static int vm_env_pairs(lua_State *L)
-{
-    return luaL_error(L, "_G cannot be listed");
-}
-
 static void vm_make_env(lua_State *L, struct vm *vm)
 {
     lua_newtable(L);
@@ -82,10 +76,11 @@ static void vm_make_env(lua_State *L, struct vm *vm)
     lua_newtable(L);
     lua_createtable(L, 0, 4);
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->globals);
+    vm_mark_frozen(L, -2, -1);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, vm_env_newindex);
     lua_setfield(L, -2, "__newindex");
-    lua_pushcfunction(L, vm_env_pairs);
+    lua_pushcfunction(L, vm_frozen_pairs);
     lua_setfield(L, -2, "__pairs");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");

@@ -102,8 +102,8 @@ int vm_load(struct vm *vm, const struct vm_source *files, size_t count, struct e
 /* Frees it now, or when the last run has ended. Takes NULL. */
 void vm_free(struct vm *vm);
 
-/* Continue the runs whose slice was over, each for one slice. Returns whether some are ready again
- * (wake() has been called then). */
+/* Continue the run that has waited longest since its slice was over, for one slice: the loop may do
+ * other things before the next. Returns whether some are ready (wake() has been called then). */
 bool vm_turn(struct vm *vm);
 size_t vm_memory(const struct vm *vm);
 size_t vm_runs(const struct vm *vm); /* not yet ended */
@@ -145,6 +145,10 @@ struct vm_run {
 /* Start it. true: it has ended already, the result is there and done() will not be called. false:
  * done() comes later, exactly once, from vm_turn() or vm_resume(). */
 bool vm_start(struct vm *vm, struct vm_run *run);
+
+/* End a run that is under way as if its budget were spent: soon if it works, else when what it
+ * waits for is over. done() comes as always. */
+void vm_cancel(struct vm_run *run, int code, const char *why);
 
 /* ---- For bindings (they include lua.h) ------------------------------------------------------- */
 

@@ -64,6 +64,10 @@ void vm_meter_count(struct vm_meter *m, const struct vm_run *run);
 /* freeze.c */
 /* At `at`, a table: has its content been moved away? */
 bool vm_is_frozen(lua_State *L, int at);
+/* From now on tables with this metatable are frozen ones, whose content is the table at `content`.
+ */
+void vm_mark_frozen(lua_State *L, int metatable, int content);
+int vm_frozen_pairs(lua_State *L);
 /* Pushes what holds the content of a frozen table, or the table itself. */
 void vm_push_content(lua_State *L, int at);
 

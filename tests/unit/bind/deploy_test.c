@@ -153,6 +153,33 @@ TEST(a_hook_without_its_script_is_unavailable)
     house_close(&h);
 }
 
+TEST(closing_ends_what_would_run_for_ever)
+{
+    struct house h;
+    house_open(&h, 1);
+    struct running r[2];
+    house_run_start(&h, &r[0], "while true do pcall(function() while true do end end) end");
+    house_run_start(&h, &r[1], "while true do pcall(entity('T').get, 'x') end");
+    for (int i = 0; i < 30; i++)
+        house_turn(&h);
+    assert_false(r[0].done || r[1].done);
+    house_close(&h);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(r[i].t.err.code, ERR_CANCELED);
+}
+
+TEST(an_entity_takes_functions_of_the_script_while_it_loads)
+{
+    struct house h;
+    house_open(&h, 1);
+    house_deployed_well(&h, "local T = entity \"T\" { fields = { n = int } }\n"
+                            "function T.first() return T.query { sort = 'n' }[1] end");
+    house_true(&h, "local T = entity 'T'\n"
+                   "T.new { n = 2 }:save(); T.new { n = 1 }:save()\n"
+                   "return T.first().n == 1 and not pcall(function() T.second = 1 end)");
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +192,8 @@ int main(void)
         HOUSE_TEST(deploys_that_come_together_are_worked_in_turn),
         HOUSE_TEST(declarations_that_depend_on_chance_are_refused),
         HOUSE_TEST(a_hook_without_its_script_is_unavailable),
+        HOUSE_TEST(closing_ends_what_would_run_for_ever),
+        HOUSE_TEST(an_entity_takes_functions_of_the_script_while_it_loads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,23 @@ TEST(finalizers_cannot_be_set)
         "end");
 }
 
+TEST(a_finalizer_does_not_come_to_life_by_freezing)
+{
+    assert_true_result("local mt = {}\n"
+                       "T = setmetatable({}, mt)\n"
+                       "mt.__gc = function() while true do end end\n"
+                       "function main() return true end");
+}
+
+TEST(globals_cannot_be_set_behind_their_guard)
+{
+    assert_fails("function main() rawset(_G, 'pcall', 1) end", ERR_INTERNAL, "read-only");
+    assert_fails("function main() setmetatable(_G, nil) end", ERR_INTERNAL, "protected");
+    assert_fails("function main() table.insert(_G, 1) end", ERR_INTERNAL, "read-only");
+    assert_true_result(
+        "function main() for k in pairs(_G) do if k == 'pcall' then return true end end end");
+}
+
 TEST(the_metatable_of_strings_is_out_of_reach)
 {
     assert_true_result("function main() return getmetatable('') == nil end");
@@ -146,6 +163,8 @@ int main(void)
         HEAP_TEST(scripts_see_the_allow_list_and_nothing_else),
         HEAP_TEST(bytecode_is_refused),
         HEAP_TEST(finalizers_cannot_be_set),
+        HEAP_TEST(a_finalizer_does_not_come_to_life_by_freezing),
+        HEAP_TEST(globals_cannot_be_set_behind_their_guard),
         HEAP_TEST(the_metatable_of_strings_is_out_of_reach),
         HEAP_TEST(the_content_of_frozen_tables_is_not_handed_out),
         HEAP_TEST(globals_and_modules_are_read_only_once_loaded),
