@@ -313,8 +313,9 @@ static int cmd_import(struct cli *c)
         fprintf(stderr, "koan: stopped; go on with --resume\n");
         rc = CLI_ERROR;
     } else if (ci.im.rejected > 0 && !c->json) {
-        fprintf(stderr, "koan: %llu records were refused%s%s\n", (unsigned long long)ci.im.rejected,
-                o.rejects != NULL ? "; see " : "; --rejects FILE keeps them with their reasons",
+        fprintf(stderr, "koan: %llu records were refused, the first at %s; %s%s\n",
+                (unsigned long long)ci.im.rejected, ci.im.first.text,
+                o.rejects != NULL ? "see " : "--rejects FILE keeps all with their reasons",
                 o.rejects != NULL ? o.rejects : "");
     }
     import_close(&ci.im);

@@ -122,6 +122,9 @@ static int import_reject(struct import *im, const struct import_item *at, const 
                          const char *detail, const char *text, struct err *e)
 {
     im->rejected++;
+    if (im->first.code == 0)
+        err_set(&im->first, ERR_INVALID, "line %llu: %s%s%s", (unsigned long long)at->line, reason,
+                *detail != '\0' ? ": " : "", detail);
     if (im->rejects == NULL)
         return 0;
     AUTO(buf_fini) struct buf b = BUF_INIT(2 * RECORDS_RECORD_MAX + ERR_TEXT_MAX);

@@ -20,11 +20,10 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/json.h"
 #include "base/list.h"
 #include "codec/records.h"
-
-struct err;
 
 enum {
     IMPORT_BATCH_MAX = 1000,      /* what the server takes */
@@ -86,6 +85,7 @@ struct import {
     uint64_t answered, rejected; /* records; a rejected one was refused here or by the server */
     json_t *outcomes;            /* name -> count */
     json_t *reasons;             /* "parked COLLISION" -> count */
+    struct err first;            /* the first refusal of this run, with its line */
 };
 
 int import_open(const struct import_options *o, struct import *im, struct err *e);
