@@ -9,18 +9,22 @@
 #include "db/db.h"
 #include "entity/read_priv.h"
 
+/* Every record passes here: plain appends, no formats. `name` comes with its quotes and colon. */
 static void add_time(struct buf *out, const char *name, int64_t ms)
 {
     char text[TIME_TEXT];
     time_format(ms, text);
-    buf_addf(out, ",\"%s\":\"%s\"", name, text);
+    buf_adds(out, name);
+    buf_addc(out, '"');
+    buf_add(out, text, TIME_TEXT - 1);
+    buf_addc(out, '"');
 }
 
 static void add_text(struct buf *out, const char *name, struct db_stmt *s, int column)
 {
     size_t n;
     const char *text = db_col_text(s, column, &n);
-    buf_addf(out, ",\"%s\":", name);
+    buf_adds(out, name);
     json_print_string(out, text, n);
 }
 
@@ -37,10 +41,10 @@ void read_record(struct buf *out, struct db_stmt *s)
         buf_add(out, text + 1, n - 2);
     }
     buf_addf(out, ",\"version\":%lld", (long long)db_col_int(s, 2));
-    add_time(out, "created_at", db_col_int(s, 3));
-    add_time(out, "updated_at", db_col_int(s, 4));
-    add_text(out, "created_by", s, 5);
-    add_text(out, "updated_by", s, 6);
+    add_time(out, ",\"created_at\":", db_col_int(s, 3));
+    add_time(out, ",\"updated_at\":", db_col_int(s, 4));
+    add_text(out, ",\"created_by\":", s, 5);
+    add_text(out, ",\"updated_by\":", s, 6);
     buf_adds(out, "}");
 }
 
