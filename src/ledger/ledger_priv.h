@@ -1,6 +1,7 @@
-/* Ledger, inside its folder. The map: batch.c (inbox to entry), log*.c and segment.c (entry to
- * disk), consensus.c (what is committed), apply.c and store.c (entry to database), snapshot.c
- * (checkpoint and compaction), start.c (open and replay), ledger.c (the rest of the door). */
+/* Ledger, inside its folder. The map: batch.c (inbox to entry, the steps), tick.c (time), log*.c
+ * and segment.c (entry to disk), consensus.c (what is committed), apply.c and store.c (entry to
+ * database), snapshot.c (checkpoint and compaction), start.c (open and replay), ledger.c (the rest
+ * of the door). */
 #ifndef KOAN_LEDGER_LEDGER_PRIV_H
 #define KOAN_LEDGER_LEDGER_PRIV_H
 
@@ -140,12 +141,18 @@ void entries_free(struct entry *n); /* a list of them */
 /* batch.c */
 void ledger_pump(struct task *t);
 void ledger_run(struct ledger *l);
-void ledger_tick(struct world_timer *t);
 void ledger_written(void *arg, int code);
 void ledger_log_failed(void *arg, const char *why);
 int ledger_carry(struct ledger *l, const struct consensus_update *u, struct err *e);
 void unit_complete(struct ledger *l, struct unit *u);
+
+void ledger_expire(struct ledger *l); /* units that have waited too long */
+
+/* tick.c */
+void ledger_tick(struct world_timer *t);
 void ledger_space(struct ledger *l);
+uint64_t ledger_now_ms(struct ledger *l);
+uint64_t ledger_next_tick(struct ledger *l); /* ms from now */
 
 /* apply.c: 0, or why the entry as a whole could not be applied; it is then rolled back. */
 int ledger_apply(struct ledger *l, uint64_t index, uint64_t term, enum consensus_type type,

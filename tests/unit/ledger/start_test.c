@@ -229,6 +229,47 @@ TEST(a_damaged_manifest_is_refused)
     node_gone(&n);
 }
 
+static uint64_t number_at(const struct kit_node *n, const char *name, off_t at, int size)
+{
+    char path[512];
+    uint8_t b[8] = {0};
+    uint64_t v = 0;
+    path_of(n, name, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_int_equal(pread(fd, b, (size_t)size, at), size);
+    close(fd);
+    for (int i = 0; i < size; i++)
+        v |= (uint64_t)b[i] << (8 * i);
+    return v;
+}
+
+/* schema/log-segment.md, in little-endian numbers. */
+TEST(state_and_manifest_are_laid_out_as_their_page_says)
+{
+    struct kit_node n;
+    node_made(&n, 3);
+    uint64_t magic, count[2], slot;
+    memcpy(&magic, "KOANVOTE", 8);
+    for (slot = 0; slot < 2; slot++)
+        count[slot] = number_at(&n, "log/state", (off_t)(slot * 4096 + 16), 8);
+    slot = count[1] > count[0];
+    off_t at = (off_t)(slot * 4096);
+    assert_true(number_at(&n, "log/state", at, 8) == magic);
+    assert_int_equal(number_at(&n, "log/state", at + 8, 4), 1);
+    assert_int_equal(count[slot] % 2, slot);
+    uint64_t node = number_at(&n, "log/state", at + 24, 8);
+    assert_true(node != 0 && node >> 63 == 0);
+    assert_int_equal(number_at(&n, "log/state", at + 32, 8), 1); /* term */
+    assert_true(number_at(&n, "log/state", at + 40, 8) == node); /* vote */
+    memcpy(&magic, "KOANSNAP", 8);
+    assert_true(number_at(&n, "log/manifest", 0, 8) == magic);
+    assert_int_equal(number_at(&n, "log/manifest", 8, 4), 1);
+    assert_int_equal(number_at(&n, "log/manifest", 16, 8), 4); /* members and three units */
+    assert_int_equal(number_at(&n, "log/manifest", 24, 8), 1);
+    assert_int_equal(number_at(&n, "log/manifest", 40, 8), 1);
+    node_gone(&n);
+}
+
 TEST(a_segment_of_another_node_is_refused)
 {
     struct kit_node a, b;
@@ -328,6 +369,7 @@ int main(void)
         HEAP_TEST(a_damaged_header_is_refused_even_in_the_last_segment),
         HEAP_TEST(one_damaged_slot_of_the_state_is_survived_and_two_are_not),
         HEAP_TEST(a_damaged_manifest_is_refused),
+        HEAP_TEST(state_and_manifest_are_laid_out_as_their_page_says),
         HEAP_TEST(a_segment_of_another_node_is_refused),
         HEAP_TEST(an_operation_of_a_newer_program_halts_and_is_never_skipped),
         HEAP_TEST(old_segments_become_new_ones_and_nothing_old_is_read_in_them),
