@@ -336,16 +336,24 @@ static void unit_done(struct unit *u)
         job_result(j);
     } else {
         j->working->stale = true;
-        if (lost_a_race(j) && ++j->tries < CANON_TRIES) {
+        if (lost_a_race(j) && engine_job_again(en, j)) {
             unit_fini(u);
-            list_push(&en->again, &j->node);
-            engine_wake(en);
             return;
         }
         job_failed(j);
     }
     unit_fini(u);
     job_tick(j);
+}
+
+bool engine_job_again(struct canon_engine *en, struct canon_job *j)
+{
+    j->working->stale = true;
+    if (++j->tries >= CANON_TRIES)
+        return false;
+    list_push(&en->again, &j->node);
+    engine_wake(en);
+    return true;
 }
 
 int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e)

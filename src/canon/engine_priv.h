@@ -15,8 +15,9 @@ struct canon_hooks *engine_hooks(struct canon_engine *en);
 void engine_make_id(struct canon_engine *en, char out[STORE_ID]);
 /* 0: job_committed() comes. */
 int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e);
-/* The job is at its end, or wants to run again once nothing is under way. */
+/* The job is at its end. */
 void engine_job_done(struct canon_engine *en, struct canon_job *j);
-void engine_job_again(struct canon_engine *en, struct canon_job *j);
+/* It wants to run again, from AGGREGATE, with a fresh working set once nothing is under way. */
+bool engine_job_again(struct canon_engine *en, struct canon_job *j); /* false: tried too often */
 
 #endif

@@ -56,6 +56,8 @@ static bool left_as_repeat(struct canon_job *j)
     struct err e = ERR_INIT;
     struct work_source *s;
     int rc = working_source(j->working, j->arrival->origin, j->source_id, &s, &e);
+    if (rc == ERR_VERSION_MISMATCH) /* AGGREGATE looks again, at a fresh set */
+        return false;
     if (rc != 0) {
         job_broken(j, &e);
         return true;
@@ -263,7 +265,13 @@ static void tick_aggregate(struct canon_job *j)
     if (j->kind != KIND_WITHDRAW && j->source_id == NULL && j->working->model->keys_count == 0)
         j->source_id = mem_printf("%016" PRIx64, j->body_hash);
     int rc = j->kind == KIND_WITHDRAW ? job_plan_withdraw(j, &e) : job_plan(j, &e);
+    if (rc == ERR_VERSION_MISMATCH && engine_job_again(j->engine, j)) {
+        j->state = JOB_COMMIT; /* suspended in the same way */
+        return;
+    }
     if (rc < 0) {
+        if (rc == ERR_VERSION_MISMATCH)
+            err_set(&e, ERR_CONFLICT, "too many concurrent changes; send the arrival again");
         job_broken(j, &e);
         return;
     }
@@ -316,7 +324,10 @@ static void tick_propose(struct canon_job *j)
 {
     struct err e = ERR_INIT;
     j->state = JOB_COMMIT;
-    if (engine_propose(j->engine, j, &e) != 0)
+    int rc = engine_propose(j->engine, j, &e);
+    if (rc == ERR_VERSION_MISMATCH && engine_job_again(j->engine, j))
+        return;
+    if (rc != 0)
         job_broken(j, &e);
 }
 

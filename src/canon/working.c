@@ -105,19 +105,29 @@ struct load {
     struct work_golden *g;
 };
 
+/* The database says one thing of a source record, the set another: the set is outdated. */
+static int working_outdated(struct working *w, const char *origin, const char *source_id,
+                            struct err *e)
+{
+    w->stale = true;
+    return err_set(e, ERR_VERSION_MISMATCH, "source record %s/%s has moved", origin, source_id);
+}
+
 static int load_source(void *arg, struct store_source *row, struct err *e)
 {
-    (void)e;
     struct load *l = arg;
     AUTO(buf_fini) struct buf key = BUF_INIT(SOURCE_KEY_MAX);
     source_key(&key, row->origin, row->source_id);
     struct work_source *s = map_get(l->w->sources, key.data, key.len);
-    if (s == NULL)
+    bool known = s != NULL;
+    bool same = !known || (s->golden == NULL && s->row.rev == row->rev);
+    if (!known)
         s = source_add(l->w, key.data, key.len, row);
     else
         store_source_fini(row);
-    if (s->golden == NULL)
-        working_attach(l->w, s, l->g);
+    if (!same)
+        return working_outdated(l->w, s->row.origin, s->row.source_id, e);
+    working_attach(l->w, s, l->g);
     return 0;
 }
 
@@ -157,6 +167,8 @@ int working_golden(struct working *w, const char *id, struct work_golden **out, 
     rc = store_sources_of(w->reader, w->tenant, w->model->name, id, load_source, &l, e);
     if (rc == 0)
         rc = load_values(w, g, e);
+    if (rc != 0)
+        g->rev = 0; /* half loaded: no unit that builds on it may hold */
     *out = g;
     return rc;
 }

@@ -26,7 +26,7 @@
 #include "support/simdisk.h"
 #include "support/simworld.h"
 
-enum { ENGINES = 1, LIVES = 4, ANSWERS_MAX = 4000, BULK = 12, KEYS = 9, SOURCE_IDS = 14 };
+enum { ENGINES = 2, LIVES = 4, ANSWERS_MAX = 4000, BULK = 12, KEYS = 9, SOURCE_IDS = 14 };
 
 static const char entity_text[] =
     "{\"name\":\"Port\",\"fields\":{\"name\":{\"kind\":\"text\"},\"iata\":{\"kind\":\"text\"},"
