@@ -203,13 +203,29 @@ static int apply_if_golden(void *self, const struct apply *a, uint8_t version, s
     return err_set(e, ERR_VERSION_MISMATCH, "golden record %s changed meanwhile", id);
 }
 
+static int apply_if_parked(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                           struct buf *result, struct err *e)
+{
+    (void)self;
+    (void)version;
+    (void)result;
+    AUTO(mem_freep) char *id = copy_text(c);
+    if (c->bad || id == NULL)
+        return malformed("canon.parked", e);
+    int rc = store_arrival_is_parked(a->db, id, e);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    return err_set(e, ERR_CONFLICT, "arrival %s is not parked any more", id);
+}
+
 static const struct domain_op canon_ops[] = {
-    {CANON_OP_DEFINE, CANON_OP_VERSION, false, false, "canon.define", apply_define},
-    {CANON_OP_ARRIVE, CANON_OP_VERSION, false, false, "canon.arrive", apply_arrive},
-    {CANON_OP_ERASE, CANON_OP_VERSION, false, false, "canon.erase", apply_erase},
-    {CANON_OP_IF_KEY, CANON_OP_VERSION, true, true, "canon.key", apply_if_key},
-    {CANON_OP_IF_SOURCE, CANON_OP_VERSION, true, true, "canon.source", apply_if_source},
-    {CANON_OP_IF_GOLDEN, CANON_OP_VERSION, true, true, "canon.golden", apply_if_golden},
+    {CANON_OP_DEFINE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.define", apply_define},
+    {CANON_OP_ARRIVE, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.arrive", apply_arrive},
+    {CANON_OP_ERASE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.erase", apply_erase},
+    {CANON_OP_IF_KEY, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.key", apply_if_key},
+    {CANON_OP_IF_SOURCE, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.source", apply_if_source},
+    {CANON_OP_IF_GOLDEN, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.golden", apply_if_golden},
+    {CANON_OP_IF_PARKED, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.parked", apply_if_parked},
 };
 
 /* --- the domain

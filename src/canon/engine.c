@@ -41,6 +41,7 @@ struct canon_engine {
     struct canon_hooks *hooks;
     struct map *workings; /* "tenant/model" */
     struct list requests; /* not all arrivals started */
+    struct list outbox;   /* jobs whose units are ready: proposed together at the end of a slice */
     struct list again;    /* jobs to run again once nothing of their working set is under way */
     size_t flight, open_requests;
     struct task work;
@@ -61,6 +62,7 @@ int canon_engine_new(const struct canon_engine_options *o, struct canon_engine *
     en->hooks = o->hooks;
     en->workings = map_new();
     list_init(&en->requests);
+    list_init(&en->outbox);
     list_init(&en->again);
     en->work.run = engine_work;
     *out = en;
@@ -363,8 +365,6 @@ int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e)
     unit_init(&j->unit, en->world->runner, unit_done);
     txn_envelope(&j->unit.txn, j->request->r->env);
     int rc = job_compose(j, e);
-    if (rc == 0)
-        rc = ledger_propose(en->ledger, &j->unit, e);
     if (rc != 0) {
         unit_fini(&j->unit);
         return rc;
@@ -372,7 +372,21 @@ int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e)
     job_commit_working(j);
     j->working->flight++;
     en->flight++;
+    list_push(&en->outbox, &j->node);
+    engine_wake(en);
     return 0;
+}
+
+/* All that a slice has made goes to the ledger at once: so it travels in few entries, each of which
+ * costs a sync, and a page that several arrivals touch is written once. */
+static void outbox_flush(struct canon_engine *en)
+{
+    struct list *it;
+    while ((it = list_pop(&en->outbox)) != NULL) {
+        struct canon_job *j = LIST_OF(it, struct canon_job, node);
+        if (ledger_propose(en->ledger, &j->unit, &j->unit.err) != 0)
+            unit_done(&j->unit);
+    }
 }
 
 /* --- resuming
@@ -524,4 +538,5 @@ static void engine_work(struct task *t)
         start_jobs(en, until);
     if (snapshot)
         db_snapshot_end(en->reader);
+    outbox_flush(en);
 }

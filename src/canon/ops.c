@@ -85,6 +85,13 @@ void canon_op_if_source(struct txn *t, const char *model, const char *origin, co
     txn_end(t);
 }
 
+void canon_op_if_parked(struct txn *t, const char *arrival)
+{
+    struct buf *b = txn_begin(t, CANON_OP_IF_PARKED, CANON_OP_VERSION);
+    buf_add_text(b, arrival);
+    txn_end(t);
+}
+
 void canon_op_if_golden(struct txn *t, const char *model, const char *id, uint64_t rev)
 {
     struct buf *b = txn_begin(t, CANON_OP_IF_GOLDEN, CANON_OP_VERSION);

@@ -18,6 +18,7 @@ enum canon_op {
     CANON_OP_IF_KEY = 0x0710, /* conditions */
     CANON_OP_IF_SOURCE = 0x0711,
     CANON_OP_IF_GOLDEN = 0x0712,
+    CANON_OP_IF_PARKED = 0x0713,
 };
 
 enum { CANON_OP_VERSION = 1, CANON_MERGES_MAX = 64 };
@@ -71,6 +72,7 @@ void canon_op_if_key(struct txn *t, const char *model, const char *key, const ch
 /* rev 0: absent. */
 void canon_op_if_source(struct txn *t, const char *model, const char *origin, const char *source_id,
                         uint64_t rev);
+void canon_op_if_parked(struct txn *t, const char *arrival);
 void canon_op_if_golden(struct txn *t, const char *model, const char *id, uint64_t rev);
 
 /* Texts as NUL-terminated copies in `texts` (freed by the caller); false when the bytes are not

@@ -47,6 +47,8 @@ static int compose_conditions(struct canon_job *j, struct txn *t, struct err *e)
     const struct job_plan *p = &j->plan;
     const char *model = j->working->model->name;
     canon_op_if_source(t, model, j->arrival->origin, job_source_id(j), p->source->row.rev);
+    if (j->resumes[0] != '\0')
+        canon_op_if_parked(t, j->resumes);
     if (p->id[0] == '\0')
         return 0;
     canon_op_if_golden(t, model, p->id, p->winner ? p->winner->rev : 0);
@@ -131,12 +133,12 @@ static void compose_arrive(struct canon_job *j, struct txn *t, const struct text
         canon_op_erase(t, op.model, op.origin, op.source_id);
 }
 
-static int compose_entity(struct canon_job *j, struct txn *t, struct err *e)
+/* First of all operations: it is the only one that may refuse, and then nothing needs to be undone.
+ */
+static int compose_save(struct canon_job *j, struct txn *t, struct err *e)
 {
     const struct job_plan *p = &j->plan;
-    for (size_t i = 0; i < p->losers_count; i++)
-        entity_txn_remove(t, j->working->def, p->losers[i]->id, 0);
-    if (p->empty || (!p->creates && json_object_size(p->changes) == 0))
+    if (p->id[0] == '\0' || p->empty || (!p->creates && json_object_size(p->changes) == 0))
         return 0;
     struct entity_doc doc;
     entity_doc_init(&doc);
@@ -165,9 +167,11 @@ int job_compose(struct canon_job *j, struct err *e)
     if (rc == 0)
         rc = compose_conditions(j, t, e);
     if (rc == 0)
+        rc = compose_save(j, t, e);
+    if (rc == 0)
         compose_arrive(j, t, &x);
-    if (rc == 0 && j->plan.id[0] != '\0')
-        rc = compose_entity(j, t, e);
+    for (size_t i = 0; i < j->plan.losers_count && rc == 0; i++)
+        entity_txn_remove(t, j->working->def, j->plan.losers[i]->id, 0);
     texts_fini(&x);
     return rc;
 }

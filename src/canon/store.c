@@ -194,10 +194,19 @@ static int arrival_resumed(struct db *db, const char *id, struct err *e)
     db_bind_str(s, 1, id);
     db_bind_int(s, 2, STORED_RESUMED);
     db_bind_int(s, 3, STORED_PARKED);
-    int rc = db_run(s, e);
-    if (rc == 0 && db_changes(db) == 0)
-        rc = err_set(e, ERR_CONFLICT, "arrival %s is not parked any more", id);
-    return rc;
+    return db_run(s, e);
+}
+
+int store_arrival_is_parked(struct db *db, const char *id, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s =
+        db_stmt_get(db, "SELECT 1 FROM canon_arrival WHERE id = ?1 AND outcome = ?2", e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, id);
+    db_bind_int(s, 2, STORED_PARKED);
+    return db_step(s, e);
 }
 
 int store_arrival_put(struct db *db, const struct apply *a, const struct canon_op_arrive *op,

@@ -43,6 +43,8 @@ int store_golden_get(struct db *db, const char *tenant, const char *model, const
 typedef int store_source_cb(void *arg, struct store_source *s, struct err *e);
 int store_sources_of(struct db *db, const char *tenant, const char *model, const char *golden,
                      store_source_cb *cb, void *arg, struct err *e);
+/* 1: it is; 0: it is not, or not any more. */
+int store_arrival_is_parked(struct db *db, const char *id, struct err *e);
 /* The definition of a model: def 0 is the current one. A new string. */
 int store_model_get(struct db *db, const char *name, uint64_t def, char **definition,
                     struct err *e);

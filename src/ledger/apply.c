@@ -62,6 +62,9 @@ static int unit_run_op(struct unit_apply *u, const struct op_ref *ref, struct tx
         err_context(e, "log entry %llu, %s", (unsigned long long)u->a.seq, ref->op->name);
         return rc;
     }
+    if (rc < 0 && ref->op->safety == DOMAIN_SURE)
+        return err_set(e, ERR_CORRUPT, "log entry %llu: %s refused, which it never may: %s",
+                       (unsigned long long)u->a.seq, ref->op->name, o->err.text);
     if (rc == 0 && buf_failed(&o->results))
         rc = err_set(&o->err, ERR_TOO_LARGE, "the results of one unit are over %d bytes",
                      LEDGER_RESULT_BYTES_MAX);
@@ -76,7 +79,7 @@ static int unit_conditions(struct unit_apply *u, struct err *e)
 {
     struct txn_op op;
     uint32_t at = 0, writes = 0;
-    bool atomic = true;
+    bool safe = true;
     for (struct cursor c = txn_ops(&u->view); txn_next(&c, &op); at++) {
         struct op_ref ref;
         int rc = unit_op(u, &op, &ref, e);
@@ -84,7 +87,8 @@ static int unit_conditions(struct unit_apply *u, struct err *e)
             return rc;
         if (!ref.op->is_condition) {
             writes++;
-            atomic &= ref.op->is_atomic;
+            safe &=
+                ref.op->safety == DOMAIN_SURE || (writes == 1 && ref.op->safety == DOMAIN_ATOMIC);
             continue;
         }
         rc = unit_run_op(u, &ref, &op, at, e);
@@ -92,7 +96,7 @@ static int unit_conditions(struct unit_apply *u, struct err *e)
             return rc;
         buf_reset(&u->l->outcome.results);
     }
-    u->needs_savepoint = writes > 1 || !atomic;
+    u->needs_savepoint = !safe;
     return 0;
 }
 

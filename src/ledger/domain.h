@@ -27,12 +27,20 @@ struct apply {
     const struct envelope *env; /* never NULL; tenant and principal are never NULL inside */
 };
 
+/* What an operation leaves behind when it refuses, and whether it may. A unit needs no savepoint
+ * (which would copy every page that it touches) when its first operation is at least DOMAIN_ATOMIC
+ * and all behind it are DOMAIN_SURE. */
+enum domain_safety {
+    DOMAIN_PARTIAL = 0, /* may refuse after it has written */
+    DOMAIN_ATOMIC = 1,  /* checks everything before its first write */
+    DOMAIN_SURE = 2,    /* never refuses once the conditions of its unit hold */
+};
+
 struct domain_op {
     uint16_t type;
     uint8_t version_max; /* versions 1..version_max are understood */
     bool is_condition;   /* evaluated before all operations of the unit, may not write */
-    bool is_atomic;   /* checks everything before its first write: needs no savepoint when alone in
-                         its unit */
+    enum domain_safety safety;
     const char *name; /* "entity.save" */
     /* 0 and bytes of a result appended to `result`, or the code with which the unit fails. ERR_IO,
      * ERR_NOMEM, ERR_DISK_FULL and ERR_CORRUPT are not refusals: the whole entry is rolled back,
