@@ -21,8 +21,11 @@
 
 enum {
     NODE_JSON_MAX = 64 << 10,
-    NODE_ARENAS = 2,            /* of malloc: one for each thread would cost idle memory */
-    NODE_TRIM_BYTES = 256 << 10 /* give memory back to the system above this */
+    /* Of malloc. More arenas would cost idle memory, fewer make threads wait for each other; blocks
+     * of a batch are kept instead of going back to the system each time. */
+    NODE_ARENAS = 8,
+    NODE_TRIM_BYTES = 16 << 20,
+    NODE_MMAP_BYTES = 4 << 20,
 };
 
 static uint64_t node_mono_ns(void)
@@ -244,6 +247,7 @@ int node_open(const struct node_options *o, struct node **out, struct err *e)
     e = e != NULL ? e : &own;
     mallopt(M_ARENA_MAX, NODE_ARENAS);
     mallopt(M_TRIM_THRESHOLD, NODE_TRIM_BYTES);
+    mallopt(M_MMAP_THRESHOLD, NODE_MMAP_BYTES);
     struct node *n = mem_new(sizeof *n);
     n->config = o->config;
     n->sources = o->sources;
