@@ -20,7 +20,7 @@
  * generated, or added later with a default, look different to the hook and to a scan: use neither.
  *
  * Errors: ERR_DISK_FULL, ERR_NOMEM, ERR_IO, ERR_CORRUPT, ERR_CONFLICT (constraint), ERR_CANCELED
- * (interrupted), else ERR_INTERNAL; the message has SQLite's words. */
+ * (interrupted), ERR_TOO_LARGE, else ERR_INTERNAL; the message has SQLite's words. */
 #ifndef KOAN_DB_DB_H
 #define KOAN_DB_DB_H
 
