@@ -43,8 +43,8 @@ struct domain_op {
     enum domain_safety safety;
     const char *name; /* "entity.save" */
     /* 0 and bytes of a result appended to `result`, or the code with which the unit fails. ERR_IO,
-     * ERR_NOMEM, ERR_DISK_FULL and ERR_CORRUPT are not refusals: the whole entry is rolled back,
-     * and is tried again later or the node stops. */
+     * ERR_NOMEM, ERR_DISK_FULL, ERR_CORRUPT and ERR_CANCELED are not refusals, they speak of this
+     * machine: the whole entry is rolled back, and is tried again later or the node stops. */
     int (*apply)(void *domain, const struct apply *a, uint8_t version, struct cursor *payload,
                  struct buf *result, struct err *e);
 };

@@ -116,6 +116,7 @@ struct log {
     bool busy;
     struct log_job job;
     struct log_prep prep;
+    bool made;     /* by this start */
     bool ready;    /* pre-writing may begin: the start is over */
     bool prep_off; /* the disk is full or the log is being closed */
     void (*done)(void *arg, int code);

@@ -278,7 +278,8 @@ int log_load(struct log *l, uint64_t after, uint64_t after_term, struct err *e)
     l->first = after + 1;
     l->last = after;
     l->last_term = after_term;
-    if (log_is_new(l))
+    l->made = log_is_new(l);
+    if (l->made)
         return log_roll(l, after + 1, after_term, 0, e);
     size_t i = l->segments_count - 1;
     while (i > 0 && l->segments[i].head.first_index > after + 1)
@@ -327,6 +328,8 @@ static int log_clear_leftover(struct log *l, struct err *e)
 int log_settle(struct log *l, struct err *e)
 {
     struct disk *d = l->world->disk;
+    if (l->made) /* just now, and synced */
+        return 0;
     int rc = log_clear_leftover(l, e);
     if (rc == 0)
         rc = d->sync(l->file, e);
