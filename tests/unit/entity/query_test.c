@@ -288,6 +288,32 @@ static void an_index_serves_filter_and_sort(void **state)
                "json_extract(keys,'$.\"d\"') DESC, id DESC", "USING INDEX");
 }
 
+static void a_question_that_visits_too_much_is_stopped_and_told_what_index_it_lacks(void **state)
+{
+    struct fixture *x = *state;
+    struct buf b = BUF_INIT(1 << 20);
+    buf_adds(&b, "{\"tags\":[1");
+    for (int i = 0; i < 200000; i++)
+        buf_adds(&b, ",1");
+    buf_adds(&b, "]}");
+    assert_int_equal(entity_db_save(x->f, x->d, "zz", ENTITY_CREATE, 0, buf_str(&b), NULL), 0);
+    buf_reset(&b);
+    buf_adds(&b, "{\"version\":1,\"n\":null,\"$or\":[{\"name\":{\"$gt\":\"zzz\"}}");
+    for (int i = 0; i < 90; i++)
+        buf_addf(&b, ",{\"tags\":%d}", 1000 + i);
+    buf_adds(&b, "],\"name\":null}");
+    struct filter *dear = filter(x, buf_str(&b));
+    int rc = refused(x, &(struct entity_query){.filter = dear, .sort = "r"}, "\"r\"");
+    assert_int_equal(rc, ERR_TOO_LARGE);
+    filter_free(dear);
+    buf_fini(&b);
+    assert_int_equal(entity_db_remove(x->f, x->d, "zz", 0, NULL), 0);
+    /* The next question is not held back by the last one's limit. */
+    int64_t n;
+    assert_int_equal(entity_count(x->f->reader, x->d, "default", NULL, &n, NULL), 0);
+    assert_int_equal(n, ROWS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +323,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_asked_is_refused),
         cmocka_unit_test(many_records_come_in_the_order_asked_for),
         cmocka_unit_test(an_index_serves_filter_and_sort),
+        cmocka_unit_test(a_question_that_visits_too_much_is_stopped_and_told_what_index_it_lacks),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
