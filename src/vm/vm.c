@@ -1,5 +1,7 @@
 #include "vm/vm.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "vm/vm_priv.h"
 
@@ -17,31 +19,64 @@ struct vm_host *vm_host_of(lua_State *L)
     return vm_of(L)->host;
 }
 
+static void block_free(struct vm *vm, void *p, size_t n)
+{
+    if (p != NULL && pool_owns(&vm->pool, p))
+        pool_free(&vm->pool, p, n);
+    else
+        mem_free(p);
+}
+
+static void *block_new(struct vm *vm, size_t n)
+{
+    void *p = pool_alloc(&vm->pool, n);
+    return p != NULL ? p : mem_try(n);
+}
+
+/* As realloc; `had` is the size of the old block, which Lua knows. */
+static void *block_resize(struct vm *vm, void *p, size_t had, size_t n)
+{
+    bool pooled = pool_owns(&vm->pool, p);
+    if (pooled && pool_fits(had, n))
+        return p;
+    if (!pooled && n > POOL_BLOCK_MAX)
+        return mem_try_resize(p, n);
+    void *q = block_new(vm, n);
+    if (q == NULL)
+        return n <= had ? p : NULL; /* shrinking may not fail */
+    memcpy(q, p, n < had ? n : had);
+    block_free(vm, p, had);
+    return q;
+}
+
 /* Lua tells the kind of a new block in `osize`; a table may be as large as the cap allows, anything
  * else is bounded so that one instruction cannot copy or compare for milliseconds. */
-static void *vm_alloc(void *ud, void *p, size_t osize, size_t nsize)
+static bool may_grow(struct vm *vm, const void *p, size_t kind, size_t had, size_t n)
+{
+    if (n - had > vm->memory_max - vm->memory)
+        return false;
+    if (p == NULL && (kind == LUA_TSTRING || kind == LUA_TUSERDATA) && n > VM_STRING_MAX)
+        return false;
+    vm->charged += n / VM_CHARGE_BYTES;
+    if (vm->charged > VM_CHARGE_LOOK)
+        vm_look_soon(vm);
+    return true;
+}
+
+static void *vm_alloc(void *ud, void *p, size_t osize, size_t n)
 {
     struct vm *vm = ud;
-    if (nsize == 0) {
-        vm->memory -= p != NULL ? osize : 0;
-        mem_free(p);
+    size_t had = p != NULL ? osize : 0;
+    if (n == 0) {
+        vm->memory -= had;
+        block_free(vm, p, had);
         return NULL;
     }
-    size_t had = p != NULL ? osize : 0;
-    if (nsize > had) {
-        if (nsize - had > vm->memory_max - vm->memory)
-            return NULL;
-        if (p == NULL && (osize == LUA_TSTRING || osize == LUA_TUSERDATA) && nsize > VM_STRING_MAX)
-            return NULL;
-        vm->charged += nsize / VM_CHARGE_BYTES;
-        if (vm->charged > VM_CHARGE_LOOK)
-            vm_look_soon(vm);
-    }
-    void *q = p != NULL ? mem_try_resize(p, nsize) : mem_try(nsize);
+    if (n > had && !may_grow(vm, p, osize, had, n))
+        return NULL;
+    void *q = p != NULL ? block_resize(vm, p, had, n) : block_new(vm, n);
     if (q != NULL)
-        vm->memory = vm->memory - had + nsize;
-    else if (nsize <= had)
-        PANIC("shrinking a block failed");
+        vm->memory = vm->memory - had + n;
     return q;
 }
 
@@ -119,8 +154,10 @@ int vm_new(const struct vm_options *o, struct vm **out, struct err *e)
     vm->memory_max = o->memory_max != 0 ? o->memory_max : VM_MEMORY_MAX;
     vm->loading = true;
     list_init(&vm->ready);
+    pool_init(&vm->pool);
     vm->L = lua_newstate(vm_alloc, vm);
     if (vm->L == NULL) {
+        pool_fini(&vm->pool);
         mem_free(vm);
         if (o->host->freed != NULL)
             o->host->freed(o->host);
@@ -150,6 +187,7 @@ void vm_free(struct vm *vm)
     struct vm_host *host = vm->host;
     lua_close(vm->L);
     ASSERT(vm->memory == 0);
+    pool_fini(&vm->pool);
     vm->magic = 0;
     mem_free(vm);
     if (host->freed != NULL)

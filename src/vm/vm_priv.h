@@ -6,6 +6,7 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "vm/pool.h"
 #include "vm/vm.h"
 
 enum {
@@ -27,6 +28,7 @@ struct vm {
     uint32_t magic;
     struct vm_host *host;
     lua_State *L;
+    struct pool pool;
     size_t memory, memory_max;
     struct list ready;
     struct vm_run *current;
