@@ -37,12 +37,12 @@ struct cmd_import {
     char *headers;
 };
 
-static volatile sig_atomic_t cmd_import_stop;
+static atomic_bool cmd_import_stop; /* set by the signal handler, read by every worker */
 
 static void cmd_import_signal(int signum)
 {
     (void)signum;
-    cmd_import_stop = 1;
+    atomic_store(&cmd_import_stop, true);
 }
 
 static uint64_t cmd_import_now(void)

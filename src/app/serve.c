@@ -74,8 +74,6 @@ static void serve_deployed(struct bind_deploy *d)
                      json_array_size(d->entities), json_array_size(d->canons), d->hash);
         serve_ready(n);
     }
-    json_decref(d->entities);
-    json_decref(d->canons);
     bind_deploy_fini(d);
     scripts_fini(&n->scripts);
     if (n->deploy_again)

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
+
 static const struct err_info err_table[ERR_COUNT] = {
 #define ROW(code, name, status, retry, title) [-(code)] = {code, name, status, retry, title}
     ROW(ERR_OK, "ok", 200, ERR_RETRY_NEVER, "No error"),
@@ -45,19 +47,18 @@ static const struct err_info err_table[ERR_COUNT] = {
 #undef ROW
 };
 
-/* A cut message must stay valid UTF-8, for it ends up in JSON: drop a sequence that lost its
- * tail. */
+/* A message ends up in JSON, so it must be valid UTF-8, though it may quote bytes that are not and
+ * may have been cut: drop a sequence that lost its tail, and blot out what is none. */
 static void err_trim(char *text)
 {
     size_t n = strlen(text), at = n;
     while (at > 0 && n - at < 4 && ((unsigned char)text[at - 1] & 0xc0) == 0x80)
         at--;
-    if (at == 0)
-        return;
-    unsigned char lead = (unsigned char)text[at - 1];
+    unsigned char lead = at > 0 ? (unsigned char)text[at - 1] : 0;
     size_t want = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
     if (want > 1 && n - (at - 1) < want)
         text[at - 1] = '\0';
+    str_utf8_repair(text, strlen(text));
 }
 
 int err_vset(struct err *e, int code, const char *fmt, va_list args)

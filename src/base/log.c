@@ -98,16 +98,6 @@ static void log_mask(const char *s, struct buf *out)
 
 /* ---- lines ---- */
 
-/* Bytes that are not UTF-8 would make the line unreadable for every JSON parser. */
-static void log_clean(char *s, size_t n)
-{
-    if (str_is_utf8(s, n))
-        return;
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)s[i] >= 0x80)
-            s[i] = '?';
-}
-
 static void log_add_json(struct buf *b, const char *now, const char *level, const char *area,
                          const struct buf *msg)
 {
@@ -153,7 +143,7 @@ void log_line(enum log_level level, const char *area, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(raw, sizeof(raw), fmt, args);
     va_end(args);
-    log_clean(raw, strlen(raw));
+    str_utf8_repair(raw, strlen(raw)); /* or no JSON parser reads the line */
 
     /* The wall clock, not the world's: a line is about this process and no state depends on it. */
     struct timespec ts;

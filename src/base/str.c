@@ -89,6 +89,18 @@ bool str_is_utf8(const char *s, size_t n)
     return true;
 }
 
+void str_utf8_repair(char *s, size_t n)
+{
+    if (str_is_utf8(s, n))
+        return;
+    for (size_t at = 0; at < n;) {
+        size_t len = str_utf8_seq((const unsigned char *)s + at, n - at);
+        if (len == 0)
+            s[at] = '?';
+        at += len > 0 ? len : 1;
+    }
+}
+
 size_t str_utf8_len(const char *s, size_t n)
 {
     size_t count = 0;

@@ -22,6 +22,9 @@ bool str_ends(const char *s, const char *suffix);
  * empty. */
 bool str_copy(char *out, size_t cap, const char *s);
 bool str_is_utf8(const char *s, size_t n);
+/* Text from outside that is to be shown: every byte that belongs to no well-formed sequence becomes
+ * '?', and so does each piece of one that was cut off. */
+void str_utf8_repair(char *s, size_t n);
 size_t str_utf8_len(const char *s, size_t n); /* code points of valid UTF-8 */
 /* Whole text as a number; false on anything else, on overflow, or empty text. */
 bool str_to_i64(const char *s, size_t n, int64_t *out);

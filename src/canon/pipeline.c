@@ -10,6 +10,8 @@
 #include "canon/engine_priv.h"
 #include "entity/doc.h"
 
+enum { SOURCE_ID_ROOM = 300 }; /* more than the longest id */
+
 const char *job_source_id(const struct canon_job *j)
 {
     return j->source_id ? j->source_id : "";
@@ -87,6 +89,16 @@ static int check_origin(const struct canon_job *j, struct err *e)
                      origin, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
+/* The name that another system gave it: an id, but it may hold a '/'. */
+static int check_source_id(const char *id, struct err *e)
+{
+    char copy[SOURCE_ID_ROOM];
+    str_copy(copy, sizeof copy, id); /* a longer one stays too long */
+    for (char *p = copy; (p = strchr(p, '/')) != NULL;)
+        *p = '_';
+    return str_check_id(copy, strlen(copy), e) == 0 ? 0 : err_context(e, "source_id");
+}
+
 static int take_document(struct canon_job *j, struct err *e)
 {
     int rc = check_origin(j, e);
@@ -94,10 +106,8 @@ static int take_document(struct canon_job *j, struct err *e)
         return rc;
     if (!json_is_object(j->arrival->data))
         return err_field(e, ERR_INVALID, "data", "an arrival's data must be an object");
-    if (j->source_id != NULL && (rc = str_check_id(j->source_id, strlen(j->source_id), e)) != 0 &&
-        strchr(j->source_id, '/') == NULL)
-        return err_context(e, "source_id");
-    err_clear(e);
+    if (j->source_id != NULL && (rc = check_source_id(j->source_id, e)) != 0)
+        return rc;
     AUTO(buf_fini) struct buf b = BUF_INIT(CANON_BODY_MAX);
     rc = json_print(j->arrival->data, &b, e);
     if (rc != 0)

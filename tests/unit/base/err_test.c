@@ -100,6 +100,16 @@ TEST(a_long_text_is_cut_between_characters)
     }
 }
 
+TEST(bytes_that_are_not_utf8_are_blotted_out)
+{
+    struct err e;
+    err_field(&e, ERR_INVALID, "\xff.", "no '%s' here", "\xc3\xa9\xff\xe2\x82x");
+    assert_string_equal(e.field, "?.");
+    assert_string_equal(e.text, "no '\xc3\xa9???x' here");
+    err_context(&e, "%s", "\xff");
+    assert_string_equal(e.text, "?: no '\xc3\xa9???x' here");
+}
+
 TEST(errno_becomes_a_code_and_words)
 {
     struct err e;
@@ -120,6 +130,7 @@ int main(void)
         HEAP_TEST(context_never_turns_a_failure_into_success),
         HEAP_TEST(without_a_struct_the_code_alone_comes_back),
         HEAP_TEST(a_long_text_is_cut_between_characters),
+        HEAP_TEST(bytes_that_are_not_utf8_are_blotted_out),
         HEAP_TEST(errno_becomes_a_code_and_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

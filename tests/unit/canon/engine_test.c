@@ -1,6 +1,7 @@
 #include "support/unit.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "support/canon_lab.h"
@@ -112,6 +113,22 @@ TEST(what_cannot_be_right_fails_and_what_is_unknown_parks)
         lab_number(&lab,
                    "SELECT count(*) FROM canon_arrival WHERE outcome = 2 AND reason = 'NO_KEYS'"),
         1);
+    lab_close(&lab);
+}
+
+TEST(a_source_id_may_hold_a_slash_and_is_otherwise_an_id)
+{
+    struct canon_lab lab;
+    lab_open(&lab, person, person_model);
+    const char *says = "{\"name\":\"Ana\",\"tax\":\"17\"}";
+    char longer[400];
+    memset(longer, '/', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    assert_int_equal(lab_arrive(&lab, "Person", "erp", "a/1", 1, says, NULL), CANON_CANONIZED);
+    assert_int_equal(lab_arrive(&lab, "Person", "erp", "a/\xff", 1, says, NULL), CANON_FAILED);
+    assert_int_equal(lab_arrive(&lab, "Person", "erp", "a/\n", 1, says, NULL), CANON_FAILED);
+    assert_int_equal(lab_arrive(&lab, "Person", "erp", longer, 1, says, NULL), CANON_FAILED);
+    assert_int_equal(lab_number(&lab, "SELECT count(*) FROM canon_source"), 1);
     lab_close(&lab);
 }
 
@@ -303,6 +320,7 @@ int main(void)
         HEAP_TEST(an_arrival_that_joins_two_golden_records_merges_them_into_the_older),
         HEAP_TEST(a_chain_of_merges_leaves_every_tombstone_at_the_final_survivor),
         HEAP_TEST(what_cannot_be_right_fails_and_what_is_unknown_parks),
+        HEAP_TEST(a_source_id_may_hold_a_slash_and_is_otherwise_an_id),
         HEAP_TEST(a_withdrawn_source_no_longer_speaks),
         HEAP_TEST(any_order_of_the_same_arrivals_gives_the_same_groups_and_values),
         HEAP_TEST(a_source_that_another_engine_brought_is_found_when_its_golden_record_is_known),
