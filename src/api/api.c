@@ -5,6 +5,7 @@
 #include "api/api_priv.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "base/str.h"
 #include "crypt/crypt.h"
 #include "db/db.h"
 #include "io/world.h"
@@ -36,7 +37,7 @@ int api_new(const struct api_options *o, struct api **out, struct err *e)
     a->o.data_dir = api_copy(o->data_dir);
     a->scripts_ready = o->scripts == NULL;
     if (!a->scripts_ready)
-        strcpy(a->trouble, "not deployed yet");
+        str_copy(a->trouble, sizeof a->trouble, "not deployed yet");
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->reader_free, NULL);
     stat_set(stat_gauge("koan_build_info", "version=\"" KOAN_VERSION "\"", "Always 1"), 1);
@@ -77,7 +78,7 @@ void api_watch_loop(struct api *a, const char *name, struct loop *loop)
 {
     unsigned at = atomic_load(&a->loops_count);
     ASSERT(at < API_LOOPS_MAX);
-    strncpy(a->loops[at].name, name, sizeof a->loops[at].name - 1);
+    str_copy(a->loops[at].name, sizeof a->loops[at].name, name);
     a->loops[at].loop = loop;
     atomic_store(&a->loops_count, at + 1);
 }
@@ -91,7 +92,7 @@ void api_set_scripts(struct api *a, const char *trouble)
 {
     pthread_mutex_lock(&a->lock);
     a->scripts_ready = trouble == NULL;
-    strncpy(a->trouble, trouble != NULL ? trouble : "", sizeof a->trouble - 1);
+    str_copy(a->trouble, sizeof a->trouble, trouble != NULL ? trouble : "");
     pthread_mutex_unlock(&a->lock);
 }
 

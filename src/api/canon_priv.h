@@ -30,10 +30,13 @@ struct canon_post *canon_post_new(struct http_request *req, struct canon_model *
                                   void (*answer)(struct canon_post *p));
 /* answer() runs later with the results, or http_problem at once; all is freed behind it. */
 void canon_post_start(struct canon_post *p, enum canon_post_kind kind);
+/* The end without a start: p->r.err says why. */
+void canon_post_refuse(struct canon_post *p);
 /* The model of the path, or 404 naming the nearest. A reference of the caller's. */
 struct canon_model *canon_route_model(struct http_request *req);
 /* An arrival that was taken answers 200 or 202; `e` is what a failed one answers. */
 int canon_status(const struct canon_arrival *a, struct err *e);
+const char *canon_outcome_name(enum canon_outcome o);
 /* {"outcome",...} */
 void canon_print(struct buf *out, const struct canon_arrival *a, bool changes);
 /* The answer for one arrival. */

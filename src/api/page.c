@@ -2,6 +2,7 @@
  *
  * A cursor is what entity_query gave, behind a signature, in base64url. The signature covers the
  * name of the entity too, so that a cursor of one is refused by another. */
+#include <stdio.h>
 #include <string.h>
 
 #include "api/api_priv.h"
@@ -16,8 +17,8 @@ enum { API_SIGNATURE = 16, API_LINK_MAX = 12 * 1024 };
 static void api_cursor_sign(const struct api *a, const struct entity_def *d, const void *p,
                             size_t n, uint8_t out[CRYPT_HMAC])
 {
-    char context[ENTITY_NAME_MAX + 16] = "cursor ";
-    strcat(context, d->name);
+    char context[ENTITY_NAME_MAX + 16];
+    snprintf(context, sizeof context, "cursor %s", d->name);
     crypt_hmac(a->o.cursor_key, context, p, n, out);
 }
 

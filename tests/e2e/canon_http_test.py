@@ -35,6 +35,12 @@ class People(Case):
         cls.addClassCleanup(cls.house.doCleanups)
         cls.house.write("scripts/people.lua", PEOPLE)
         cls.server = cls.house.node("--scripts", cls.house.path("scripts"))
+        cls.addClassCleanup(cls.ends_well)
+
+    @classmethod
+    def ends_well(cls):
+        code = cls.server.stop()
+        assert code == 0, f"exit {code}:\n{cls.server.text}"
 
     def setUp(self):
         self.c = self.server.client()

@@ -47,6 +47,12 @@ class Shop(Case):
         cls.addClassCleanup(cls.house.doCleanups)
         cls.house.write("scripts/shop.lua", SHOP)
         cls.server = cls.house.node("--scripts", cls.house.path("scripts"))
+        cls.addClassCleanup(cls.ends_well)
+
+    @classmethod
+    def ends_well(cls):
+        code = cls.server.stop()
+        assert code == 0, f"exit {code}:\n{cls.server.text}"
 
     def setUp(self):
         self.c = self.server.client()

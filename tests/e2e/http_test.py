@@ -103,6 +103,12 @@ class Face(Case):
         cls.addClassCleanup(cls.house.doCleanups)
         cls.house.write("scripts/note.lua", NOTE)
         cls.server = cls.house.node("--scripts", cls.house.path("scripts"))
+        cls.addClassCleanup(cls.ends_well)
+
+    @classmethod
+    def ends_well(cls):
+        code = cls.server.stop()
+        assert code == 0, f"exit {code}:\n{cls.server.text}"
 
     def raw(self, **kw):
         r = Raw(self.server.port, **kw)
