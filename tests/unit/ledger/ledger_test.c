@@ -199,6 +199,70 @@ TEST(an_unknown_operation_is_refused_before_it_enters_the_log)
     node_end(&n);
 }
 
+static uint64_t watched;
+
+static void watch_committed(struct ledger_watch *w, uint64_t seq, int64_t at)
+{
+    (void)w;
+    assert_true(at > 0);
+    watched = seq;
+}
+
+TEST(watchers_hear_of_every_entry_and_the_metrics_count_it)
+{
+    struct kit_node n;
+    struct ledger_watch w = {.committed = watch_committed};
+    AUTO(buf_fini) struct buf b = BUF_INIT(1 << 20);
+    node_begin(&n);
+    ledger_watch(n.ledger, &w);
+    for (uint64_t i = 0; i < 4; i++) {
+        assert_int_equal(put(&n, i), 0);
+        assert_int_equal(watched, 2 + i);
+    }
+    stat_print(&b, 0);
+    assert_non_null(strstr(buf_str(&b), "koan_ledger_entries_total 5"));
+    assert_non_null(strstr(buf_str(&b), "koan_ledger_units_total 4"));
+    assert_non_null(strstr(buf_str(&b), "koan_ledger_sync_seconds_count 4"));
+    assert_non_null(strstr(buf_str(&b), "koan_ledger_apply_seconds_count 5"));
+    assert_non_null(strstr(buf_str(&b), "koan_ledger_waiting_units 0"));
+    node_end(&n);
+}
+
+TEST(an_empty_unit_is_a_barrier)
+{
+    struct kit_node n;
+    struct unit u;
+    node_begin(&n);
+    kit_unit(&n, &u);
+    assert_int_equal(kit_do(&n, &u), 0);
+    assert_int_equal(u.seq, 2);
+    assert_int_equal(u.results.len, 0);
+    unit_fini(&u);
+    node_end(&n);
+}
+
+TEST(the_envelope_reaches_the_domain)
+{
+    struct kit_node n;
+    struct unit u;
+    struct cursor c;
+    node_begin(&n);
+    kit_unit(&n, &u);
+    txn_envelope(&u.txn, &(struct envelope){.tenant = "acme"});
+    kit_seq(&u);
+    assert_int_equal(kit_do(&n, &u), 0);
+    assert_true(unit_result(&u, 0, &c));
+    assert_int_equal(cursor_u64(&c), u.seq);
+    assert_int_equal(cursor_u32(&c), 0);
+    assert_int_equal(cursor_u64(&c), u.at);
+    size_t len;
+    const char *tenant = cursor_bytes(&c, &len);
+    assert_int_equal(len, 4);
+    assert_memory_equal(tenant, "acme", 4);
+    unit_fini(&u);
+    node_end(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -209,6 +273,9 @@ int main(void)
         HEAP_TEST(a_repeated_unit_is_applied_once_and_gets_the_first_answer),
         HEAP_TEST(a_refused_unit_stays_refused_when_it_is_repeated),
         HEAP_TEST(an_unknown_operation_is_refused_before_it_enters_the_log),
+        HEAP_TEST(watchers_hear_of_every_entry_and_the_metrics_count_it),
+        HEAP_TEST(an_empty_unit_is_a_barrier),
+        HEAP_TEST(the_envelope_reaches_the_domain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
