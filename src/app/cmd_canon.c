@@ -153,6 +153,14 @@ static void cmd_canon_show_json(struct cli *c, const json_t *o)
     cli_print_json(c, o);
 }
 
+static void cmd_canon_show_names(struct cli *c, const json_t *names)
+{
+    size_t i;
+    json_t *name;
+    (void)c;
+    json_array_foreach((json_t *)names, i, name) puts(json_string_value(name));
+}
+
 /* ---- commands ---- */
 
 /* "/api/canon/MODEL" and further segments: a literal, or NULL for the next place. */
@@ -180,7 +188,7 @@ static int cmd_canon_ask(struct cli *c, const char *method, const char *const *s
 
 static int cmd_canon_models(struct cli *c)
 {
-    return cmd_canon_ask(c, "GET", (const char *[]){""}, "", NULL, cmd_canon_show_json);
+    return cmd_canon_ask(c, "GET", (const char *[]){"models", ""}, "", NULL, cmd_canon_show_names);
 }
 
 static int cmd_canon_summary(struct cli *c)

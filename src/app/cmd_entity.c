@@ -32,9 +32,11 @@ static void cmd_entity_path(struct cli *c, struct buf *path, bool id)
 
 static void cmd_entity_query(struct cli *c, struct buf *path)
 {
-    static const char *const names[][2] = {{"filter", "filter"}, {"sort", "sort"},
-                                           {"page", "page"},     {"page-size", "pageSize"},
-                                           {"fields", "fields"}, {"q", "q"}};
+    static const char *const names[][2] = {{"filter", "filter"},
+                                           {"sort", "sort"},
+                                           {"page", "page"},
+                                           {"page-size", "pageSize"},
+                                           {"fields", "fields"}};
     char before = '?';
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const char *value = cli_flag(c, names[i][0]);
@@ -164,7 +166,6 @@ static const struct cli_flag cmd_entity_ls_flags[] = {
     {"fields", "FIELDS", "only these"},
     {"page", "N", "from 1"},
     {"page-size", "N", "records on a page"},
-    {"q", "WORDS", "text search"},
 };
 static const struct cli_flag cmd_entity_version_flags[] = {
     {"if-version", "N", "only if the record has this version"},
