@@ -4,11 +4,11 @@
  * domain, some of them again under the same id; the clock jumps, the disk fills up or fails, and at
  * some I/O the node freezes. What the ledger has said while it was alive must hold in the next
  * life:
- *   1. an acknowledged unit is there, once; a refused one is not;
- *   2. no unit is there in part, or twice under one id;
+ *   1. an acknowledged unit is there, once; a refused one is not (L2);
+ *   2. no unit is there in part, or twice under one id (L1);
  *   3. the tables are what the model makes of the applied units in log order, and each answer is
  *      the model's answer;
- *   4. the running state hash is that of the rows;
+ *   4. the running state hash is that of the rows (L3);
  *   5. every proposal of a living node is answered, once, and the ledger closes. */
 #include <string.h>
 
