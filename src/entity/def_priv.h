@@ -28,6 +28,14 @@ json_t *entity_operand_check(const struct entity_field *f, const json_t *v, stru
 /* The sort keys inside a normalised value, a new reference; NULL where there are none. */
 json_t *entity_value_keys(const struct entity_field *f, const json_t *v);
 
+/* Bytes that base64 text decodes to; -1 when it is not base64 in its one canonical form. */
+int64_t kind_base64_len(const char *s, size_t n);
+
+/* ---- kind_limits.c ---- */
+
+/* min, max, pattern, and what e-mail addresses and URLs look like; `v` is of the right kind. */
+int kind_check_limits(const struct entity_field *f, const json_t *v, struct err *e);
+
 /* ---- field.c ---- */
 
 int entity_field_parse(const char *name, const json_t *j, int depth, struct entity_field *out,

@@ -1,7 +1,9 @@
 #include "entity/entity.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -244,6 +246,55 @@ static void a_refused_definition_leaves_no_trace(void **state)
     entity_def_unref(d);
 }
 
+/* ---- other threads look while the ledger's thread defines ---- */
+
+static void *look(void *arg)
+{
+    atomic_bool *stop = arg;
+    uint32_t last = 0;
+    while (!atomic_load(stop)) {
+        struct entity_def *d = entities_find(f->entities, "T");
+        if (d == NULL)
+            continue;
+        /* Whole, and never older than what was seen before. */
+        if (d->version < last || d->fields_count < d->version)
+            return "a definition went back, or is in pieces";
+        last = d->version;
+        struct entity_def *same = entities_find_path(f->entities, "t");
+        if (same == NULL || same->version < last)
+            return "the path leads elsewhere";
+        entity_def_unref(same);
+        entity_def_unref(d);
+    }
+    return NULL;
+}
+
+static void definitions_change_under_the_eyes_of_other_threads(void **state)
+{
+    (void)state;
+    enum { THREADS = 3, STEPS = 40 };
+    atomic_bool stop = false;
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, look, &stop), 0);
+    struct buf b = BUF_INIT(1 << 20);
+    for (int i = 0; i < STEPS; i++) {
+        buf_addf(&b, "%s\"f%d\":{\"kind\":\"int\"}", i == 0 ? "{" : ",", i);
+        struct buf fields = BUF_INIT(1 << 20);
+        buf_addf(&fields, "{\"name\":\"T\",\"fields\":%s}}", buf_str(&b));
+        assert_int_equal(entity_db_define(f, buf_str(&fields), NULL), 0);
+        buf_fini(&fields);
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < THREADS; i++) {
+        void *complaint;
+        assert_int_equal(pthread_join(threads[i], &complaint), 0);
+        assert_null(complaint);
+    }
+    assert_int_equal(version(), STEPS);
+    buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +309,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_unique_index_over_duplicates_is_refused_and_lists_them,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_refused_definition_leaves_no_trace, setup, teardown),
+        cmocka_unit_test_setup_teardown(definitions_change_under_the_eyes_of_other_threads, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
