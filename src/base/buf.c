@@ -42,13 +42,11 @@ int buf_check(const struct buf *b, const char *what, struct err *e)
     return err_set(e, ERR_TOO_LARGE, "%s is larger than %zu bytes", what, b->max);
 }
 
-/* Room for n more bytes and the NUL. `cap` counts the NUL. */
-static bool buf_grow(struct buf *b, size_t n)
+/* `cap` counts the NUL. */
+static __attribute__((noinline)) bool buf_enlarge(struct buf *b, size_t n)
 {
     if (b->failed)
         return false;
-    if (b->cap > 0 && n < b->cap - b->len)
-        return true;
     if (n > b->max || b->len > b->max - n || n >= SIZE_MAX - b->len) {
         b->failed = true;
         return false;
@@ -68,6 +66,12 @@ static bool buf_grow(struct buf *b, size_t n)
     b->cap = cap;
     b->data[b->len] = '\0'; /* a reserve() that is never committed must not unterminate it */
     return true;
+}
+
+/* Room for n more bytes and the NUL. A buffer that failed has none: see buf_enlarge(). */
+static inline bool buf_grow(struct buf *b, size_t n)
+{
+    return (!b->failed && b->cap > 0 && n < b->cap - b->len) || buf_enlarge(b, n);
 }
 
 char *buf_reserve(struct buf *b, size_t n)

@@ -143,13 +143,19 @@ static void json_print_escape(struct buf *b, unsigned char c)
     }
 }
 
+static const bool json_needs_escape[256] = {
+    [0x00 ... 0x1f] = true,
+    ['"'] = true,
+    ['\\'] = true,
+};
+
 void json_print_string(struct buf *b, const char *s, size_t n)
 {
     size_t from = 0;
     buf_addc(b, '"');
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
+        if (!json_needs_escape[c])
             continue;
         buf_add(b, s + from, i - from);
         json_print_escape(b, c);
@@ -173,11 +179,49 @@ static void json_print_int(struct buf *b, int64_t v)
     buf_add(b, p, (size_t)(text + sizeof(text) - p));
 }
 
+/* Most numbers that people write have few digits. If r / 10^k, both exact in a double, divides to
+ * v, then the text of r with k decimals reads back as v: division and reading round the same exact
+ * quotient. The least k gives the shortest text. */
+static bool json_print_short_real(struct buf *b, double v)
+{
+    static const double power[] = {1,   1e1, 1e2, 1e3,  1e4,  1e5,  1e6,
+                                   1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13};
+    double size = fabs(v);
+    if (!(size >= 1e-4 && size < 1e9))
+        return false;
+    for (size_t k = 0; k < ARRAY_LEN(power); k++) {
+        double r = nearbyint(size * power[k]);
+        if (r >= 1e15)
+            return false;
+        if (r / power[k] != size)
+            continue;
+        char text[24], *p = text + sizeof(text);
+        uint64_t rest = (uint64_t)r;
+        size_t decimals = k > 0 ? k : 1;
+        if (k == 0)
+            rest *= 10; /* ".0", so that it comes back as a real */
+        for (size_t i = 0; i < decimals; i++, rest /= 10)
+            *--p = (char)('0' + rest % 10);
+        *--p = '.';
+        do {
+            *--p = (char)('0' + rest % 10);
+            rest /= 10;
+        } while (rest > 0);
+        if (v < 0)
+            *--p = '-';
+        buf_add(b, p, (size_t)(text + sizeof(text) - p));
+        return true;
+    }
+    return false;
+}
+
 /* The shortest of 15, 16 or 17 digits that reads back as the same number; always with a point or
  * exponent, so that it comes back as a real. */
 static void json_print_real(struct buf *b, double v)
 {
     char text[40];
+    if (json_print_short_real(b, v))
+        return;
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, v);
         if (strtod(text, NULL) == v)

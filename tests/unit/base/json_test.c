@@ -1,6 +1,8 @@
 #include "base/json.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/buf.h"
 #include "support/unit.h"
@@ -227,6 +229,38 @@ TEST(equal_values_compare_equal)
     }
 }
 
+/* What printf's shortest round trip gives, with a point. */
+static void shortest(double v, char text[48])
+{
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, 40, "%.*g", digits, v);
+        if (strtod(text, NULL) == v)
+            break;
+    }
+    if (strpbrk(text, ".e") == NULL)
+        strcat(text, ".0");
+}
+
+TEST(reals_are_printed_as_the_shortest_text_that_reads_back)
+{
+    uint64_t s = 7;
+    for (int i = 0; i < 200000; i++) {
+        s = s * 6364136223846793005u + 1442695040888963407u;
+        double v = (double)(int64_t)(s >> 20) / pow(10, (double)(s >> 8 & 15));
+        if (s & 16)
+            v = nextafter(v, 0);
+        if (s & 32)
+            v = -v;
+        char want[48];
+        shortest(v, want);
+        AUTO(buf_fini) struct buf b = BUF_INIT(100);
+        AUTO(json_unref) json_t *j = json_real(v);
+        assert_int_equal(json_print(j, &b, NULL), 0);
+        if (strcmp(buf_str(&b), want) != 0)
+            fail_msg("%.17g: %s is not %s", v, buf_str(&b), want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +276,7 @@ int main(void)
         HEAP_TEST(unknown_keys_are_named_with_the_nearest),
         HEAP_TEST(all_values_are_in_one_order),
         HEAP_TEST(equal_values_compare_equal),
+        HEAP_TEST(reals_are_printed_as_the_shortest_text_that_reads_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
