@@ -246,6 +246,7 @@ int node_open(const struct node_options *o, struct node **out, struct err *e)
     struct err own = ERR_INIT;
     e = e != NULL ? e : &own;
     mallopt(M_ARENA_MAX, NODE_ARENAS);
+    mallopt(M_MXFAST, 0); /* every larger block would sort through the fast bins first */
     mallopt(M_TRIM_THRESHOLD, NODE_TRIM_BYTES);
     mallopt(M_MMAP_THRESHOLD, NODE_MMAP_BYTES);
     struct node *n = mem_new(sizeof *n);
