@@ -1,5 +1,6 @@
 #include "api/api.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "api/api_priv.h"
@@ -123,6 +124,28 @@ static void api_make_id(struct entity_ids *ids, struct uuid *out)
     uuid_v7(&t->gen, (uint64_t)api_now_ms(t), t->random + t->random_left, out);
 }
 
+struct db *api_point_reader(struct api_thread *t)
+{
+    /* Read first: the snapshot may be newer than it, never older. */
+    uint64_t applied = ledger_applied(t->api->o.ledger);
+    if (t->points_open && t->points_seq != applied) {
+        db_snapshot_end(t->points);
+        t->points_open = false;
+    }
+    if (!t->points_open)
+        t->points_open = db_snapshot_begin(t->points, NULL) == 0;
+    t->points_seq = applied;
+    return t->points;
+}
+
+static void api_turn_over(struct loop_hook *h)
+{
+    struct api_thread *t = (struct api_thread *)((char *)h - offsetof(struct api_thread, turn));
+    if (t->points_open)
+        db_snapshot_end(t->points);
+    t->points_open = false;
+}
+
 int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, struct err *e)
 {
     struct api_thread *t = mem_new(sizeof *t);
@@ -130,13 +153,20 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
     t->loop = loop;
     t->ids.make = api_make_id;
     int rc = api_reader_open(a, &t->db, e);
+    if (rc == 0)
+        rc = api_reader_open(a, &t->points, e);
     if (rc != 0) {
+        db_close(t->db);
         mem_free(t);
         return rc;
     }
+    t->turn.run = api_turn_over;
+    loop_hook_add(loop, &t->turn);
     if (a->started_ms == 0)
         a->started_ms = api_now_ms(t);
-    api_watch_loop(a, "net", loop);
+    char name[16];
+    snprintf(name, sizeof name, "net %u", ++a->threads);
+    api_watch_loop(a, name, loop);
     *out = t;
     return 0;
 }
@@ -145,6 +175,10 @@ void api_thread_free(struct api_thread *t)
 {
     if (t == NULL)
         return;
+    loop_hook_remove(t->loop, &t->turn);
+    if (t->points_open)
+        db_snapshot_end(t->points);
+    db_close(t->points);
     db_close(t->db);
     mem_free(t);
 }

@@ -75,7 +75,7 @@ int api_new(const struct api_options *o, struct api **out, struct err *e);
 void api_free(struct api *a);
 int api_routes(struct api *a, struct http_router *r, struct err *e);
 
-/* Opens the thread's reader. `loop` is one that will serve requests. */
+/* Opens the thread's readers. `loop` is one that will serve requests. */
 int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, struct err *e);
 void api_thread_free(struct api_thread *t); /* takes NULL */
 

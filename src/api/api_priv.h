@@ -35,6 +35,7 @@ struct api {
     struct api_loop loops[API_LOOPS_MAX];
     atomic_uint loops_count;
     int64_t started_ms;
+    unsigned threads; /* of api_thread_new, counted */
     atomic_bool draining;
 
     pthread_mutex_t lock; /* what stands below */
@@ -48,7 +49,11 @@ struct api {
 struct api_thread {
     struct api *api;
     struct loop *loop;
-    struct db *db; /* this thread's reader */
+    struct db *db;     /* this thread's reader */
+    struct db *points; /* another one, for api_point_reader() */
+    bool points_open;  /* it holds a snapshot */
+    uint64_t points_seq;
+    struct loop_hook turn;
     struct entity_ids ids;
     struct uuid_gen gen;
     uint8_t random[API_RANDOM_BYTES];
@@ -61,6 +66,9 @@ static inline struct api_thread *api_thread_of(const struct http_request *req)
 }
 
 int api_reader_open(struct api *a, struct db **out, struct err *e);
+/* For reading one record: all such reads of a turn share a snapshot, since taking and leaving one
+ * costs as much as the read. It is as new as everything applied when this is called. */
+struct db *api_point_reader(struct api_thread *t);
 int64_t api_now_ms(const struct api_thread *t);
 /* Texts live as long as the request. */
 void api_envelope(const struct http_request *req, struct envelope *env);

@@ -8,6 +8,7 @@
 #include "api/canon_priv.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "entity/read.h"
 
 #define CANON_DIRECT "direct"
@@ -97,7 +98,9 @@ void api_direct_save(struct http_request *req, struct entity_def *d, const char 
     if (id != NULL) {
         name = json_string(id);
     } else if (json_is_string(inside)) {
-        name = json_string(json_string_value(inside));
+        name = json_stringn(json_string_value(inside), json_string_length(inside));
+    } else if (inside != NULL && !json_is_null(inside)) {
+        name = json_string(""); /* refused below */
     } else {
         struct uuid u;
         char text[UUID_TEXT];
@@ -105,7 +108,11 @@ void api_direct_save(struct http_request *req, struct entity_def *d, const char 
         uuid_format(&u, text);
         name = json_string(text);
     }
-    if (api_redirect_merged(req, d, json_string_value(name))) {
+    struct err e = ERR_INIT;
+    int rc = str_check_id(json_string_value(name), json_string_length(name), &e);
+    if (rc != 0)
+        http_problem(req, &e);
+    if (rc != 0 || api_redirect_merged(req, d, json_string_value(name))) {
         json_decref(name);
         json_decref(doc);
         entity_def_unref(d);

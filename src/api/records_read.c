@@ -23,7 +23,8 @@ static void records_get_now(struct http_request *req)
     AUTO(buf_fini) struct buf out = BUF_INIT(API_RECORD_MAX);
     uint64_t version;
     struct err e = ERR_INIT;
-    int rc = entity_get(api_thread_of(req)->db, d, API_TENANT, id, &out, &version, &e);
+    int rc =
+        entity_get(api_point_reader(api_thread_of(req)), d, API_TENANT, id, &out, &version, &e);
     if (rc == ERR_NOT_FOUND && api_redirect_merged(req, d, id))
         return;
     if (rc != 0) {

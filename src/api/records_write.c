@@ -60,7 +60,8 @@ static void records_answer_record(struct records_write *op)
     api_etag(req, it->result.version);
     if (status == 201 && !op->by_name)
         api_location(req, op->def, it->id);
-    int rc = entity_get(op->w.reader, op->def, API_TENANT, it->id, &out, NULL, NULL);
+    int rc = entity_get(api_point_reader(api_thread_of(req)), op->def, API_TENANT, it->id, &out,
+                        NULL, NULL);
     if (rc != 0) { /* removed again meanwhile */
         buf_reset(&out);
         buf_adds(&out, "{\"id\":");

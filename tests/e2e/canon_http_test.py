@@ -232,6 +232,19 @@ class Golden(People):
         self.refused("DELETE", "/api/person/nobody", status=404, code="not_found")
         self.refused("POST", "/api/person/bulk", [{"name": "x"}], status=422, code="unsupported", words="/api/canon/")
 
+    def test_ids_of_golden_records_are_ids(self):
+        for bad in ("a/b", "x" * 300, "x/" * 300, "a\u0001", "a\0b", "new", "", 7):
+            self.refused("POST", "/api/person", {"id": bad, "email": "id@example.org"})
+
+    def test_source_ids_may_be_odd_but_not_endless(self):
+        rows = [{"source_id": s, "origin": "crm", "data": {"email": "odd@example.org"}}
+                for s in ("a/b", "x/" * 300, "x" * 5000, "", "a\u0001b", "\u00e9\u4e2d")]
+        got = self.ok("POST", "/api/canon/person/bulk", rows).json["results"]
+        self.assertEqual(got[0]["outcome"], "canonized")
+        self.assertEqual(got[2]["outcome"], "failed")
+        self.assertEqual(self.ok("GET", "/livez").status, 200)
+        self.ok("DELETE", "/api/canon/person/sources/crm/a%2Fb")
+
     def test_withdrawing_a_source_makes_the_record_again(self):
         r = self.arrive("crm", "wa1", name="W", email="wa@example.org", city="Bonn").json
         self.arrive("erp", "wa2", email="wa@example.org", city="Kiel")
