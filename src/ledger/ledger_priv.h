@@ -25,6 +25,7 @@ struct stat_histogram;
 
 enum {
     LEDGER_INLINE_UNITS = 64,           /* a larger entry is synced by the log thread */
+    LEDGER_SLOW_SYNC_NS = 1000000,      /* on a slow disk any entry is */
     LEDGER_RESULT_BYTES_MAX = 16 << 20, /* of all operations of a unit together */
     LEDGER_TICK_MS = 1000,
     LEDGER_RETRY_MS = 250,       /* after a full disk */
@@ -116,6 +117,7 @@ struct ledger {
     struct entry *free;
     struct entry *own; /* being submitted */
     uint64_t commit;
+    uint64_t sync_avg_ns; /* of the last few writes */
     uint64_t applied_term;
     int64_t applied_at, stamped_at; /* ledger time of the last applied, of the last made */
     int64_t repeats_oldest;         /* time of the oldest remembered unit; INT64_MAX: none */
