@@ -158,7 +158,7 @@ static void records_take(struct records *r, size_t n)
 {
     const char *from = r->p + r->at, *newline;
     size_t rest = n;
-    while ((newline = memchr(from, '\n', rest)) != NULL) {
+    while (rest > 0 && (newline = memchr(from, '\n', rest)) != NULL) {
         r->place.line++;
         r->place.column = 1;
         rest -= (size_t)(newline + 1 - from);

@@ -186,9 +186,9 @@ static void reads(struct bench *b)
     must(db_snapshot_begin(b->reader, &e), &e);
     for (size_t i = 0; i < b->count; i++) {
         buf_reset(&out);
-        must(entity_get(b->reader, b->def, "default", b->ids[(i * 7919) % b->count], &out, NULL,
-                        &e),
-             &e);
+        must(
+            entity_get(b->reader, b->def, "default", b->ids[(i * 7919) % b->count], &out, NULL, &e),
+            &e);
     }
     db_snapshot_end(b->reader);
     report("get by id, in one snapshot", now() - begin, b->count);
