@@ -38,6 +38,7 @@ static int thread_open(struct bind *b, int index, struct err *e)
     t->bind = b;
     t->index = index;
     list_init(&t->texts);
+    list_init(&t->reads);
     int rc = loop_new(name, &t->loop, e);
     if (rc != 0)
         return rc;
@@ -48,6 +49,8 @@ static int thread_open(struct bind *b, int index, struct err *e)
     bind_stages_init(t);
     struct db_options o = {.path = ledger_db_path(b->ledger), .mode = DB_READER};
     rc = db_open(&o, &t->reader, e);
+    if (rc == 0)
+        rc = db_open(&o, &t->pool_reader, e);
     if (rc == 0)
         rc = thread_engine(t, e);
     if (rc == 0)
@@ -61,6 +64,7 @@ static int thread_open(struct bind *b, int index, struct err *e)
 static void thread_free(struct bind_thread *t)
 {
     db_close(t->reader);
+    db_close(t->pool_reader);
     if (t->loop != NULL)
         loop_free(t->loop);
 }

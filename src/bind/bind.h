@@ -23,8 +23,9 @@
  * test holds the two together. Parts of Koan that this version does not have are names that refuse
  * with a message, never silently absent.
  *
- * Reads (get, query, count) happen on the script thread, on its connection; writes suspend the
- * coroutine until they are committed. */
+ * A get by id reads on the script thread, from its connection; queries and counts, which may visit
+ * many rows, go to the pool, and the coroutine waits. Writes suspend it until they are committed.
+ */
 #ifndef KOAN_BIND_BIND_H
 #define KOAN_BIND_BIND_H
 

@@ -84,7 +84,11 @@ struct bind_thread {
     struct bind_set *set, *next; /* live; loaded and waiting for its definitions to be committed */
     size_t sets;                 /* whose VM lives */
     atomic_size_t runs;          /* posted to it or under way */
-    struct list texts;           /* runs of bind_run_text under way: they have no budget */
+    struct db *pool_reader;      /* used by one read of `reads` at a time */
+    struct list reads;           /* queries that wait for the pool */
+    struct task read_start;
+    bool reading;
+    struct list texts; /* runs of bind_run_text under way: they have no budget */
     struct task stop;
     struct world_timer stop_timer;
 };

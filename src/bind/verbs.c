@@ -1,4 +1,6 @@
-/* Reading records: on the script thread, from its own connection. */
+/* Reading records. By id on the script thread, from its own connection: microseconds. Queries and
+ * counts may visit many rows, so they go to the pool, one at a time for each script thread, and the
+ * coroutine waits; where it cannot wait (in a callback of sort) they are made on the spot. */
 #include <string.h>
 
 #include "base/buf.h"
@@ -82,10 +84,21 @@ static int verb_get(lua_State *L)
 }
 
 struct rows {
+    struct loop_work work;
+    struct list node;
+    struct bind_thread *thread;
+    struct vm_run *run;
+    int (*read)(struct rows *r, struct db *db, struct err *e);
+    const struct entity_def *def;
+    const char *tenant;
+    struct entity_query query;
+
+    struct err err;
     struct entity_page page;
     struct buf text;
     struct filter *filter;
     json_t *rows;
+    int64_t count;
     const char *ids[ENTITY_GET_MANY_MAX];
 };
 
@@ -107,6 +120,62 @@ static struct rows *push_rows(lua_State *L)
     buf_init(&r->text, BIND_PAGE_BYTES);
     g->p = r;
     return r;
+}
+
+/* ---- on the pool ---- */
+
+static void read_work(struct loop_work *w)
+{
+    struct rows *r = (struct rows *)w;
+    r->read(r, r->thread->pool_reader, &r->err);
+}
+
+static void read_done(struct loop_work *w);
+
+static void read_next(struct bind_thread *t)
+{
+    struct list *node = list_pop(&t->reads);
+    t->reading = node != NULL;
+    if (node == NULL)
+        return;
+    struct rows *r = LIST_OF(node, struct rows, node);
+    r->work.work = read_work;
+    r->work.done = read_done;
+    if (loop_queue(t->loop, &r->work, &r->err) != 0)
+        read_done(&r->work);
+}
+
+/* Posted, so that nothing is resumed inside the call that started it. */
+static void reads_begin(struct task *task)
+{
+    read_next((struct bind_thread *)((char *)task - offsetof(struct bind_thread, read_start)));
+}
+
+static void read_done(struct loop_work *w)
+{
+    struct rows *r = (struct rows *)w;
+    struct vm_run *run = r->run;
+    read_next(r->thread);
+    vm_resume(run); /* r is gone after this line */
+}
+
+/* `return read_somewhere(L, r, k)`: k pushes what was read, or raises. */
+static int read_somewhere(lua_State *L, struct rows *r, lua_KFunction k)
+{
+    r->thread = bind_set_of(L)->thread;
+    r->tenant = bind_tenant(L);
+    if (!vm_can_await(L)) {
+        r->read(r, r->thread->reader, &r->err);
+        return k(L, LUA_OK, (lua_KContext)r);
+    }
+    r->run = vm_run_of(L);
+    list_push(&r->thread->reads, &r->node);
+    if (!r->thread->reading) {
+        r->thread->reading = true;
+        r->thread->read_start.run = reads_begin;
+        runner_post(r->thread->runner, &r->thread->read_start);
+    }
+    return vm_await(L, (intptr_t)r, k);
 }
 
 /* host.get_many(entity, ids) -> list with json.null for each that is missing */
@@ -211,6 +280,27 @@ static void push_page_info(lua_State *L, struct rows *r)
     lua_setfield(L, -2, "cursor");
 }
 
+static int query_read(struct rows *r, struct db *db, struct err *e)
+{
+    int rc = entity_query(db, r->def, r->tenant, &r->query, &r->page, e);
+    if (rc != 0)
+        return rc;
+    r->rows = json_read(buf_str(&r->page.rows), r->page.rows.len, e);
+    return r->rows != NULL ? 0 : e->code;
+}
+
+static int query_k(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    struct rows *r = (struct rows *)ctx;
+    if (r->err.code != 0)
+        return vm_raise(L, &r->err);
+    vm_charge(L, r->page.count * BIND_STEPS_PER_ROW);
+    vm_push_json(L, r->rows, VM_PLAIN);
+    push_page_info(L, r);
+    return 2;
+}
+
 /* host.query(entity, options) -> rows, info */
 static int verb_query(lua_State *L)
 {
@@ -219,29 +309,38 @@ static int verb_query(lua_State *L)
     check_options(L, options);
     struct rows *r = push_rows(L);
     parse_filter(L, r, d, options);
-    struct err e = ERR_INIT;
-    struct entity_query q = {.filter = r->filter,
-                             .sort = option_text(L, options, "sort"),
-                             .fields = option_text(L, options, "fields"),
-                             .page = option_int(L, options, "page"),
-                             .page_size = option_int(L, options, "page_size"),
-                             .count = count_mode(L, options)};
+    r->def = d;
+    r->read = query_read;
+    r->query = (struct entity_query){.filter = r->filter,
+                                     .sort = option_text(L, options, "sort"),
+                                     .fields = option_text(L, options, "fields"),
+                                     .page = option_int(L, options, "page"),
+                                     .page_size = option_int(L, options, "page_size"),
+                                     .count = count_mode(L, options)};
     const char *cursor = option_text(L, options, "cursor");
+    struct err e = ERR_INIT;
     if (cursor != NULL) {
         if (base64_decode(BASE64_URL, cursor, strlen(cursor), &r->text, &e) != 0)
             return err_context(&e, "cursor"), vm_raise(L, &e);
-        q.cursor = buf_str(&r->text);
-        q.cursor_len = r->text.len;
+        r->query.cursor = buf_str(&r->text);
+        r->query.cursor_len = r->text.len;
     }
-    if (entity_query(bind_set_of(L)->thread->reader, d, bind_tenant(L), &q, &r->page, &e) != 0)
-        return vm_raise(L, &e);
-    vm_charge(L, r->page.count * BIND_STEPS_PER_ROW);
-    r->rows = json_read(buf_str(&r->page.rows), r->page.rows.len, &e);
-    if (r->rows == NULL)
-        return vm_raise(L, &e);
-    vm_push_json(L, r->rows, VM_PLAIN);
-    push_page_info(L, r);
-    return 2;
+    return read_somewhere(L, r, query_k);
+}
+
+static int count_read(struct rows *r, struct db *db, struct err *e)
+{
+    return entity_count(db, r->def, r->tenant, r->filter, &r->count, e);
+}
+
+static int count_k(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    struct rows *r = (struct rows *)ctx;
+    if (r->err.code != 0)
+        return vm_raise(L, &r->err);
+    lua_pushinteger(L, r->count);
+    return 1;
 }
 
 /* host.count(entity, options) */
@@ -252,12 +351,9 @@ static int verb_count(lua_State *L)
     check_options(L, options);
     struct rows *r = push_rows(L);
     parse_filter(L, r, d, options);
-    int64_t n = 0;
-    struct err e = ERR_INIT;
-    if (entity_count(bind_set_of(L)->thread->reader, d, bind_tenant(L), r->filter, &n, &e) != 0)
-        return vm_raise(L, &e);
-    lua_pushinteger(L, n);
-    return 1;
+    r->def = d;
+    r->read = count_read;
+    return read_somewhere(L, r, count_k);
 }
 
 /* host.defaults(entity) */

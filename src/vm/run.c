@@ -330,6 +330,12 @@ void vm_resume(struct vm_run *run)
     vm_go_on(vm, run);
 }
 
+bool vm_can_await(lua_State *L)
+{
+    struct vm_run *run = vm_run_of(L);
+    return run != NULL && !run->whole && !vm_of(L)->loading && lua_isyieldable(L);
+}
+
 void vm_may_await(lua_State *L, const char *what)
 {
     if (vm_run_of(L) == NULL || vm_of(L)->loading)

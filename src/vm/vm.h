@@ -162,6 +162,7 @@ struct vm_host *vm_host_of(struct lua_State *L);
  * of a C function (table.sort, gsub). Check with vm_may_await() before starting the operation. */
 int vm_await(struct lua_State *L, intptr_t ctx, int (*k)(struct lua_State *, int, intptr_t));
 void vm_may_await(struct lua_State *L, const char *what);
+bool vm_can_await(struct lua_State *L);
 /* The operation is over. Never from inside the binding that started it. */
 void vm_resume(struct vm_run *run);
 

@@ -95,6 +95,32 @@ TEST(queries_page_count_and_iterate)
                "return A.count { filter = { owner = 'q1' } } == 0");
 }
 
+TEST(a_query_works_where_it_cannot_wait)
+{
+    house_true(&house,
+               "local A, seen = entity 'Account', 0\n"
+               "table.sort({ 3, 1, 2 }, function(a, b) seen = A.count(); return a < b end)\n"
+               "return seen == A.count()");
+}
+
+TEST(queries_of_many_runs_take_turns)
+{
+    struct running r[20];
+    for (size_t i = 0; i < ARRAY_LEN(r); i++)
+        house_run_start(
+            &house, &r[i],
+            "local A = entity 'Account'\n"
+            "for i = 1, 5 do assert(#A.query { page_size = 3 } <= 3 and A.count() >= 0) end\n"
+            "local ok, e = pcall(A.query, { sort = 'nothing' })\n"
+            "return not ok and e.code == 'invalid'");
+    for (size_t i = 0; i < ARRAY_LEN(r); i++) {
+        house_run_wait(&house, &r[i]);
+        if (r[i].t.err.code != 0)
+            fail_msg("%s", r[i].t.err.text);
+        assert_true(json_is_true(r[i].t.result));
+    }
+}
+
 TEST(a_unit_is_all_or_nothing_and_sees_its_own_writes)
 {
     house_true(
@@ -207,6 +233,8 @@ int main(void)
         cmocka_unit_test(a_record_is_saved_read_changed_and_removed),
         cmocka_unit_test(errors_are_tables_with_code_field_and_place),
         cmocka_unit_test(queries_page_count_and_iterate),
+        cmocka_unit_test(a_query_works_where_it_cannot_wait),
+        cmocka_unit_test(queries_of_many_runs_take_turns),
         cmocka_unit_test(a_unit_is_all_or_nothing_and_sees_its_own_writes),
         cmocka_unit_test(concurrent_units_on_the_same_record_lose_nothing),
         cmocka_unit_test(a_unit_that_read_what_was_changed_runs_again),
