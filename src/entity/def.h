@@ -32,7 +32,8 @@
  * json     anything
  *
  * A null value and an absent one are the same: nothing is stored. `of` may be the name of a kind.
- * Patterns are matched against the whole value, in time linear in it; see pattern.h.
+ * Patterns are matched against the whole value, of at most 64 KiB, in time linear in it; see
+ * pattern.h.
  *
  * Names that belong to parts of Koan which are not there yet (search, sealed, ref, history, ttl,
  * access ...) are refused by name, never ignored; a misspelt name is refused with the nearest right

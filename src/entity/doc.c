@@ -45,6 +45,9 @@ static void check_unknown(struct faults *fs, const json_t *in, int flags)
     json_t *v;
     json_object_foreach((json_t *)in, key, v)
     {
+        /* Looking for the nearest name is dear; a body of nothing but unknown names ends here. */
+        if (fs->count > ENTITY_ERRORS_MAX)
+            return;
         if (entity_def_field(fs->def, key) != NULL)
             continue;
         if (entity_is_system_field(key)) {

@@ -76,6 +76,9 @@ static int text_within(const struct entity_field *f, const json_t *v, struct err
         return err_set(e, ERR_INVALID, "is not an e-mail address");
     if (f->kind == KIND_URL && !is_url(s, n))
         return err_set(e, ERR_INVALID, "is not a URL like https://host/path");
+    if (f->pattern != NULL && n > ENTITY_TEXT_BYTES)
+        return err_set(e, ERR_INVALID, "has over %d bytes, too many for a pattern",
+                       ENTITY_TEXT_BYTES);
     if (f->pattern != NULL && !pattern_match(f->pattern, s, n))
         return err_set(e, ERR_INVALID, "does not match the pattern %s", f->pattern_text);
     return 0;

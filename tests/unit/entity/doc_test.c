@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -178,6 +179,41 @@ static void all_faults_are_listed_at_once(void **state)
     entity_def_unref(d);
 }
 
+static void a_flood_of_faults_is_cut_short(void **state)
+{
+    (void)state;
+    struct entity_def *d = define("{\"name\":{\"kind\":\"text\",\"required\":true}}");
+    json_t *in = json_object(), *errors;
+    for (int i = 0; i < 100000; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%d", i);
+        json_object_set_new(in, key, json_null());
+    }
+    assert_null(entity_doc_check(d, in, 0, &errors, NULL));
+    assert_int_equal(json_array_size(errors), ENTITY_ERRORS_MAX);
+    json_decref(errors);
+    json_decref(in);
+    entity_def_unref(d);
+}
+
+static void a_pattern_is_not_asked_of_a_long_text(void **state)
+{
+    (void)state;
+    struct entity_def *d =
+        define("{\"a\":{\"kind\":\"text\",\"max\":200000,\"pattern\":\"(x|y)*\"}}");
+    char *text = test_malloc(ENTITY_TEXT_BYTES + 2);
+    memset(text, 'x', ENTITY_TEXT_BYTES + 1);
+    for (size_t over = 0; over < 2; over++) {
+        json_t *in = json_pack("{s:s%}", "a", text, (size_t)ENTITY_TEXT_BYTES + over);
+        json_t *out = entity_doc_check(d, in, 0, NULL, NULL);
+        assert_int_equal(out == NULL, over);
+        json_decref(out);
+        json_decref(in);
+    }
+    test_free(text);
+    entity_def_unref(d);
+}
+
 static void a_record_over_one_mebibyte_is_too_large(void **state)
 {
     (void)state;
@@ -202,6 +238,8 @@ int main(void)
         cmocka_unit_test(every_kind_refuses_what_it_is_not),
         cmocka_unit_test(keys_take_declared_order_nulls_go_and_defaults_come),
         cmocka_unit_test(all_faults_are_listed_at_once),
+        cmocka_unit_test(a_flood_of_faults_is_cut_short),
+        cmocka_unit_test(a_pattern_is_not_asked_of_a_long_text),
         cmocka_unit_test(a_record_over_one_mebibyte_is_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
