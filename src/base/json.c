@@ -179,37 +179,45 @@ static void json_print_int(struct buf *b, int64_t v)
     buf_add(b, p, (size_t)(text + sizeof(text) - p));
 }
 
+/* Integers up to 2^53 are exact in a double. */
+static const double JSON_EXACT_MAX = 9007199254740992.0;
+
+static void json_print_decimal(struct buf *b, uint64_t digits, size_t decimals, bool negative)
+{
+    char text[32], *p = text + sizeof(text);
+    if (decimals == 0) { /* ".0", so that it comes back as a real */
+        digits *= 10;
+        decimals = 1;
+    }
+    for (size_t i = 0; i < decimals; i++, digits /= 10)
+        *--p = (char)('0' + digits % 10);
+    *--p = '.';
+    do {
+        *--p = (char)('0' + digits % 10);
+        digits /= 10;
+    } while (digits > 0);
+    if (negative)
+        *--p = '-';
+    buf_add(b, p, (size_t)(text + sizeof(text) - p));
+}
+
 /* Most numbers that people write have few digits. If r / 10^k, both exact in a double, divides to
  * v, then the text of r with k decimals reads back as v: division and reading round the same exact
  * quotient. The least k gives the shortest text. */
 static bool json_print_short_real(struct buf *b, double v)
 {
-    static const double power[] = {1,   1e1, 1e2, 1e3,  1e4,  1e5,  1e6,
-                                   1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13};
+    static const double power[] = {1,   1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,
+                                   1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17};
     double size = fabs(v);
     if (!(size >= 1e-4 && size < 1e9))
         return false;
     for (size_t k = 0; k < ARRAY_LEN(power); k++) {
         double r = nearbyint(size * power[k]);
-        if (r >= 1e15)
+        if (r > JSON_EXACT_MAX)
             return false;
         if (r / power[k] != size)
             continue;
-        char text[24], *p = text + sizeof(text);
-        uint64_t rest = (uint64_t)r;
-        size_t decimals = k > 0 ? k : 1;
-        if (k == 0)
-            rest *= 10; /* ".0", so that it comes back as a real */
-        for (size_t i = 0; i < decimals; i++, rest /= 10)
-            *--p = (char)('0' + rest % 10);
-        *--p = '.';
-        do {
-            *--p = (char)('0' + rest % 10);
-            rest /= 10;
-        } while (rest > 0);
-        if (v < 0)
-            *--p = '-';
-        buf_add(b, p, (size_t)(text + sizeof(text) - p));
+        json_print_decimal(b, (uint64_t)r, k, v < 0);
         return true;
     }
     return false;

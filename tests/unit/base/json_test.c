@@ -256,7 +256,10 @@ TEST(reals_are_printed_as_the_shortest_text_that_reads_back)
         AUTO(buf_fini) struct buf b = BUF_INIT(100);
         AUTO(json_unref) json_t *j = json_real(v);
         assert_int_equal(json_print(j, &b, NULL), 0);
-        if (strcmp(buf_str(&b), want) != 0)
+        /* With 16 digits there may be two shortest texts. */
+        bool one = strlen(want) < 17;
+        if (strtod(buf_str(&b), NULL) != v || b.len > strlen(want) ||
+            (one && strcmp(buf_str(&b), want) != 0))
             fail_msg("%.17g: %s is not %s", v, buf_str(&b), want);
     }
 }
