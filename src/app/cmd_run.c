@@ -100,6 +100,7 @@ static int cmd_run(struct cli *c)
     if (e.code == ERR_CONFLICT)
         err_context(&e, "a script runs on the data directory itself, so the server must not");
     mem_free(r.source);
+    json_decref(r.text.args); /* where the script never began */
     return e.code != 0 ? cli_fail(c, &e) : rc;
 }
 

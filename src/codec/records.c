@@ -97,6 +97,7 @@ static struct records *records_make(enum records_format format)
 {
     struct records *r = mem_new(sizeof(*r));
     r->format = format;
+    r->p = ""; /* until the first piece */
     r->place = r->saved = (struct json_place){1, 1, 0};
     /* A row repeats the names of its columns, so it may grow past what was read. */
     buf_init(&r->text,

@@ -119,6 +119,7 @@ struct http_options {
 int http_server_open(struct loop *loop, const struct http_options *options,
                      const struct http_router *router, struct http_server **out, struct err *e);
 uint16_t http_server_port(const struct http_server *s);
+/* On the loop's thread. */
 size_t http_server_connections(const struct http_server *s);
 /* Stops listening, closes idle connections; what is under way is answered with Connection: close.
  * `closed` runs from the loop when the last one is gone; the server is freed then. Calling it again

@@ -12,7 +12,7 @@ import threading
 import time
 import unittest
 
-from e2e.node import APPS, BIN, Case, run
+from e2e.node import APPS, SANITIZED, Case, run
 
 TODO = os.path.join(APPS, "todo")
 NOTE = 'entity "Note" { fields = { text = text { required = true } } }\n'
@@ -26,9 +26,7 @@ class Start(Case):
         self.assertEqual(c("GET", "/readyz").status, 200)
         self.assertEqual(c("GET", "/health").status, 200)
         time.sleep(0.5)
-        with open(BIN, "rb") as f:
-            sanitized = b"__asan_init" in f.read()
-        if not sanitized:
+        if not SANITIZED:
             self.assertLess(int(node.status("VmRSS").split()[0]), 20 * 1024)
         self.assertEqual(node.stop(), 0)
 

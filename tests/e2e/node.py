@@ -15,6 +15,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BIN = os.environ.get("KOAN_BIN", os.path.join(ROOT, "build/rel/koan"))
 APPS = os.path.join(ROOT, "lua/apps")
 START_S = 30
+# The binary under test carries a sanitizer: bigger and slower, and it ends badly when it finds something.
+with open(BIN, "rb") as f:
+    SANITIZED = re.search(b"__[at]san_init", f.read()) is not None
 
 
 def environment(more=None, home=None):

@@ -169,6 +169,17 @@ TEST(a_record_that_is_too_large_is_passed_over)
     }
 }
 
+TEST(before_the_first_piece_there_is_nothing)
+{
+    static const enum records_format formats[] = {RECORDS_NDJSON, RECORDS_JSON, RECORDS_CSV};
+    for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
+        AUTO(records_freep) struct records *r = records_new(formats[i], 0);
+        struct record rec;
+        struct err e = ERR_INIT;
+        assert_int_equal(records_next(r, &rec, &e), 0);
+    }
+}
+
 TEST(the_format_is_guessed)
 {
     assert_int_equal(records_guess("x.csv", "[", 1), RECORDS_CSV);
@@ -215,6 +226,7 @@ int main(void)
         HEAP_TEST(a_broken_frame_is_final),
         HEAP_TEST(csv_rows_become_objects_of_strings),
         HEAP_TEST(a_record_that_is_too_large_is_passed_over),
+        HEAP_TEST(before_the_first_piece_there_is_nothing),
         HEAP_TEST(the_format_is_guessed),
         HEAP_TEST(a_state_that_is_none_is_refused),
     };

@@ -40,6 +40,8 @@ static void echo(struct http_request *req)
     const char *token = http_header_in(req, "Authorization");
     http_header(req, "X-Token", token != NULL ? token : "none");
     http_header(req, "X-Secure", http_is_tls(req) ? "yes" : "no");
+    const struct fixture *f = http_context(req);
+    http_headerf(req, "X-Connections", "%zu", http_server_connections(f->server));
     http_respond(req, 200, "text/plain", body.p, body.n);
 }
 
@@ -188,9 +190,9 @@ static void exchange(struct fixture *f, bool insecure)
         assert_string_equal(buf_str(&a.body), "hi");
         assert_string_equal(http_client_header(&a, "x-token"), "Bearer secret");
         assert_string_equal(http_client_header(&a, "x-secure"), f->tls != NULL ? "yes" : "no");
+        assert_string_equal(http_client_header(&a, "x-connections"), "1");
         http_client_answer_fini(&a);
     }
-    assert_int_equal(http_server_connections(f->server), 1);
     http_client_free(c);
 }
 
