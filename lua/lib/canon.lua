@@ -15,6 +15,15 @@ function source_of_truth(t)
   return { is = "source_of_truth", ranks = host.json_list(ranks), fallback = t.fallback }
 end
 
+-- What stands under a name, or behind a gap, would be passed over in silence.
+local function check_list(t, what)
+  local count = 0
+  if type(t) == "table" then
+    for _ in pairs(t) do count = count + 1 end
+  end
+  if type(t) ~= "table" or count ~= #t then host.fail("invalid", what) end
+end
+
 -- "tax_id:digits", or { "icao", fn }
 local function read_part(spec, norms)
   if type(spec) == "string" then
@@ -30,7 +39,7 @@ end
 
 local function read_key(spec, norms, taken)
   if type(spec) == "string" or type(spec) == "table" and type(spec[2]) == "function" then spec = { spec } end
-  if type(spec) ~= "table" then host.fail("invalid", "a key is a field or a list of fields") end
+  check_list(spec, "a key is a field or a list of fields")
   local parts, names = {}, {}
   for i, p in ipairs(spec) do
     parts[i] = read_part(p, norms)
@@ -44,7 +53,9 @@ end
 
 local function read_keys(keys, norms)
   local list, taken = {}, {}
-  for i, spec in ipairs(keys or {}) do list[i] = read_key(spec, norms, taken) end
+  keys = keys == nil and {} or keys
+  check_list(keys, "keys is a list: keys = { \"tax_id:digits\", { \"name\", \"born\" } }")
+  for i, spec in ipairs(keys) do list[i] = read_key(spec, norms, taken) end
   return host.json_list(list)
 end
 

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum { POINTER_TOKENS_MAX = JSON_DEPTH_MAX };
+enum { POINTER_TOKENS_MAX = JSON_DEPTH_MAX, PATCH_VALUE_BYTES = 64 };
 
 /* ---- merge-patch ---- */
 
@@ -211,14 +211,15 @@ static int do_replace(json_t **doc, const struct pointer *p, json_t *value, stru
     return 0;
 }
 
-/* How many values a tree has: what a copy costs. */
-static size_t tree_size(const json_t *v)
+/* What a copy costs: the bytes of its texts, and for each value what jansson takes for it, about.
+ */
+static size_t tree_bytes(const json_t *v)
 {
-    size_t n = 1, i;
+    size_t n = PATCH_VALUE_BYTES + json_string_length(v), i;
     const char *key;
     json_t *item;
-    json_array_foreach(v, i, item) n += tree_size(item);
-    json_object_foreach((json_t *)v, key, item) n += tree_size(item);
+    json_array_foreach(v, i, item) n += tree_bytes(item);
+    json_object_foreach((json_t *)v, key, item) n += strlen(key) + tree_bytes(item);
     return n;
 }
 
@@ -254,10 +255,10 @@ static int do_copy(json_t **doc, const struct pointer *from, const struct pointe
     int rc = resolve(*doc, from, from->count, &v, e);
     if (rc < 0)
         return rc;
-    size_t n = tree_size(v);
+    size_t n = tree_bytes(v);
     if (n > *budget)
-        return err_set(e, ERR_TOO_LARGE, "the copies of this patch make over %d values",
-                       PATCH_VALUES_MAX);
+        return err_set(e, ERR_TOO_LARGE, "the copies of this patch make over %d bytes",
+                       PATCH_COPIES_MAX);
     *budget -= n;
     return do_add(doc, to, json_deep_copy(v), e);
 }
@@ -339,7 +340,7 @@ static int each_operation(json_t **doc, const json_t *patch, struct err *e)
                        json_type_name(patch));
     if (json_array_size(patch) > PATCH_OPS_MAX)
         return err_set(e, ERR_TOO_LARGE, "a JSON-patch has at most %d operations", PATCH_OPS_MAX);
-    size_t i, budget = PATCH_VALUES_MAX;
+    size_t i, budget = PATCH_COPIES_MAX;
     json_t *j;
     json_array_foreach(patch, i, j)
     {

@@ -18,7 +18,7 @@ struct err;
 enum {
     PATCH_OPS_MAX = 1000,
     PATCH_POINTER_MAX = 1024,
-    PATCH_VALUES_MAX = 100000, /* values that copy operations may make in all */
+    PATCH_COPIES_MAX = 8 << 20, /* bytes that copy operations may make in all */
 };
 
 enum entity_patch_kind {

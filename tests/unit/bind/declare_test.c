@@ -99,6 +99,10 @@ TEST(a_wrong_model_names_file_and_line)
          "no normaliser 'shout'"},
         {"canon \"P\" { sources = { a = { rank = 1 } }, keys = { \"nam\" } }", "app.lua:2: "},
         {"canon \"P\" { sources = { a = { rank = 1 } }, keys = { 7 } }", "a key is a field"},
+        {"canon \"P\" { sources = { a = { rank = 1 } }, keys = { { f = 'name' } } }",
+         "a key is a field"},
+        {"canon \"P\" { sources = { a = { rank = 1 } }, keys = { n = 'name' } }", "keys is a list"},
+        {"canon \"P\" { sources = { a = { rank = 1 } }, keys = 'name' }", "keys is a list"},
         {"canon \"Q\" { sources = { a = { rank = 1 } }, keys = { \"name\" } }", "declare it too"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -178,6 +178,24 @@ static void copies_cannot_grow_without_bound(void **state)
     buf_fini(&b);
 }
 
+/* Few values, but large ones. */
+static void copies_of_long_texts_cannot_either(void **state)
+{
+    (void)state;
+    struct buf doc = BUF_INIT(2 << 20), patch = BUF_INIT(1 << 20);
+    buf_adds(&doc, "{\"l\":[],\"x\":\"");
+    for (int i = 0; i < 500 * 1024; i++)
+        buf_addc(&doc, 'x');
+    buf_adds(&doc, "\"}");
+    buf_adds(&patch, "[");
+    for (int i = 0; i < 20; i++)
+        buf_addf(&patch, "%s{\"op\":\"copy\",\"from\":\"/x\",\"path\":\"/l/-\"}", i ? "," : "");
+    buf_adds(&patch, "]");
+    check(ENTITY_PATCH_JSON, buf_str(&doc), buf_str(&patch), NULL, ERR_TOO_LARGE);
+    buf_fini(&doc);
+    buf_fini(&patch);
+}
+
 static void the_shape_is_checked_without_a_record(void **state)
 {
     (void)state;
@@ -200,6 +218,7 @@ int main(void)
         cmocka_unit_test(json_patch_refuses_what_the_record_does_not_allow),
         cmocka_unit_test(json_patch_refuses_what_can_never_be_right),
         cmocka_unit_test(copies_cannot_grow_without_bound),
+        cmocka_unit_test(copies_of_long_texts_cannot_either),
         cmocka_unit_test(the_shape_is_checked_without_a_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
