@@ -256,17 +256,19 @@ static bool json_is_sound(const json_t *v, int depth, struct err *e)
         err_set(e, ERR_INVALID, "holds a number that is not finite");
         return false;
     }
-    const char *key;
-    json_t *item;
+    json_t *item, *o = (json_t *)v;
     size_t i;
     json_array_foreach(v, i, item)
     {
         if (!json_is_sound(item, depth + 1, e))
             return false;
     }
-    json_object_foreach((json_t *)v, key, item)
-    {
-        if (!json_is_sound(item, depth + 1, e))
+    for (void *it = json_object_iter(o); it != NULL; it = json_object_iter_next(o, it)) {
+        if (strlen(json_object_iter_key(it)) != json_object_iter_key_len(it)) {
+            err_set(e, ERR_INVALID, "has a key that holds a NUL character");
+            return false;
+        }
+        if (!json_is_sound(json_object_iter_value(it), depth + 1, e))
             return false;
     }
     return true;

@@ -153,6 +153,8 @@ static int to_member(lua_State *L, json_t *object, int depth, struct err *e)
                        luaL_typename(L, -2));
     size_t n;
     const char *key = lua_tolstring(L, -2, &n);
+    if (memchr(key, '\0', n) != NULL) /* written, it could never be read again */
+        return err_set(e, ERR_INVALID, "key '%.40s...' holds a NUL character", key);
     json_t *item = NULL;
     int rc = to_value(L, -1, &item, depth, e);
     if (rc != 0)

@@ -214,6 +214,22 @@ static void a_pattern_is_not_asked_of_a_long_text(void **state)
     entity_def_unref(d);
 }
 
+/* Stored, it could never be read again: JSON text may not hold it. Scripts can make one. */
+static void a_key_may_not_hold_a_nul(void **state)
+{
+    (void)state;
+    struct entity_def *d = define("{\"a\":{\"kind\":\"json\"}}");
+    struct err e = ERR_INIT;
+    json_t *in = json_pack("{s:{s:{}}}", "a", "b"),
+           *b = json_object_get(json_object_get(in, "a"), "b");
+    json_object_setn_new(b, "x\0y", 3, json_true());
+    assert_null(entity_doc_check(d, in, 0, NULL, &e));
+    assert_int_equal(e.code, ERR_INVALID);
+    assert_non_null(strstr(e.text, "NUL"));
+    json_decref(in);
+    entity_def_unref(d);
+}
+
 static void a_record_over_one_mebibyte_is_too_large(void **state)
 {
     (void)state;
@@ -240,6 +256,7 @@ int main(void)
         cmocka_unit_test(all_faults_are_listed_at_once),
         cmocka_unit_test(a_flood_of_faults_is_cut_short),
         cmocka_unit_test(a_pattern_is_not_asked_of_a_long_text),
+        cmocka_unit_test(a_key_may_not_hold_a_nul),
         cmocka_unit_test(a_record_over_one_mebibyte_is_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,6 +67,7 @@ TEST(what_is_not_a_value_is_refused_with_its_path)
     assert_refuses_value("{ 1, 2, x = 3 }", "", "both items and names");
     assert_refuses_value("{ [7] = 1 }", "", "key that is a number");
     assert_refuses_value("{ 1, nil, 3 }", "", "gaps");
+    assert_refuses_value("{ a = { ['b\\0c'] = 1 } }", "a", "holds a NUL");
     assert_fails("function main() local t = {} t.t = t return t end", ERR_INVALID,
                  "contains itself");
 }
