@@ -4,6 +4,7 @@
  *     run() --post--> hook_begin -> coroutine ... -> hook_end --post--> call->home          */
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "bind/bind_priv.h"
 
@@ -63,17 +64,29 @@ static void hook_take(lua_State *L, struct vm_run *run, int first, int count)
     c->record = record;
 }
 
+/* A hook that broke or ran out of budget refuses too: nothing has been proposed, so the outcome is
+ * known, and whoever saves learns where the fault is. */
+static void hook_broken(struct hook *h)
+{
+    struct entity_hook_call *c = h->call;
+    const char *name = c->event == ENTITY_BEFORE_SAVE ? "before_save" : "before_remove";
+    err_set(&c->err, ERR_REJECTED, "%s of %s failed: %s", name, c->def->name, h->run.run.err.text);
+    log_warn("script", "%s", c->err.text);
+}
+
 /* A code of the script's own ("downgrade") travels as a fault of its own beside `rejected`. */
 static void hook_refusal(struct hook *h)
 {
     struct vm_run *run = &h->run.run;
     struct entity_hook_call *c = h->call;
     c->err = run->err;
-    if (run->err_code[0] == '\0')
-        return;
-    err_field(&c->err, ERR_REJECTED, run->err.field, "%s: %s", run->err_code, run->err.text);
-    c->errors = json_pack("[{s:s, s:s, s:s}]", "field", run->err.field, "code", run->err_code,
-                          "detail", run->err.text);
+    if (run->err_code[0] != '\0') {
+        err_field(&c->err, ERR_REJECTED, run->err.field, "%s: %s", run->err_code, run->err.text);
+        c->errors = json_pack("[{s:s, s:s, s:s}]", "field", run->err.field, "code", run->err_code,
+                              "detail", run->err.text);
+    } else if (run->killed || run->err.code == ERR_INTERNAL) {
+        hook_broken(h);
+    }
 }
 
 static void hook_end(struct hook *h)

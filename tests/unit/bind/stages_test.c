@@ -20,7 +20,11 @@ static const char app[] =
     "      if a.name == 'Broken' then error('broken') end\n"
     "      ctx:tag('seen')\n"
     "    end,\n"
-    "    project = function(g, ctx) ctx:view('card', { title = g.name }) end,\n"
+    "    project = function(g, ctx)\n"
+    "      ctx:view('card', { title = g.name })\n"
+    "      if g.score == 77 then ctx:view('all', { n = entity('P').count() }) end\n"
+    "      if g.score == 78 then for i = 1, 2e6 do end end\n"
+    "    end,\n"
     "  },\n"
     "}\n";
 
@@ -160,6 +164,18 @@ TEST(arrivals_of_two_sources_become_one_record)
         "return not ok and e.detail:find('origin') ~= nil");
 }
 
+TEST(a_stage_may_wait_and_may_take_more_than_a_slice)
+{
+    house_true(&house, "local P = canon 'P'\n"
+                       "local a = P:arrive({ mail = 'w@x.org', score = 77 }, { origin = 'crm', "
+                       "source_id = 'w1' })\n"
+                       "assert(a.outcome == 'canonized', json.encode(a))\n"
+                       "assert(P:why(a.id).views.all.n >= 0, json.encode(P:why(a.id)))\n"
+                       "local b = P:arrive({ mail = 's@x.org', score = 78 }, { origin = 'crm', "
+                       "source_id = 's1' })\n"
+                       "return b.outcome == 'canonized' or json.encode(b)");
+}
+
 TEST(own_normalisers_find_what_belongs_together)
 {
     house_true(&house, "local P = canon 'P'\n"
@@ -176,6 +192,7 @@ int main(void)
         cmocka_unit_test(a_stage_changes_tags_and_answers_at_once),
         cmocka_unit_test(a_stage_parks_rejects_drops_and_fails),
         cmocka_unit_test(arrivals_of_two_sources_become_one_record),
+        cmocka_unit_test(a_stage_may_wait_and_may_take_more_than_a_slice),
         cmocka_unit_test(own_normalisers_find_what_belongs_together),
     };
     return cmocka_run_group_tests(tests, open_house, close_house);

@@ -195,7 +195,8 @@ TEST(hooks_change_and_refuse_what_is_saved)
                        "assert(not ok and e.code == 'rejected' and e.detail:find('unlucky: take "
                        "14'), tostring(e))\n"
                        "ok, e = pcall(s.patch, s, { n = 98 })\n"
-                       "assert(e.code == 'internal' and e.detail:find('app.lua:7'), tostring(e))\n"
+                       "assert(e.code == 'rejected' and e.detail:find('before_save of Strict "
+                       "failed: app.lua:7', 1, true), tostring(e))\n"
                        "assert(S.get(s.id).n == 5)\n"
                        "s:patch { n = 1 }\n"
                        "ok, e = pcall(s.remove, s)\n"
@@ -205,8 +206,8 @@ TEST(hooks_change_and_refuse_what_is_saved)
 TEST(a_hook_that_does_not_end_is_cut)
 {
     house_true(&house, "local ok, e = pcall(function() entity 'Strict'.new { n = 99 }:save() end)\n"
-                       "return not ok and e.code == 'timeout' and e.detail:find('app.lua:6') ~= "
-                       "nil or tostring(e)");
+                       "return not ok and e.code == 'rejected' and e.detail:find('app.lua:6: over "
+                       "its budget', 1, true) ~= nil or tostring(e)");
 }
 
 TEST(plain_things_work)
