@@ -83,7 +83,10 @@ static int config_file_lua(const char *path, const char *text, size_t n, json_t 
     buf_adds(&wrapped, config_file_after);
     const char *base = strrchr(path, '/');
     struct config_file f = {
-        .host = {config_file_mono, config_file_wall, config_file_random, config_file_wake, NULL},
+        .host = {.mono_ns = config_file_mono,
+                 .wall_ms = config_file_wall,
+                 .random = config_file_random,
+                 .wake = config_file_wake},
         .source = {base != NULL ? base + 1 : path, wrapped.data, wrapped.len},
         .run = {.limits = {VM_LOAD_STEPS, (uint64_t)VM_LOAD_MS * 1000000},
                 .push = config_file_push,

@@ -19,6 +19,12 @@ static uint64_t set_mono_ns(struct vm_host *h)
     return w->mono_ns(w);
 }
 
+static uint64_t set_cpu_ns(struct vm_host *h)
+{
+    struct world *w = ((struct bind_set *)h)->thread->world;
+    return w->cpu_ns(w);
+}
+
 static int64_t set_wall_ms(struct vm_host *h)
 {
     struct world *w = ((struct bind_set *)h)->thread->world;
@@ -177,6 +183,7 @@ int bind_set_new(struct bind_thread *t, const struct vm_source *files, size_t co
     s->magic = BIND_SET_MAGIC;
     s->thread = t;
     s->host = (struct vm_host){.mono_ns = set_mono_ns,
+                               .cpu_ns = t->world->cpu_ns != NULL ? set_cpu_ns : NULL,
                                .wall_ms = set_wall_ms,
                                .random = set_random,
                                .wake = set_wake,

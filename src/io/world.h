@@ -87,6 +87,9 @@ struct world {
     int64_t (*wall_ms)(struct world *w);
     /* Nanoseconds of a clock that only grows, for durations. */
     uint64_t (*mono_ns)(struct world *w);
+    /* Processor time of the calling thread: it stands still while the machine is busy elsewhere.
+     * NULL where time passes only between tasks. */
+    uint64_t (*cpu_ns)(struct world *w);
     void (*random)(struct world *w, void *p, size_t n);
     void (*timer_start)(struct world *w, struct world_timer *t, uint64_t delay_ms); /* restarts */
     void (*timer_stop)(struct world *w, struct world_timer *t); /* stopping an idle one is fine */

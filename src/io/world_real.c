@@ -33,6 +33,14 @@ static uint64_t world_mono_ns(struct world *w)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static uint64_t world_cpu_ns(struct world *w)
+{
+    (void)w;
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static void world_random(struct world *w, void *p, size_t n)
 {
     (void)w;
@@ -245,6 +253,7 @@ void loop_world_init(struct loop *l)
     l->world = (struct world){
         .wall_ms = world_wall_ms,
         .mono_ns = world_mono_ns,
+        .cpu_ns = world_cpu_ns,
         .random = world_random,
         .timer_start = world_timer_start,
         .timer_stop = world_timer_stop,

@@ -47,6 +47,27 @@ void vm_kill(lua_State *L, struct vm_run *run, int code, const char *what)
     lua_error(L);
 }
 
+static uint64_t vm_cpu_ns(struct vm *vm)
+{
+    return vm->host->cpu_ns != NULL ? vm->host->cpu_ns(vm->host) : vm->host->mono_ns(vm->host);
+}
+
+/* A machine that stands still for a while must not end a run that did nothing wrong, so what counts
+ * is processor time. Asking for it costs a system call: it is measured only from a quarter of the
+ * budget on. */
+static bool vm_is_late(struct vm *vm, struct vm_run *run, uint64_t now)
+{
+    uint64_t max = run->limits.ns, wall = run->ns + (now - run->entered_ns);
+    if (max == 0 || wall <= max / 4)
+        return false;
+    if (!run->watched) {
+        run->watched = true;
+        run->cpu_entered_ns = vm_cpu_ns(vm);
+        return false;
+    }
+    return wall > max && run->cpu_ns + (vm_cpu_ns(vm) - run->cpu_entered_ns) > max - max / 4;
+}
+
 static void vm_check_budget(lua_State *L, struct vm *vm, struct vm_run *run, uint64_t now)
 {
     run->steps += vm->charged;
@@ -59,7 +80,7 @@ static void vm_check_budget(lua_State *L, struct vm *vm, struct vm_run *run, uin
                  (unsigned long long)run->limits.steps);
         vm_kill(L, run, ERR_TIMEOUT, what);
     }
-    if (run->limits.ns != 0 && run->ns + (now - run->entered_ns) > run->limits.ns) {
+    if (vm_is_late(vm, run, now)) {
         snprintf(what, sizeof what, "over its budget of %llu ms",
                  (unsigned long long)(run->limits.ns / 1000000));
         vm_kill(L, run, ERR_TIMEOUT, what);
@@ -220,6 +241,9 @@ static bool vm_continue(struct vm *vm, struct vm_run *run)
     vm->slice_ns = start;
     run->entered_ns = run->looked_ns = start;
     run->state = VM_RUNNING;
+    bool watched = run->watched || (outer != NULL && outer->watched);
+    uint64_t cpu = watched ? vm_cpu_ns(vm) : 0;
+    run->cpu_entered_ns = cpu;
     int results = 0;
     int status = lua_resume(run->co, outer != NULL ? outer->co : vm->L, 0, &results);
     uint64_t spent = vm->host->mono_ns(vm->host) - start;
@@ -228,6 +252,10 @@ static bool vm_continue(struct vm *vm, struct vm_run *run)
     vm->slice_ns = outer_slice;
     if (outer != NULL) /* its clock stood still meanwhile */
         outer->entered_ns += spent;
+    if (outer != NULL && outer->watched)
+        outer->cpu_entered_ns += vm_cpu_ns(vm) - cpu;
+    if (run->watched)
+        run->cpu_ns += vm_cpu_ns(vm) - run->cpu_entered_ns;
     if (status == LUA_YIELD) {
         ASSERT(run->state == VM_READY || run->state == VM_WAITING);
         if (run->state == VM_READY)
@@ -262,8 +290,8 @@ bool vm_start(struct vm *vm, struct vm_run *run)
     run->vm = vm;
     run->err.code = 0;
     run->err.field[0] = run->err.text[0] = run->err_code[0] = '\0';
-    run->ns = run->steps = 0;
-    run->killed = false;
+    run->ns = run->steps = run->cpu_ns = 0;
+    run->killed = run->watched = false;
     run->interval = VM_INTERVAL;
     list_init(&run->node);
     if (!vm_take_co(vm, run)) {

@@ -66,6 +66,8 @@ enum {
 /* What the VM needs from outside; part of the host's struct. */
 struct vm_host {
     uint64_t (*mono_ns)(struct vm_host *h);
+    /* Processor time of this thread. NULL: as mono_ns. */
+    uint64_t (*cpu_ns)(struct vm_host *h);
     int64_t (*wall_ms)(struct vm_host *h);
     void (*random)(struct vm_host *h, void *p, size_t n);
     /* Runs are ready: call vm_turn() soon, from the loop. Called once until then. */
@@ -111,7 +113,7 @@ bool vm_is_loading(const struct vm *vm);
 
 struct vm_limits {
     uint64_t steps; /* instructions, exact to about a thousand; 0: no limit */
-    uint64_t ns;    /* time spent inside Lua; 0: no limit */
+    uint64_t ns;    /* time spent inside Lua, not waiting for a busy machine; 0: no limit */
 };
 
 /* A function under way: part of the caller's struct. */
@@ -140,6 +142,8 @@ struct vm_run {
     bool killed;
     int interval;
     uint64_t entered_ns, looked_ns;
+    bool watched; /* its processor time is measured, from cpu_entered_ns on in this slice */
+    uint64_t cpu_ns, cpu_entered_ns;
 };
 
 /* Start it. true: it has ended already, the result is there and done() will not be called. false:

@@ -27,6 +27,32 @@ TEST(close_handlers_do_not_outlive_a_spent_budget)
         ERR_TIMEOUT, "over its budget");
 }
 
+/* Each look at the clock is 50 ms later: the run is over its 100 ms at the third. */
+static int end_of_late_run(uint64_t cpu_step, bool whole)
+{
+    struct host h = host_new();
+    h.host.cpu_ns = host_cpu;
+    struct vm *vm = vm_loaded(&h, "function main() for i = 1, 1e5 do end return true end");
+    h.clock_step = 50 * 1000 * 1000;
+    h.cpu_step = cpu_step;
+    struct call c = {.run = {.limits = {.ns = 100 * 1000 * 1000}, .whole = whole}};
+    call_start(vm, &c);
+    while (!c.done)
+        vm_turn(vm);
+    int code = c.run.err.code;
+    call_fini(&c);
+    vm_free(vm);
+    return code;
+}
+
+TEST(a_machine_that_is_busy_elsewhere_spends_no_budget)
+{
+    for (int whole = 0; whole < 2; whole++) {
+        assert_int_equal(end_of_late_run(10, whole), 0);
+        assert_int_equal(end_of_late_run(20 * 1000 * 1000, whole), ERR_TIMEOUT);
+    }
+}
+
 TEST(callbacks_of_c_functions_are_cut_too)
 {
     assert_fails("function main() table.sort({ 3, 2, 1 }, function() while true do end end) end",
@@ -238,6 +264,7 @@ int main(void)
         HEAP_TEST(a_loop_ends_when_its_budget_is_spent),
         HEAP_TEST(pcall_does_not_catch_a_spent_budget),
         HEAP_TEST(close_handlers_do_not_outlive_a_spent_budget),
+        HEAP_TEST(a_machine_that_is_busy_elsewhere_spends_no_budget),
         HEAP_TEST(callbacks_of_c_functions_are_cut_too),
         HEAP_TEST(a_pattern_that_runs_away_is_cut),
         HEAP_TEST(work_done_in_c_is_charged),

@@ -16,6 +16,7 @@ struct host {
     int woken;
     uint64_t clock_step; /* not 0: a clock that grows by so much at each look */
     uint64_t clock;
+    uint64_t cpu, cpu_step; /* the same for processor time, with host_cpu */
     char printed[256];
 };
 
@@ -27,6 +28,12 @@ static uint64_t host_mono(struct vm_host *h)
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static inline uint64_t host_cpu(struct vm_host *h)
+{
+    struct host *host = (struct host *)h;
+    return host->cpu += host->cpu_step;
 }
 
 static int64_t host_wall(struct vm_host *h)
