@@ -109,6 +109,17 @@ size_t str_utf8_len(const char *s, size_t n)
     return count;
 }
 
+int str_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
 bool str_to_u64(const char *s, size_t n, uint64_t *out)
 {
     uint64_t v = 0;

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/str.h"
+
 enum { UUID_SEQ_MAX = 0xfff };
 
 void uuid_v7(struct uuid_gen *g, uint64_t unix_ms, const uint8_t random[8], struct uuid *out)
@@ -42,17 +44,6 @@ void uuid_format(const struct uuid *u, char out[UUID_TEXT])
     *out = '\0';
 }
 
-static int uuid_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool uuid_parse(const char *s, size_t n, struct uuid *out)
 {
     if (n != UUID_TEXT - 1)
@@ -61,7 +52,7 @@ bool uuid_parse(const char *s, size_t n, struct uuid *out)
     for (int i = 0; i < 16; i++) {
         if (uuid_has_dash(i) && *s++ != '-')
             return false;
-        int high = uuid_digit(s[0]), low = uuid_digit(s[1]);
+        int high = str_hex_digit(s[0]), low = str_hex_digit(s[1]);
         if (high < 0 || low < 0)
             return false;
         u.b[i] = (uint8_t)(high << 4 | low);

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/str.h"
 
 static const char *base64_alphabet(enum base64_kind kind)
 {
@@ -82,23 +83,12 @@ void hex_encode(const void *p, size_t n, struct buf *out)
     }
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 int hex_decode(const char *s, size_t n, struct buf *out, struct err *e)
 {
     if (n % 2 != 0)
         return err_set(e, ERR_INVALID, "hex: %zu digits are an odd number", n);
     for (size_t i = 0; i < n; i += 2) {
-        int high = hex_value(s[i]), low = hex_value(s[i + 1]);
+        int high = str_hex_digit(s[i]), low = str_hex_digit(s[i + 1]);
         if (high < 0 || low < 0)
             return err_set(e, ERR_INVALID, "hex: wrong character at offset %zu",
                            high < 0 ? i : i + 1);

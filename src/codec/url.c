@@ -27,25 +27,14 @@ void url_encode(const char *s, size_t n, struct buf *out)
     }
 }
 
-static int url_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static int url_unescape(const char *s, size_t n, bool plus, char *to, struct err *e)
 {
     char *begin = to;
     for (size_t i = 0; i < n; i++) {
         char c = s[i];
         if (c == '%') {
-            int high = n - i > 2 ? url_digit(s[i + 1]) : -1;
-            int low = n - i > 2 ? url_digit(s[i + 2]) : -1;
+            int high = n - i > 2 ? str_hex_digit(s[i + 1]) : -1;
+            int low = n - i > 2 ? str_hex_digit(s[i + 2]) : -1;
             if (high < 0 || low < 0)
                 return err_set(e, ERR_INVALID,
                                "'%%' at offset %zu is not followed by two hex digits; a percent "

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "http/http_priv.h"
 #include "io/tcp.h"
 
@@ -74,21 +75,13 @@ void http_request_free(struct http_request *req)
 
 /* ---- target ---- */
 
-static int http_hex(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Percent-decodes in place. False: a broken escape, a NUL, or not UTF-8. */
 static bool http_decode(char *s, bool plus_is_space)
 {
     char *to = s;
     for (const char *p = s; *p != '\0'; p++) {
         if (*p == '%') {
-            int high = http_hex(p[1]), low = high < 0 ? -1 : http_hex(p[2]);
+            int high = str_hex_digit(p[1]), low = high < 0 ? -1 : str_hex_digit(p[2]);
             if (low < 0 || (high | low) == 0)
                 return false;
             *to++ = (char)(high << 4 | low);
