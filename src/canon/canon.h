@@ -160,7 +160,7 @@ struct canon_arrival {
     char golden_id[257]; /* "" when there is none */
     uint64_t version;    /* of the golden record */
     uint32_t merged;     /* golden records that ended in this one */
-    json_t *changes;     /* canonized: object field -> new value; owned by the request */
+    json_t *changes;     /* canonized, of a request of one: field -> new value; the request's */
     uint64_t seq;        /* log position */
 };
 

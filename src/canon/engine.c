@@ -302,8 +302,8 @@ static void job_result(struct canon_job *j)
     a->seq = j->unit.seq;
     a->merged = (uint32_t)j->plan.losers_count;
     memcpy(a->golden_id, j->plan.id, sizeof a->golden_id);
-    if (a->outcome == CANON_CANONIZED)
-        a->changes = json_incref(j->plan.changes);
+    if (a->outcome == CANON_CANONIZED && j->request->r->count == 1)
+        a->changes = json_deep_copy(j->plan.changes); /* it goes to another thread */
     if (j->save_at != UINT32_MAX && unit_result(&j->unit, j->save_at, &c) &&
         entity_result_parse(&c, &saved))
         a->version = saved.version;

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -75,6 +76,8 @@ static int sock_open(const struct sock_options *o, uint32_t timeout_ms, struct e
     char port[8];
     snprintf(port, sizeof port, "%u", o->port);
     int rc = getaddrinfo(o->host, port, &hints, &all);
+    if (rc != 0 && strcasecmp(o->host, "localhost") == 0) /* a machine without /etc/hosts */
+        rc = getaddrinfo("127.0.0.1", port, &hints, &all);
     if (rc != 0)
         return err_set(e, ERR_UNAVAILABLE, "host %s: %s", o->host, gai_strerror(rc));
     int fd = -EADDRNOTAVAIL;
