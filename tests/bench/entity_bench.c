@@ -262,6 +262,7 @@ static void run(size_t count, const char *what, const char *extra)
 
 int main(int argc, char **argv)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0);
     size_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 100000;
     run(count, "no index", "");
     run(count, "two indexes", ",\"index\":[[\"tier\",\"-created_at\"],[\"n\",\"-name\"]]");
