@@ -5,6 +5,7 @@
 #include "base/embed.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "base/str.h"
 #include "codec/mime.h"
 
 #define DOCS_FOLDER "web/docs/"
@@ -67,6 +68,14 @@ static const struct embed_file *docs_find(const char *rest)
     return NULL;
 }
 
+/* Browsers would store Markdown as a file; as plain text they show it, and it reads well. */
+static const char *docs_type(struct http_request *req, const struct embed_file *f)
+{
+    if (str_ends(f->path, ".md") && api_accepts(req, "text/html"))
+        return "text/plain; charset=utf-8";
+    return mime_of_path(f->path);
+}
+
 static void docs_page(struct http_request *req)
 {
     const char *rest = http_param(req, "rest");
@@ -75,7 +84,7 @@ static void docs_page(struct http_request *req)
         http_refuse(req, ERR_NOT_FOUND, "the guide has no page '%.100s'; it begins at /docs/",
                     rest != NULL ? rest : "");
     else
-        http_respond(req, 200, mime_of_path(f->path), f->data, f->size);
+        http_respond(req, 200, docs_type(req, f), f->data, f->size);
 }
 
 static void docs_home(struct http_request *req)
