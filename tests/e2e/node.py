@@ -172,6 +172,8 @@ class Case(unittest.TestCase):
     def _kill(self):
         for node in self.nodes:
             node.kill()
+            # Builds with sanitizers (KOAN_BIN=build/tsan/koan) tell what they found in the log.
+            self.assertNotRegex(node.text, r"Sanitizer|runtime error:|assertion failed")
 
     def path(self, *names):
         return os.path.join(self.dir, *names)
