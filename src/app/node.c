@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -245,6 +246,7 @@ int node_open(const struct node_options *o, struct node **out, struct err *e)
 {
     struct err own = ERR_INIT;
     e = e != NULL ? e : &own;
+    umask(S_IRWXG | S_IRWXO); /* the data is nobody else's, whatever file it lies in */
     mallopt(M_ARENA_MAX, NODE_ARENAS);
     mallopt(M_MXFAST, 0); /* every larger block would sort through the fast bins first */
     mallopt(M_TRIM_THRESHOLD, NODE_TRIM_BYTES);

@@ -86,7 +86,8 @@ static void thread_stop(struct task *task)
     bind_set_drop(TAKE(t->set));
     bind_set_drop(TAKE(t->next));
     bind_texts_cancel(t);
-    if (t->sets > 0 || atomic_load(&t->runs) > 0) {
+    bool busy = t->engine != NULL && !canon_engine_is_idle(t->engine);
+    if (busy || t->sets > 0 || atomic_load(&t->runs) > 0) {
         t->stop_timer.fire = thread_stop_again;
         t->world->timer_start(t->world, &t->stop_timer, BIND_STOP_MS);
         return;

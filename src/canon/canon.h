@@ -189,7 +189,9 @@ struct canon_engine_options {
 };
 int canon_engine_new(const struct canon_engine_options *o, struct canon_engine **out,
                      struct err *e);
-/* Only when no request is under way. */
+/* No request is under way and nothing is left to do on its thread. */
+bool canon_engine_is_idle(const struct canon_engine *en);
+/* Only when it is idle. */
 void canon_engine_free(struct canon_engine *en);
 /* Any thread. `model` is the entity's name. */
 int canon_arrive(struct canon_engine *en, const char *model, struct canon_request *r,

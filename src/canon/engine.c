@@ -74,11 +74,16 @@ static void working_free_value(void *w)
     working_free(w);
 }
 
+bool canon_engine_is_idle(const struct canon_engine *en)
+{
+    return en->open_requests == 0 && en->flight == 0 && !en->posted;
+}
+
 void canon_engine_free(struct canon_engine *en)
 {
     if (en == NULL)
         return;
-    ASSERT(en->open_requests == 0 && en->flight == 0);
+    ASSERT(canon_engine_is_idle(en));
     map_free(en->workings, working_free_value);
     mem_free(en);
 }

@@ -44,8 +44,11 @@ static void lab_closed(void *arg)
 
 static void lab_stop(struct canon_lab *lab)
 {
-    for (size_t i = 0; i < LAB_ENGINES; i++)
+    for (size_t i = 0; i < LAB_ENGINES; i++) {
+        while (!canon_engine_is_idle(lab->engines[i]))
+            lab_turn(lab);
         canon_engine_free(lab->engines[i]);
+    }
     db_close(lab->reader);
     ledger_close(lab->ledger, lab_closed, lab);
     while (lab->ledger != NULL)
