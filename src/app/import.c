@@ -110,11 +110,10 @@ void import_close(struct import *im)
 
 static void import_count(json_t *counts, const char *name)
 {
-    json_int_t n = json_integer_value(json_object_get(counts, name));
-    if (n > 0 || json_object_size(counts) < IMPORT_REASONS_MAX)
-        json_object_set_new(counts, name, json_integer(n + 1));
-    else
-        import_count(counts, "other");
+    const json_t *had = json_object_get(counts, name);
+    if (had == NULL && json_object_size(counts) >= IMPORT_REASONS_MAX)
+        had = json_object_get(counts, name = "other");
+    json_object_set_new(counts, name, json_integer(json_integer_value(had) + 1));
 }
 
 /* `text` is JSON, or NULL when the record could not be read. */

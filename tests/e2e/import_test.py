@@ -20,6 +20,12 @@ canon "Place" {
 entity "Item" {
   fields = { name = text { required = true }, code = text, height = int },
 }
+entity "Odd" { fields = { code = text {} } }
+canon "Odd" {
+  sources = { one = { rank = 1 } },
+  keys = { "code" },
+  stages = { validate = function(a, ctx) ctx:reject("R" .. a.code, "not this one") end },
+}
 '''
 
 
@@ -94,6 +100,13 @@ class Import(Case):
         self.assertEqual(summary["outcomes"], {"canonized": 2, "failed": 1})
         with open(rejects) as f:
             self.assertEqual([(r["line"], "code" in r["detail"]) for r in map(json.loads, f)], [(2, True)])
+
+    def test_of_many_different_reasons_the_rest_is_counted_together(self):
+        path = self.write("odd.ndjson", "".join(f'{{"code": "{i}"}}\n' for i in range(100)))
+        summary = self.load(path, "--canon", "Odd", "--origin", "one", "--source-id", "code")
+        self.assertEqual(summary["outcomes"], {"failed": 100})
+        self.assertEqual(sum(summary["reasons"].values()), 100)
+        self.assertGreater(summary["reasons"]["other"], 1)
 
     def test_an_unknown_target_or_origin_is_named(self):
         path = self.ndjson(3)
