@@ -158,37 +158,29 @@ static void bulk_post(struct http_request *req)
 
 /* ---- DELETE ---- */
 
-/* {"ids": [...]}, {"filter": {...}} or an array of ids. The ids, a new reference, or NULL with `e`.
+/* {"ids": [...]}, {"filter": {...}} or an array of ids: the ids as a borrowed value, or the filter.
  */
-static json_t *bulk_ids(const struct api_thread *t, const struct entity_def *d, json_t *body,
-                        struct err *e)
+static int bulk_what(const struct entity_def *d, json_t *body, json_t **ids, struct filter **f,
+                     struct err *e)
 {
     static const char *const names[] = {"ids", "filter"};
-    if (json_is_array(body))
-        return json_incref(body);
-    if (!json_is_object(body) || json_object_size(body) != 1) {
-        err_set(e, ERR_INVALID,
-                "the body must be an array of ids, {\"ids\": [...]} or "
-                "{\"filter\": {...}}");
-        return NULL;
-    }
+    *ids = json_is_array(body) ? body : NULL;
+    if (*ids != NULL)
+        return 0;
+    if (!json_is_object(body) || json_object_size(body) != 1)
+        return err_set(e, ERR_INVALID,
+                       "the body must be an array of ids, {\"ids\": [...]} or "
+                       "{\"filter\": {...}}");
     if (json_only_keys(body, "the body", names, ARRAY_LEN(names), e) != 0)
-        return NULL;
-    json_t *ids = json_object_get(body, "ids");
-    if (ids != NULL)
-        return json_incref(ids);
-    AUTO(filter_freep) struct filter *f = NULL;
-    if (filter_parse(d, json_object_get(body, "filter"), &f, e) != 0)
-        return NULL;
-    if (filter_is_empty(f)) {
-        err_field(e, ERR_INVALID, "filter",
-                  "an empty filter would remove everything and is not taken here");
-        return NULL;
-    }
-    json_t *out = NULL;
-    if (entity_query_ids(t->db, d, API_TENANT, f, ENTITY_BULK_MAX, &out, e) != 0)
-        return NULL;
-    return out;
+        return e->code;
+    *ids = json_object_get(body, "ids");
+    if (*ids != NULL)
+        return json_is_array(*ids) ? 0 : err_field(e, ERR_INVALID, "ids", "ids must be an array");
+    int rc = filter_parse(d, json_object_get(body, "filter"), f, e);
+    if (rc == 0 && filter_is_empty(*f))
+        rc = err_field(e, ERR_INVALID, "filter",
+                       "an empty filter would remove everything and is not taken here");
+    return rc;
 }
 
 static int bulk_fill_ids(struct entity_item *items, const json_t *ids, struct err *e)
@@ -204,19 +196,15 @@ static int bulk_fill_ids(struct entity_item *items, const json_t *ids, struct er
     return 0;
 }
 
-static void bulk_remove(struct http_request *req, struct entity_def *d, json_t *body, bool atomic)
+static void bulk_remove(struct http_request *req, struct entity_def *d, const json_t *ids,
+                        bool atomic)
 {
     struct err e = ERR_INIT;
     AUTO(entity_def_unrefp) struct entity_def *def = d;
-    AUTO(json_unref) json_t *ids = bulk_ids(api_thread_of(req), d, body, &e);
     size_t count = json_array_size(ids);
-    if (ids != NULL && !json_is_array(ids))
-        err_field(&e, ERR_INVALID, "ids", "ids must be an array");
-    else if (count > ENTITY_BULK_MAX)
-        err_set(&e, ERR_TOO_LARGE, "more than %d ids in one request; send several requests",
-                ENTITY_BULK_MAX);
-    if (e.code != 0) {
-        http_problem(req, &e);
+    if (count > ENTITY_BULK_MAX) {
+        http_refuse(req, ERR_TOO_LARGE, "more than %d ids in one request; send several requests",
+                    ENTITY_BULK_MAX);
         return;
     }
     if (count == 0) { /* a filter that matches nothing is fine */
@@ -235,6 +223,46 @@ static void bulk_remove(struct http_request *req, struct entity_def *d, json_t *
     bulk_start(req, TAKE(def), items, count, atomic);
 }
 
+/* A filter may visit many rows: it is asked on the pool. */
+struct bulk_find {
+    struct api_job job; /* first */
+    struct entity_def *def;
+    struct filter *filter;
+    json_t *ids;
+    bool atomic;
+};
+
+static void bulk_find_run(struct api_job *j, struct db *db)
+{
+    struct bulk_find *f = (struct bulk_find *)j;
+    entity_query_ids(db, f->def, API_TENANT, f->filter, ENTITY_BULK_MAX, &f->ids, &j->err);
+}
+
+static void bulk_find_done(struct api_job *j)
+{
+    /* The struct lies in the request's arena, which goes with the answer. */
+    struct bulk_find f = *(struct bulk_find *)j;
+    AUTO(entity_def_unrefp) struct entity_def *d = f.def;
+    AUTO(json_unref) json_t *ids = f.ids;
+    filter_free(f.filter);
+    if (f.job.err.code != 0)
+        http_problem(f.job.req, &f.job.err);
+    else
+        bulk_remove(f.job.req, TAKE(d), ids, f.atomic);
+}
+
+static void bulk_find(struct http_request *req, struct entity_def *d, struct filter *filter,
+                      bool atomic)
+{
+    struct bulk_find *f = arena_new(http_arena(req), sizeof *f);
+    f->job.run = bulk_find_run;
+    f->job.done = bulk_find_done;
+    f->def = d;
+    f->filter = filter;
+    f->atomic = atomic;
+    api_job_start(&f->job, req);
+}
+
 static void bulk_delete(struct http_request *req)
 {
     bool atomic;
@@ -245,8 +273,17 @@ static void bulk_delete(struct http_request *req)
     if (d == NULL || !bulk_is_plain(req, d))
         return;
     AUTO(json_unref) json_t *body = api_body(req);
-    if (body != NULL)
-        bulk_remove(req, TAKE(d), body, atomic);
+    if (body == NULL)
+        return;
+    struct err e = ERR_INIT;
+    AUTO(filter_freep) struct filter *f = NULL;
+    json_t *ids;
+    if (bulk_what(d, body, &ids, &f, &e) != 0)
+        http_problem(req, &e);
+    else if (ids != NULL)
+        bulk_remove(req, TAKE(d), ids, atomic);
+    else
+        bulk_find(req, TAKE(d), TAKE(f), atomic);
 }
 
 static const struct http_route bulk_table[] = {
