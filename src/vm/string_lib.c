@@ -7,11 +7,11 @@
 enum { VM_REP_MAX = 1 << 20, VM_STEPS_PER_UNIT = 8 };
 
 struct search {
-    struct vm_pattern pattern;
     struct vm_pattern_match match;
     const char *at;   /* gmatch: where to go on */
     const char *last; /* gmatch, gsub: the end of the last match, so that an empty one is not found
                          there again */
+    struct vm_pattern pattern; /* last, its nodes too: most patterns have a few of the 128 */
 };
 
 static void search_init(lua_State *L, struct search *s, int text, int pattern)
@@ -155,10 +155,13 @@ static int vm_gmatch(lua_State *L)
     luaL_checkstring(L, 2);
     size_t from = start_of(luaL_optinteger(L, 3, 1), n);
     lua_settop(L, 2);
-    struct search *s = lua_newuserdatauv(L, sizeof *s, 0);
-    search_init(L, s, 1, 2);
-    s->pattern.anchored = false; /* a '^' means nothing here */
-    s->at = t + (from > n ? n + 1 : from);
+    struct search s;
+    search_init(L, &s, 1, 2);
+    s.pattern.anchored = false; /* a '^' means nothing here */
+    s.at = t + (from > n ? n + 1 : from);
+    size_t size = offsetof(struct search, pattern.node) +
+                  (size_t)s.pattern.count * sizeof(struct vm_pattern_node);
+    memcpy(lua_newuserdatauv(L, size, 0), &s, size);
     lua_pushcclosure(L, gmatch_next, 3);
     return 1;
 }
