@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -141,6 +142,41 @@ class Import(Case):
         got, _, err = run("import", path, "--url", self.server.url, *args, "--resume", home=self.dir)
         self.assertEqual(got, 1)
         self.assertIn("leave out --resume", err)
+
+    def test_a_file_that_has_changed_is_not_taken_up_again(self):
+        path = self.ndjson(20000)
+        args = ("--canon", "Place", "--origin", "one", "--source-id", "code", "--batch", "100")
+        p = subprocess.Popen([BIN, "import", path, "--url", self.server.url, *args, "--json"], stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL, env=environment(home=self.dir), cwd=self.dir)
+        time.sleep(0.7)
+        p.send_signal(signal.SIGINT)
+        if p.wait(60) == 0:
+            self.skipTest("the machine was too fast to stop it on its way")
+        self.ndjson(19999)
+        got, _, err = run("import", path, "--url", self.server.url, *args, "--resume", home=self.dir)
+        self.assertEqual(got, 1)
+        self.assertIn("was changed", err)
+
+    def test_a_terminal_sees_progress_and_a_pipe_does_not(self):
+        path = self.ndjson(3000)
+        args = [BIN, "import", path, "--url", self.server.url, "--canon", "Place", "--origin", "one", "--batch", "100"]
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        p = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=theirs, env=environment(home=self.dir), cwd=self.dir)
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                piece = os.read(ours, 4096)
+            except OSError:  # the other side has closed
+                break
+            if not piece:
+                break
+            seen += piece
+        self.assertEqual(p.wait(60), 0)
+        self.assertRegex(seen.decode(), r"places.ndjson \[=*>? *\] +\d+%  [\d,]+  [\d,]+/s")
+        quiet = subprocess.run(args, capture_output=True, text=True, env=environment(home=self.dir), cwd=self.dir)
+        self.assertEqual((quiet.returncode, quiet.stderr), (0, ""))
 
     def test_it_outlives_a_restart_of_the_server(self):
         path = self.ndjson(20000)
