@@ -59,8 +59,13 @@ local function read_keys(keys, norms)
   return host.json_list(list)
 end
 
+local function check_table(t, what)
+  if t ~= nil and type(t) ~= "table" then host.fail("invalid", what .. ", not a " .. type(t)) end
+end
+
 local function read_policy(policy)
   local out = {}
+  check_table(policy, "policy is a table of fields: policy = { name = \"longest\" }")
   for field, p in pairs(policy or {}) do
     if type(p) == "string" then p = { is = p } end
     out[field] = p
@@ -72,6 +77,7 @@ local plain = { sources = true, group = true, on_collision = true }
 local stage_names = { intake = true, validate = true, project = true }
 
 local function check_stages(name, stages)
+  check_table(stages, "stages is a table of functions: stages = { validate = function(a, ctx) ... end }")
   for k, fn in pairs(stages) do
     if not stage_names[k] then
       host.fail("invalid", "canon '" .. name .. "': no stage '" .. tostring(k) .. "'; there are intake, validate, project")

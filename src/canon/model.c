@@ -28,8 +28,7 @@ const char *canon_policy_name(enum canon_policy p)
     return policy_names[p];
 }
 
-static int policy_parse(const char *model, const char *field, const char *name,
-                        enum canon_policy *out, struct err *e)
+static int policy_parse(const char *field, const char *name, enum canon_policy *out, struct err *e)
 {
     for (size_t i = 0; i < POLICY_COUNT; i++) {
         if (strcmp(policy_names[i], name) == 0) {
@@ -38,9 +37,8 @@ static int policy_parse(const char *model, const char *field, const char *name,
         }
     }
     const char *near = str_nearest(name, policy_names, POLICY_COUNT);
-    return err_field(e, ERR_INVALID, field, "canon '%s': policy of '%s': no policy '%s'%s%s%s",
-                     model, field, name, near ? "; did you mean '" : "", near ? near : "",
-                     near ? "'?" : "");
+    return err_field(e, ERR_INVALID, field, "no policy '%s'%s%s%s", name,
+                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static int model_sources(struct canon_model *m, const json_t *o, struct err *e)
@@ -169,7 +167,7 @@ static int model_rule(struct canon_model *m, const char *field, const json_t *de
     if (rc == 0 && json_get_string(decl, "is", &is, e) != 0)
         rc = err_field(e, ERR_INVALID, field, "the policy of '%s' has no name", field);
     if (rc == 0)
-        rc = policy_parse(m->name, field, is, &r->policy, e);
+        rc = policy_parse(field, is, &r->policy, e);
     if (rc == 0 && r->policy == POLICY_SOURCE_OF_TRUTH)
         rc = rule_ranks(m, r, json_object_get(decl, "ranks"), e);
     if (rc != 0)
@@ -178,7 +176,7 @@ static int model_rule(struct canon_model *m, const char *field, const json_t *de
     if (rc == ERR_NOT_FOUND)
         return 0;
     if (rc == 0)
-        rc = policy_parse(m->name, field, fallback, &r->fallback, e);
+        rc = policy_parse(field, fallback, &r->fallback, e);
     if (rc == 0 && (r->fallback == POLICY_SOURCE_OF_TRUTH || r->fallback == POLICY_MANUAL))
         rc = err_field(e, ERR_INVALID, field, "'%s' cannot be a fallback", fallback);
     return rc;
