@@ -177,9 +177,10 @@ static int import_arrival(const struct import *im, const struct record *rec, str
                           struct err *e)
 {
     const struct import_options *o = &im->o;
-    AUTO(json_unref) json_t *v = NULL;
-    if (o->source_id != NULL || o->observed_field != NULL) {
-        v = json_read(rec->json, rec->n, e);
+    AUTO(json_unref) json_t *own = NULL;
+    const json_t *v = rec->value;
+    if (v == NULL && (o->source_id != NULL || o->observed_field != NULL)) {
+        v = own = json_read(rec->json, rec->n, e);
         if (v == NULL)
             return e->code;
     }

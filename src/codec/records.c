@@ -45,6 +45,7 @@ struct records {
 
     char delimiter;
     struct csv *csv;
+    json_t *value;           /* of the record handed out last */
     struct buf text;         /* of a record that came in several pieces, or of a CSV row */
     struct json_place begin; /* of the record */
     struct json_place saved; /* behind the last record */
@@ -119,6 +120,7 @@ void records_free(struct records *r)
     if (r == NULL)
         return;
     csv_free(r->csv);
+    json_decref(r->value);
     buf_fini(&r->text);
     mem_free(r);
 }
@@ -184,7 +186,12 @@ static int records_broken_at(struct records *r, struct record *rec, struct err *
 static int records_deliver(struct records *r, const char *text, size_t n, struct record *rec,
                            struct err *e)
 {
-    *rec = (struct record){text, n, ++r->number, r->begin.line, r->begin.offset, r->place.offset};
+    *rec = (struct record){.json = text,
+                           .n = n,
+                           .number = ++r->number,
+                           .line = r->begin.line,
+                           .offset = r->begin.offset,
+                           .end = r->place.offset};
     r->saved = r->place;
     if (buf_failed(&r->text) || n > RECORDS_RECORD_MAX)
         return err_set(e, ERR_TOO_LARGE, "line %llu: the record is larger than %d bytes",
@@ -194,8 +201,10 @@ static int records_deliver(struct records *r, const char *text, size_t n, struct
         err_set(e, ERR_INVALID, "%s (NDJSON has one whole object per line)", e->text);
     if (v == NULL)
         return ERR_INVALID;
-    if (json_is_object(v))
+    if (json_is_object(v)) {
+        rec->value = r->value = TAKE(v);
         return 1;
+    }
     return err_set(e, ERR_INVALID, "line %llu, column %llu: a record must be an object, not %s",
                    (unsigned long long)r->begin.line, (unsigned long long)r->begin.column,
                    json_type_name(v));
@@ -412,8 +421,12 @@ static int records_next_row(struct records *r, struct record *rec, struct err *e
         int bad = records_print_row(r, &row, e);
         rc = bad != 0 ? bad : 1;
     }
-    *rec = (struct record){
-        buf_str(&r->text), rc > 0 ? r->text.len : 0, r->number + 1, row.line, row.offset, row.end};
+    *rec = (struct record){.json = buf_str(&r->text),
+                           .n = rc > 0 ? r->text.len : 0,
+                           .number = r->number + 1,
+                           .line = row.line,
+                           .offset = row.offset,
+                           .end = row.end};
     if (!r->broken) {
         r->number++;
         csv_place(r->csv, &r->saved.offset, &r->saved.line);
@@ -423,6 +436,8 @@ static int records_next_row(struct records *r, struct record *rec, struct err *e
 
 int records_next(struct records *r, struct record *rec, struct err *e)
 {
+    json_decref(r->value);
+    r->value = NULL;
     if (r->broken)
         return 0;
     switch (r->format) {

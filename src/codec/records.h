@@ -20,6 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/json.h"
+
 struct buf;
 struct err;
 struct records;
@@ -32,10 +34,11 @@ struct record {
     const char *json; /* as it stands in the file, so an array's may span lines; valid until the
                          next call of records_next; not NUL-terminated */
     size_t n;
-    uint64_t number; /* from 1; bad records count */
-    uint64_t line;   /* where it begins, from 1 */
-    uint64_t offset; /* the byte where it begins */
-    uint64_t end;    /* the byte behind it, from where the reader would go on */
+    const json_t *value; /* the object it is, valid as long; NULL: only its text is known (CSV) */
+    uint64_t number;     /* from 1; bad records count */
+    uint64_t line;       /* where it begins, from 1 */
+    uint64_t offset;     /* the byte where it begins */
+    uint64_t end;        /* the byte behind it, from where the reader would go on */
 };
 
 /* By the ending of the name (.csv .tsv .ndjson .jsonl), else by the first bytes: '[' is an array,

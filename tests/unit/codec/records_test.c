@@ -20,13 +20,36 @@ static size_t drain(struct records *r, size_t limit, struct buf *out)
     int rc;
     while (count < limit && (rc = records_next(r, &rec, &e)) != 0) {
         count++;
-        if (rc < 0)
+        if (rc < 0) {
             buf_addf(out, "!%d:%d %s\n", (int)rec.number, (int)rec.line, e.text);
-        else
+        } else {
+            AUTO(json_unref) json_t *same = json_read(rec.json, rec.n, &e);
+            assert_true(same != NULL && (rec.value == NULL || json_equal(same, rec.value)));
             buf_addf(out, "%.*s @%d:%d:%d-%d\n", (int)rec.n, rec.json, (int)rec.number,
                      (int)rec.line, (int)rec.offset, (int)rec.end);
+        }
     }
     return count;
+}
+
+static void assert_parsed(enum records_format f, const char *text, size_t count)
+{
+    AUTO(records_freep) struct records *r = records_new(f, 0);
+    struct record rec;
+    struct err e;
+    records_feed(r, text, strlen(text));
+    records_finish(r);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(records_next(r, &rec, &e), 1);
+        assert_int_equal(json_integer_value(json_object_get(rec.value, "a")), i);
+    }
+    assert_int_equal(records_next(r, &rec, &e), 0);
+}
+
+TEST(a_record_comes_parsed_too)
+{
+    assert_parsed(RECORDS_NDJSON, "{\"a\":0}\n{\"a\":1}", 2);
+    assert_parsed(RECORDS_JSON, "[{\"a\":0}, {\"a\":1}]", 2);
 }
 
 static void feed_all(struct records *r, const char *text, size_t n, size_t step, struct buf *out)
@@ -219,6 +242,7 @@ TEST(a_state_that_is_none_is_refused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        HEAP_TEST(a_record_comes_parsed_too),
         HEAP_TEST(ndjson_has_one_object_per_line),
         HEAP_TEST(a_bad_line_does_not_stop_the_next),
         HEAP_TEST(an_array_is_cut_between_its_elements),
