@@ -72,7 +72,7 @@ class Import(Case):
         self.assertEqual(code, 0, err)
         self.assertRegex(out, r"one +2500 +2500")
         self.assertIn("2500 golden records", out)
-        self.assertEqual(run("canon", "models", "--url", self.server.url)[:2], (0, "Place\n"))
+        self.assertEqual(run("canon", "models", "--url", self.server.url)[:2], (0, "Odd\nPlace\n"))
         one = self.client("GET", "/api/place?pageSize=1").json[0]
         for command in (["why"], ["lineage"]):
             code, out, err = run("canon", *command, "Place", one["id"], "--url", self.server.url)
