@@ -1,7 +1,6 @@
 #include "app/node.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -20,14 +19,7 @@
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
 
-enum {
-    NODE_JSON_MAX = 64 << 10,
-    /* Of malloc. More arenas would cost idle memory, fewer make threads wait for each other; blocks
-     * of a batch are kept instead of going back to the system each time. */
-    NODE_ARENAS = 8,
-    NODE_TRIM_BYTES = 16 << 20,
-    NODE_MMAP_BYTES = 4 << 20,
-};
+enum { NODE_JSON_MAX = 64 << 10 };
 
 static uint64_t node_mono_ns(void)
 {
@@ -247,10 +239,6 @@ int node_open(const struct node_options *o, struct node **out, struct err *e)
     struct err own = ERR_INIT;
     e = e != NULL ? e : &own;
     umask(S_IRWXG | S_IRWXO); /* the data is nobody else's, whatever file it lies in */
-    mallopt(M_ARENA_MAX, NODE_ARENAS);
-    mallopt(M_MXFAST, 0); /* every larger block would sort through the fast bins first */
-    mallopt(M_TRIM_THRESHOLD, NODE_TRIM_BYTES);
-    mallopt(M_MMAP_THRESHOLD, NODE_MMAP_BYTES);
     struct node *n = mem_new(sizeof *n);
     n->config = o->config;
     n->sources = o->sources;

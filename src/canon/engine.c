@@ -338,7 +338,7 @@ static void unit_done(struct unit *u)
     struct canon_engine *en = j->engine;
     ASSERT(j->magic == JOB_MAGIC && j->state == JOB_COMMIT);
     en->flight--;
-    j->working->flight--;
+    j->working->completed++;
     if (u->err.code == 0) {
         job_result(j);
     } else {
@@ -375,7 +375,7 @@ int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e)
         return rc;
     }
     job_commit_working(j);
-    j->working->flight++;
+    j->working->proposed++;
     en->flight++;
     list_push(&en->outbox, &j->node);
     engine_wake(en);
@@ -475,12 +475,15 @@ static void job_start(struct engine_request *er)
     job_tick(j);
 }
 
-/* A stale or full set is emptied when nothing of it is under way. False: that is not so yet. */
+/* A full set forgets what is settled; a stale one is emptied when nothing of it is under way.
+ * False: that is not so yet. */
 static bool working_ready(struct canon_engine *en, struct working *w)
 {
+    if (!w->stale && working_is_full(w))
+        working_sweep(w);
     if (!w->stale && !working_is_full(w))
         return true;
-    if (w->flight > 0)
+    if (working_flight(w) > 0)
         return false;
     working_clear(w);
     struct canon_model *m = canon_find(en->canon, w->model->name);

@@ -215,6 +215,7 @@ void job_commit_working(struct canon_job *j)
     struct job_plan *p = &j->plan;
     struct working *w = j->working;
     w->generation++;
+    p->source->touched = w->proposed + 1;
     if (j->kind == KIND_WITHDRAW)
         commit_withdrawn(j);
     else
@@ -223,6 +224,7 @@ void job_commit_working(struct canon_job *j)
         return;
     struct work_golden *g = p->winner ? p->winner : working_add_golden(w, p->id);
     g->rev = j->rev;
+    g->touched = w->proposed + 1;
     g->lifecycle = p->empty ? LIFE_WITHDRAWN : LIFE_ACTIVE;
     g->readiness = p->needs_review ? READY_REVIEW : READY_COMPLETE;
     for (size_t i = 0; i < p->losers_count; i++)

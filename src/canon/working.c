@@ -55,12 +55,42 @@ void working_free(struct working *w)
 
 void working_clear(struct working *w)
 {
-    ASSERT(w->flight == 0);
+    ASSERT(working_flight(w) == 0);
     map_clear(w->sources, source_free);
     map_clear(w->goldens, golden_free);
     map_clear(w->keys, mem_free);
     w->stale = false;
     w->generation++;
+}
+
+size_t working_flight(const struct working *w)
+{
+    return (size_t)(w->proposed - w->completed);
+}
+
+static bool is_settled(const struct working *w, uint64_t touched)
+{
+    return touched <= w->completed;
+}
+
+void working_sweep(struct working *w)
+{
+    w->generation++;
+    for (struct map_iter it = {0}; map_next(w->sources, &it);) {
+        struct work_source *s = it.value;
+        if (s->golden != NULL ? is_settled(w, s->golden->touched) : is_settled(w, s->touched))
+            source_free(map_remove(w->sources, it.key, it.key_len));
+    }
+    for (struct map_iter it = {0}; map_next(w->goldens, &it);) {
+        struct work_golden *g = it.value;
+        if (is_settled(w, g->touched))
+            golden_free(map_remove(w->goldens, it.key, it.key_len));
+    }
+    for (struct map_iter it = {0}; map_next(w->keys, &it);) {
+        struct work_key *k = it.value;
+        if (is_settled(w, k->touched))
+            mem_free(map_remove(w->keys, it.key, it.key_len));
+    }
 }
 
 bool working_is_full(const struct working *w)
@@ -227,6 +257,7 @@ int working_owner(struct working *w, const char *key, const char **owner, struct
             return rc;
         working_set_owner(w, key, id);
         k = map_gets(w->keys, key);
+        k->touched = 0; /* as the database has it */
     }
     *owner = k->owner;
     return 0;
@@ -241,6 +272,7 @@ void working_set_owner(struct working *w, const char *key, const char *owner)
     }
     ASSERT(strlen(owner) < sizeof k->owner);
     str_copy(k->owner, sizeof k->owner, owner);
+    k->touched = w->proposed + 1;
 }
 
 void working_attach(struct working *w, struct work_source *s, struct work_golden *g)

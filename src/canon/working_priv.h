@@ -14,7 +14,8 @@ struct map;
 
 struct work_golden {
     char id[STORE_ID];
-    uint64_t rev; /* 0: does not exist yet */
+    uint64_t rev;     /* 0: does not exist yet */
+    uint64_t touched; /* the last unit, as counted by `proposed`, that changed it */
     int lifecycle, readiness;
     struct list sources; /* struct work_source by `node` */
     json_t *values;      /* declared fields of the entity row; empty object when there is no row */
@@ -24,10 +25,12 @@ struct work_source {
     struct list node;
     struct work_golden *golden; /* NULL: absent, or parked so far */
     struct store_source row;    /* rev 0: absent */
+    uint64_t touched;
 };
 
 struct work_key {
     char owner[STORE_ID]; /* "": nobody */
+    uint64_t touched;
 };
 
 struct working {
@@ -36,16 +39,20 @@ struct working {
     struct entity_def *def;
     struct db *reader;
     struct map *sources, *goldens, *keys;
-    uint64_t generation; /* grows with every change */
-    size_t flight;       /* units under way */
-    bool stale;          /* a condition failed: empty it as soon as nothing is under way */
+    uint64_t generation;          /* grows with every change */
+    uint64_t proposed, completed; /* units of this set, which complete in order */
+    bool stale;                   /* a condition failed: empty it as soon as nothing is under way */
 };
 
 struct working *working_new(const char *tenant, struct canon_model *model, struct entity_def *def,
                             struct db *reader);
 void working_free(struct working *w);
+/* Units under way. */
+size_t working_flight(const struct working *w);
 /* Forget everything. Only while nothing is under way. */
 void working_clear(struct working *w);
+/* Forget what no unit under way has changed: the database has it. */
+void working_sweep(struct working *w);
 bool working_is_full(const struct working *w);
 
 /* The three look-ups: from the set, else from the database. What they give lives until
