@@ -169,14 +169,9 @@ static int apply_if_source(void *self, const struct apply *a, uint8_t version, s
     uint64_t rev = cursor_u64(c), now = 0;
     if (c->bad || model == NULL || origin == NULL || source_id == NULL)
         return malformed("canon.source", e);
-    struct store_source row;
-    int rc = store_source_get(a->db, a->env->tenant, model, origin, source_id, &row, e);
-    if (rc < 0 && rc != ERR_NOT_FOUND)
+    int rc = store_source_rev(a->db, a->env->tenant, model, origin, source_id, &now, e);
+    if (rc != 0)
         return rc;
-    if (rc == 0) {
-        now = row.rev;
-        store_source_fini(&row);
-    }
     if (now == rev)
         return 0;
     return err_set(e, ERR_VERSION_MISMATCH, "source record %s/%s changed meanwhile", origin,

@@ -14,6 +14,26 @@
     "origin, source_id, rev, golden, observed_at, arrival, fields, ever, keys, last_hash, "        \
     "last_def"
 
+/* A statement with its first parameters bound to texts; NULL with `e` set when it cannot be had. */
+static struct db_stmt *store_query(struct db *db, const char *sql, const char *const *texts,
+                                   size_t count, struct err *e)
+{
+    struct db_stmt *s = db_stmt_get(db, sql, e);
+    for (size_t i = 0; s != NULL && i < count; i++)
+        db_bind_str(s, (int)i + 1, texts[i]);
+    return s;
+}
+#define STORE_QUERY(db, sql, e, ...)                                                               \
+    store_query(db, sql, (const char *const[]){__VA_ARGS__},                                       \
+                sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *), e)
+
+/* Steps to the one row: 0, or ERR_NOT_FOUND without words. */
+static int store_one(struct db_stmt *s, struct err *e)
+{
+    int rc = db_step(s, e);
+    return rc > 0 ? 0 : rc == 0 ? ERR_NOT_FOUND : rc;
+}
+
 static json_t *col_json(struct db_stmt *s, int at)
 {
     size_t n;
@@ -56,36 +76,44 @@ int store_source_get(struct db *db, const char *tenant, const char *model, const
 {
     AUTO(db_stmt_donep)
     struct db_stmt *s =
-        db_stmt_get(db,
+        STORE_QUERY(db,
                     "SELECT " SOURCE_COLUMNS " FROM canon_source "
                     "WHERE tenant = ?1 AND model = ?2 AND origin = ?3 AND source_id = ?4",
-                    e);
+                    e, tenant, model, origin, source_id);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, tenant);
-    db_bind_str(s, 2, model);
-    db_bind_str(s, 3, origin);
-    db_bind_str(s, 4, source_id);
+    int rc = store_one(s, e);
+    return rc != 0 ? rc : source_fill(s, out, e);
+}
+
+int store_source_rev(struct db *db, const char *tenant, const char *model, const char *origin,
+                     const char *source_id, uint64_t *out, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s =
+        STORE_QUERY(db,
+                    "SELECT rev FROM canon_source "
+                    "WHERE tenant = ?1 AND model = ?2 AND origin = ?3 AND source_id = ?4",
+                    e, tenant, model, origin, source_id);
+    if (s == NULL)
+        return e->code;
     int rc = db_step(s, e);
-    return rc < 0 ? rc : rc == 0 ? ERR_NOT_FOUND : source_fill(s, out, e);
+    *out = rc > 0 ? (uint64_t)db_col_int(s, 0) : 0;
+    return rc < 0 ? rc : 0;
 }
 
 int store_key_owner(struct db *db, const char *tenant, const char *model, const char *key,
                     char out[STORE_ID], struct err *e)
 {
     AUTO(db_stmt_donep)
-    struct db_stmt *s = db_stmt_get(
-        db, "SELECT golden FROM canon_key WHERE tenant = ?1 AND model = ?2 AND key = ?3", e);
+    struct db_stmt *s = STORE_QUERY(
+        db, "SELECT golden FROM canon_key WHERE tenant = ?1 AND model = ?2 AND key = ?3", e, tenant,
+        model, key);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, tenant);
-    db_bind_str(s, 2, model);
-    db_bind_str(s, 3, key);
-    int rc = db_step(s, e);
-    if (rc < 0)
+    int rc = store_one(s, e);
+    if (rc != 0)
         return rc;
-    if (rc == 0)
-        return ERR_NOT_FOUND;
     str_copy(out, STORE_ID, db_col_text(s, 0, NULL));
     return 0;
 }
@@ -95,20 +123,15 @@ int store_golden_get(struct db *db, const char *tenant, const char *model, const
 {
     AUTO(db_stmt_donep)
     struct db_stmt *s =
-        db_stmt_get(db,
+        STORE_QUERY(db,
                     "SELECT rev, def, lifecycle, readiness, merged_into FROM canon_golden "
                     "WHERE tenant = ?1 AND model = ?2 AND id = ?3",
-                    e);
+                    e, tenant, model, id);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, tenant);
-    db_bind_str(s, 2, model);
-    db_bind_str(s, 3, id);
-    int rc = db_step(s, e);
-    if (rc < 0)
+    int rc = store_one(s, e);
+    if (rc != 0)
         return rc;
-    if (rc == 0)
-        return ERR_NOT_FOUND;
     *out = (struct store_golden){.rev = (uint64_t)db_col_int(s, 0),
                                  .def = (uint64_t)db_col_int(s, 1),
                                  .lifecycle = (int)db_col_int(s, 2),
@@ -121,15 +144,12 @@ int store_sources_of(struct db *db, const char *tenant, const char *model, const
                      store_source_cb *cb, void *arg, struct err *e)
 {
     AUTO(db_stmt_donep)
-    struct db_stmt *s = db_stmt_get(db,
+    struct db_stmt *s = STORE_QUERY(db,
                                     "SELECT " SOURCE_COLUMNS " FROM canon_source "
                                     "WHERE golden = ?3 AND tenant = ?1 AND model = ?2",
-                                    e);
+                                    e, tenant, model, golden);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, tenant);
-    db_bind_str(s, 2, model);
-    db_bind_str(s, 3, golden);
     int rc;
     while ((rc = db_step(s, e)) > 0) {
         struct store_source row;
@@ -146,19 +166,16 @@ int store_model_get(struct db *db, const char *name, uint64_t def, char **defini
 {
     AUTO(db_stmt_donep)
     struct db_stmt *s =
-        db_stmt_get(db,
+        STORE_QUERY(db,
                     "SELECT definition FROM canon_model WHERE name = ?1 AND (?2 = 0 OR def = ?2) "
                     "ORDER BY seq DESC LIMIT 1",
-                    e);
+                    e, name);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, name);
     db_bind_int(s, 2, (int64_t)def);
-    int rc = db_step(s, e);
-    if (rc < 0)
+    int rc = store_one(s, e);
+    if (rc != 0)
         return rc;
-    if (rc == 0)
-        return ERR_NOT_FOUND;
     *definition = mem_strdup(db_col_text(s, 0, NULL));
     return 0;
 }
@@ -171,13 +188,12 @@ int store_model_put(struct db *db, const char *name, uint64_t def, uint64_t seq,
                     const char *definition, struct err *e)
 {
     struct db_stmt *s =
-        db_stmt_get(db,
+        STORE_QUERY(db,
                     "INSERT INTO canon_model (name, def, seq, definition) VALUES (?1, ?2, ?3, ?4) "
                     "ON CONFLICT (name, def) DO UPDATE SET seq = ?3",
-                    e);
+                    e, name);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, name);
     db_bind_int(s, 2, (int64_t)def);
     db_bind_int(s, 3, (int64_t)seq);
     db_bind_str(s, 4, definition);
@@ -187,11 +203,10 @@ int store_model_put(struct db *db, const char *name, uint64_t def, uint64_t seq,
 /* A parked arrival that was taken up again keeps its row and evidence, but is parked no more. */
 static int arrival_resumed(struct db *db, const char *id, struct err *e)
 {
-    struct db_stmt *s =
-        db_stmt_get(db, "UPDATE canon_arrival SET outcome = ?2 WHERE id = ?1 AND outcome = ?3", e);
+    struct db_stmt *s = STORE_QUERY(
+        db, "UPDATE canon_arrival SET outcome = ?2 WHERE id = ?1 AND outcome = ?3", e, id);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, id);
     db_bind_int(s, 2, STORED_RESUMED);
     db_bind_int(s, 3, STORED_PARKED);
     return db_run(s, e);
@@ -201,10 +216,9 @@ int store_arrival_is_parked(struct db *db, const char *id, struct err *e)
 {
     AUTO(db_stmt_donep)
     struct db_stmt *s =
-        db_stmt_get(db, "SELECT 1 FROM canon_arrival WHERE id = ?1 AND outcome = ?2", e);
+        STORE_QUERY(db, "SELECT 1 FROM canon_arrival WHERE id = ?1 AND outcome = ?2", e, id);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, id);
     db_bind_int(s, 2, STORED_PARKED);
     return db_step(s, e);
 }
@@ -243,7 +257,7 @@ int store_source_put(struct db *db, const struct apply *a, const struct canon_op
 {
     /* Without fields only the memory of the last document changes: the arrival was parked or
      * failed. */
-    struct db_stmt *s = db_stmt_get(
+    struct db_stmt *s = STORE_QUERY(
         db,
         op->fields == NULL
             ? "INSERT INTO canon_source (tenant, model, origin, source_id, rev, observed_at, "
@@ -257,13 +271,9 @@ int store_source_put(struct db *db, const struct apply *a, const struct canon_op
               "ON CONFLICT (tenant, model, origin, source_id) DO UPDATE SET rev = ?13, "
               "observed_at = ?5, arrival = ?6, last_hash = ?7, last_def = ?8, golden = ?9, "
               "fields = ?10, ever = ?11, keys = ?12",
-        e);
+        e, a->env->tenant, op->model, op->origin, op->source_id);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, a->env->tenant);
-    db_bind_str(s, 2, op->model);
-    db_bind_str(s, 3, op->origin);
-    db_bind_str(s, 4, op->source_id);
     db_bind_int(s, 5, op->said_at);
     db_bind_str(s, 6, op->said_arrival ? op->said_arrival : op->arrival);
     db_bind_int(s, 7, (int64_t)op->last_hash);
@@ -281,16 +291,12 @@ int store_source_put(struct db *db, const struct apply *a, const struct canon_op
 int store_source_remove(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
                         struct err *e)
 {
-    struct db_stmt *s = db_stmt_get(db,
+    struct db_stmt *s = STORE_QUERY(db,
                                     "DELETE FROM canon_source WHERE tenant = ?1 AND model = ?2 AND "
                                     "origin = ?3 AND source_id = ?4",
-                                    e);
+                                    e, a->env->tenant, op->model, op->origin, op->source_id);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, a->env->tenant);
-    db_bind_str(s, 2, op->model);
-    db_bind_str(s, 3, op->origin);
-    db_bind_str(s, 4, op->source_id);
     return db_run(s, e);
 }
 
@@ -343,17 +349,14 @@ int store_golden_put(struct db *db, const struct apply *a, const struct canon_op
                      struct err *e)
 {
     struct db_stmt *s =
-        db_stmt_get(db,
+        STORE_QUERY(db,
                     "INSERT INTO canon_golden (tenant, model, id, rev, def, lifecycle, readiness, "
                     "views) VALUES (?1, ?2, ?3, ?8, ?4, ?5, ?6, ?7) "
                     "ON CONFLICT (tenant, model, id) DO UPDATE SET rev = ?8, def = ?4, "
                     "lifecycle = ?5, readiness = ?6, views = ?7, merged_into = NULL",
-                    e);
+                    e, a->env->tenant, op->model, op->golden);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, a->env->tenant);
-    db_bind_str(s, 2, op->model);
-    db_bind_str(s, 3, op->golden);
     db_bind_int(s, 4, (int64_t)op->def);
     db_bind_int(s, 5, op->lifecycle);
     db_bind_int(s, 6, op->readiness);
@@ -377,29 +380,21 @@ static int merge_keys(void *arg, struct store_source *row, struct err *e)
 
 static int merge_run(const struct merge *m, const char *sql, const char *loser, struct err *e)
 {
-    struct db_stmt *s = db_stmt_get(m->db, sql, e);
+    struct db_stmt *s = STORE_QUERY(m->db, sql, e, m->tenant, m->model, loser, m->winner);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, m->tenant);
-    db_bind_str(s, 2, m->model);
-    db_bind_str(s, 3, loser);
-    db_bind_str(s, 4, m->winner);
     return db_run(s, e);
 }
 
 static int merge_tombstone(const struct merge *m, const char *loser, uint64_t rev, struct err *e)
 {
-    struct db_stmt *s = db_stmt_get(
+    struct db_stmt *s = STORE_QUERY(
         m->db,
         "UPDATE canon_golden SET merged_into = ?4, lifecycle = 1, rev = ?5, views = NULL "
         "WHERE id = ?3 AND tenant = ?1 AND model = ?2",
-        e);
+        e, m->tenant, m->model, loser, m->winner);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, m->tenant);
-    db_bind_str(s, 2, m->model);
-    db_bind_str(s, 3, loser);
-    db_bind_str(s, 4, m->winner);
     db_bind_int(s, 5, (int64_t)rev);
     return db_run(s, e);
 }
@@ -426,16 +421,12 @@ int store_erase(struct db *db, const char *tenant, const char *model, const char
                 const char *source_id, struct err *e)
 {
     struct db_stmt *s =
-        db_stmt_get(db,
+        STORE_QUERY(db,
                     "UPDATE canon_arrival SET body = NULL, work = NULL, evidence = NULL, tags = "
                     "NULL, changes = NULL WHERE tenant = ?1 AND model = ?2 AND origin = ?3 AND "
                     "source_id = ?4",
-                    e);
+                    e, tenant, model, origin, source_id);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, tenant);
-    db_bind_str(s, 2, model);
-    db_bind_str(s, 3, origin);
-    db_bind_str(s, 4, source_id);
     return db_run(s, e);
 }

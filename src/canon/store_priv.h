@@ -34,6 +34,9 @@ struct store_golden {
 /* 0, or ERR_NOT_FOUND without words. */
 int store_source_get(struct db *db, const char *tenant, const char *model, const char *origin,
                      const char *source_id, struct store_source *out, struct err *e);
+/* 0 when there is none. */
+int store_source_rev(struct db *db, const char *tenant, const char *model, const char *origin,
+                     const char *source_id, uint64_t *out, struct err *e);
 int store_key_owner(struct db *db, const char *tenant, const char *model, const char *key,
                     char out[STORE_ID], struct err *e);
 int store_golden_get(struct db *db, const char *tenant, const char *model, const char *id,
