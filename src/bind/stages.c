@@ -98,7 +98,8 @@ static void stage_take(lua_State *L, struct vm_run *run, int first, int count)
     json_t *before = c->stage == CANON_VALIDATE ? json_incref(c->data) : NULL;
     struct vm_guard *g = vm_guard_push(L, bind_json_free);
     g->p = before;
-    take_json(L, first, &c->data, "what the stage left");
+    if (c->stage != CANON_PROJECT) /* it looks at the golden record; what counts are its views */
+        take_json(L, first, &c->data, "what the stage left");
     if (before != NULL)
         keep_nulls(before, c->data);
     c->verdict = verdict_of(lua_tostring(L, first + 1));
