@@ -285,8 +285,6 @@ static void tick_aggregate(struct canon_job *j)
         job_broken(j, &e);
         return;
     }
-    if (j->source_id == NULL)
-        j->source_id = mem_printf("%016" PRIx64, j->body_hash);
     if (rc == 1) {
         if (j->kind == KIND_WITHDRAW)
             job_leave(j, CANON_FAILED, "NOT_FOUND");
@@ -333,6 +331,11 @@ static void tick_project_answer(struct canon_job *j)
 static void tick_propose(struct canon_job *j)
 {
     struct err e = ERR_INIT;
+    if (j->source_id == NULL) { /* set aside before its keys were known: the document is its name */
+        j->source_id = mem_printf("%016" PRIx64, j->body_hash);
+        if (left_as_repeat(j))
+            return;
+    }
     j->state = JOB_COMMIT;
     int rc = engine_propose(j->engine, j, &e);
     if (rc == ERR_VERSION_MISMATCH && engine_job_again(j->engine, j))

@@ -108,6 +108,9 @@ TEST(what_cannot_be_right_fails_and_what_is_unknown_parks)
                      CANON_FAILED);
     assert_int_equal(lab_arrive(&lab, "Person", "erp", NULL, 1, "{\"name\":\"nobody\"}", NULL),
                      CANON_PARKED);
+    /* C5 also for what waits, with a name or without. */
+    assert_int_equal(lab_arrive(&lab, "Person", "erp", NULL, 1, "{\"name\":\"nobody\"}", NULL),
+                     CANON_NOOP);
     assert_int_equal(lab_number(&lab, "SELECT count(*) FROM canon_golden"), 0);
     assert_int_equal(
         lab_number(&lab,
