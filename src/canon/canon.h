@@ -116,9 +116,9 @@ enum canon_verdict { CANON_GO_ON, CANON_PARK, CANON_REJECT, CANON_DROP };
 struct canon_stage_call {
     const char *model, *origin, *source_id, *tenant;
     enum canon_stage stage;
-    json_t *data; /* the arrival (intake, validate), replaced by what the function left; or the
-                     golden record (project), only looked at. Owned by the call */
-    json_t *tags; /* object, may be added to; NULL until first */
+    json_t *data;  /* the arrival (intake, validate), replaced by what the function left; or the
+                      golden record (project), only looked at. Owned by the call */
+    json_t *tags;  /* object, may be added to; NULL until first */
     json_t *views; /* object name -> object, from ctx:view; NULL until first */
     /* The answer. */
     enum canon_verdict verdict;
