@@ -13,7 +13,7 @@ struct unit;
 
 struct canon_hooks *engine_hooks(struct canon_engine *en);
 void engine_make_id(struct canon_engine *en, char out[STORE_ID]);
-/* 0: job_committed() comes. */
+/* 0: the job is suspended in JOB_COMMIT; the answer of its unit ticks it again. */
 int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e);
 /* The job is at its end. */
 void engine_job_done(struct canon_engine *en, struct canon_job *j);
