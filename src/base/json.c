@@ -97,6 +97,12 @@ static int json_read_failed(const char *text, size_t n, const struct json_place 
 
 json_t *json_read_at(const char *text, size_t n, const struct json_place *from, struct err *e)
 {
+    /* jansson passes over one that stands behind a number. */
+    const char *nul = n > 0 ? memchr(text, '\0', n) : NULL;
+    if (nul != NULL) {
+        json_bad(e, from, text, (size_t)(nul - text), "a NUL byte");
+        return NULL;
+    }
     if (json_check_depth(text, n, from, e) != 0)
         return NULL;
     json_error_t je;

@@ -276,18 +276,6 @@ static int parse_size(struct parser *ps, struct filter_node *n, const json_t *v)
     return 0;
 }
 
-static int parse_contains(struct parser *ps, struct filter_node *n, const json_t *v)
-{
-    bool on_list = n->path.is_list;
-    if (on_list || (n->path.leaf == NULL && !json_is_string(v)))
-        return parse_eq(ps, n, v, false);
-    if (!is_textual(n) || !json_is_string(v))
-        return err_set(ps->e, ERR_INVALID, "$contains is for text and lists");
-    n->op = FILTER_CONTAINS;
-    n->value = n->fold ? filter_fold(v) : json_incref((json_t *)v);
-    return 0;
-}
-
 /* $exists, and what null means. */
 static int parse_exists(struct parser *ps, struct filter_node *n, const json_t *v)
 {
@@ -331,6 +319,36 @@ static int parse_all(struct parser *ps, const char *dotted, const json_t *v, boo
             return ps->e->code;
         node_add(parent, TAKE(n));
     }
+    return 0;
+}
+
+static int parse_contains(struct parser *ps, struct filter_node *n, const json_t *v)
+{
+    bool on_list = n->path.is_list;
+    if (json_is_null(v))
+        return err_set(ps->e, ERR_INVALID, "$contains wants a value; nothing contains null");
+    if (on_list || (n->path.leaf == NULL && !json_is_string(v)))
+        return parse_eq(ps, n, v, false);
+    if (!is_textual(n) || !json_is_string(v))
+        return err_set(ps->e, ERR_INVALID, "$contains is for text and lists");
+    n->op = FILTER_CONTAINS;
+    n->value = n->fold ? filter_fold(v) : json_incref((json_t *)v);
+    return 0;
+}
+
+/* Where anything may stand it may be a text, which then holds the operand, or a list, which has it
+ * among its elements: `n`, and another node behind it. */
+static int add_open_contains(struct parser *ps, const char *dotted, bool fold,
+                             struct filter_node **n, const json_t *v)
+{
+    AUTO(node_freep) struct filter_node *element = condition_new(ps, dotted, fold);
+    if (element == NULL || parse_eq(ps, element, v, false) < 0)
+        return ps->e->code;
+    struct filter_node *either = node_new(FILTER_OR);
+    (*n)->path.count = (*n)->path.whole;
+    node_add(either, TAKE(*n));
+    node_add(either, TAKE(element));
+    *n = either;
     return 0;
 }
 
@@ -382,6 +400,9 @@ static int parse_condition(struct parser *ps, const char *dotted, const char *op
         if (parse_operator(ps, n, op, v) < 0)
             return ps->e->code;
         negated = negated || (n->op == FILTER_EXISTS && json_is_false(v));
+        if (n->op == FILTER_CONTAINS && n->path.leaf == NULL &&
+            add_open_contains(ps, dotted, fold, &n, v) < 0)
+            return ps->e->code;
     }
     node_add(parent, negated ? node_not(TAKE(n)) : n);
     n = NULL;
@@ -418,7 +439,7 @@ static int parse_field(struct parser *ps, const char *dotted, const json_t *v, b
     int rc = parse_options(ps, v, &fold);
     if (rc < 0)
         return rc;
-    if (json_object_size(v) == 0)
+    if (json_object_size(v) == (json_object_get(v, "$options") != NULL))
         return err_set(ps->e, ERR_INVALID, "an empty object says nothing; use {\"$exists\": true}");
     const char *op;
     json_t *item;

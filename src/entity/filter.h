@@ -14,7 +14,7 @@
  * $in $nin           on a list: overlaps, is disjoint; $in never matches null, $nin does
  * $all $size         on a list: holds all of these; has so many elements
  * $exists            true: is not null
- * $contains          text within text; on a list: contains
+ * $contains          text within text; on a list: has it among its elements
  * $and $or $nor $not
  * $options           {"ignoreCase": true} folds ASCII letters in this object and those inside
  *

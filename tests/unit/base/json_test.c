@@ -83,7 +83,9 @@ TEST(bad_text_is_refused_with_its_place)
     refuses("[1,]", 4, "line 1");
     refuses("[01]", 4, "line 1");
     refuses("\xef\xbb\xbf[]", 5, "line 1");
-    refuses("[\"a\0b\"]", 7, "line 1");
+    refuses("[\"a\0b\"]", 7, "line 1, column 4, offset 3: a NUL byte");
+    refuses("123\0", 4, "a NUL byte");
+    refuses("[1\0]", 4, "a NUL byte");
 }
 
 TEST(places_count_from_where_the_text_was_cut)
