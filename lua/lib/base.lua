@@ -26,8 +26,11 @@ local kinds = {
 }
 
 local values = {
-  time = { now = host.now, parse = host.time_parse, format = host.time_format },
-  json = { encode = host.json_encode, decode = host.json_decode, list = host.json_list, null = host.null },
+  time = {
+    now = host.now, parse = host.time_parse, format = host.time_format, parts = host.time_parts, add = host.time_add,
+    diff = host.time_diff, duration = host.duration,
+  },
+  json = { encode = host.encode, decode = host.decode, list = host.json_list, null = host.null },
   uuid = host.uuid,
 }
 host.freeze(values.time)
@@ -106,7 +109,7 @@ setmetatable(globals, {
 
 local absent = {
   "send", "publish", "request", "on", "queue", "job", "step", "sleep", "wait_for", "recipe", "media", "blob", "secret", "lease",
-  "counter", "limit", "kv", "cache", "cluster", "auth", "config", "flag", "http", "crypto", "csv", "ref", "levenshtein",
+  "counter", "limit", "kv", "cache", "cluster", "auth", "http", "ref", "levenshtein",
   "jaro_winkler", "jaccard", "phonetic", "exact",
 }
 local function refuser(name)

@@ -76,26 +76,49 @@ function list(options) end
 ---@return Field
 function map(options) end
 
----A kind (`at = time`), and time itself: moments are milliseconds since 1970, UTC.
+---@alias Moment integer|string milliseconds since 1970, or a text like "2026-11-22T13:57:14Z" or "2026-11-22"
+
+---A kind (`at = time`), and time itself, in UTC. What is reckoned with a moment comes back in the form it had.
 time = {
   ---@return integer now
   now = function() end,
   ---@param text string RFC 3339
   ---@return integer? ms nil when it is not a time
   parse = function(text) end,
-  ---@param ms? integer now, without
+  ---@param moment? Moment now, without
+  ---@param pattern? string %Y %m %d %H %M %S %L (ms) %j %u %A %a %B %b %%; RFC 3339 without
   ---@return string text
-  format = function(ms) end,
+  format = function(moment, pattern) end,
+  ---@param moment Moment
+  ---@return { year: integer, month: integer, day: integer, hour: integer, minute: integer, second: integer, ms: integer, weekday: integer, yearday: integer }
+  parts = function(moment) end,
+  ---The 31st of a shorter month is its last day.
+  ---@generic T: integer|string
+  ---@param moment T
+  ---@param amounts { years?: integer, months?: integer, weeks?: integer, days?: integer, hours?: integer, minutes?: integer, seconds?: integer, ms?: integer }|string|integer "1h30m", "-7d", or milliseconds
+  ---@return T
+  add = function(moment, amounts) end,
+  ---@param a Moment
+  ---@param b Moment
+  ---@param unit? "ms"|"seconds"|"minutes"|"hours"|"days"|"weeks"
+  ---@return number a - b
+  diff = function(a, b, unit) end,
+  ---@param text string "250ms", "1h30m", "7d"
+  ---@return integer ms
+  duration = function(text) end,
 }
 
 ---A kind (`extra = json`), and JSON texts.
 json = {
   null = {}, ---@type any stands for null in lists and patches
+  ---@param value any
+  ---@param options? { sorted?: boolean, pretty?: boolean } sorted: equal values give equal texts
   ---@return string
-  encode = function(value) end,
+  encode = function(value, options) end,
   ---@param text string
-  ---@return any value null fields are absent
-  decode = function(text) end,
+  ---@param options? { nulls?: boolean } null fields are absent, or json.null with nulls
+  ---@return any value
+  decode = function(text, options) end,
   ---Marks a table as a list, so that an empty one is [] and not {}.
   ---@param t table
   ---@return table
@@ -290,6 +313,57 @@ log = {
   ---@param fields? table
   error = function(message, fields) end,
 }
+
+---@alias Form "hex"|"base64"|"base64url"|"raw" hex, without
+
+crypto = {
+  ---@param bytes string
+  ---@param form? Form
+  ---@return string
+  sha256 = function(bytes, form) end,
+  ---HMAC-SHA-256, as webhooks are signed.
+  ---@param key string
+  ---@param bytes string
+  ---@param form? Form
+  ---@return string
+  hmac = function(key, bytes, form) end,
+  ---@param count integer at most 65 536
+  ---@param form? Form
+  ---@return string
+  random = function(count, form) end,
+  ---In a time that does not tell where they differ.
+  ---@param a string
+  ---@param b string
+  ---@return boolean
+  equal = function(a, b) end,
+}
+
+csv = {
+  ---Rows by the names of the first line, or lists with header = false.
+  ---@param text string
+  ---@param options? { header?: boolean, separator?: string }
+  ---@return table[] rows, string[] columns
+  parse = function(text, options) end,
+  ---@param rows table[] by name, or lists
+  ---@param options? { columns?: string[], header?: boolean, separator?: string } columns: all names, sorted, without
+  ---@return string
+  format = function(rows, options) end,
+}
+
+---What the configuration says under `app`, or KOAN_APP_NAME: config.rate. A name that is not set is an error.
+---@type table<string, any>
+config = {
+  ---@param path string "rate", "mail.from"
+  ---@param default? any
+  ---@return any
+  get = function(path, default) end,
+}
+
+---Is the feature on, for whom? Defined under `flags` in the configuration; one that is not defined is off, and reported.
+---@param name string
+---@param ctx? string|{ key?: string, tenant?: string, labels?: table<string, string> } a text is the key
+---@return boolean
+function flag(name, ctx) end
 
 base64 = {
   ---@param bytes string

@@ -8,6 +8,8 @@
 #include "db/db.h"
 #include "http/client.h"
 
+enum { CMD_SHOWN_MAX = 1 << 20 };
+
 static int cmd_version(struct cli *c)
 {
     if (!c->json) {
@@ -22,7 +24,8 @@ static int cmd_version(struct cli *c)
 
 static json_t *cmd_config_json(const struct config *config)
 {
-    json_t *all = json_array();
+    json_t *all = json_array(), *v;
+    const char *name;
     for (int i = 0; i < SET_COUNT; i++) {
         enum setting_id id = (enum setting_id)i;
         json_array_append_new(
@@ -31,6 +34,15 @@ static json_t *cmd_config_json(const struct config *config)
                            "default", settings_table[i].fallback, "kind",
                            setting_kind_name(settings_table[i].kind), "live",
                            settings_table[i].live, "help", settings_table[i].help));
+    }
+    json_object_foreach(config->app, name, v)
+    {
+        AUTO(buf_fini) struct buf shown = BUF_INIT(CMD_SHOWN_MAX);
+        config_app_shown(config, name, &shown);
+        json_array_append_new(all, json_pack("{s:o, s:s, s:O, s:s, s:b}", "name",
+                                             json_sprintf("app.%s", name), "value", buf_str(&shown),
+                                             "origin", json_object_get(config->app_origins, name),
+                                             "kind", "app", "live", 1));
     }
     return all;
 }
@@ -47,6 +59,8 @@ static int cmd_config_show(struct cli *c)
         return CLI_OK;
     }
     bool origin = cli_flag(c, "origin") != NULL;
+    const char *name;
+    json_t *v;
     struct cli_table t;
     cli_table_init(&t, origin ? 3 : 2);
     cli_table_cell(&t, "SETTING");
@@ -59,6 +73,15 @@ static int cmd_config_show(struct cli *c)
         cli_table_cell(&t, "%s", *shown == '\0' ? "-" : shown);
         if (origin)
             cli_table_cell(&t, "%s", config->values[i].origin);
+    }
+    json_object_foreach(config->app, name, v)
+    {
+        AUTO(buf_fini) struct buf shown = BUF_INIT(CMD_SHOWN_MAX);
+        config_app_shown(config, name, &shown);
+        cli_table_cell(&t, "app.%s", name);
+        cli_table_cell(&t, "%s", buf_str(&shown));
+        if (origin)
+            cli_table_cell(&t, "%s", json_string_value(json_object_get(config->app_origins, name)));
     }
     cli_table_print(c, &t, 0);
     return CLI_OK;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/config_app.h"
 #include "app/config_file.h"
 #include "base/err.h"
 #include "base/json.h"
@@ -170,6 +171,12 @@ static void config_tree(struct config_load *l, const char *file, const json_t *t
     json_t *v;
     json_object_foreach((json_t *)tree, key, v)
     {
+        struct err e = ERR_INIT;
+        if (config_app_file(l->config, file, key, v, &e)) {
+            if (e.code != 0)
+                config_fault(l, "%s: %s", file, e.text);
+            continue;
+        }
         const char *inner;
         json_t *w;
         if (!json_is_object(v) || !config_is_section(key)) {
@@ -291,6 +298,32 @@ static bool config_env_ignored(const char *name)
     return false;
 }
 
+/* KOAN_APP_RATE, or KOAN_APP_RATE_FILE. A name that ends in _FILE is always the latter. */
+static void config_env_app(struct config_load *l, char *const *environment, const char *name,
+                           const char *value)
+{
+    struct err e = ERR_INIT;
+    AUTO(mem_freep) char *text = NULL;
+    AUTO(mem_freep) char *plain = mem_strdup(name);
+    if (str_ends(name, "_FILE")) {
+        size_t n = 0;
+        plain[strlen(name) - strlen("_FILE")] = '\0';
+        if (config_environment(environment, plain) != NULL) {
+            config_fault(l, "environment: %s and %s are both set; keep one", plain, name);
+            return;
+        }
+        if (file_read(value, CONFIG_VALUE_MAX, &text, &n, &e) != 0) {
+            config_fault(l, "environment %s: %s", name, e.text);
+            return;
+        }
+        while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+            text[--n] = '\0';
+    }
+    if (config_app_env(l->config, name, plain + strlen("KOAN_APP_"), text != NULL ? text : value,
+                       &e) != 0)
+        config_fault(l, "environment %s: %s", name, e.text);
+}
+
 static void config_env_one(struct config_load *l, char *const *environment, const char *entry)
 {
     const char *equals = strchr(entry, '=');
@@ -301,6 +334,10 @@ static void config_env_one(struct config_load *l, char *const *environment, cons
         return;
     const char *key = name + strlen("KOAN_");
     size_t n = strlen(key);
+    if (str_starts(key, "APP_")) {
+        config_env_app(l, environment, name, equals + 1);
+        return;
+    }
     int id = config_env_find(key, n);
     if (id >= 0) {
         config_set(l, (enum setting_id)id, equals + 1, mem_printf("environment %s", name));
@@ -393,6 +430,9 @@ int config_load(const struct config_sources *s, struct config **out, struct buf 
         sources.environment = environ;
     AUTO(config_freep) struct config *c = mem_new(sizeof *c);
     struct config_load l = {.config = c, .faults = faults};
+    c->app = json_object();
+    c->flags = json_object();
+    c->app_origins = json_object();
     for (int i = 0; i < SET_COUNT; i++)
         config_set(&l, (enum setting_id)i, settings_table[i].fallback, mem_strdup("default"));
     if (sources.dev) {
@@ -420,6 +460,9 @@ void config_free(struct config *c)
         mem_free(c->values[i].text);
         mem_free(c->values[i].origin);
     }
+    json_decref(c->app);
+    json_decref(c->flags);
+    json_decref(c->app_origins);
     mem_free(c->file);
     mem_free(c);
 }

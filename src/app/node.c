@@ -156,14 +156,24 @@ static int node_threads(const struct node *n, enum setting_id id)
     return wanted;
 }
 
+void node_tell_scripts(struct node *n)
+{
+    struct bind_settings s = {.app = n->config->app,
+                              .flags = n->config->flags,
+                              .http_allow = config_text(n->config, SET_HTTP_ALLOW)};
+    bind_set_settings(n->bind, &s);
+}
+
 static int node_open_scripts(struct node *n, struct err *e)
 {
     struct bind_options o = {.ledger = n->ledger,
                              .entities = n->entities,
                              .canon = n->canon,
-                             .threads = node_threads(n, SET_SCRIPT_THREADS)};
+                             .threads = node_threads(n, SET_SCRIPT_THREADS),
+                             .memory_max = (size_t)config_number(n->config, SET_SCRIPT_MEMORY)};
     if (bind_open(&o, &n->bind, e) != 0)
         return err_context(e, "scripts");
+    node_tell_scripts(n);
     node_report(n, "scripts", "%d thread%s, %s", o.threads, o.threads == 1 ? "" : "s",
                 *config_text(n->config, SET_SCRIPTS) != '\0' ? config_text(n->config, SET_SCRIPTS)
                                                              : "no folder");

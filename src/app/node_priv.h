@@ -87,6 +87,9 @@ void node_nets_free(struct node *n);
 /* On the control loop, when the last one has closed. */
 void node_nets_closed(struct node *n);
 
+/* Hands scripts their part of the configuration. */
+void node_tell_scripts(struct node *n);
+
 void node_report(struct node *n, const char *topic, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Shows it: readable on a terminal, log lines elsewhere. */

@@ -131,6 +131,21 @@ static void serve_take_config(struct node *n, struct config *fresh)
     }
 }
 
+static void serve_take_app(struct node *n, struct config *fresh)
+{
+    json_t **old[] = {&n->config->app, &n->config->flags, &n->config->app_origins},
+           **now[] = {&fresh->app, &fresh->flags, &fresh->app_origins};
+    if (!json_equal(n->config->app, fresh->app) || !json_equal(n->config->flags, fresh->flags))
+        log_info("config", "app and flags are taken over: %zu settings, %zu flags",
+                 json_object_size(fresh->app), json_object_size(fresh->flags));
+    for (size_t i = 0; i < ARRAY_LEN(old); i++) {
+        json_t *keep = *old[i];
+        *old[i] = *now[i];
+        *now[i] = keep;
+    }
+    node_tell_scripts(n);
+}
+
 static void serve_reload(struct node *n)
 {
     struct config *fresh = NULL;
@@ -143,6 +158,7 @@ static void serve_reload(struct node *n)
     } else {
         enum log_level level = LOG_INFO;
         serve_take_config(n, fresh);
+        serve_take_app(n, fresh);
         if (log_level_parse(config_text(n->config, SET_LOG_LEVEL), &level))
             log_set_level(level);
         config_free(fresh);

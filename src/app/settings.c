@@ -59,6 +59,10 @@ const struct setting settings_table[SET_COUNT] = {
              "Threads that run Lua, each with a VM of its own. 0: two, or one on a single core."},
     [SET_SCRIPT_MEMORY] = {"script.memory", SETTING_SIZE, "64MiB", 4 << 20, INT64_C(4) << 30,
                            .help = "Memory one VM may use."},
+    [SET_HTTP_ALLOW] = {"http.allow", SETTING_TEXT, "", .live = true,
+                        .help = "Private addresses that scripts may call with `http`: host names, "
+                                "addresses and networks, separated by blanks, like `db.internal "
+                                "10.1.0.0/16`. `*`: all."},
     [SET_LOG_LEVEL] = {"log.level", SETTING_CHOICE, "info", .choices = "debug info warn error",
                        .live = true, .flag = "log-level",
                        .help = "The least severe lines that are written to standard error."},

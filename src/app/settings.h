@@ -10,6 +10,9 @@
  * everything that has to be mended; a tree with faults is never used (F3: a reload that fails
  * leaves the old configuration in force).
  *
+ * Two sections are free: `app` holds whatever scripts want to know (config.NAME; KOAN_APP_NAME
+ * overrides it), `flags` what flag() answers.
+ *
  * Everything here blocks, and is for the main thread. A `struct config` is immutable once loaded.
  */
 #ifndef KOAN_APP_SETTINGS_H
@@ -20,6 +23,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/json.h"
 
 struct err;
 
@@ -41,6 +45,7 @@ enum setting_id {
     SET_LEDGER_SNAPSHOT_BYTES,
     SET_SCRIPT_THREADS,
     SET_SCRIPT_MEMORY,
+    SET_HTTP_ALLOW,
     SET_LOG_LEVEL,
     SET_LOG_FORMAT,
     SET_DRAIN_TIMEOUT,
@@ -80,7 +85,9 @@ struct setting_value {
 
 struct config {
     struct setting_value values[SET_COUNT];
-    char *file; /* the configuration file that was read, or NULL */
+    char *file;          /* the configuration file that was read, or NULL */
+    json_t *app, *flags; /* what scripts read; objects */
+    json_t *app_origins; /* name -> where it came from */
 };
 
 /* A setting given on the command line. */
@@ -106,6 +113,9 @@ int64_t config_number(const struct config *c, enum setting_id id);
 bool config_is_default(const struct config *c, enum setting_id id);
 /* What may be shown: secrets as "***". */
 const char *config_shown(const struct config *c, enum setting_id id);
+
+/* What may be shown of app.NAME: what sounds like a secret as "***". Appended. */
+void config_app_shown(const struct config *c, const char *name, struct buf *out);
 
 /* The setting of this name or short flag, or -1. */
 int setting_find(const char *name);

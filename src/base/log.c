@@ -99,23 +99,36 @@ static void log_mask(const char *s, struct buf *out)
 /* ---- lines ---- */
 
 static void log_add_json(struct buf *b, const char *now, const char *level, const char *area,
-                         const struct buf *msg)
+                         const struct buf *msg, const struct buf *fields)
 {
     buf_addf(b, "{\"time\":\"%s\",\"level\":\"%s\",\"area\":", now, level);
     json_print_string(b, area, strlen(area));
     buf_adds(b, ",\"msg\":");
     json_print_string(b, msg->data, msg->len);
+    if (fields != NULL) {
+        buf_adds(b, ",\"fields\":");
+        buf_add(b, fields->data, fields->len);
+    }
     buf_adds(b, "}\n");
 }
 
+/* A message may carry input: it must not drive the terminal. */
+static void log_add_plain(struct buf *b, const struct buf *text)
+{
+    for (size_t i = 0; i < text->len; i++) {
+        unsigned char c = (unsigned char)text->data[i];
+        buf_addc(b, c < 0x20 || c == 0x7f ? ' ' : (char)c);
+    }
+}
+
 static void log_add_text(struct buf *b, const char *now, const char *level, const char *area,
-                         const struct buf *msg)
+                         const struct buf *msg, const struct buf *fields)
 {
     buf_addf(b, "%.12s %-5s %-8s ", now + 11, level, area);
-    for (size_t i = 0; i < msg->len; i++) {
-        unsigned char c = (unsigned char)msg->data[i];
-        /* A message may carry input: it must not drive the terminal. */
-        buf_addc(b, c < 0x20 || c == 0x7f ? ' ' : (char)c);
+    log_add_plain(b, msg);
+    if (fields != NULL && fields->len > 0) {
+        buf_addc(b, ' ');
+        log_add_plain(b, fields);
     }
     buf_addc(b, '\n');
 }
@@ -134,17 +147,14 @@ static void log_write(const char *p, size_t n)
     }
 }
 
-void log_line(enum log_level level, const char *area, const char *fmt, ...)
+static bool log_wanted(enum log_level level)
 {
-    if ((int)level < __atomic_load_n(&log_state.min, __ATOMIC_RELAXED))
-        return;
-    char raw[LOG_MESSAGE_MAX];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(raw, sizeof(raw), fmt, args);
-    va_end(args);
-    str_utf8_repair(raw, strlen(raw)); /* or no JSON parser reads the line */
+    return (int)level >= __atomic_load_n(&log_state.min, __ATOMIC_RELAXED);
+}
 
+/* `fields` is ready text: JSON, or key=value pairs; or NULL. */
+static void log_emit(enum log_level level, const char *area, const char *raw, const char *fields)
+{
     /* The wall clock, not the world's: a line is about this process and no state depends on it. */
     struct timespec ts;
     clock_gettime(CLOCK_REALTIME, &ts);
@@ -152,15 +162,63 @@ void log_line(enum log_level level, const char *area, const char *fmt, ...)
     time_format((int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000, now);
 
     AUTO(buf_fini) struct buf msg = BUF_INIT(LOG_LINE_MAX);
-    AUTO(buf_fini) struct buf line = BUF_INIT(LOG_LINE_MAX);
+    AUTO(buf_fini) struct buf facts = BUF_INIT(LOG_LINE_MAX);
+    AUTO(buf_fini) struct buf line = BUF_INIT(2 * LOG_LINE_MAX + 256);
     buf_add(&msg, "", 0);
     log_mask(raw, &msg);
-    if (buf_failed(&msg))
+    if (fields != NULL)
+        log_mask(fields, &facts);
+    if (buf_failed(&msg) || buf_failed(&facts))
         return;
+    struct buf *with = fields != NULL ? &facts : NULL;
     if (log_state.json)
-        log_add_json(&line, now, log_names[level], area, &msg);
+        log_add_json(&line, now, log_names[level], area, &msg, with);
     else
-        log_add_text(&line, now, log_names[level], area, &msg);
+        log_add_text(&line, now, log_names[level], area, &msg, with);
     if (!buf_failed(&line))
         log_write(line.data, line.len);
+}
+
+void log_line(enum log_level level, const char *area, const char *fmt, ...)
+{
+    if (!log_wanted(level))
+        return;
+    char raw[LOG_MESSAGE_MAX];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(raw, sizeof(raw), fmt, args);
+    va_end(args);
+    str_utf8_repair(raw, strlen(raw)); /* or no JSON parser reads the line */
+    log_emit(level, area, raw, NULL);
+}
+
+static void log_add_pairs(struct buf *b, const json_t *fields)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)fields, key, v)
+    {
+        buf_addf(b, "%s%s=", b->len > 0 ? " " : "", key);
+        json_print(v, b, NULL);
+    }
+}
+
+void log_fields(enum log_level level, const char *area, const json_t *fields, const char *message)
+{
+    if (!log_wanted(level))
+        return;
+    char raw[LOG_MESSAGE_MAX];
+    str_copy(raw, sizeof raw, message);
+    str_utf8_repair(raw, strlen(raw));
+    AUTO(buf_fini) struct buf text = BUF_INIT(LOG_MESSAGE_MAX);
+    if (fields == NULL)
+        buf_reset(&text);
+    else if (log_state.json)
+        json_print(fields, &text, NULL);
+    else
+        log_add_pairs(&text, fields);
+    const char *facts = fields == NULL ? NULL : buf_str(&text);
+    if (buf_failed(&text))
+        facts = log_state.json ? "{\"cut\":true}" : "cut=true";
+    log_emit(level, area, raw, facts);
 }

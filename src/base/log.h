@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+struct json_t;
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 void log_setup(enum log_level min, bool json, int fd);
@@ -15,6 +17,11 @@ bool log_level_parse(const char *s, enum log_level *out);
  * the format. */
 void log_line(enum log_level level, const char *area, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same with an object of facts (NULL: none): the member "fields" of the line, or key=value
+ * behind the message in readable lines. What is longer than a line holds is left out, and the line
+ * says so. */
+void log_fields(enum log_level level, const char *area, const struct json_t *fields,
+                const char *message);
 #define log_debug(area, ...) log_line(LOG_DEBUG, area, __VA_ARGS__)
 #define log_info(area, ...) log_line(LOG_INFO, area, __VA_ARGS__)
 #define log_warn(area, ...) log_line(LOG_WARN, area, __VA_ARGS__)

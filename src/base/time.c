@@ -33,6 +33,39 @@ static void time_date(int64_t days, int *year, int *month, int *day)
     *year = (int)(y + era * 400 + (*month <= 2));
 }
 
+void time_split(int64_t ms, struct time_parts *out)
+{
+    if (ms < TIME_MIN_MS)
+        ms = TIME_MIN_MS;
+    if (ms > TIME_MAX_MS)
+        ms = TIME_MAX_MS;
+    int64_t days = ms / TIME_DAY_MS - (ms % TIME_DAY_MS < 0);
+    int rest = (int)(ms - days * TIME_DAY_MS);
+    time_date(days, &out->year, &out->month, &out->day);
+    out->hour = rest / 3600000;
+    out->minute = rest / 60000 % 60;
+    out->second = rest / 1000 % 60;
+    out->ms = rest % 1000;
+    int64_t since_monday = (days + 3) % 7; /* 1970 began on a Thursday */
+    out->weekday = (int)(since_monday < 0 ? since_monday + 7 : since_monday) + 1;
+    out->yearday = (int)(days - time_days(out->year, 1, 1)) + 1;
+}
+
+bool time_join(const struct time_parts *p, int64_t *ms)
+{
+    int64_t months = (int64_t)p->year * 12 + p->month - 1;
+    int64_t year = months / 12 - (months % 12 < 0);
+    if (year < 0 || year > 9999)
+        return false;
+    int64_t days = time_days((int)year, (int)(months - year * 12) + 1, 1) + p->day - 1;
+    int64_t sum = days * TIME_DAY_MS + (int64_t)p->hour * 3600000 + (int64_t)p->minute * 60000 +
+                  (int64_t)p->second * 1000 + p->ms;
+    if (sum < TIME_MIN_MS || sum > TIME_MAX_MS)
+        return false;
+    *ms = sum;
+    return true;
+}
+
 static void time_digits(char *out, int width, int value)
 {
     for (int i = width - 1; i >= 0; i--, value /= 10)
@@ -41,22 +74,16 @@ static void time_digits(char *out, int width, int value)
 
 void time_format(int64_t ms, char out[TIME_TEXT])
 {
-    if (ms < TIME_MIN_MS)
-        ms = TIME_MIN_MS;
-    if (ms > TIME_MAX_MS)
-        ms = TIME_MAX_MS;
-    int64_t days = ms / TIME_DAY_MS - (ms % TIME_DAY_MS < 0);
-    int rest = (int)(ms - days * TIME_DAY_MS);
-    int year, month, day;
-    time_date(days, &year, &month, &day);
+    struct time_parts p;
+    time_split(ms, &p);
     memcpy(out, "0000-00-00T00:00:00.000Z", TIME_TEXT);
-    time_digits(out, 4, year);
-    time_digits(out + 5, 2, month);
-    time_digits(out + 8, 2, day);
-    time_digits(out + 11, 2, rest / 3600000);
-    time_digits(out + 14, 2, rest / 60000 % 60);
-    time_digits(out + 17, 2, rest / 1000 % 60);
-    time_digits(out + 20, 3, rest % 1000);
+    time_digits(out, 4, p.year);
+    time_digits(out + 5, 2, p.month);
+    time_digits(out + 8, 2, p.day);
+    time_digits(out + 11, 2, p.hour);
+    time_digits(out + 14, 2, p.minute);
+    time_digits(out + 17, 2, p.second);
+    time_digits(out + 20, 3, p.ms);
 }
 
 static bool time_number(const char *s, int width, int *out)
@@ -70,7 +97,7 @@ static bool time_number(const char *s, int width, int *out)
     return true;
 }
 
-static int time_month_days(int year, int month)
+int time_month_days(int year, int month)
 {
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;

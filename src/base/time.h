@@ -16,6 +16,17 @@ void time_format(int64_t ms, char out[TIME_TEXT]);
 /* RFC 3339 with offset or Z, optional fraction; a bare date is midnight UTC. false when it is not
  * one. */
 bool time_parse(const char *s, size_t n, int64_t *ms);
+/* A moment by its parts, UTC. time_join() takes parts that are out of their range (month 14, day 0)
+ * and carries them over; the result is within years 0000..9999, else false. */
+struct time_parts {
+    int year, month, day; /* month and day from 1 */
+    int hour, minute, second, ms;
+    int weekday; /* 1 Monday .. 7 Sunday; not read by time_join */
+    int yearday; /* from 1; not read by time_join */
+};
+void time_split(int64_t ms, struct time_parts *out);
+bool time_join(const struct time_parts *parts, int64_t *ms);
+int time_month_days(int year, int month);
 bool time_parse_date(const char *s, size_t n, int *year, int *month, int *day);
 
 /* "250ms" "30s" "1h30m" "7d", a bare number is seconds. Result in milliseconds, 0..100 years. */

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "bind/bind_priv.h"
+#include "crypt/crypt.h"
 #include "db/db.h"
 
 enum { BIND_STOP_MS = 2 };
@@ -65,6 +66,7 @@ static void thread_free(struct bind_thread *t)
 {
     db_close(t->reader);
     db_close(t->pool_reader);
+    bind_settings_drop(t);
     if (t->loop != NULL)
         loop_free(t->loop);
 }
@@ -112,6 +114,7 @@ static void bind_free(struct bind *b, int opened)
     }
     bind_deploys_free(b);
     mem_free(b->status);
+    mem_free(b->settings);
     pthread_mutex_destroy(&b->status_lock);
     mem_free(b->threads);
     mem_free(b);
@@ -122,7 +125,11 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
     int threads = o->threads > 0 ? o->threads : 1;
     if (threads > BIND_THREADS_MAX)
         return err_set(e, ERR_INVALID, "%d script threads; at most %d", threads, BIND_THREADS_MAX);
+    int rc = crypt_start(e);
+    if (rc != 0)
+        return rc;
     struct bind *b = mem_new(sizeof *b);
+    b->memory_max = o->memory_max;
     b->ledger = o->ledger;
     b->entities = o->entities;
     b->canon = o->canon;
@@ -131,7 +138,7 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
     bind_hooks_init(b);
     bind_deploys_init(b);
     for (int i = 0; i < threads; i++) {
-        int rc = thread_open(b, i, e);
+        rc = thread_open(b, i, e);
         if (rc != 0) {
             bind_free(b, i + 1);
             return rc;

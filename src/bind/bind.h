@@ -57,6 +57,7 @@ struct bind_options {
     struct entities *entities;
     struct canon *canon; /* may be NULL: then `canon` is refused */
     int threads;         /* 0: 1 */
+    size_t memory_max;   /* of a VM; 0: VM_MEMORY_MAX */
 };
 
 /* Starts the threads, without a set. After ledger_open. */
@@ -64,6 +65,17 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e);
 /* Blocks: waits for what runs (so the ledger must still be working, and the loops that wait for
  * hook results still turning), ends the threads, frees. Takes NULL. */
 void bind_close(struct bind *b);
+
+/* What scripts may know of the configuration. */
+struct bind_settings {
+    const json_t *app;      /* object: what config.NAME answers; NULL: nothing */
+    const json_t *flags;    /* object: name -> definition, see bind_flags_check(); NULL: none */
+    const char *http_allow; /* private addresses that scripts may call; NULL: none */
+};
+/* Any thread. Copied; in force with the next question of any script. */
+void bind_set_settings(struct bind *b, const struct bind_settings *s);
+/* Are these definitions of flags? The message names the one at fault. */
+int bind_flags_check(const json_t *flags, struct err *e);
 
 /* A set of scripts to deploy: part of the caller's struct. Files and texts live until done(). A
  * name that ends in "_test.lua" is passed over. */

@@ -91,6 +91,9 @@ struct bind_thread {
     struct list texts; /* runs of bind_run_text under way: they have no budget */
     struct task stop;
     struct world_timer stop_timer;
+    json_t *settings; /* as of settings_version */
+    unsigned settings_version;
+    struct map *flags_unknown; /* told already */
 };
 
 struct bind_deploys; /* deploy.c */
@@ -112,7 +115,10 @@ struct bind {
     atomic_bool closing;
     struct bind_deploys *deploys;
     pthread_mutex_t status_lock;
-    char *status; /* JSON of the live set, replaced at each switch */
+    char *status;   /* JSON of the live set, replaced at each switch */
+    char *settings; /* JSON, replaced by bind_set_settings; under status_lock too */
+    atomic_uint settings_version;
+    size_t memory_max;
 };
 
 /* A run of ours: the run and who it acts for. */
@@ -138,6 +144,13 @@ static inline struct bind_run *bind_run_of(struct lua_State *L)
 const struct envelope *bind_env(struct lua_State *L);
 const char *bind_tenant(struct lua_State *L);
 
+/* ---- text that is put together: plain.c ---- */
+enum { BIND_TEXT_MAX = 4 << 20 };
+/* Freed by a guard that is left on the stack. */
+struct buf *bind_push_buf(struct lua_State *L, size_t max);
+/* Its content as a Lua text; raises when it has outgrown its bound. */
+int bind_push_text(struct lua_State *L, struct buf *b);
+
 /* ---- set.c ---- */
 /* Load a set on this thread. On failure nothing is left. `thread` may be NULL in tests: then verbs
  * that reach the database must not be called. */
@@ -155,6 +168,10 @@ void bind_open_verbs(struct lua_State *L);
 void bind_open_write(struct lua_State *L);
 void bind_open_canon(struct lua_State *L);
 void bind_open_plain(struct lua_State *L);
+void bind_open_time(struct lua_State *L);
+void bind_open_crypto(struct lua_State *L);
+void bind_open_csv(struct lua_State *L);
+void bind_open_config(struct lua_State *L);
 
 /* The definition, or an error that names the nearest one; the reference belongs to a guard that is
  * left on the stack. */
@@ -167,6 +184,11 @@ void *bind_take(struct lua_State *L, int guard);
 void bind_json_free(void *p);
 /* Sorted compact text; the caller's to free. */
 char *bind_json_text(const json_t *v);
+
+/* ---- config_lib.c ---- */
+/* {"app","flags","http_allow"} in force now; good until the next call on this thread. */
+const json_t *bind_settings_of(struct bind_thread *t);
+void bind_settings_drop(struct bind_thread *t);
 
 /* ---- hooks.c, stages.c, deploy.c ---- */
 void bind_hooks_init(struct bind *b);

@@ -1,14 +1,12 @@
-/* The parts of the library that touch nothing but values: json, time, uuid, base64, log. */
+/* The parts of the library that touch nothing but values: json, uuid, base64, log. */
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/time.h"
+#include "base/str.h"
 #include "bind/bind_priv.h"
 #include "codec/base64.h"
-
-enum { BIND_LOG_MAX = 8 << 10, BIND_TEXT_MAX = 4 << 20 };
 
 static void buf_free(void *p)
 {
@@ -17,7 +15,7 @@ static void buf_free(void *p)
     mem_free(b);
 }
 
-static struct buf *push_buf(lua_State *L, size_t max)
+struct buf *bind_push_buf(lua_State *L, size_t max)
 {
     struct vm_guard *g = vm_guard_push(L, buf_free);
     struct buf *b = mem_new(sizeof *b);
@@ -26,7 +24,7 @@ static struct buf *push_buf(lua_State *L, size_t max)
     return b;
 }
 
-static int push_text(lua_State *L, struct buf *b)
+int bind_push_text(lua_State *L, struct buf *b)
 {
     struct err e = ERR_INIT;
     if (buf_check(b, "the text", &e) != 0)
@@ -70,20 +68,64 @@ json_t *bind_check_json(lua_State *L, int at, const char *what)
     return v;
 }
 
+static void add_line(struct buf *out, int depth)
+{
+    buf_addc(out, '\n');
+    for (int i = 0; i < depth; i++)
+        buf_adds(out, "  ");
+}
+
+/* Compact JSON, a member a line. */
+static void indent(const struct buf *compact, struct buf *out)
+{
+    int depth = 0;
+    bool text = false;
+    for (const char *p = buf_str(compact); *p != '\0'; p++) {
+        if (text || *p == '"') {
+            buf_addc(out, *p);
+            if (text && *p == '\\')
+                buf_addc(out, *++p);
+            else if (*p == '"')
+                text = !text;
+        } else if ((*p == '{' || *p == '[') && p[1] != *p + 2) {
+            buf_addc(out, *p);
+            add_line(out, ++depth);
+        } else if ((*p == '}' || *p == ']') && p[-1] != *p - 2) {
+            add_line(out, --depth);
+            buf_addc(out, *p);
+        } else if (*p == ',') {
+            buf_addc(out, *p);
+            add_line(out, depth);
+        } else {
+            buf_addc(out, *p);
+            if (*p == ':')
+                buf_addc(out, ' ');
+        }
+    }
+}
+
+/* host.json_encode(value, sorted, pretty) */
 static int plain_json_encode(lua_State *L)
 {
     luaL_checkany(L, 1);
-    lua_settop(L, 1);
+    lua_settop(L, 3);
+    bool sorted = lua_toboolean(L, 2), pretty = lua_toboolean(L, 3);
     json_t *v = lua_isnil(L, 1) ? NULL : bind_check_json(L, 1, "json.encode");
-    struct buf *b = push_buf(L, BIND_TEXT_MAX);
+    struct buf *b = bind_push_buf(L, BIND_TEXT_MAX);
     struct err e = ERR_INIT;
     if (v == NULL)
         buf_adds(b, "null");
-    else if (json_print(v, b, &e) != 0)
+    else if ((sorted ? json_print_sorted(v, b, &e) : json_print(v, b, &e)) != 0)
         return vm_raise(L, &e);
-    return push_text(L, b);
+    vm_charge(L, b->len / 16);
+    if (!pretty)
+        return bind_push_text(L, b);
+    struct buf *lines = bind_push_buf(L, BIND_TEXT_MAX);
+    indent(b, lines);
+    return bind_push_text(L, lines);
 }
 
+/* host.json_decode(text, nulls): a null of a field is nil, or json.null where they are asked for */
 static int plain_json_decode(lua_State *L)
 {
     size_t n;
@@ -95,7 +137,7 @@ static int plain_json_decode(lua_State *L)
     if (v == NULL)
         return vm_raise(L, &e);
     g->p = v;
-    vm_push_json(L, v, VM_PLAIN);
+    vm_push_json(L, v, lua_toboolean(L, 2) ? VM_NULLS : VM_PLAIN);
     return 1;
 }
 
@@ -104,35 +146,6 @@ static int plain_json_list(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     vm_mark_list(L);
-    return 1;
-}
-
-static int plain_now(lua_State *L)
-{
-    struct vm_host *h = vm_host_of(L);
-    lua_pushinteger(L, h->wall_ms(h));
-    return 1;
-}
-
-static int plain_time_format(lua_State *L)
-{
-    struct vm_host *h = vm_host_of(L);
-    char text[TIME_TEXT];
-    time_format(luaL_optinteger(L, 1, h->wall_ms(h)), text);
-    lua_pushstring(L, text);
-    return 1;
-}
-
-/* A moment in milliseconds, or nil when the text is not a time. */
-static int plain_time_parse(lua_State *L)
-{
-    size_t n;
-    const char *s = luaL_checklstring(L, 1, &n);
-    int64_t ms;
-    if (time_parse(s, n, &ms))
-        lua_pushinteger(L, ms);
-    else
-        lua_pushnil(L);
     return 1;
 }
 
@@ -151,36 +164,22 @@ static int plain_base64_encode(lua_State *L)
 {
     size_t n;
     const char *s = luaL_checklstring(L, 1, &n);
-    struct buf *b = push_buf(L, BIND_TEXT_MAX);
+    struct buf *b = bind_push_buf(L, BIND_TEXT_MAX);
     vm_charge(L, n / 16);
     base64_encode(lua_toboolean(L, 2) ? BASE64_URL : BASE64_STD, s, n, b);
-    return push_text(L, b);
+    return bind_push_text(L, b);
 }
 
 static int plain_base64_decode(lua_State *L)
 {
     size_t n;
     const char *s = luaL_checklstring(L, 1, &n);
-    struct buf *b = push_buf(L, BIND_TEXT_MAX);
+    struct buf *b = bind_push_buf(L, BIND_TEXT_MAX);
     struct err e = ERR_INIT;
     vm_charge(L, n / 16);
     if (base64_decode(lua_toboolean(L, 2) ? BASE64_URL : BASE64_STD, s, n, b, &e) != 0)
         return vm_raise(L, &e);
-    return push_text(L, b);
-}
-
-static void add_fields(struct buf *b, const json_t *fields)
-{
-    const char *key;
-    json_t *v;
-    json_object_foreach((json_t *)fields, key, v)
-    {
-        buf_addf(b, " %s=", key);
-        if (json_is_string(v))
-            json_print_string(b, json_string_value(v), json_string_length(v));
-        else
-            json_print(v, b, NULL);
-    }
+    return bind_push_text(L, b);
 }
 
 /* host.log(level, message, fields) */
@@ -191,11 +190,7 @@ static int plain_log(lua_State *L)
     if (!log_level_parse(name, &level))
         level = LOG_INFO;
     json_t *fields = lua_istable(L, 3) ? bind_check_json(L, 3, "log") : NULL;
-    struct buf *b = push_buf(L, BIND_LOG_MAX);
-    buf_addf(b, "%.4096s", message);
-    if (json_is_object(fields))
-        add_fields(b, fields);
-    log_line(level, "script", "%s", buf_str(b));
+    log_fields(level, "script", json_is_object(fields) ? fields : NULL, message);
     return 0;
 }
 
@@ -231,6 +226,21 @@ static int plain_loading(lua_State *L)
     return 1;
 }
 
+/* host.nearest(name, names): the one that was meant, or nil */
+static int plain_nearest(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1), *names[64];
+    size_t n = lua_rawlen(L, 2), count = 0;
+    luaL_checkstack(L, ARRAY_LEN(names) + 4, NULL);
+    for (size_t i = 1; i <= n && count < ARRAY_LEN(names); i++) {
+        lua_rawgeti(L, 2, (lua_Integer)i);
+        if (lua_type(L, -1) == LUA_TSTRING)
+            names[count++] = lua_tostring(L, -1);
+    }
+    lua_pushstring(L, strlen(name) < 64 ? str_nearest(name, names, count) : NULL);
+    return 1;
+}
+
 /* host.freeze(table): as the scripts' own tables are when the set is loaded. */
 static int plain_freeze(lua_State *L)
 {
@@ -258,9 +268,6 @@ void bind_open_plain(lua_State *L)
     static const luaL_Reg fns[] = {{"json_encode", plain_json_encode},
                                    {"json_decode", plain_json_decode},
                                    {"json_list", plain_json_list},
-                                   {"now", plain_now},
-                                   {"time_format", plain_time_format},
-                                   {"time_parse", plain_time_parse},
                                    {"uuid", plain_uuid},
                                    {"base64_encode", plain_base64_encode},
                                    {"base64_decode", plain_base64_decode},
@@ -270,6 +277,7 @@ void bind_open_plain(lua_State *L)
                                    {"loading", plain_loading},
                                    {"self", plain_self},
                                    {"freeze", plain_freeze},
+                                   {"nearest", plain_nearest},
                                    {"meta", plain_meta},
                                    {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);

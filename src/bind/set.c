@@ -10,8 +10,8 @@
 #include "bind/bind_priv.h"
 
 /* The Lua part of the library, in the order in which it is loaded. */
-static const char *const library[] = {"lua/lib/base.lua", "lua/lib/entity.lua",
-                                      "lua/lib/canon.lua"};
+static const char *const library[] = {"lua/lib/values.lua", "lua/lib/base.lua",
+                                      "lua/lib/entity.lua", "lua/lib/canon.lua"};
 
 static uint64_t set_mono_ns(struct vm_host *h)
 {
@@ -118,6 +118,10 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_write(L);
     bind_open_canon(L);
     bind_open_plain(L);
+    bind_open_time(L);
+    bind_open_crypto(L);
+    bind_open_csv(L);
+    bind_open_config(L);
     lua_pushvalue(L, host);
     lua_setfield(L, globals, "host");
     open_library(L, globals);
@@ -188,7 +192,8 @@ int bind_set_new(struct bind_thread *t, const struct vm_source *files, size_t co
                                .random = set_random,
                                .wake = set_wake,
                                .freed = set_vm_freed};
-    struct vm_options o = {.host = &s->host, .open = set_open, .arg = s};
+    struct vm_options o = {
+        .host = &s->host, .memory_max = t->bind->memory_max, .open = set_open, .arg = s};
     t->sets++;
     int rc = vm_new(&o, &s->vm, e);
     if (rc != 0)

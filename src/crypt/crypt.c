@@ -38,6 +38,16 @@ void crypt_hmac(const uint8_t key[CRYPT_HMAC_KEY], const char *context, const vo
     sodium_memzero(&s, sizeof(s));
 }
 
+void crypt_hmac_sha256(const void *key, size_t key_n, const void *p, size_t n,
+                       uint8_t out[CRYPT_HMAC])
+{
+    crypto_auth_hmacsha256_state s;
+    crypto_auth_hmacsha256_init(&s, key, key_n);
+    crypto_auth_hmacsha256_update(&s, p, n);
+    crypto_auth_hmacsha256_final(&s, out);
+    sodium_memzero(&s, sizeof(s));
+}
+
 bool crypt_equal(const void *a, const void *b, size_t n)
 {
     return sodium_memcmp(a, b, n) == 0;

@@ -22,6 +22,9 @@ void crypt_sha256(const void *p, size_t n, uint8_t out[CRYPT_SHA256]);
 /* One key for one purpose: `context` names it and is part of what is signed. */
 void crypt_hmac(const uint8_t key[CRYPT_HMAC_KEY], const char *context, const void *p, size_t n,
                 uint8_t out[CRYPT_HMAC]);
+/* HMAC-SHA-256 as others speak it (webhook signatures): a key of any length, nothing added. */
+void crypt_hmac_sha256(const void *key, size_t key_n, const void *p, size_t n,
+                       uint8_t out[CRYPT_HMAC]);
 /* Takes as long whether they differ in the first byte or the last. */
 bool crypt_equal(const void *a, const void *b, size_t n);
 void crypt_wipe(void *p, size_t n);

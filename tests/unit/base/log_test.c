@@ -47,6 +47,28 @@ TEST(a_line_is_one_json_object)
     assert_int_equal(json_string_length(json_object_get(v, "time")), 24);
 }
 
+TEST(facts_are_an_object_of_the_line)
+{
+    AUTO(json_unref) json_t *facts = json_pack("{s:i, s:s}", "n", 7, "url", "http://u:pw@h/");
+    log_setup(LOG_INFO, true, fds[1]);
+    log_fields(LOG_INFO, "script", facts, "saved");
+    const char *text = written();
+    AUTO(json_unref) json_t *v = json_read(text, strlen(text), NULL);
+    assert_int_equal(json_integer_value(json_path(v, "fields.n")), 7);
+    assert_string_equal(json_string_value(json_path(v, "fields.url")), "http://u:***@h/");
+    log_setup(LOG_INFO, false, fds[1]);
+    log_fields(LOG_INFO, "script", facts, "saved");
+    assert_non_null(strstr(written(), "saved n=7 url=\"http://u:***@h/\""));
+    AUTO(mem_freep) char *big = mem_new(70000);
+    memset(big, 'x', 69999);
+    json_object_set_new(facts, "big", json_string(big));
+    log_setup(LOG_INFO, true, fds[1]);
+    log_fields(LOG_INFO, "script", facts, "saved");
+    assert_non_null(strstr(written(), "\"fields\":{\"cut\":true}"));
+    log_fields(LOG_INFO, "script", NULL, "alone");
+    message_is("alone");
+}
+
 TEST(lines_below_the_level_are_not_written)
 {
     enum log_level level;
@@ -101,6 +123,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HEAP_TEST(a_line_is_one_json_object),
+        HEAP_TEST(facts_are_an_object_of_the_line),
         HEAP_TEST(lines_below_the_level_are_not_written),
         HEAP_TEST(credentials_in_urls_are_masked),
         HEAP_TEST(any_bytes_give_a_readable_line),

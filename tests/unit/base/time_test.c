@@ -155,6 +155,28 @@ TEST(sizes_are_read_and_written)
     assert_string_equal(text, "1023B");
 }
 
+TEST(a_moment_has_parts_and_comes_back_from_them)
+{
+    for (int64_t ms = -62167219200000; ms < 253402300799999; ms += 86400000 * 13 + 4567891) {
+        struct time_parts p;
+        int64_t back = 0;
+        time_split(ms, &p);
+        assert_true(time_join(&p, &back));
+        assert_true(back == ms);
+        assert_in_range(p.weekday, 1, 7);
+        assert_in_range(p.yearday, 1, 366);
+    }
+    struct time_parts p;
+    time_split(0, &p);
+    assert_int_equal(p.weekday, 4);
+    int64_t ms;
+    assert_true(time_join(&(struct time_parts){.year = 2026, .month = 14, .day = 0}, &ms));
+    time_split(ms, &p);
+    assert_true(p.year == 2027 && p.month == 1 && p.day == 31);
+    assert_false(time_join(&(struct time_parts){.year = 10000, .month = 1, .day = 1}, &ms));
+    assert_false(time_join(&(struct time_parts){.year = 0, .month = 0, .day = 1}, &ms));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +184,7 @@ int main(void)
         HEAP_TEST(every_day_of_ten_thousand_years_comes_back),
         HEAP_TEST(the_forms_of_rfc_3339_are_read),
         HEAP_TEST(what_is_no_moment_is_refused),
+        HEAP_TEST(a_moment_has_parts_and_comes_back_from_them),
         HEAP_TEST(durations_are_read),
         HEAP_TEST(bad_durations_are_refused_with_an_example),
         HEAP_TEST(durations_are_written_for_people),

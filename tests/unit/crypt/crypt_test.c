@@ -47,9 +47,27 @@ TEST(random_bytes_differ_and_are_wiped)
     assert_true(crypt_equal(a, zero, sizeof a));
 }
 
+TEST(the_plain_hmac_is_that_of_rfc_4231)
+{
+    static const uint8_t case2[] = {0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e,
+                                    0x6a, 0x04, 0x24, 0x26, 0x08, 0x95, 0x75, 0xc7,
+                                    0x5a, 0x00, 0x3f, 0x08, 0x9d, 0x27, 0x39, 0x83,
+                                    0x9d, 0xec, 0x58, 0xb9, 0x64, 0xec, 0x38, 0x43};
+    uint8_t out[CRYPT_HMAC];
+    crypt_hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, out);
+    assert_memory_equal(out, case2, sizeof case2);
+    uint8_t key[131]; /* case 6: longer than a block */
+    memset(key, 0xaa, sizeof key);
+    static const char text[] = "Test Using Larger Than Block-Size Key - Hash Key First";
+    crypt_hmac_sha256(key, sizeof key, text, sizeof text - 1, out);
+    static const uint8_t begin[] = {0x60, 0xe4, 0x31, 0x59, 0x1e, 0xe0, 0xb6, 0x7f};
+    assert_memory_equal(out, begin, sizeof begin);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        HEAP_TEST(the_plain_hmac_is_that_of_rfc_4231),
         HEAP_TEST(sha256_has_the_values_of_the_standard),
         HEAP_TEST(a_signature_depends_on_key_context_and_content),
         HEAP_TEST(random_bytes_differ_and_are_wiped),
