@@ -122,6 +122,11 @@ function verbs:get(id)
   return live and entity(self.name).get(live)
 end
 
+function verbs:find(fields)
+  local id = host.find(self.name, fields)
+  return id and entity(self.name).get(id)
+end
+
 function verbs:why(id, with) return host.why(self.name, id, with) end
 
 local known = {}

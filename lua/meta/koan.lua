@@ -241,7 +241,9 @@ function reject(code, detail) end
 ---@field tenant string
 ---@field principal string
 local StageContext = {}
----Waits for a person; `evidence` is shown to them.
+---Waits for a person; `evidence` is shown to them. With reason "PARENT_NOT_FOUND" and evidence
+---`{ model = "Country", key = { code = "PT" } }` it goes on by itself when a golden record of that
+---model has one of the keys that these fields give.
 ---@param reason string
 ---@param evidence? any
 function StageContext:park(reason, evidence) end
@@ -282,6 +284,10 @@ function Model:arrive(data, options) end
 ---@param id string
 ---@return Record?
 function Model:get(id) end
+---The golden record that has one of the keys which these fields give.
+---@param fields table { code = "PT" }
+---@return Record?
+function Model:find(fields) end
 ---Who said what, and why it won.
 ---@param id string
 ---@param with? string another id: the keys that both share

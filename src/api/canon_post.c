@@ -31,17 +31,9 @@ struct canon_model *canon_route_model(struct http_request *req)
     AUTO(entity_def_unrefp) struct entity_def *d = entities_find_path(a->o.entities, name);
     if (d != NULL && (m = api_model_of(a, d)) != NULL)
         return m;
-    AUTO(json_unref) json_t *all = canon_names(a->o.canon);
-    const char *nearest = NULL;
-    for (size_t i = 0; i < json_array_size(all) && nearest == NULL; i++) {
-        const char *other = json_string_value(json_array_get(all, i));
-        nearest = str_nearest(name, &other, 1);
-    }
-    http_refuse(req, ERR_NOT_FOUND,
-                nearest != NULL ? "there is no canon model '%.64s'; did you mean '%s'?"
-                                : "there is no canon model '%.64s'; GET /api/canon/models lists "
-                                  "them%s",
-                name, nearest != NULL ? nearest : "");
+    struct err e = ERR_INIT;
+    canon_unknown(a->o.canon, name, &e);
+    http_problem(req, &e);
     return NULL;
 }
 

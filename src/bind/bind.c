@@ -19,6 +19,12 @@ static void ids_make(struct entity_ids *ids, struct uuid *out)
     uuid_v7(&i->gen, (uint64_t)i->world->wall_ms(i->world), random, out);
 }
 
+static bool thread_owns(void *arg, const char *model)
+{
+    struct bind_thread *t = arg;
+    return bind_engine(t->bind, model) == t->engine;
+}
+
 static int thread_engine(struct bind_thread *t, struct err *e)
 {
     if (t->bind->canon == NULL)
@@ -27,7 +33,9 @@ static int thread_engine(struct bind_thread *t, struct err *e)
                                      .ledger = t->bind->ledger,
                                      .world = t->world,
                                      .reader = t->reader,
-                                     .hooks = &t->stages.hooks};
+                                     .hooks = &t->stages.hooks,
+                                     .owns = thread_owns,
+                                     .owns_arg = t};
     return canon_engine_new(&o, &t->engine, e);
 }
 
@@ -88,6 +96,8 @@ static void thread_stop(struct task *task)
     bind_set_drop(TAKE(t->set));
     bind_set_drop(TAKE(t->next));
     bind_texts_cancel(t);
+    if (t->engine != NULL)
+        canon_engine_stop(t->engine);
     bool busy = t->engine != NULL && !canon_engine_is_idle(t->engine);
     if (busy || t->sets > 0 || atomic_load(&t->runs) > 0) {
         t->stop_timer.fire = thread_stop_again;

@@ -1,4 +1,4 @@
-/* canon("X"):arrive, get, why. */
+/* canon("X"):arrive, get, find, why. */
 #include <string.h>
 
 #include "base/buf.h"
@@ -159,6 +159,23 @@ static int host_survivor(lua_State *L)
     return 1;
 }
 
+/* host.find(model, fields) -> the id of the golden record that owns one of their keys, or nil */
+static int host_find(lua_State *L)
+{
+    char id[ENTITY_ID_MAX + 1];
+    struct err e = ERR_INIT;
+    struct bind_thread *t = canon_thread(L);
+    json_t *says = bind_check_json(L, 2, "find"); /* a guard holds it */
+    int rc = canon_find_key(t->bind->canon, t->reader, &t->stages.hooks, luaL_checkstring(L, 1),
+                            bind_tenant(L), says, id, &e);
+    if (rc == ERR_NOT_FOUND && e.code == 0)
+        return lua_pushnil(L), 1;
+    if (rc != 0)
+        return vm_raise(L, &e);
+    lua_pushstring(L, id);
+    return 1;
+}
+
 struct why {
     struct buf text;
     struct canon_model *model;
@@ -202,7 +219,10 @@ static int host_why(lua_State *L)
 
 void bind_open_canon(lua_State *L)
 {
-    static const luaL_Reg fns[] = {
-        {"arrive", host_arrive}, {"survivor", host_survivor}, {"why", host_why}, {NULL, NULL}};
+    static const luaL_Reg fns[] = {{"arrive", host_arrive},
+                                   {"survivor", host_survivor},
+                                   {"find", host_find},
+                                   {"why", host_why},
+                                   {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);
 }

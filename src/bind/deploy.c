@@ -68,6 +68,8 @@ static void part_switch(struct task *task)
     p->thread->set = TAKE(p->set);
     p->thread->next = NULL;
     bind_set_drop(old);
+    if (p->thread->engine != NULL)
+        canon_engine_start(p->thread->engine);
     part_return(p);
 }
 

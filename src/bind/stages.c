@@ -24,13 +24,6 @@ static const struct bind_canon *find_canon(struct bind_thread *t, const char *mo
     return bind_set_canon(t->next, model);
 }
 
-static bool stages_has(struct canon_hooks *hooks, const char *model, enum canon_stage stage)
-{
-    struct bind_set *s;
-    const struct bind_canon *c = find_canon(((struct bind_stages *)hooks)->thread, model, &s);
-    return c != NULL && c->stage[stage] != LUA_NOREF;
-}
-
 static void push_optional_json(lua_State *L, const json_t *v)
 {
     if (v != NULL)
@@ -222,7 +215,6 @@ static int stages_normalise(struct canon_hooks *hooks, const char *model, int fu
 void bind_stages_init(struct bind_thread *t)
 {
     t->stages.thread = t;
-    t->stages.hooks.has = stages_has;
     t->stages.hooks.run = stages_run;
     t->stages.hooks.normalise = stages_normalise;
 }

@@ -1,11 +1,14 @@
 /* The operations of canon as the ledger replays them, and the models that are current. */
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "canon/apply_priv.h"
 #include "canon/canon_priv.h"
 #include "canon/ops_priv.h"
 #include "canon/store_priv.h"
@@ -22,6 +25,8 @@ struct canon {
     struct db *db;        /* the writer; ledger's thread alone */
     bool stale; /* an entry has defined a model: what is current is read again when it is committed
                  */
+    bool due;   /* an entry has given a key that parked arrivals wait for */
+    struct list watches; /* struct canon_watch, under `lock` */
 };
 
 static void model_unref(void *m)
@@ -102,10 +107,21 @@ static int arrive_golden(const struct apply *a, const struct canon_op_arrive *op
     return rc;
 }
 
+/* Parked arrivals that go on, and those that wait for a key which now has an owner. */
+static int arrive_waits(struct canon *c, const struct apply *a, const struct canon_op_arrive *op,
+                        struct err *e)
+{
+    int64_t marked = 0;
+    int rc = op->resumes != NULL ? store_wait_drop(a->db, op->resumes, e) : 0;
+    if (rc == 0 && op->new_keys != NULL)
+        rc = store_wait_given(a->db, a->env->tenant, op->model, op->new_keys, &marked, e);
+    c->due |= marked > 0;
+    return rc;
+}
+
 static int apply_arrive(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                         struct buf *result, struct err *e)
 {
-    (void)self;
     (void)version;
     (void)result;
     struct canon_op_arrive op;
@@ -120,107 +136,41 @@ static int apply_arrive(void *self, const struct apply *a, uint8_t version, stru
                          : store_source_put(a->db, a, &op, e);
     if (rc == 0 && op.has_golden)
         rc = arrive_golden(a, &op, e);
+    return rc == 0 ? arrive_waits(self, a, &op, e) : rc;
+}
+
+/* The key may have come between the look of the stage and this moment: whoever is second sees the
+ * other here. */
+static int apply_wait(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                      struct buf *result, struct err *e)
+{
+    (void)version;
+    (void)result;
+    AUTO(canon_small_fini) struct canon_small p;
+    int rc = canon_small_decode(c, "canon.wait", 4, 4, 2, &p, e);
+    if (rc != 0)
+        return rc;
+    struct canon_op_wait w = {.arrival = p.text[0],
+                              .waiter = p.text[1],
+                              .model = p.text[2],
+                              .keys = p.text[3],
+                              .tries = (uint8_t)p.number[0],
+                              .take_up = p.number[1] != 0};
+    bool due = false;
+    rc = store_wait_put(a->db, a->env->tenant, &w, &due, e);
+    ((struct canon *)self)->due |= due;
     return rc;
-}
-
-static int apply_erase(void *self, const struct apply *a, uint8_t version, struct cursor *c,
-                       struct buf *result, struct err *e)
-{
-    (void)self;
-    (void)version;
-    (void)result;
-    AUTO(mem_freep) char *model = copy_text(c);
-    AUTO(mem_freep) char *origin = copy_text(c);
-    AUTO(mem_freep) char *source_id = copy_text(c);
-    if (c->bad || model == NULL || origin == NULL || source_id == NULL)
-        return malformed("canon.erase", e);
-    return store_erase(a->db, a->env->tenant, model, origin, source_id, e);
-}
-
-static int apply_if_key(void *self, const struct apply *a, uint8_t version, struct cursor *c,
-                        struct buf *result, struct err *e)
-{
-    (void)self;
-    (void)version;
-    (void)result;
-    AUTO(mem_freep) char *model = copy_text(c);
-    AUTO(mem_freep) char *key = copy_text(c);
-    AUTO(mem_freep) char *golden = copy_text(c);
-    if (c->bad || model == NULL || key == NULL)
-        return malformed("canon.key", e);
-    char owner[STORE_ID];
-    int rc = store_key_owner(a->db, a->env->tenant, model, key, owner, e);
-    if (rc < 0 && rc != ERR_NOT_FOUND)
-        return rc;
-    if ((rc == ERR_NOT_FOUND) == (golden == NULL) && (rc != 0 || strcmp(owner, golden) == 0))
-        return 0;
-    return err_set(e, ERR_VERSION_MISMATCH, "key '%s' has another owner by now", key);
-}
-
-static int apply_if_source(void *self, const struct apply *a, uint8_t version, struct cursor *c,
-                           struct buf *result, struct err *e)
-{
-    (void)self;
-    (void)version;
-    (void)result;
-    AUTO(mem_freep) char *model = copy_text(c);
-    AUTO(mem_freep) char *origin = copy_text(c);
-    AUTO(mem_freep) char *source_id = copy_text(c);
-    uint64_t rev = cursor_u64(c), now = 0;
-    if (c->bad || model == NULL || origin == NULL || source_id == NULL)
-        return malformed("canon.source", e);
-    int rc = store_source_rev(a->db, a->env->tenant, model, origin, source_id, &now, e);
-    if (rc != 0)
-        return rc;
-    if (now == rev)
-        return 0;
-    return err_set(e, ERR_VERSION_MISMATCH, "source record %s/%s changed meanwhile", origin,
-                   source_id);
-}
-
-static int apply_if_golden(void *self, const struct apply *a, uint8_t version, struct cursor *c,
-                           struct buf *result, struct err *e)
-{
-    (void)self;
-    (void)version;
-    (void)result;
-    AUTO(mem_freep) char *model = copy_text(c);
-    AUTO(mem_freep) char *id = copy_text(c);
-    uint64_t rev = cursor_u64(c);
-    if (c->bad || model == NULL || id == NULL)
-        return malformed("canon.golden", e);
-    struct store_golden row = {0};
-    int rc = store_golden_get(a->db, a->env->tenant, model, id, &row, e);
-    if (rc < 0 && rc != ERR_NOT_FOUND)
-        return rc;
-    if (row.rev == rev)
-        return 0;
-    return err_set(e, ERR_VERSION_MISMATCH, "golden record %s changed meanwhile", id);
-}
-
-static int apply_if_parked(void *self, const struct apply *a, uint8_t version, struct cursor *c,
-                           struct buf *result, struct err *e)
-{
-    (void)self;
-    (void)version;
-    (void)result;
-    AUTO(mem_freep) char *id = copy_text(c);
-    if (c->bad || id == NULL)
-        return malformed("canon.parked", e);
-    int rc = store_arrival_is_parked(a->db, id, e);
-    if (rc != 0)
-        return rc < 0 ? rc : 0;
-    return err_set(e, ERR_CONFLICT, "arrival %s is not parked any more", id);
 }
 
 static const struct domain_op canon_ops[] = {
     {CANON_OP_DEFINE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.define", apply_define},
     {CANON_OP_ARRIVE, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.arrive", apply_arrive},
-    {CANON_OP_ERASE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.erase", apply_erase},
-    {CANON_OP_IF_KEY, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.key", apply_if_key},
-    {CANON_OP_IF_SOURCE, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.source", apply_if_source},
-    {CANON_OP_IF_GOLDEN, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.golden", apply_if_golden},
-    {CANON_OP_IF_PARKED, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.parked", apply_if_parked},
+    {CANON_OP_ERASE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.erase", canon_apply_erase},
+    {CANON_OP_WAIT, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.wait", apply_wait},
+    {CANON_OP_IF_KEY, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.key", canon_if_key},
+    {CANON_OP_IF_SOURCE, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.source", canon_if_source},
+    {CANON_OP_IF_GOLDEN, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.golden", canon_if_golden},
+    {CANON_OP_IF_PARKED, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.parked", canon_if_parked},
 };
 
 /* --- the domain
@@ -263,6 +213,30 @@ static void canon_committed(void *self, uint64_t seq, int64_t at)
     struct err e = ERR_INIT;
     if (c->stale && canon_read_models(c, &e) == 0)
         c->stale = false;
+    if (!c->due)
+        return;
+    c->due = false;
+    pthread_mutex_lock(&c->lock);
+    LIST_EACH(it, &c->watches)
+    {
+        struct canon_watch *w = LIST_OF(it, struct canon_watch, node);
+        w->due(w);
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+void canon_watch_add(struct canon *c, struct canon_watch *w)
+{
+    pthread_mutex_lock(&c->lock);
+    list_push(&c->watches, &w->node);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void canon_watch_remove(struct canon *c, struct canon_watch *w)
+{
+    pthread_mutex_lock(&c->lock);
+    list_remove(&w->node);
+    pthread_mutex_unlock(&c->lock);
 }
 
 int canon_new(struct entities *entities, struct canon **out, struct err *e)
@@ -274,6 +248,7 @@ int canon_new(struct entities *entities, struct canon **out, struct err *e)
     }
     c->entities = entities;
     c->models = map_new();
+    list_init(&c->watches);
     c->domain = (struct domain){.name = "canon",
                                 .self = c,
                                 .ops = canon_ops,
@@ -288,6 +263,7 @@ void canon_free(struct canon *c)
 {
     if (c == NULL)
         return;
+    ASSERT(list_is_empty(&c->watches));
     map_free(c->models, model_unref);
     pthread_mutex_destroy(&c->lock);
     mem_free(c);
@@ -313,14 +289,38 @@ struct canon_model *canon_find(struct canon *c, const char *name)
     return m;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(json_string_value(*(json_t *const *)a), json_string_value(*(json_t *const *)b));
+}
+
 json_t *canon_names(struct canon *c)
 {
     json_t *list = json_array();
     pthread_mutex_lock(&c->lock);
+    size_t count = map_count(c->models), n = 0;
+    json_t **names = mem_new_array(count + 1, sizeof(*names)); /* models are few, and declared */
     for (struct map_iter it = {0}; map_next(c->models, &it);)
-        json_array_append_new(list, json_stringn(it.key, it.key_len));
+        names[n++] = json_stringn(it.key, it.key_len);
     pthread_mutex_unlock(&c->lock);
+    qsort(names, n, sizeof(*names), by_name);
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, names[i]);
+    mem_free(names);
     return list;
+}
+
+int canon_unknown(struct canon *c, const char *name, struct err *e)
+{
+    AUTO(json_unref) json_t *all = canon_names(c);
+    size_t count = json_array_size(all);
+    AUTO(mem_freep) const char **names = mem_new_array(count + 1, sizeof(*names));
+    for (size_t i = 0; i < count; i++)
+        names[i] = json_string_value(json_array_get(all, i));
+    const char *near = str_nearest(name, names, count);
+    return err_field(e, ERR_NOT_FOUND, "model", "there is no canon model '%.64s'%s%s%s", name,
+                     near ? "; did you mean '" : "; GET /api/canon/models lists them",
+                     near ? near : "", near ? "'?" : "");
 }
 
 /* Every field that the model names must be one of the entity: a misspelt one would otherwise never

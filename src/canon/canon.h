@@ -27,7 +27,8 @@
  *
  * Files: model.c (declaration), keys.c (normalisers, key values), survive.c (survivorship, pure),
  * pipeline.c (the tick of one arrival), working.c (the working set), engine.c (requests, proposals,
- * retries), apply.c (operations), store.c (all SQL), read.c (why, lineage, summary, tombstones). */
+ * retries), wait.c and wake.c (parked until a key comes), apply.c and conditions.c (operations),
+ * store*.c (all SQL), read.c (why, lineage, summary, tombstones). */
 #ifndef KOAN_CANON_CANON_H
 #define KOAN_CANON_CANON_H
 
@@ -58,6 +59,7 @@ enum {
     CANON_BEAT_MAX = 10,      /* losing values kept in a footprint */
     CANON_BODY_MAX = 1 << 20, /* an arrival's document */
     CANON_WORKING_MAX = 4096, /* golden records in a working set */
+    CANON_WAIT_TRIES = 3,     /* a parked arrival is taken up so often while its key has an owner */
 };
 
 /* --- the model
@@ -104,8 +106,10 @@ int canon_model_check(const struct canon_model *m, const struct entity_def *d, s
 /* The current model of this name, or of the entity with this URL path; NULL when there is none.
  * Unref it. Any thread. */
 struct canon_model *canon_find(struct canon *c, const char *name);
-/* Names of all models as a JSON array. */
+/* Names of all models, sorted, as a JSON array. */
 json_t *canon_names(struct canon *c);
+/* ERR_NOT_FOUND, naming the nearest model. */
+int canon_unknown(struct canon *c, const char *name, struct err *e);
 
 /* --- stage functions
  * ------------------------------------------------------------------------------------------------
@@ -129,9 +133,9 @@ struct canon_stage_call {
     void *arg;
 };
 struct canon_hooks {
-    bool (*has)(struct canon_hooks *h, const char *model, enum canon_stage stage);
-    /* 1: finished, the answer is there and done() is not called. 0: done() is called later on this
-     * thread. */
+    /* Called for the stages that the model declares; ERR_UNAVAILABLE in the call when its function
+     * is not loaded: the arrival is then not taken. 1: finished, the answer is there and done() is
+     * not called. 0: done() is called later on this thread. */
     int (*run)(struct canon_hooks *h, struct canon_stage_call *call);
     /* A normaliser of the script: text in, text appended to `out`; nothing appended means "no key".
      * May not yield. */
@@ -186,9 +190,18 @@ struct canon_engine_options {
     struct world *world; /* of the thread it lives on */
     struct db *reader;   /* that thread's connection */
     struct canon_hooks *hooks;
+    /* Whose parked arrivals it takes up; NULL: of all models. */
+    bool (*owns)(void *arg, const char *model);
+    void *owns_arg;
 };
 int canon_engine_new(const struct canon_engine_options *o, struct canon_engine **out,
                      struct err *e);
+/* On its thread, as the rest below: the stage functions are loaded. From now on it takes up what
+ * was parked with PARENT_NOT_FOUND and whose key has come, also what came before. May be called
+ * again. */
+void canon_engine_start(struct canon_engine *en);
+/* It takes up nothing more by itself: before waiting until it is idle. May be called again. */
+void canon_engine_stop(struct canon_engine *en);
 /* No request is under way and nothing is left to do on its thread. */
 bool canon_engine_is_idle(const struct canon_engine *en);
 /* Only when it is idle. */
@@ -202,8 +215,9 @@ int canon_arrive(struct canon_engine *en, const char *model, struct canon_reques
  * rest its lifecycle is `withdrawn`. `erase` also removes its arrivals' documents. */
 int canon_withdraw(struct canon_engine *en, const char *model, struct canon_request *r, bool erase,
                    struct err *e);
-/* Go on with a parked arrival at the phase that parked it; arrivals[0].source_id is the arrival id,
- * arrivals[0].data an optional merge-patch for the parked document. */
+/* Go on with a parked arrival at the phase that parked it (one that waits for a key needs nobody);
+ * arrivals[0].source_id is the arrival id, arrivals[0].data an optional merge-patch for the parked
+ * document. */
 int canon_resume(struct canon_engine *en, const char *model, struct canon_request *r,
                  struct err *e);
 
@@ -213,6 +227,10 @@ int canon_resume(struct canon_engine *en, const char *model, struct canon_reques
  * after erasure. */
 int canon_survivor(struct db *db, const char *model, const char *tenant, const char *id,
                    char out[257], struct err *e);
+/* The golden record that owns a key which `says`, an object of fields, gives: 0; ERR_NOT_FOUND
+ * without words when none does. ERR_INVALID when it gives no key of the model. */
+int canon_find_key(struct canon *c, struct db *db, struct canon_hooks *hooks, const char *model,
+                   const char *tenant, const json_t *says, char out[257], struct err *e);
 /* What (origin, source id) states now, a new reference; ERR_NOT_FOUND, without words, when it never
  * did or was withdrawn. */
 int canon_stated(struct db *db, const char *model, const char *tenant, const char *origin,

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "base/list.h"
 #include "canon/canon.h"
 
 enum canon_policy {
@@ -99,6 +100,15 @@ int canon_model_rank(const struct canon_model *m, const char *origin);
 bool canon_model_has_source(const struct canon_model *m, const char *origin);
 const struct canon_rule *canon_model_rule(const struct canon_model *m, const char *field);
 const struct canon_group *canon_model_group_of(const struct canon_model *m, const char *field);
+
+/* --- apply.c: who is told when an entry has made parked arrivals due. due() runs on the ledger's
+ * thread, under a lock of canon: it only posts. */
+struct canon_watch {
+    struct list node;
+    void (*due)(struct canon_watch *w);
+};
+void canon_watch_add(struct canon *c, struct canon_watch *w);
+void canon_watch_remove(struct canon *c, struct canon_watch *w);
 
 /* --- keys.c
  * ----------------------------------------------------------------------------------------------------------

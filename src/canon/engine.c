@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "base/uuid.h"
 #include "canon/pipeline_priv.h"
+#include "canon/wake_priv.h"
 #include "db/db.h"
 #include "entity/entity.h"
 #include "entity/patch.h"
@@ -47,6 +48,7 @@ struct canon_engine {
     struct task work;
     bool posted;
     struct uuid_gen ids;
+    struct waker *waker;
 };
 
 static void engine_work(struct task *t);
@@ -65,6 +67,7 @@ int canon_engine_new(const struct canon_engine_options *o, struct canon_engine *
     list_init(&en->outbox);
     list_init(&en->again);
     en->work.run = engine_work;
+    en->waker = waker_new(en, o);
     *out = en;
     return 0;
 }
@@ -76,14 +79,26 @@ static void working_free_value(void *w)
 
 bool canon_engine_is_idle(const struct canon_engine *en)
 {
-    return en->open_requests == 0 && en->flight == 0 && !en->posted;
+    return en->open_requests == 0 && en->flight == 0 && !en->posted && waker_is_idle(en->waker);
+}
+
+void canon_engine_start(struct canon_engine *en)
+{
+    waker_start(en->waker);
+}
+
+void canon_engine_stop(struct canon_engine *en)
+{
+    waker_stop(en->waker);
 }
 
 void canon_engine_free(struct canon_engine *en)
 {
     if (en == NULL)
         return;
+    canon_engine_stop(en);
     ASSERT(canon_engine_is_idle(en));
+    waker_free(en->waker);
     map_free(en->workings, working_free_value);
     mem_free(en);
 }
@@ -91,6 +106,11 @@ void canon_engine_free(struct canon_engine *en)
 struct canon_hooks *engine_hooks(struct canon_engine *en)
 {
     return en->hooks;
+}
+
+struct canon *engine_canon(struct canon_engine *en)
+{
+    return en->canon;
 }
 
 void engine_make_id(struct canon_engine *en, char out[STORE_ID])
@@ -278,6 +298,7 @@ static void job_free(struct canon_job *j)
     json_decref(j->call.tags);
     json_decref(j->call.views);
     json_decref(j->call.evidence);
+    json_decref(j->waits);
     mem_free(j->body);
     mem_free(j->source_id);
     mem_free(j);
@@ -453,7 +474,8 @@ static int resume_load(struct canon_job *j, struct err *e)
     if (rc == 0 || strlen(id) >= sizeof j->resumes)
         return err_set(e, ERR_NOT_FOUND, "no parked arrival '%s'", id ? id : "");
     memcpy(j->resumes, id, strlen(id) + 1);
-    return resume_fill(j, s, e);
+    rc = store_wait_tries(j->engine->reader, id, &j->waits_tries, e);
+    return rc != 0 ? rc : resume_fill(j, s, e);
 }
 
 /* --- the work of the thread

@@ -4,6 +4,7 @@
 
 #include "canon/store_priv.h"
 
+struct canon;
 struct canon_engine;
 struct canon_hooks;
 struct canon_job;
@@ -12,6 +13,7 @@ struct unit;
 #define CANON_DIRECT "direct" /* origin of a save that did not come from a source */
 
 struct canon_hooks *engine_hooks(struct canon_engine *en);
+struct canon *engine_canon(struct canon_engine *en);
 void engine_make_id(struct canon_engine *en, char out[STORE_ID]);
 /* 0: the job is suspended in JOB_COMMIT; the answer of its unit ticks it again. */
 int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e);

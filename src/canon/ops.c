@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/err.h"
 #include "base/mem.h"
 #include "ledger/txn.h"
 
@@ -62,6 +63,18 @@ void canon_op_erase(struct txn *t, const char *model, const char *origin, const 
     buf_add_text(b, model);
     buf_add_text(b, origin);
     buf_add_text(b, source_id);
+    txn_end(t);
+}
+
+void canon_op_wait(struct txn *t, const struct canon_op_wait *w)
+{
+    struct buf *b = txn_begin(t, CANON_OP_WAIT, CANON_OP_VERSION);
+    buf_add_text(b, w->arrival);
+    buf_add_text(b, w->waiter);
+    buf_add_text(b, w->model);
+    buf_add_text(b, w->keys);
+    buf_add_u64(b, w->tries);
+    buf_add_u64(b, w->take_up);
     txn_end(t);
 }
 
@@ -152,4 +165,30 @@ bool canon_op_arrive_decode(struct cursor *c, struct canon_op_arrive *out, char 
            out->source_id && (!out->has_golden || out->golden) &&
            (!out->fields || (out->keys && out->said_arrival)) &&
            (!out->losers_count || out->golden);
+}
+
+void canon_small_fini(struct canon_small *s)
+{
+    mem_free(s->room);
+    s->room = NULL;
+}
+
+int canon_small_decode(struct cursor *c, const char *what, size_t texts, size_t needed,
+                       size_t numbers, struct canon_small *out, struct err *e)
+{
+    ASSERT(texts <= CANON_SMALL_TEXTS && numbers <= CANON_SMALL_NUMBERS);
+    *out = (struct canon_small){.room = mem_try(cursor_left(c) + 1)};
+    if (out->room == NULL)
+        return err_set(e, ERR_NOMEM, "%s", what);
+    char *room = out->room;
+    bool whole = true;
+    for (size_t i = 0; i < texts; i++) {
+        out->text[i] = text_copy(c, &room);
+        whole &= out->text[i] != NULL || i >= needed;
+    }
+    for (size_t i = 0; i < numbers; i++)
+        out->number[i] = cursor_u64(c);
+    if (whole && !c->bad && cursor_left(c) == 0)
+        return 0;
+    return err_set(e, ERR_CORRUPT, "%s: the payload is not one", what);
 }

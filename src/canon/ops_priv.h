@@ -9,12 +9,14 @@
 
 #include "base/buf.h"
 
+struct err;
 struct txn;
 
 enum canon_op {
     CANON_OP_DEFINE = 0x0700,
     CANON_OP_ARRIVE = 0x0701,
     CANON_OP_ERASE = 0x0702,
+    CANON_OP_WAIT = 0x0703,
     CANON_OP_IF_KEY = 0x0710, /* conditions */
     CANON_OP_IF_SOURCE = 0x0711,
     CANON_OP_IF_GOLDEN = 0x0712,
@@ -64,9 +66,18 @@ struct canon_op_arrive {
     uint16_t losers_count;
 };
 
+/* A parked arrival waits for keys of a model, each of which is enough. */
+struct canon_op_wait {
+    const char *arrival, *waiter, *model;
+    const char *keys; /* JSON list */
+    uint8_t tries;
+    bool take_up; /* at once, when a key has an owner by now */
+};
+
 void canon_op_define(struct txn *t, const char *name, uint64_t def, const char *definition);
 void canon_op_arrive(struct txn *t, const struct canon_op_arrive *a);
 void canon_op_erase(struct txn *t, const char *model, const char *origin, const char *source_id);
+void canon_op_wait(struct txn *t, const struct canon_op_wait *w);
 /* golden NULL: nobody owns it. */
 void canon_op_if_key(struct txn *t, const char *model, const char *key, const char *golden);
 /* rev 0: absent. */
@@ -78,5 +89,18 @@ void canon_op_if_golden(struct txn *t, const char *model, const char *id, uint64
 /* Texts as NUL-terminated copies in `texts` (freed by the caller); false when the bytes are not
  * one. */
 bool canon_op_arrive_decode(struct cursor *c, struct canon_op_arrive *out, char **texts);
+
+/* Every other payload but that of canon.define is a few texts and then numbers. */
+enum { CANON_SMALL_TEXTS = 4, CANON_SMALL_NUMBERS = 2 };
+struct canon_small {
+    const char *text[CANON_SMALL_TEXTS];
+    uint64_t number[CANON_SMALL_NUMBERS];
+    char *room; /* what the texts are copied to */
+};
+/* `texts` texts, of which the first `needed` must be there, and `numbers` numbers of eight bytes.
+ * 0, ERR_NOMEM, or ERR_CORRUPT naming `what`. canon_small_fini() in any case; also for AUTO. */
+int canon_small_decode(struct cursor *c, const char *what, size_t texts, size_t needed,
+                       size_t numbers, struct canon_small *out, struct err *e);
+void canon_small_fini(struct canon_small *s);
 
 #endif

@@ -126,8 +126,7 @@ static bool call_stage(struct canon_job *j, enum canon_stage stage, json_t *data
     struct canon_hooks *h = engine_hooks(j->engine);
     struct canon_stage_call *c = &j->call;
     c->verdict = CANON_GO_ON;
-    if (!j->working->model->stages[stage] || h == NULL ||
-        !h->has(h, j->working->model->name, stage)) {
+    if (!j->working->model->stages[stage] || h == NULL) {
         c->data = data;
         return true;
     }
@@ -148,6 +147,13 @@ static bool call_stage(struct canon_job *j, enum canon_stage stage, json_t *data
 static bool stage_goes_on(struct canon_job *j)
 {
     struct canon_stage_call *c = &j->call;
+    if (c->err.code == ERR_UNAVAILABLE) { /* no word about the arrival: it may come again */
+        j->arrival->err = c->err;
+        job_leave(j, CANON_FAILED, err_info(ERR_UNAVAILABLE)->name);
+        return false;
+    }
+    if (c->err.code == 0 && c->verdict == CANON_PARK)
+        job_waits(j, &c->err);
     if (c->err.code != 0) {
         j->arrival->err = c->err;
         job_end(j, STORED_FAILED, "SCRIPT");

@@ -17,6 +17,7 @@
 #include "canon/canon_priv.h"
 #include "canon/ops_priv.h"
 #include "canon/working_priv.h"
+#include "entity/def.h"
 #include "ledger/ledger.h"
 
 struct canon_engine;
@@ -80,6 +81,9 @@ struct canon_job {
     enum canon_stored outcome; /* to be stored */
     enum canon_phase phase;
     char resumes[40];
+    json_t *waits; /* parked: keys of `waits_model`, one of which it waits for */
+    char waits_model[ENTITY_NAME_MAX + 1];
+    int waits_tries;
     struct job_plan plan;
     struct unit unit;
     uint32_t save_at; /* index of entity.save in the unit; UINT32_MAX: none */
@@ -97,6 +101,10 @@ int job_plan_withdraw(struct canon_job *j, struct err *e);
  * accordingly. */
 int job_compose(struct canon_job *j, struct err *e);
 void job_commit_working(struct canon_job *j);
+
+/* wait.c: the stage has parked it; what it waits for, if it says so, goes to j->waits. */
+int job_waits(struct canon_job *j, struct err *e);
+int job_compose_wait(struct canon_job *j, struct txn *t, struct err *e);
 
 /* Notes how the arrival ends; the next state is PROPOSE, which stores it. */
 void job_end(struct canon_job *j, enum canon_stored outcome, const char *reason);

@@ -9,6 +9,7 @@
 #include "base/json.h"
 
 struct canon_op_arrive;
+struct canon_op_wait;
 struct apply;
 struct db;
 struct err;
@@ -73,5 +74,29 @@ int store_merge(struct db *db, const struct apply *a, const struct canon_op_arri
                 const char *loser, struct err *e);
 int store_erase(struct db *db, const char *tenant, const char *model, const char *origin,
                 const char *source_id, struct err *e);
+
+/* --- store_wait.c: parked arrivals that wait for a key
+ * ------------------------------------------------------------------------ */
+/* *due: a key has an owner by now and the arrival is to be taken up. */
+int store_wait_put(struct db *db, const char *tenant, const struct canon_op_wait *w, bool *due,
+                   struct err *e);
+/* The keys of a JSON list have an owner: what waits for one of them is due. */
+int store_wait_given(struct db *db, const char *tenant, const char *model, const char *keys,
+                     int64_t *marked, struct err *e);
+/* It waits no more. */
+int store_wait_drop(struct db *db, const char *arrival, struct err *e);
+/* The same for all of a source whose documents go. */
+int store_wait_erase(struct db *db, const char *tenant, const char *model, const char *origin,
+                     const char *source_id, struct err *e);
+/* How often it was taken up; 0 when it does not wait. */
+int store_wait_tries(struct db *db, const char *arrival, int *out, struct err *e);
+struct store_due {
+    int64_t rid;
+    char arrival[40];
+    char *tenant, *waiter;
+};
+void store_due_fini(struct store_due *d);
+/* The first that is due behind `after`: 1, 0 when there is none. */
+int store_wait_due(struct db *db, int64_t after, struct store_due *out, struct err *e);
 
 #endif

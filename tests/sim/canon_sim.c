@@ -10,6 +10,7 @@
  *   and an acknowledged arrival is stored.
  * At the end the arrivals that were stored, in another order and on a node without trouble, must
  * give the same golden records (C3), and each of them once more must change nothing (C5). */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -30,6 +31,7 @@ enum { ENGINES = 2, LIVES = 4, ANSWERS_MAX = 4000, BULK = 12, KEYS = 9, SOURCE_I
 
 static const char entity_text[] =
     "{\"name\":\"Port\",\"fields\":{\"name\":{\"kind\":\"text\"},\"iata\":{\"kind\":\"text\"},"
+    "\"hub\":{\"kind\":\"text\"},"
     "\"icao\":{\"kind\":\"text\"},\"height\":{\"kind\":\"int\"},\"lat\":{\"kind\":\"int\"},"
     "\"lon\":{\"kind\":\"int\"}}}";
 static const char model_text[] =
@@ -38,7 +40,7 @@ static const char model_text[] =
     "{\"name\":\"icao\",\"parts\":[{\"field\":\"icao\",\"norm\":\"upper\"}]}],"
     "\"policy\":{\"name\":{\"is\":\"longest\"},"
     "\"height\":{\"is\":\"source_of_truth\",\"ranks\":[\"b\",\"a\"],\"fallback\":\"max\"}},"
-    "\"group\":{\"position\":[\"lat\",\"lon\"]}}";
+    "\"group\":{\"position\":[\"lat\",\"lon\"]},\"stages\":[\"validate\"]}";
 
 /* What was said to a client. */
 struct answer {
@@ -74,10 +76,26 @@ struct request {
 
 /* ---- The node ---- */
 
-static bool node_has_stage(struct canon_hooks *h, const char *model, enum canon_stage stage)
+/* A port whose hub is not known waits for it. */
+static int node_stage(struct canon_hooks *h, struct canon_stage_call *call)
 {
-    (void)h, (void)model, (void)stage;
-    return false;
+    struct node *n = LIST_OF(h, struct node, hooks);
+    struct err e = ERR_INIT;
+    const char *hub = json_string_value(json_object_get(call->data, "hub"));
+    if (hub == NULL)
+        return 1;
+    json_t *says = json_pack("{s:s}", "iata", hub);
+    char owner[257];
+    int rc = canon_find_key(n->canon, n->db, h, "Port", call->tenant, says, owner, &e);
+    if (rc == ERR_NOT_FOUND) {
+        call->verdict = CANON_PARK;
+        snprintf(call->reason, sizeof(call->reason), "PARENT_NOT_FOUND");
+        call->evidence = json_pack("{s:s,s:O}", "model", "Port", "key", says);
+    } else if (rc != 0 && !sim_is_frozen(n->sim)) {
+        sim_fail("find: %s", e.text);
+    }
+    json_decref(says);
+    return 1;
 }
 
 static int node_opened(void *self, struct db *db, struct err *e)
@@ -100,6 +118,15 @@ static bool node_is_closed(void *arg)
 static bool node_is_idle(void *arg)
 {
     return list_is_empty(&((struct node *)arg)->requests);
+}
+
+static bool engines_are_idle(void *arg)
+{
+    struct node *n = arg;
+    for (int i = 0; i < ENGINES; i++)
+        if (!canon_engine_is_idle(n->engines[i]))
+            return false;
+    return true;
 }
 
 static void node_free_domains(struct node *n)
@@ -125,7 +152,7 @@ static int node_open(struct node *n, struct err *e)
         node_free_domains(n);
         return rc;
     }
-    n->hooks.has = node_has_stage;
+    n->hooks.run = node_stage;
     for (int i = 0; i < ENGINES; i++) {
         struct canon_engine_options o = {.canon = n->canon,
                                          .ledger = n->ledger,
@@ -134,6 +161,7 @@ static int node_open(struct node *n, struct err *e)
                                          .hooks = &n->hooks};
         if (canon_engine_new(&o, &n->engines[i], e) != 0)
             sim_fail("engine: %s", e->text);
+        canon_engine_start(n->engines[i]);
     }
     return 0;
 }
@@ -144,11 +172,23 @@ static void node_settle(struct node *n)
         sim_fail("a request has no answer after a minute");
 }
 
+/* Nobody asks any more: what is still to be done the engines do by themselves. */
+static void node_rest(struct node *n)
+{
+    node_settle(n);
+    do
+        sim_run(n->sim, 10);
+    while (!engines_are_idle(n) && !sim_is_frozen(n->sim));
+}
+
 static void node_close(struct node *n)
 {
     sim_note(n->sim, "close");
     node_settle(n);
-    sim_run(n->sim, 10); /* an engine may still have posted itself */
+    for (int i = 0; i < ENGINES; i++)
+        canon_engine_stop(n->engines[i]);
+    if (!sim_run_until(n->sim, engines_are_idle, n, 60000))
+        sim_fail("an engine does not come to an end");
     for (int i = 0; i < ENGINES; i++)
         canon_engine_free(n->engines[i]);
     n->closed = false;
@@ -297,6 +337,9 @@ static json_t *port_make(struct sim *s)
         json_object_set_new(data, "icao", json_string(text));
     snprintf(text, sizeof(text), "name %.*s", (int)sim_rand(s, 9), "somewhere");
     json_object_set_new(data, "name", json_string(text));
+    snprintf(text, sizeof(text), "i%llu", (unsigned long long)sim_rand(s, KEYS));
+    if (sim_chance(s, 10))
+        json_object_set_new(data, "hub", json_string(text));
     if (sim_chance(s, 60))
         json_object_set_new(data, "height",
                             sim_chance(s, 10) ? json_null()
@@ -375,6 +418,14 @@ static const struct {
     {"C1: a source record has no arrival",
      "SELECT count(*) FROM canon_source s WHERE NOT EXISTS (SELECT 1 FROM canon_arrival a "
      "WHERE a.origin = s.origin AND a.source_id = s.source_id)"},
+    {"C1: what waits for a key is not parked, or the other way round",
+     "SELECT (SELECT count(*) FROM canon_wait w WHERE NOT EXISTS (SELECT 1 FROM canon_arrival a "
+     "WHERE a.id = w.arrival AND a.outcome = 2)) + (SELECT count(*) FROM canon_arrival a WHERE "
+     "a.reason = 'PARENT_NOT_FOUND' AND a.outcome = 2 AND NOT EXISTS (SELECT 1 FROM canon_wait w "
+     "WHERE w.arrival = a.id))"},
+    {"C1: a key has an owner, and who waits for it does not know",
+     "SELECT count(*) FROM canon_wait w WHERE w.due = 0 AND EXISTS (SELECT 1 FROM canon_key k "
+     "WHERE k.tenant = w.tenant AND k.model = w.model AND k.key = w.key)"},
 };
 #undef G
 
@@ -406,6 +457,15 @@ static void node_check(struct node *n)
     if (db_hash_scan(n->db, &scan, &e) != 0 || scan != db_hash(n->db))
         sim_fail("the running state hash is not that of the rows %s", e.text);
     sim_event(n->sim, "checked", "", scan, 0);
+}
+
+/* Once there is peace, nothing waits for a key that is there. */
+static void check_waits(struct node *n)
+{
+    node_rest(n);
+    if (!sim_is_frozen(n->sim) &&
+        node_number(n, "SELECT count(*) FROM canon_wait WHERE due = 1", NULL) != 0)
+        sim_fail("a parked arrival is due and is not taken up");
 }
 
 /* The golden set without its ids: members, then values, one line each, sorted. */
@@ -465,20 +525,22 @@ static void arrivals_repeat(struct node *from, struct node *to)
     node_settle(to);
 }
 
+static const char PARKED[] = "SELECT count(*) FROM canon_arrival WHERE outcome IN (2, 3)";
+
 static void check_order(struct node *n, uint64_t seed)
 {
     struct node other;
     struct err e = ERR_INIT;
     /* What is parked has no say in the order of things. */
-    if (node_number(n, "SELECT count(*) FROM canon_arrival WHERE outcome > 1", NULL) != 0)
+    if (node_number(n, PARKED, NULL) != 0)
         return;
     node_init(&other, seed ^ 0x5eed, NULL, "sim2");
     if (node_open(&other, &e) != 0)
         sim_fail("%s", e.text);
     node_define(&other);
     arrivals_repeat(n, &other);
-    bool whole =
-        node_number(&other, "SELECT count(*) FROM canon_arrival WHERE outcome > 1", NULL) == 0;
+    check_waits(&other);
+    bool whole = node_number(&other, PARKED, NULL) == 0;
     for (size_t i = 0; i < other.answers_count; i++)
         whole = whole && other.answers[i].outcome != CANON_FAILED; /* conflicts: nobody resent */
     AUTO(mem_freep) char *here = node_golden(n);
@@ -493,6 +555,7 @@ static void check_repeats(struct node *n)
 {
     AUTO(mem_freep) char *before = node_golden(n);
     arrivals_repeat(n, n);
+    check_waits(n);
     AUTO(mem_freep) char *after = node_golden(n);
     if (strcmp(before, after) != 0)
         sim_fail("C5: the same arrivals again changed\n%s\nto\n%s", before, after);
@@ -546,6 +609,7 @@ uint64_t canon_sim(uint64_t seed, FILE *trace)
         sim_fail("does not open in peace: %s", e.text);
     node_check(&n);
     node_define(&n);
+    check_waits(&n);
     check_order(&n, seed);
     check_repeats(&n);
     node_close(&n);

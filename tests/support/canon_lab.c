@@ -13,6 +13,8 @@
 #include "io/loop.h"
 #include "support/ledger_kit.h"
 
+enum { LAB_PATIENCE = 100000, LAB_QUIET = 200 }; /* turns */
+
 static void lab_turn(struct canon_lab *lab)
 {
     loop_poll(lab->loop);
@@ -32,8 +34,14 @@ static void lab_start(struct canon_lab *lab)
     struct db_options ro = {.path = ledger_db_path(lab->ledger), .mode = DB_READER};
     ASSERT(db_open(&ro, &lab->reader, &e) == 0);
     for (size_t i = 0; i < LAB_ENGINES; i++) {
-        struct canon_engine_options eo = {lab->canon, lab->ledger, w, lab->reader, NULL};
+        struct canon_engine_options eo = {.canon = lab->canon,
+                                          .ledger = lab->ledger,
+                                          .world = w,
+                                          .reader = lab->reader,
+                                          .hooks = lab->hooks};
         ASSERT(canon_engine_new(&eo, &lab->engines[i], &e) == 0);
+        if (!lab->asleep)
+            canon_engine_start(lab->engines[i]);
     }
 }
 
@@ -45,6 +53,7 @@ static void lab_closed(void *arg)
 static void lab_stop(struct canon_lab *lab)
 {
     for (size_t i = 0; i < LAB_ENGINES; i++) {
+        canon_engine_stop(lab->engines[i]);
         while (!canon_engine_is_idle(lab->engines[i]))
             lab_turn(lab);
         canon_engine_free(lab->engines[i]);
@@ -62,7 +71,7 @@ static void lab_unit_done(struct unit *u)
     u->deadline_ns = 0;
 }
 
-static void lab_define(struct canon_lab *lab, const char *entity, const char *model)
+void lab_define(struct canon_lab *lab, const char *entity, const char *model)
 {
     struct err e = ERR_INIT;
     struct entity_def *d = NULL;
@@ -85,7 +94,13 @@ static void lab_define(struct canon_lab *lab, const char *entity, const char *mo
 
 void lab_open(struct canon_lab *lab, const char *entity, const char *model)
 {
-    *lab = (struct canon_lab){.env = {.tenant = "default", .principal = "lab"}};
+    lab_open_hooks(lab, entity, model, NULL);
+}
+
+void lab_open_hooks(struct canon_lab *lab, const char *entity, const char *model,
+                    struct canon_hooks *hooks)
+{
+    *lab = (struct canon_lab){.env = {.tenant = "default", .principal = "lab"}, .hooks = hooks};
     kit_dir(lab->dir);
     ASSERT(loop_new("lab", &lab->loop, NULL) == 0);
     lab_start(lab);
@@ -187,6 +202,24 @@ int64_t lab_number(struct canon_lab *lab, const char *sql)
     if (s == NULL)
         PANIC("%s", e.text);
     return db_step(s, &e) == 1 ? db_col_int(s, 0) : -1;
+}
+
+void lab_until(struct canon_lab *lab, const char *sql, int64_t want)
+{
+    for (int i = 0; i < LAB_PATIENCE && lab_number(lab, sql) != want; i++)
+        lab_turn(lab);
+    if (lab_number(lab, sql) != want)
+        PANIC("%s: it is %lld, not %lld", sql, (long long)lab_number(lab, sql), (long long)want);
+}
+
+void lab_settle(struct canon_lab *lab)
+{
+    for (int quiet = 0; quiet < LAB_QUIET; quiet++) {
+        lab_turn(lab);
+        for (size_t i = 0; i < LAB_ENGINES; i++)
+            if (!canon_engine_is_idle(lab->engines[i]))
+                quiet = 0;
+    }
 }
 
 static int by_text(const void *a, const void *b)

@@ -19,11 +19,18 @@ struct canon_lab {
     struct canon *canon;
     struct db *reader;
     struct canon_engine *engines[LAB_ENGINES];
+    struct canon_hooks *hooks; /* the test's, or NULL */
+    bool asleep;               /* engines are not started: they take up nothing by themselves */
     struct envelope env;
 };
 
 /* Both texts are JSON. */
 void lab_open(struct canon_lab *lab, const char *entity, const char *model);
+/* The same with stage functions of the test's. */
+void lab_open_hooks(struct canon_lab *lab, const char *entity, const char *model,
+                    struct canon_hooks *hooks);
+/* One more entity and its model. */
+void lab_define(struct canon_lab *lab, const char *entity, const char *model);
 void lab_close(struct canon_lab *lab);
 /* Close and open again on the same folder. */
 void lab_reopen(struct canon_lab *lab);
@@ -55,5 +62,9 @@ enum canon_outcome lab_withdraw(struct canon_lab *lab, const char *model, const 
  * matter. */
 char *lab_state(struct canon_lab *lab, const char *model);
 int64_t lab_number(struct canon_lab *lab, const char *sql);
+/* Turns until the number is that, or fails. */
+void lab_until(struct canon_lab *lab, const char *sql, int64_t want);
+/* Turns until nothing is left to do. */
+void lab_settle(struct canon_lab *lab);
 
 #endif
