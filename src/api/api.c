@@ -160,6 +160,7 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
         mem_free(t);
         return rc;
     }
+    db_set_clock(t->db, loop_world(loop));
     t->turn.run = api_turn_over;
     loop_hook_add(loop, &t->turn);
     if (a->started_ms == 0)

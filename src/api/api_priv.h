@@ -139,6 +139,7 @@ struct api_job {
     struct loop_work work;
     struct api *api;
     struct http_request *req;
+    struct world *clock;
     void (*run)(struct api_job *j, struct db *db); /* on the pool, with a connection of its own */
     void (*done)(struct api_job *j);               /* on the request's loop */
     struct err err; /* set by run(), or when there is no connection */

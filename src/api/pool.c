@@ -52,6 +52,7 @@ static void api_job_work(struct loop_work *w)
     struct db *db = NULL;
     if (api_reader_take(j->api, &db, &j->err) != 0)
         return;
+    db_set_clock(db, j->clock);
     j->run(j, db);
     api_reader_give(j->api, db);
 }
@@ -67,6 +68,7 @@ void api_job_start(struct api_job *j, struct http_request *req)
     struct api_thread *t = api_thread_of(req);
     j->api = t->api;
     j->req = req;
+    j->clock = loop_world(t->loop);
     j->work.work = api_job_work;
     j->work.done = api_job_done;
     if (loop_queue(t->loop, &j->work, &j->err) != 0)

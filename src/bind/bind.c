@@ -60,8 +60,11 @@ static int thread_open(struct bind *b, int index, struct err *e)
     rc = db_open(&o, &t->reader, e);
     if (rc == 0)
         rc = db_open(&o, &t->pool_reader, e);
-    if (rc == 0)
+    if (rc == 0) {
+        db_set_clock(t->reader, t->world);
+        db_set_clock(t->pool_reader, t->world);
         rc = thread_engine(t, e);
+    }
     if (rc == 0)
         rc = loop_start(t->loop, e);
     if (rc == 0)

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "io/world.h"
 
 enum { DB_WRITER_CACHE = 16 << 20, DB_READER_CACHE = 2 << 20, DB_WAL_FRAME_HEAD = 24 };
 
@@ -267,12 +268,19 @@ static int db_step_hook(void *arg)
     if (db->steps_left == 0)
         return 1;
     db->steps_left--;
-    return 0;
+    return db->deadline_ns != 0 && db->clock->mono_ns(db->clock) > db->deadline_ns;
 }
 
-void db_step_limit(struct db *db, uint64_t steps)
+void db_set_clock(struct db *db, struct world *clock)
 {
+    db->clock = clock;
+}
+
+void db_limit(struct db *db, uint64_t steps, uint64_t ms)
+{
+    bool timed = ms > 0 && db->clock != NULL;
     db->steps_left = steps / DB_STEP_GRAIN;
+    db->deadline_ns = timed ? db->clock->mono_ns(db->clock) + ms * 1000000 : 0;
     sqlite3_progress_handler(db->sql, DB_STEP_GRAIN, steps == 0 ? NULL : db_step_hook, db);
 }
 

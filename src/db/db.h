@@ -32,6 +32,7 @@ struct db;
 struct db_stmt;
 struct disk;
 struct err;
+struct world;
 
 enum db_mode { DB_WRITER, DB_READER };
 
@@ -86,8 +87,13 @@ int64_t db_changes(struct db *db);          /* rows of the last write */
 int64_t db_last_rowid(struct db *db);
 /* A running statement of this connection stops with ERR_CANCELED. Any thread. */
 void db_interrupt(struct db *db);
-/* Stop with ERR_CANCELED after so many virtual machine steps (granularity 1000); 0 switches off. */
-void db_step_limit(struct db *db, uint64_t steps);
+/* Stop with ERR_CANCELED after so many virtual machine steps (granularity 1000), or so long after
+ * this call if there is a clock; 0 and 0 switch off. What is left of both counts over several
+ * statements. */
+void db_limit(struct db *db, uint64_t steps, uint64_t ms);
+/* The clock of db_limit(): mono_ns alone is used, from whatever thread runs the statement. NULL:
+ * none. */
+void db_set_clock(struct db *db, struct world *clock);
 /* Read snapshot over several statements on a reader. Within one another the outermost counts. */
 int db_snapshot_begin(struct db *db, struct err *e);
 void db_snapshot_end(struct db *db);

@@ -48,7 +48,9 @@ struct db {
     int hash_code;      /* the hook could not read a row: the transaction may not commit */
     bool migrated;
 
-    uint64_t steps_left; /* in grains */
+    uint64_t steps_left;  /* in grains */
+    uint64_t deadline_ns; /* 0: none */
+    struct world *clock;
     uint64_t wal_bytes;
 };
 

@@ -6,7 +6,8 @@
  *
  * `db` is a reader of the calling thread; entity_get and entity_get_json may also use the writer on
  * the ledger's thread. Every read is of one tenant. Nothing here waits; a query that would visit
- * too much is stopped and answered with ERR_TOO_LARGE that names the index it lacks. */
+ * too much, or runs too long by the clock of the connection (db_set_clock), is stopped and answered
+ * with ERR_TOO_LARGE that names the index it lacks. */
 #ifndef KOAN_ENTITY_READ_H
 #define KOAN_ENTITY_READ_H
 
@@ -30,6 +31,7 @@ enum {
     ENTITY_SORT_MAX = 8,
     ENTITY_GET_MANY_MAX = 1000,
     ENTITY_VISIT_MAX = 1000000, /* rows a query may visit, about */
+    ENTITY_QUERY_MS_MAX = 5000, /* and how long it may run */
     ENTITY_CURSOR_MAX = 8 << 10,
 };
 
@@ -55,6 +57,7 @@ struct entity_query {
     size_t cursor_len;
     enum entity_count_mode count;
     bool stream; /* rows one under the other, each with '\n' behind it, instead of an array */
+    uint64_t visit_max, ms_max; /* 0: ENTITY_VISIT_MAX, ENTITY_QUERY_MS_MAX; lower for tests */
 };
 
 struct entity_page {

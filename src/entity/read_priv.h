@@ -10,7 +10,6 @@ struct db_stmt;
 
 enum {
     READ_RECORD_MAX = 2 * ENTITY_RECORD_BYTES_MAX, /* with the system fields around it */
-    READ_STEPS_PER_ROW = 40, /* virtual machine steps that visiting a row takes, about */
 };
 
 /* The complete record from columns id, body, version, created_at, updated_at, created_by,
@@ -63,5 +62,41 @@ void page_cursor_add(struct buf *out, const struct page_value *v);
 /* ERR_INVALID for anything that page_cursor_begin and _add did not make for this question. */
 int page_cursor_parse(const void *p, size_t n, uint64_t hash, size_t terms, struct page_cursor *out,
                       struct err *e);
+
+/* ---- question.c: what is asked ---- */
+
+struct question {
+    struct db *db;
+    const struct entity_def *def;
+    const char *tenant;
+    const struct entity_query *q;
+    const struct filter_node *root; /* NULL: all */
+    struct sort sort;
+    struct page_cursor after;
+    uint64_t hash;
+    int page, page_size;
+};
+
+int question_init(struct question *k, struct err *e);
+void question_fini(struct question *k);
+/* " FROM .. WHERE .." */
+void question_where(struct sql_text *s, const struct question *k);
+/* The columns of read_record(), then the sort terms; in order, from page or cursor on. */
+void question_sql(struct sql_text *s, const struct question *k, int64_t limit);
+struct db_stmt *question_start(const struct question *k, const struct sql_text *s, struct err *e);
+/* The cursor behind the row that `stmt` stands on. */
+void question_remember(struct buf *out, struct db_stmt *stmt, const struct question *k);
+/* A JSON object of the wanted names, or NULL for all. */
+int question_fields(const struct question *k, json_t **out, struct err *e);
+/* Appends the row; `fields` as above. */
+int question_row(struct buf *out, struct db_stmt *stmt, const json_t *fields, struct err *e);
+
+/* ---- visit.c ---- */
+
+/* From here on the statements of this question may visit so much, all together. */
+void question_limit(const struct question *k);
+void question_unlimit(const struct question *k);
+/* They did: ERR_TOO_LARGE that names the index. */
+int question_too_much(const struct question *k, struct err *e);
 
 #endif

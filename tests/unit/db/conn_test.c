@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "io/world.h"
 #include "base/mem.h"
 
 struct fixture {
@@ -290,12 +291,42 @@ static void the_step_limit_cancels_and_can_be_lifted(void **state)
     struct fixture *f = *state;
     const char *many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT "
                        "100000) SELECT count(*) FROM c";
-    db_step_limit(f->db, 10000);
+    db_limit(f->db, 10000, 0);
     struct db_stmt *s = db_stmt_get(f->db, many, NULL);
     assert_int_equal(db_step(s, NULL), ERR_CANCELED);
     db_stmt_done(s);
-    db_step_limit(f->db, 0);
+    db_limit(f->db, 0, 0);
     assert_int_equal(number(f->db, many), 100000);
+}
+
+/* A clock that moves on by a millisecond each time it is looked at. */
+static uint64_t hasty_ns(struct world *w)
+{
+    (void)w;
+    static uint64_t now;
+    return now += 1000000;
+}
+
+static void the_time_limit_cancels_and_is_one_for_several_statements(void **state)
+{
+    struct fixture *f = *state;
+    struct world hasty = {.mono_ns = hasty_ns};
+    const char *many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT "
+                       "3000) SELECT count(*) FROM c";
+    db_set_clock(f->db, &hasty);
+    db_limit(f->db, 1000000000, 100);
+    int rc = 0, runs = 0;
+    while (rc >= 0 && runs < 100) {
+        struct db_stmt *s = db_stmt_get(f->db, many, NULL);
+        rc = db_step(s, NULL);
+        db_stmt_done(s);
+        runs++;
+    }
+    assert_int_equal(rc, ERR_CANCELED);
+    assert_in_range(runs, 2, 50);
+    db_set_clock(f->db, NULL);
+    db_limit(f->db, 0, 0);
+    assert_int_equal(number(f->db, many), 3000);
 }
 
 static void *interrupter(void *arg)
@@ -364,6 +395,7 @@ int main(void)
         TEST(a_checkpoint_empties_the_wal_unless_a_reader_is_in_the_way),
         TEST(closing_leaves_the_wal_to_the_next_open),
         TEST(the_step_limit_cancels_and_can_be_lifted),
+        TEST(the_time_limit_cancels_and_is_one_for_several_statements),
         TEST(another_thread_can_interrupt),
         TEST(a_savepoint_is_undone_alone),
     };

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "entity/filter.h"
+#include "io/world.h"
 #include "support/entity_db.h"
 
 static const char thing[] =
@@ -308,10 +309,98 @@ static void a_question_that_visits_too_much_is_stopped_and_told_what_index_it_la
     filter_free(dear);
     buf_fini(&b);
     assert_int_equal(entity_db_remove(x->f, x->d, "zz", 0, NULL), 0);
+    /* A limit of this test: a handful of rows. */
+    struct entity_query low = {.sort = "-r,name", .visit_max = 20};
+    assert_int_equal(refused(x, &low, "it lacks index = {{\"-r\", \"name\"}}"), ERR_TOO_LARGE);
+    low.sort = "created_at";
+    assert_int_equal(refused(x, &low, "index = {{\"created_at\"}}"), ERR_TOO_LARGE);
     /* The next question is not held back by the last one's limit. */
     int64_t n;
     assert_int_equal(entity_count(x->f->reader, x->d, "default", NULL, &n, NULL), 0);
     assert_int_equal(n, ROWS);
+}
+
+static uint64_t slow_ns(struct world *w)
+{
+    (void)w;
+    static uint64_t now;
+    return now += 100000000;
+}
+
+static void a_question_that_runs_too_long_is_stopped(void **state)
+{
+    struct fixture *x = *state;
+    struct world slow = {.mono_ns = slow_ns};
+    db_set_clock(x->f->reader, &slow);
+    struct entity_query q = {.sort = "r", .ms_max = 300};
+    assert_int_equal(refused(x, &q, "or run over 5 s; it lacks index = {{\"r\"}}"), ERR_TOO_LARGE);
+    db_set_clock(x->f->reader, NULL);
+    struct entity_page p;
+    json_decref(ask(x, &q, &p));
+    entity_page_fini(&p);
+}
+
+/* Past 10 000 matches there is no total, only that there are as many. */
+static void a_count_ends_at_ten_thousand_unless_it_is_to_be_exact(void **state)
+{
+    struct fixture *x = *state;
+    struct entity_page p;
+    assert_int_equal(
+        db_exec(x->f->writer,
+                "INSERT INTO entity_Thing (tenant, part, id, version, created_at, updated_at,"
+                " created_by, updated_by, body) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT "
+                "i + 1 FROM c"
+                " WHERE i < 9800) SELECT 'many', '', printf('%05d', i), 1, 0, 0, '', '', "
+                "'{\"n\":1}' FROM c",
+                NULL),
+        0);
+    static const int more[] = {0, 200, 201};
+    struct entity_query q = {.page_size = 1};
+    for (size_t i = 0; i < 3; i++) {
+        char sql[300];
+        snprintf(sql, sizeof(sql),
+                 "INSERT INTO entity_Thing (tenant, part, id, version, created_at, updated_at, "
+                 "created_by,"
+                 " updated_by, body) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM "
+                 "c WHERE i < %d)"
+                 " SELECT 'many', '', 'x%d' || i, 1, 0, 0, '', '', '{}' FROM c",
+                 i == 0 ? 1 : more[i] - more[i - 1], (int)i);
+        if (i > 0)
+            assert_int_equal(db_exec(x->f->writer, sql, NULL), 0);
+        entity_page_init(&p, 1 << 20);
+        assert_int_equal(entity_query(x->f->reader, x->d, "many", &q, &p, NULL), 0);
+        assert_int_equal(p.total, i == 2 ? ENTITY_COUNT_MAX : 9800 + more[i]);
+        assert_int_equal(p.at_least, i == 2);
+        entity_page_fini(&p);
+    }
+    q.count = ENTITY_COUNT_EXACT;
+    entity_page_init(&p, 1 << 20);
+    assert_int_equal(entity_query(x->f->reader, x->d, "many", &q, &p, NULL), 0);
+    assert_int_equal(p.total, 10001);
+    assert_false(p.at_least);
+    entity_page_fini(&p);
+    assert_int_equal(db_exec(x->f->writer, "DELETE FROM entity_Thing WHERE tenant = 'many'", NULL),
+                     0);
+}
+
+static void pages_have_a_size_and_an_end(void **state)
+{
+    struct fixture *x = *state;
+    struct entity_page p;
+    json_decref(ask(x, &(struct entity_query){.page = 0}, &p));
+    assert_int_equal(p.page_size, 50);
+    assert_int_equal(p.count, 50);
+    entity_page_fini(&p);
+    json_decref(ask(x, &(struct entity_query){.page_size = 200}, &p));
+    assert_int_equal(p.count, 200);
+    entity_page_fini(&p);
+    /* Row 10 000 itself is still reached by number. */
+    json_decref(ask(x, &(struct entity_query){.page = 50, .page_size = 200}, &p));
+    entity_page_fini(&p);
+    assert_int_equal(refused(x, &(struct entity_query){.page = 51, .page_size = 200}, "cursor"),
+                     ERR_TOO_LARGE);
+    assert_int_equal(refused(x, &(struct entity_query){.page = 10001, .page_size = 1}, "cursor"),
+                     ERR_TOO_LARGE);
 }
 
 int main(void)
@@ -319,11 +408,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_sort_pages_without_gap_or_repeat),
         cmocka_unit_test(counts_follow_their_mode),
+        cmocka_unit_test(a_count_ends_at_ten_thousand_unless_it_is_to_be_exact),
+        cmocka_unit_test(pages_have_a_size_and_an_end),
         cmocka_unit_test(only_some_fields_are_given),
         cmocka_unit_test(what_cannot_be_asked_is_refused),
         cmocka_unit_test(many_records_come_in_the_order_asked_for),
         cmocka_unit_test(an_index_serves_filter_and_sort),
         cmocka_unit_test(a_question_that_visits_too_much_is_stopped_and_told_what_index_it_lacks),
+        cmocka_unit_test(a_question_that_runs_too_long_is_stopped),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
