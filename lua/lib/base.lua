@@ -22,7 +22,7 @@ function reject(code, detail) host.fail(code or "rejected", detail) end
 
 local kinds = {
   text = true, int = true, number = true, decimal = true, bool = true, time = true, date = true, uuid = true, email = true,
-  url = true, choice = true, geo = true, bytes = true, list = true, map = true, json = true,
+  url = true, choice = true, geo = true, bytes = true, list = true, map = true, json = true, ref = true,
 }
 
 local values = {
@@ -63,6 +63,9 @@ local function take_positional(k, spec, items)
   elseif spec.kind == "list" or spec.kind == "map" then
     if #items > 1 then wrong(k, "holds one kind of value, like " .. k.kind .. " { text }") end
     spec.of = items[1]
+  elseif spec.kind == "ref" then
+    if #items > 1 then wrong(k, "refers to one entity, like ref { \"Customer\" }") end
+    spec.to = type(items[1]) == "table" and items[1].name or items[1]
   else
     wrong(k, "takes options by name, like " .. k.kind .. " { required = true }")
   end
@@ -109,7 +112,7 @@ setmetatable(globals, {
 
 local absent = {
   "send", "publish", "request", "on", "queue", "job", "step", "sleep", "wait_for", "recipe", "media", "blob", "secret", "lease",
-  "counter", "limit", "kv", "cache", "cluster", "auth", "http", "ref", "levenshtein",
+  "counter", "limit", "kv", "cache", "cluster", "auth", "http", "levenshtein",
   "jaro_winkler", "jaccard", "phonetic", "exact",
 }
 local function refuser(name)

@@ -76,6 +76,17 @@ function list(options) end
 ---@return Field
 function map(options) end
 
+---@class RefOptions: FieldOptions
+---@field to? string the entity; also as the first item
+---@field on_remove? "restrict"|"null"|"cascade"|"none" what the removal of the target does; restrict without
+---@field check? boolean false: the target need not exist
+---@field inverse? string under this name the target finds these: with=NAME
+
+---The id of a record of another entity: ref { "Customer", on_remove = "cascade" }
+---@param options RefOptions|string[]
+---@return Field
+function ref(options) end
+
 ---@alias Moment integer|string milliseconds since 1970, or a text like "2026-11-22T13:57:14Z" or "2026-11-22"
 
 ---A kind (`at = time`), and time itself, in UTC. What is reckoned with a moment comes back in the form it had.

@@ -151,9 +151,29 @@ static int add_canon(struct deploy *op, const struct bind_canon *c, struct err *
     return canon_txn_define(b->canon, &op->unit.txn, c->model, d, e);
 }
 
+/* A misspelt target would only show when the first record is saved. */
+static int check_refs(struct deploy *op, const struct entity_def *d, struct err *e)
+{
+    for (size_t i = 0; i < d->fields_count; i++) {
+        const struct entity_field *f = &d->fields[i];
+        if (f->kind != KIND_REF || bind_set_entity(op->parts[0].set, f->to) != NULL)
+            continue;
+        AUTO(entity_def_unrefp)
+        struct entity_def *known = entities_find(op->bind->entities, f->to);
+        if (known == NULL && entities_unknown(op->bind->entities, f->to, e) != 0)
+            return err_context(e, "entity '%s', field '%s'", d->name, f->name);
+    }
+    return 0;
+}
+
 static int add_definitions(struct deploy *op, struct err *e)
 {
     const struct bind_set *s = op->parts[0].set;
+    for (size_t i = 0; i < s->entities_count; i++) {
+        int rc = check_refs(op, s->entities[i].def, e);
+        if (rc != 0)
+            return rc;
+    }
     for (size_t i = 0; i < s->entities_count; i++)
         if (!entity_is_defined(op->bind, s->entities[i].def))
             entity_txn_define(&op->unit.txn, s->entities[i].def);

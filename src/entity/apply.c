@@ -10,52 +10,53 @@
 
 /* What every operation begins with. */
 struct change {
-    const struct apply *a;
-    const struct entity_def *def;
-    struct row_key key;
-    struct db_stmt *stmt; /* holds `old` */
+    struct row_change row;
     struct stored_row old;
     bool found;
 };
 
 static void change_fini(struct change *c)
 {
-    db_stmt_done(c->stmt);
+    stored_row_fini(&c->old);
 }
 
 static int change_begin(struct change *c, void *self, const struct apply *a,
                         const struct op_key *key, struct err *e)
 {
-    *c = (struct change){.a = a};
-    c->def = entities_live(self, a, key->entity, key->entity_len, e);
-    if (c->def == NULL)
+    c->found = false;
+    stored_row_init(&c->old);
+    c->row = (struct row_change){.s = self, .a = a};
+    c->row.def = entities_live(self, a, key->entity, key->entity_len, e);
+    if (c->row.def == NULL)
         return e->code;
-    c->key = (struct row_key){.tenant = a->env->tenant, .id = key->id, .id_len = key->id_len};
+    c->row.key = (struct row_key){
+        .tenant = a->env->tenant, .part = "", .id = key->id, .id_len = key->id_len};
     return 0;
 }
 
 static int change_find(struct change *c, struct err *e)
 {
-    int rc = store_find(c->a->db, c->def, &c->key, &c->stmt, &c->old, e);
+    int rc = store_find(c->row.a->db, c->row.def, &c->row.key, &c->old, e);
     c->found = rc > 0;
     return rc < 0 ? rc : 0;
 }
 
 static int absent(const struct change *c, struct err *e)
 {
-    return err_set(e, ERR_NOT_FOUND, "there is no %s '%.*s'", c->def->name, (int)c->key.id_len,
-                   c->key.id);
+    return err_set(e, ERR_NOT_FOUND, "there is no %s '%.*s'", c->row.def->name,
+                   (int)c->row.key.id_len, c->row.key.id);
 }
 
 static int check_version(const struct change *c, uint64_t wanted, struct err *e)
 {
     if (!c->found)
         return err_set(e, ERR_VERSION_MISMATCH, "%s '%.*s' is not there, version %llu was expected",
-                       c->def->name, (int)c->key.id_len, c->key.id, (unsigned long long)wanted);
+                       c->row.def->name, (int)c->row.key.id_len, c->row.key.id,
+                       (unsigned long long)wanted);
     if (c->old.version != wanted)
         return err_set(e, ERR_VERSION_MISMATCH,
-                       "%s '%.*s' is at version %llu, not %llu: read it again", c->def->name,
-                       (int)c->key.id_len, c->key.id, (unsigned long long)c->old.version,
+                       "%s '%.*s' is at version %llu, not %llu: read it again", c->row.def->name,
+                       (int)c->row.key.id_len, c->row.key.id, (unsigned long long)c->old.version,
                        (unsigned long long)wanted);
     return 0;
 }
@@ -65,17 +66,19 @@ static int check_conditions(const struct change *c, uint64_t if_version, struct 
 {
     if (if_version > 0)
         return check_version(c, if_version, e);
-    if (c->found && c->def->require_version)
+    if (c->found && c->row.def->require_version)
         return err_set(e, ERR_INVALID,
                        "%s wants a version with every change: If-Match or if_version",
-                       c->def->name);
+                       c->row.def->name);
     return 0;
 }
 
 static void created(const struct change *c, struct buf *result)
 {
-    struct entity_result r = {
-        .outcome = ENTITY_CREATED, .version = 1, .created_at = c->a->at, .updated_at = c->a->at};
+    struct entity_result r = {.outcome = ENTITY_CREATED,
+                              .version = 1,
+                              .created_at = c->row.a->at,
+                              .updated_at = c->row.a->at};
     op_write_result(result, &r);
 }
 
@@ -86,14 +89,12 @@ static int update(struct change *c, const struct new_body *b, struct buf *result
                               .created_at = c->old.created_at,
                               .updated_at = c->old.updated_at};
     if (!change_is_none(c->old.body, c->old.body_len, b->body, b->body_len)) {
-        db_stmt_done(c->stmt); /* old.body is gone from here */
-        c->stmt = NULL;
-        int rc = store_update(c->a, c->def, &c->key, &c->old, b, e);
+        int rc = rows_update(&c->row, &c->old, b, e);
         if (rc < 0)
             return rc;
         r.outcome = ENTITY_UPDATED;
         r.version++;
-        r.updated_at = c->a->at;
+        r.updated_at = c->row.a->at;
     }
     op_write_result(result, &r);
     return 0;
@@ -112,7 +113,7 @@ static int save(struct change *c, const struct save_op *op, const struct new_bod
             return absent(c, e);
     }
     /* Creating is one statement: the unique index finds out whether the id is taken. */
-    rc = store_insert(c->a, c->def, &c->key, b, e);
+    rc = rows_insert(&c->row, b, e);
     if (rc == 0)
         created(c, result);
     return rc;
@@ -123,12 +124,12 @@ static int save_apply(void *self, const struct apply *a, uint8_t version, struct
 {
     (void)version;
     struct save_op op;
-    AUTO(change_fini) struct change c = {.a = a};
+    AUTO(change_fini) struct change c = {.found = false};
     int rc = op_read_save(payload, &op, e);
     if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0)
         return rc;
     struct new_body b = {op.body, op.keys, op.body_len, op.keys_len};
-    if (op.def_version == c.def->version)
+    if (op.def_version == c.row.def->version)
         return save(&c, &op, &b, result, e);
     /* Checked under another definition: check it under this one. */
     AUTO(entity_doc_fini) struct entity_doc doc;
@@ -136,7 +137,7 @@ static int save_apply(void *self, const struct apply *a, uint8_t version, struct
     AUTO(json_unref) json_t *body = json_read(op.body, op.body_len, e);
     if (body == NULL)
         return ERR_INVALID;
-    if ((rc = entity_doc_make(c.def, body, 0, &doc, NULL, e)) < 0)
+    if ((rc = entity_doc_make(c.row.def, body, 0, &doc, NULL, e)) < 0)
         return rc;
     b = (struct new_body){buf_str(&doc.body), doc.keys.len > 0 ? buf_str(&doc.keys) : NULL,
                           doc.body.len, doc.keys.len};
@@ -148,7 +149,7 @@ static int patch_apply(void *self, const struct apply *a, uint8_t version, struc
 {
     (void)version;
     struct patch_op op;
-    AUTO(change_fini) struct change c = {.a = a};
+    AUTO(change_fini) struct change c = {.found = false};
     int rc = op_read_patch(payload, &op, e);
     if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
         return rc;
@@ -157,15 +158,15 @@ static int patch_apply(void *self, const struct apply *a, uint8_t version, struc
     if ((rc = check_conditions(&c, op.if_version, e)) < 0)
         return rc;
     AUTO(json_unref) json_t *patch = json_read(op.patch, op.patch_len, e);
-    if (patch == NULL || (rc = change_check_patch(c.def, op.kind, patch, e)) < 0)
+    if (patch == NULL || (rc = change_check_patch(c.row.def, op.kind, patch, e)) < 0)
         return patch == NULL ? ERR_INVALID : rc;
     json_t *body = json_read(c.old.body, c.old.body_len, e);
     if (body == NULL)
-        return err_set(e, ERR_CORRUPT, "%s '%.*s' is not JSON", c.def->name, (int)c.key.id_len,
-                       c.key.id);
+        return err_set(e, ERR_CORRUPT, "%s '%.*s' is not JSON", c.row.def->name,
+                       (int)c.row.key.id_len, c.row.key.id);
     AUTO(entity_doc_fini) struct entity_doc doc;
     entity_doc_init(&doc);
-    if ((rc = change_patch(c.def, body, op.kind, patch, &doc, NULL, e)) < 0)
+    if ((rc = change_patch(c.row.def, body, op.kind, patch, &doc, NULL, e)) < 0)
         return rc;
     struct new_body b = {buf_str(&doc.body), doc.keys.len > 0 ? buf_str(&doc.keys) : NULL,
                          doc.body.len, doc.keys.len};
@@ -177,14 +178,13 @@ static int remove_apply(void *self, const struct apply *a, uint8_t version, stru
 {
     (void)version;
     struct remove_op op;
-    AUTO(change_fini) struct change c = {.a = a};
+    AUTO(change_fini) struct change c = {.found = false};
     int rc = op_read_remove(payload, true, &op, e);
     if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
         return rc;
     if (!c.found && op.version == 0)
         return absent(&c, e);
-    if ((rc = check_conditions(&c, op.version, e)) < 0 ||
-        (rc = store_remove(a->db, c.def, c.old.rid, e)) < 0)
+    if ((rc = check_conditions(&c, op.version, e)) < 0 || (rc = removal_run(&c.row, &c.old, e)) < 0)
         return rc;
     struct entity_result r = {.outcome = ENTITY_REMOVED,
                               .version = c.old.version,
@@ -214,7 +214,7 @@ static int if_version_apply(void *self, const struct apply *a, uint8_t version,
     (void)version;
     (void)result;
     uint64_t wanted;
-    AUTO(change_fini) struct change c = {.a = a};
+    AUTO(change_fini) struct change c = {.found = false};
     int rc = condition_begin(&c, self, a, payload, &wanted, e);
     return rc < 0 ? rc : check_version(&c, wanted, e);
 }
@@ -224,11 +224,11 @@ static int if_absent_apply(void *self, const struct apply *a, uint8_t version,
 {
     (void)version;
     (void)result;
-    AUTO(change_fini) struct change c = {.a = a};
+    AUTO(change_fini) struct change c = {.found = false};
     int rc = condition_begin(&c, self, a, payload, NULL, e);
     if (rc == 0 && c.found)
-        rc = err_set(e, ERR_VERSION_MISMATCH, "%s '%.*s' exists already", c.def->name,
-                     (int)c.key.id_len, c.key.id);
+        rc = err_set(e, ERR_VERSION_MISMATCH, "%s '%.*s' exists already", c.row.def->name,
+                     (int)c.row.key.id_len, c.row.key.id);
     return rc;
 }
 
@@ -237,11 +237,11 @@ static int if_exists_apply(void *self, const struct apply *a, uint8_t version,
 {
     (void)version;
     (void)result;
-    AUTO(change_fini) struct change c = {.a = a};
+    AUTO(change_fini) struct change c = {.found = false};
     int rc = condition_begin(&c, self, a, payload, NULL, e);
     if (rc == 0 && !c.found)
-        rc = err_set(e, ERR_VERSION_MISMATCH, "%s '%.*s' is not there", c.def->name,
-                     (int)c.key.id_len, c.key.id);
+        rc = err_set(e, ERR_VERSION_MISMATCH, "%s '%.*s' is not there", c.row.def->name,
+                     (int)c.row.key.id_len, c.row.key.id);
     return rc;
 }
 

@@ -23,9 +23,8 @@ static const char *const reserved_paths[] = {
     "metrics", "mcp",    "backup", "restore",   "timeline", "entities"};
 static const char *const def_keys[] = {"name", "path", "fields", "index", "require_version",
                                        "hooks"};
-static const char *const later_keys[] = {"access",     "history",   "ttl",   "soft_remove",
-                                         "partitions", "migrate",   "scope", "view",
-                                         "with",       "on_remove", "feed",  "search"};
+static const char *const later_keys[] = {"access",  "history", "ttl",  "soft_remove", "partitions",
+                                         "migrate", "scope",   "view", "feed",        "search"};
 static const char *const hook_names[] = {"before_save", "before_remove"};
 static const char *const index_keys[] = {"fields", "unique"};
 
@@ -85,6 +84,7 @@ static int parse_fields(struct entity_def *d, const json_t *fields, struct err *
             return err_context(e, "field '%s'", name);
         }
         d->has_decimal = d->has_decimal || entity_field_has_decimal(f);
+        d->has_refs = d->has_refs || f->kind == KIND_REF;
     }
     return 0;
 }
@@ -166,7 +166,8 @@ static int add_index(struct entity_def *d, const json_t *terms, bool unique, str
 static int add_field_index(struct entity_def *d, const char *name, const json_t *field,
                            struct err *e)
 {
-    bool index = false, unique = false;
+    /* Who refers to a record is asked when it is removed. */
+    bool index = entity_def_field(d, name)->kind == KIND_REF, unique = false;
     int rc = json_get_bool(field, "index", &index, e);
     if (rc < 0 && rc != ERR_NOT_FOUND)
         return rc;

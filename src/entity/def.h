@@ -23,6 +23,7 @@
  * uuid     36 characters; kept in lower case    index unique
  * email    a plausible address                  pattern index unique
  * url      scheme://host...                     pattern index unique
+ * ref      the id of a record of another entity to on_remove check inverse unique; always indexed
  * choice   one of choices                       choices index unique
  * geo      {"lat": .., "lon": ..}
  * bytes    base64, 64 KiB decoded unless max    min max (bytes)
@@ -31,12 +32,18 @@
  * map      object                               of, min max (keys)
  * json     anything
  *
+ * A ref names the record it means: `to` is the entity, and the target must exist when the reference
+ * is committed (unless check is false). on_remove says what its removal does: restrict (the
+ * default: it is refused while anybody refers to it), null (the reference goes), cascade (the
+ * referring record goes too), none (nothing; the reference is left hanging). `inverse` is the name
+ * under which the target's records find these (`with=lines`).
+ *
  * A null value and an absent one are the same: nothing is stored. `of` may be the name of a kind.
  * Patterns are matched against the whole value, of at most 64 KiB, in time linear in it; see
  * pattern.h.
  *
- * Names that belong to parts of Koan which are not there yet (search, sealed, ref, history, ttl,
- * access ...) are refused by name, never ignored; a misspelt name is refused with the nearest right
+ * Names that belong to parts of Koan which are not there yet (search, sealed, blob, access
+ * ...) are refused by name, never ignored; a misspelt name is refused with the nearest right
  * one.
  */
 #ifndef KOAN_ENTITY_DEF_H
@@ -75,6 +82,7 @@ enum entity_kind {
     KIND_UUID,
     KIND_EMAIL,
     KIND_URL,
+    KIND_REF,
     KIND_CHOICE,
     KIND_GEO,
     KIND_BYTES,
@@ -83,6 +91,8 @@ enum entity_kind {
     KIND_JSON,
     KIND_COUNT
 };
+
+enum entity_on_remove { REF_RESTRICT, REF_NULL, REF_CASCADE, REF_NONE };
 
 struct entity_field {
     char name[ENTITY_NAME_MAX + 1];
@@ -98,6 +108,11 @@ struct entity_field {
     char **choices;                /* choice */
     size_t choices_count;
     struct entity_field *of; /* list, map: what is inside; NULL: anything */
+    /* ref */
+    char to[ENTITY_NAME_MAX + 1];
+    char inverse[ENTITY_NAME_MAX + 1]; /* "" when it has none */
+    enum entity_on_remove on_remove;
+    bool unchecked; /* the target need not exist */
 };
 
 struct entity_index_term {
@@ -126,6 +141,7 @@ struct entity_def {
     bool require_version;
     bool before_save, before_remove;
     bool has_decimal; /* rows carry sort keys */
+    bool has_refs;
     uint32_t version; /* given by the ledger when it is defined, from 1; 0 before */
     char *json;       /* normalised text: equal definitions have equal texts */
     struct entity_sql *sql;

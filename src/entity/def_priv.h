@@ -53,7 +53,7 @@ void entity_sql_path(struct buf *out, const char *key); /* ."key" inside a JSON 
 
 struct entity_sql {
     char *table; /* quoted name */
-    char *get, *find, *insert, *update, *remove;
+    char *get, *find, *exists, *insert, *update, *remove;
 };
 struct entity_sql *entity_sql_new(const struct entity_def *d);
 void entity_sql_free(struct entity_sql *s);

@@ -15,8 +15,9 @@ static bool kind_widens(enum entity_kind from, enum entity_kind to)
         return from != KIND_DECIMAL;
     if (to == KIND_NUMBER)
         return from == KIND_INT;
-    return to == KIND_TEXT && (from == KIND_EMAIL || from == KIND_URL || from == KIND_CHOICE ||
-                               from == KIND_UUID || from == KIND_TIME || from == KIND_DATE);
+    return to == KIND_TEXT &&
+           (from == KIND_EMAIL || from == KIND_URL || from == KIND_CHOICE || from == KIND_UUID ||
+            from == KIND_REF || from == KIND_TIME || from == KIND_DATE);
 }
 
 static int compare_bounds(const struct entity_field *a, const struct entity_field *b, bool is_min)
@@ -79,6 +80,10 @@ static const char *field_narrows(const struct entity_field *a, const struct enti
         return "has an 'of'";
     if (b->of == NULL && a->of != NULL && entity_field_has_decimal(a->of))
         return "loses its 'of'";
+    if (b->kind == KIND_REF && strcmp(a->to, b->to) != 0)
+        return "refers to another entity";
+    if (b->kind == KIND_REF && a->unchecked && !b->unchecked)
+        return "is checked from now on";
     const char *inside = b->of != NULL ? field_narrows(a->of, b->of) : NULL;
     return inside != NULL ? inside : bound_narrows(a, b);
 }
@@ -106,9 +111,30 @@ bool define_is_narrower(const struct entity_def *from, const struct entity_def *
 
 /* ---- do the rows fit? ---- */
 
+struct fitting {
+    struct entities *s;
+    const struct apply *a;
+    const struct entity_def *def;
+};
+
+/* Every reference is seen as new: the definition before may have asked nothing of it. */
+static int refs_fit(const struct fitting *f, const struct any_row *row, struct err *e)
+{
+    struct row_change c = {.s = f->s, .a = f->a, .def = f->def};
+    c.key = (struct row_key){
+        .tenant = row->tenant, .part = row->part, .id = row->id, .id_len = strlen(row->id)};
+    struct new_body b = {.body = row->body, .body_len = row->body_len};
+    int rc = refs_check(&c, &b, NULL, e);
+    if (rc == ERR_CONFLICT)
+        return err_set(e, ERR_INVALID, "record '%.64s' refers to a record that is not there",
+                       row->id);
+    return rc;
+}
+
 static int row_fits(void *arg, const struct any_row *row, struct err *e)
 {
-    const struct entity_def *d = arg;
+    const struct fitting *f = arg;
+    const struct entity_def *d = f->def;
     AUTO(json_unref) json_t *body = json_read(row->body, row->body_len, e);
     if (body == NULL)
         return err_set(e, ERR_CORRUPT, "%s '%s' is not JSON", d->name, row->id);
@@ -121,17 +147,18 @@ static int row_fits(void *arg, const struct any_row *row, struct err *e)
         !change_is_none(row->keys != NULL ? row->keys : "", row->keys_len, buf_str(&doc.keys),
                         doc.keys.len))
         return err_set(e, ERR_INVALID, "record '%.64s' would have to be rewritten", row->id);
-    return 0;
+    return d->has_refs ? refs_fit(f, row, e) : 0;
 }
 
-static int check_rows(const struct apply *a, const struct entity_def *from, struct entity_def *to,
-                      struct err *e)
+static int check_rows(struct entities *s, const struct apply *a, const struct entity_def *from,
+                      struct entity_def *to, struct err *e)
 {
     char why[160];
     if (!define_is_narrower(from, to, why, sizeof(why)))
         return 0;
     struct err row = ERR_INIT;
-    int rc = store_each(a->db, to, ENTITY_NARROW_ROWS, row_fits, to, &row);
+    struct fitting f = {.s = s, .a = a, .def = to};
+    int rc = store_each(a->db, to, ENTITY_NARROW_ROWS, row_fits, &f, &row);
     if (rc == 0)
         return 0;
     if (rc != ERR_INVALID && rc != ERR_TOO_LARGE) {
@@ -188,7 +215,7 @@ static int define(struct entities *s, const struct apply *a, struct entity_def *
     if (from == NULL && entities_live_count(s) >= ENTITY_DEFS_MAX)
         return err_set(e, ERR_TOO_LARGE, "at most %d entities", ENTITY_DEFS_MAX);
     to->version = from != NULL ? from->version + 1 : 1;
-    rc = from != NULL ? check_rows(a, from, to, e) : store_create_table(a->db, to, e);
+    rc = from != NULL ? check_rows(s, a, from, to, e) : store_create_table(a->db, to, e);
     if (rc < 0 || (rc = change_indexes(a, from, to, e)) < 0 ||
         (rc = store_put_def(a->db, to, a->at, e)) < 0)
         return rc;

@@ -50,6 +50,7 @@ struct txn;
 enum {
     ENTITY_NARROW_ROWS = 10000,
     ENTITY_DEFS_MAX = 1000,
+    ENTITY_REMOVE_MAX = 10000, /* records that one removal may change or take along */
 };
 
 /* Types of operations: never reused. Payloads: schema/entity-operations.md. */

@@ -20,6 +20,10 @@ int entities_check_free(struct entities *s, const struct entity_def *d, struct e
 void entities_set_live(struct entities *s, struct entity_def *d);
 int entities_load(struct entities *s, struct db *db, struct err *e);
 size_t entities_live_count(const struct entities *s);
+/* The live definitions that have refs, in order of name; borrowed until the next define. NULL with
+ * `e` when they cannot be read. */
+const struct entity_def *const *entities_referring(struct entities *s, const struct apply *a,
+                                                   size_t *count, struct err *e);
 
 /* ---- payloads: ops.c; golden bytes in its test ---- */
 
@@ -72,19 +76,30 @@ struct stored_row {
     int64_t rid;
     uint64_t version;
     int64_t created_at, updated_at;
-    const char *body; /* lives as long as the statement */
-    size_t body_len;
+    const char *created_by, *updated_by, *body, *keys; /* in `text`; keys may be NULL */
+    size_t body_len, keys_len;
+    struct buf text;
 };
 
 struct row_key {
-    const char *tenant, *id;
+    const char *tenant, *part, *id;
     size_t id_len;
 };
 
 struct db_stmt;
-/* 1: found, 0: absent, negative: error. The caller ends the statement. */
+void stored_row_init(struct stored_row *r);
+void stored_row_fini(struct stored_row *r); /* also for AUTO */
+/* 1: found, 0: absent, negative: error. */
 int store_find(struct db *db, const struct entity_def *d, const struct row_key *k,
-               struct db_stmt **stmt, struct stored_row *out, struct err *e);
+               struct stored_row *out, struct err *e);
+/* 1: there is such a record. */
+int store_exists(struct db *db, const struct entity_def *d, const struct row_key *k, struct err *e);
+/* The ids of the records of `d` whose ref field `f` names `target`, in order of id. Stops and
+ * returns what `each` returns if not 0. */
+int store_referring(struct db *db, const struct entity_def *d, const struct entity_field *f,
+                    const struct row_key *target,
+                    int (*each)(void *arg, const char *id, size_t n, struct err *e), void *arg,
+                    struct err *e);
 struct new_body {
     const char *body, *keys;
     size_t body_len, keys_len;
@@ -102,12 +117,39 @@ int store_drop_index(struct db *db, const struct entity_def *d, const char *name
 int store_put_def(struct db *db, const struct entity_def *d, int64_t at, struct err *e);
 /* Calls `each` for every row, at most max + 1; ERR_TOO_LARGE when there are more than max. */
 struct any_row {
-    const char *tenant, *id, *body, *keys;
+    const char *tenant, *part, *id, *body, *keys;
     size_t body_len, keys_len;
 };
 int store_each(struct db *db, const struct entity_def *d, size_t max,
                int (*each)(void *arg, const struct any_row *row, struct err *e), void *arg,
                struct err *e);
+
+/* ---- rows.c: one row changes, and everything that goes with it ---- */
+
+struct row_change {
+    struct entities *s;
+    const struct apply *a;
+    const struct entity_def *def;
+    struct row_key key;
+};
+
+/* Each checks before it writes: after a refusal nothing has changed. */
+int rows_insert(const struct row_change *c, const struct new_body *b, struct err *e);
+int rows_update(const struct row_change *c, const struct stored_row *old, const struct new_body *b,
+                struct err *e);
+int rows_remove(const struct row_change *c, const struct stored_row *old, struct err *e);
+
+/* ---- refs.c ---- */
+
+/* The targets of all references in `body` are there, but for those that `old` (or NULL) has too. */
+int refs_check(const struct row_change *c, const struct new_body *b, const struct stored_row *old,
+               struct err *e);
+
+/* ---- removal.c: a record goes, and with it what its definition and those that refer to it say
+ * ----
+ */
+
+int removal_run(const struct row_change *c, const struct stored_row *old, struct err *e);
 
 /* ---- define.c ---- */
 

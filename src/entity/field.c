@@ -38,11 +38,19 @@ static const struct {
     {"pattern", TEXTS, false},
     {"choices", BIT(KIND_CHOICE), false},
     {"of", BIT(KIND_LIST) | BIT(KIND_MAP), false},
+    {"to", BIT(KIND_REF), false},
+    {"on_remove", BIT(KIND_REF), false},
+    {"check", BIT(KIND_REF), false},
+    {"inverse", BIT(KIND_REF), false},
 };
 
-static const char *const later_options[] = {"search", "sealed",  "to",   "on_remove", "check",
-                                            "with",   "history", "view", "access"};
-static const char *const later_kinds[] = {"ref", "blob"};
+static const char *const later_options[] = {"search",  "sealed", "with",
+                                            "history", "view",   "access"};
+static const char *const later_kinds[] = {"blob"};
+static const char *const on_remove_names[] = {[REF_RESTRICT] = "restrict",
+                                              [REF_NULL] = "null",
+                                              [REF_CASCADE] = "cascade",
+                                              [REF_NONE] = "none"};
 
 static bool is_among(const char *s, const char *const *names, size_t count)
 {
@@ -194,6 +202,53 @@ static int parse_of(struct entity_field *f, const json_t *v, int depth, struct e
     return rc < 0 ? err_context(e, "option 'of'") : 0;
 }
 
+static int parse_on_remove(struct entity_field *f, const json_t *v, struct err *e)
+{
+    const char *s = json_is_string(v) ? json_string_value(v) : "";
+    for (size_t i = 0; i < ARRAY_LEN(on_remove_names); i++) {
+        f->on_remove = (enum entity_on_remove)i;
+        if (strcmp(s, on_remove_names[i]) == 0)
+            return 0;
+    }
+    return err_set(e, ERR_INVALID, "option 'on_remove' is restrict, null, cascade or none");
+}
+
+static int parse_name(const char *option, const json_t *v, char out[ENTITY_NAME_MAX + 1],
+                      struct err *e)
+{
+    if (!json_is_string(v))
+        return err_set(e, ERR_INVALID, "option '%s' wants a name", option);
+    int rc = str_check_name(json_string_value(v), option, e);
+    if (rc == 0)
+        snprintf(out, ENTITY_NAME_MAX + 1, "%s", json_string_value(v));
+    return rc;
+}
+
+static int parse_check(struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (!json_is_boolean(v))
+        return err_set(e, ERR_INVALID, "option 'check' wants true or false");
+    f->unchecked = json_is_false(v);
+    return 0;
+}
+
+static int ref_check(const struct entity_field *f, int depth, struct err *e)
+{
+    if (f->kind != KIND_REF)
+        return 0;
+    if (depth > 0)
+        return err_set(e, ERR_INVALID,
+                       "a ref has no place inside 'of'; let the other side refer to this one");
+    if (f->to[0] == '\0')
+        return err_set(e, ERR_INVALID,
+                       "kind ref wants option 'to': the entity whose records it names");
+    if (f->required && f->on_remove == REF_NULL)
+        return err_set(e, ERR_INVALID,
+                       "is required, so the removal of its target cannot null it; say on_remove "
+                       "restrict or cascade");
+    return 0;
+}
+
 static int parse_default(struct entity_field *f, const json_t *v, struct err *e)
 {
     if (json_is_null(v))
@@ -219,6 +274,14 @@ static int parse_option(struct entity_field *f, const char *key, const json_t *v
         return parse_choices(f, v, e);
     if (strcmp(key, "of") == 0)
         return parse_of(f, v, depth, e);
+    if (strcmp(key, "to") == 0)
+        return parse_name(key, v, f->to, e);
+    if (strcmp(key, "inverse") == 0)
+        return parse_name(key, v, f->inverse, e);
+    if (strcmp(key, "on_remove") == 0)
+        return parse_on_remove(f, v, e);
+    if (strcmp(key, "check") == 0)
+        return parse_check(f, v, e);
     if (strcmp(key, "required") == 0) {
         if (!json_is_boolean(v))
             return err_set(e, ERR_INVALID, "option 'required' wants true or false");
@@ -246,7 +309,7 @@ int entity_field_parse(const char *name, const json_t *j, int depth, struct enti
     }
     if (out->kind == KIND_CHOICE && out->choices == NULL)
         return err_set(e, ERR_INVALID, "kind choice wants option 'choices': [\"a\", \"b\"]");
-    if ((rc = bounds_check(out, e)) < 0)
+    if ((rc = bounds_check(out, e)) < 0 || (rc = ref_check(out, depth, e)) < 0)
         return rc;
     v = json_object_get(j, "default");
     return v != NULL ? parse_default(out, v, e) : 0;
@@ -306,5 +369,13 @@ json_t *entity_field_json(const struct entity_field *f)
     }
     if (f->of != NULL)
         json_object_set_new(o, "of", entity_field_json(f->of));
+    if (f->kind != KIND_REF)
+        return o;
+    json_object_set_new(o, "to", json_string(f->to));
+    json_object_set_new(o, "on_remove", json_string(on_remove_names[f->on_remove]));
+    if (f->unchecked)
+        json_object_set_new(o, "check", json_false());
+    if (f->inverse[0] != '\0')
+        json_object_set_new(o, "inverse", json_string(f->inverse));
     return o;
 }

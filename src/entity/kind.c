@@ -18,7 +18,7 @@ static const char *const kind_names[KIND_COUNT] = {
     [KIND_DATE] = "date",       [KIND_UUID] = "uuid",     [KIND_EMAIL] = "email",
     [KIND_URL] = "url",         [KIND_CHOICE] = "choice", [KIND_GEO] = "geo",
     [KIND_BYTES] = "bytes",     [KIND_LIST] = "list",     [KIND_MAP] = "map",
-    [KIND_JSON] = "json",
+    [KIND_REF] = "ref",         [KIND_JSON] = "json",
 };
 
 enum { SAFE_INTEGER_BITS = 53 };
@@ -173,6 +173,15 @@ static json_t *check_uuid(const struct entity_field *f, const json_t *v, struct 
     char text[UUID_TEXT];
     uuid_format(&u, text);
     return json_string(text);
+}
+
+static json_t *check_ref(const struct entity_field *f, const json_t *v, struct err *e)
+{
+    if (!json_is_string(v))
+        return wrong(e, f, v);
+    if (str_check_id(json_string_value(v), json_string_length(v), e) < 0)
+        return NULL;
+    return json_stringn(json_string_value(v), json_string_length(v));
 }
 
 static json_t *check_choice(const struct entity_field *f, const json_t *v, struct err *e)
@@ -352,6 +361,8 @@ static json_t *kind_check(const struct entity_field *f, const json_t *v, struct 
         return check_date(f, v, e);
     case KIND_UUID:
         return check_uuid(f, v, e);
+    case KIND_REF:
+        return check_ref(f, v, e);
     case KIND_CHOICE:
         return check_choice(f, v, e);
     case KIND_GEO:

@@ -148,6 +148,7 @@ int kind_check_limits(const struct entity_field *f, const json_t *v, struct err 
         return size_within(f, (int64_t)json_object_size(v), "keys", e);
     case KIND_BOOL:
     case KIND_UUID:
+    case KIND_REF:
     case KIND_CHOICE:
     case KIND_GEO:
     case KIND_JSON:

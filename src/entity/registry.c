@@ -19,6 +19,8 @@ struct entities {
     struct map *live; /* name -> definition, as of the operation being applied */
     bool is_stale;    /* a rolled-back unit may have changed it: read it again before use */
     bool is_ahead;    /* it has something that is not published */
+    const struct entity_def **referring; /* of `live`, those with refs; NULL: not gathered */
+    size_t referring_count;
     /* Every thread. The lock is held for a look-up or an exchange, never across a call elsewhere.
      */
     pthread_mutex_t lock;
@@ -31,6 +33,12 @@ static void drop(void *def)
 }
 
 /* ---- the ledger's thread ---- */
+
+static void forget_referring(struct entities *s)
+{
+    mem_free(s->referring);
+    s->referring = NULL;
+}
 
 static int load_row(struct entities *s, struct db_stmt *row, struct err *e)
 {
@@ -49,6 +57,7 @@ static int load_row(struct entities *s, struct db_stmt *row, struct err *e)
 
 int entities_load(struct entities *s, struct db *db, struct err *e)
 {
+    forget_referring(s);
     map_clear(s->live, drop);
     AUTO(db_stmt_donep)
     struct db_stmt *rows =
@@ -95,8 +104,33 @@ int entities_check_free(struct entities *s, const struct entity_def *d, struct e
 
 void entities_set_live(struct entities *s, struct entity_def *d)
 {
+    forget_referring(s);
     entity_def_unref(map_puts(s->live, d->name, d));
     s->is_ahead = true;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct entity_def *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+const struct entity_def *const *entities_referring(struct entities *s, const struct apply *a,
+                                                   size_t *count, struct err *e)
+{
+    if (s->is_stale && entities_load(s, a->db, e) < 0)
+        return NULL;
+    if (s->referring == NULL) {
+        s->referring = mem_new_array(map_count(s->live) + 1, sizeof(*s->referring));
+        s->referring_count = 0;
+        for (struct map_iter it = {0}; map_next(s->live, &it);) {
+            if (((struct entity_def *)it.value)->has_refs)
+                s->referring[s->referring_count++] = it.value;
+        }
+        qsort(s->referring, s->referring_count, sizeof(*s->referring), by_name);
+    }
+    *count = s->referring_count;
+    return s->referring;
 }
 
 size_t entities_live_count(const struct entities *s)
@@ -170,12 +204,6 @@ struct entity_def *entities_find_path(struct entities *s, const char *path)
     return found;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    const struct entity_def *const *x = a, *const *y = b;
-    return strcmp((*x)->name, (*y)->name);
-}
-
 struct entity_def **entities_list(struct entities *s, size_t *count)
 {
     pthread_mutex_lock(&s->lock);
@@ -231,6 +259,7 @@ void entities_free(struct entities *s)
 {
     if (s == NULL)
         return;
+    mem_free(s->referring);
     map_free(s->live, drop);
     map_free(s->published, drop);
     pthread_mutex_destroy(&s->lock);

@@ -37,13 +37,15 @@ struct entity_sql *entity_sql_new(const struct entity_def *d)
     s->get = mem_printf("SELECT id, body, version, created_at, updated_at, created_by, updated_by"
                         " FROM %s WHERE tenant = ?1 AND part = '' AND id = ?2",
                         s->table);
-    s->find = mem_printf("SELECT rid, version, created_at, updated_at, body FROM %s"
-                         " WHERE tenant = ?1 AND part = '' AND id = ?2",
+    s->find = mem_printf("SELECT rid, version, created_at, updated_at, created_by, updated_by,"
+                         " body, keys FROM %s WHERE tenant = ?1 AND part = ?2 AND id = ?3",
                          s->table);
     s->insert = mem_printf("INSERT INTO %s (tenant, part, id, version, created_at, updated_at,"
                            " created_by, updated_by, body, keys)"
-                           " VALUES (?1, '', ?2, 1, ?3, ?3, ?4, ?4, ?5, ?6)",
+                           " VALUES (?1, ?2, ?3, 1, ?4, ?4, ?5, ?5, ?6, ?7)",
                            s->table);
+    s->exists =
+        mem_printf("SELECT 1 FROM %s WHERE tenant = ?1 AND part = ?2 AND id = ?3", s->table);
     s->update = mem_printf("UPDATE %s SET version = ?2, updated_at = ?3, updated_by = ?4,"
                            " body = ?5, keys = ?6 WHERE rid = ?1",
                            s->table);
@@ -58,6 +60,7 @@ void entity_sql_free(struct entity_sql *s)
     mem_free(s->table);
     mem_free(s->get);
     mem_free(s->find);
+    mem_free(s->exists);
     mem_free(s->insert);
     mem_free(s->update);
     mem_free(s->remove);

@@ -21,32 +21,106 @@
 #include "entity/entity_priv.h"
 #include "ledger/txn.h"
 
-enum { STORE_SQL_MAX = 64 << 10, STORE_SAMPLES = 3 };
+enum {
+    STORE_SQL_MAX = 64 << 10,
+    STORE_SAMPLES = 3,
+    STORE_ROW_MAX = 4 * ENTITY_RECORD_BYTES_MAX /* body, keys, names */
+};
 
 /* ---- rows ---- */
 
 static void bind_key(struct db_stmt *s, const struct row_key *k)
 {
     db_bind_str(s, 1, k->tenant);
-    db_bind_text(s, 2, k->id, k->id_len);
+    db_bind_str(s, 2, k->part);
+    db_bind_text(s, 3, k->id, k->id_len);
+}
+
+void stored_row_init(struct stored_row *r)
+{
+    *r = (struct stored_row){.rid = 0};
+    buf_init(&r->text, STORE_ROW_MAX);
+}
+
+void stored_row_fini(struct stored_row *r)
+{
+    buf_fini(&r->text);
+}
+
+/* Copies a text of the row; its place in the buffer, SIZE_MAX for null. */
+static size_t keep_text(struct buf *b, struct db_stmt *s, int column, size_t *n)
+{
+    size_t len, at = b->len;
+    const char *p = db_col_text(s, column, &len);
+    if (n != NULL)
+        *n = p != NULL ? len : 0;
+    if (p == NULL)
+        return SIZE_MAX;
+    buf_add(b, p, len + 1); /* with its NUL */
+    return at;
+}
+
+static void read_row(struct db_stmt *s, struct stored_row *out)
+{
+    struct buf *b = &out->text;
+    buf_reset(b);
+    out->rid = db_col_int(s, 0);
+    out->version = (uint64_t)db_col_int(s, 1);
+    out->created_at = db_col_int(s, 2);
+    out->updated_at = db_col_int(s, 3);
+    size_t created_by = keep_text(b, s, 4, NULL), updated_by = keep_text(b, s, 5, NULL);
+    size_t body = keep_text(b, s, 6, &out->body_len), keys = keep_text(b, s, 7, &out->keys_len);
+    const char *base = buf_str(b);
+    out->created_by = base + created_by;
+    out->updated_by = base + updated_by;
+    out->body = base + body;
+    out->keys = keys != SIZE_MAX ? base + keys : NULL;
 }
 
 int store_find(struct db *db, const struct entity_def *d, const struct row_key *k,
-               struct db_stmt **stmt, struct stored_row *out, struct err *e)
+               struct stored_row *out, struct err *e)
 {
-    *stmt = db_stmt_get(db, d->sql->find, e);
-    if (*stmt == NULL)
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, d->sql->find, e);
+    if (s == NULL)
         return e->code;
-    bind_key(*stmt, k);
-    int rc = db_step(*stmt, e);
+    bind_key(s, k);
+    int rc = db_step(s, e);
     if (rc <= 0)
         return rc;
-    out->rid = db_col_int(*stmt, 0);
-    out->version = (uint64_t)db_col_int(*stmt, 1);
-    out->created_at = db_col_int(*stmt, 2);
-    out->updated_at = db_col_int(*stmt, 3);
-    out->body = db_col_text(*stmt, 4, &out->body_len);
-    return 1;
+    read_row(s, out);
+    return buf_failed(&out->text) ? err_set(e, ERR_NOMEM, "no memory for a record") : 1;
+}
+
+int store_exists(struct db *db, const struct entity_def *d, const struct row_key *k, struct err *e)
+{
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, d->sql->exists, e);
+    if (s == NULL)
+        return e->code;
+    bind_key(s, k);
+    return db_step(s, e);
+}
+
+int store_referring(struct db *db, const struct entity_def *d, const struct entity_field *f,
+                    const struct row_key *target,
+                    int (*each)(void *arg, const char *id, size_t n, struct err *e), void *arg,
+                    struct err *e)
+{
+    AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
+    buf_addf(&sql, "SELECT id FROM %s WHERE tenant = ?1 AND part = ?2 AND ", d->sql->table);
+    entity_sql_expr(&sql, f, f->name);
+    buf_adds(&sql, " = ?3 ORDER BY id");
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    if (s == NULL)
+        return e->code;
+    bind_key(s, target);
+    int rc;
+    while ((rc = db_step(s, e)) > 0) {
+        size_t n;
+        const char *id = db_col_text(s, 0, &n);
+        if ((rc = each(arg, id, n, e)) != 0)
+            return rc;
+    }
+    return rc;
 }
 
 static void add_term(struct buf *b, const struct entity_def *d, const struct entity_index_term *t)
@@ -69,8 +143,8 @@ static int index_is_taken(struct db *db, const struct entity_def *d, const struc
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
     buf_addf(&sql,
-             "SELECT 1 FROM %s, (SELECT ?3 AS nbody, ?4 AS nkeys) WHERE tenant = ?1 AND"
-             " part = '' AND id <> ?2",
+             "SELECT 1 FROM %s, (SELECT ?4 AS nbody, ?5 AS nkeys) WHERE tenant = ?1 AND"
+             " part = ?2 AND id <> ?3",
              d->sql->table);
     for (size_t i = 0; i < ix->terms_count; i++) {
         const struct entity_field *f = &d->fields[ix->terms[i].field];
@@ -85,8 +159,8 @@ static int index_is_taken(struct db *db, const struct entity_def *d, const struc
     if (s == NULL)
         return e->code;
     bind_key(s, k);
-    db_bind_text(s, 3, b->body, b->body_len);
-    db_bind_text(s, 4, b->keys, b->keys_len);
+    db_bind_text(s, 4, b->body, b->body_len);
+    db_bind_text(s, 5, b->keys, b->keys_len);
     return db_step(s, e);
 }
 
@@ -95,9 +169,7 @@ static int name_conflict(struct db *db, const struct entity_def *d, const struct
                          const struct new_body *b, bool inserted, struct err *e)
 {
     if (inserted) {
-        AUTO(db_stmt_donep) struct db_stmt *s = NULL;
-        struct stored_row row;
-        int rc = store_find(db, d, k, &s, &row, e);
+        int rc = store_exists(db, d, k, e);
         if (rc < 0)
             return rc;
         if (rc > 0)
@@ -129,10 +201,10 @@ int store_insert(const struct apply *a, const struct entity_def *d, const struct
     if (s == NULL)
         return e->code;
     bind_key(s, k);
-    db_bind_int(s, 3, a->at);
-    db_bind_str(s, 4, a->env->principal);
-    db_bind_text(s, 5, b->body, b->body_len);
-    db_bind_text(s, 6, b->keys, b->keys_len);
+    db_bind_int(s, 4, a->at);
+    db_bind_str(s, 5, a->env->principal);
+    db_bind_text(s, 6, b->body, b->body_len);
+    db_bind_text(s, 7, b->keys, b->keys_len);
     int rc = db_run(s, e);
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, true, e) : rc;
 }
@@ -266,7 +338,8 @@ int store_each(struct db *db, const struct entity_def *d, size_t max,
                struct err *e)
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
-    buf_addf(&sql, "SELECT tenant, id, body, keys FROM %s ORDER BY rid LIMIT ?1", d->sql->table);
+    buf_addf(&sql, "SELECT tenant, part, id, body, keys FROM %s ORDER BY rid LIMIT ?1",
+             d->sql->table);
     AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
     if (s == NULL)
         return e->code;
@@ -275,9 +348,11 @@ int store_each(struct db *db, const struct entity_def *d, size_t max,
     for (size_t n = 0; (rc = db_step(s, e)) > 0; n++) {
         if (n == max)
             return err_set(e, ERR_TOO_LARGE, "there are over %zu records", max);
-        struct any_row row = {.tenant = db_col_text(s, 0, NULL), .id = db_col_text(s, 1, NULL)};
-        row.body = db_col_text(s, 2, &row.body_len);
-        row.keys = db_col_text(s, 3, &row.keys_len);
+        struct any_row row = {.tenant = db_col_text(s, 0, NULL),
+                              .part = db_col_text(s, 1, NULL),
+                              .id = db_col_text(s, 2, NULL)};
+        row.body = db_col_text(s, 3, &row.body_len);
+        row.keys = db_col_text(s, 4, &row.keys_len);
         if ((rc = each(arg, &row, e)) < 0)
             return rc;
     }

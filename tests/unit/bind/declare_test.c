@@ -55,7 +55,7 @@ TEST(parts_that_are_not_there_yet_refuse_by_name)
     refuses("job \"nightly\" {}", "app.lua:1: job: this part of Koan is not in this version");
     refuses("on \"x\" {}", "on: this part");
     refuses("x = kv.get('a')", "kv: this part");
-    refuses("entity \"A\" { fields = { x = ref { 'B' } } }", "ref: this part");
+    refuses("x = secret.get('a')", "secret: this part");
 }
 
 TEST(a_canon_model_is_read_from_its_declaration)

@@ -71,7 +71,7 @@ static void what_is_wrong_is_named_with_the_way_out(void **state)
          ERR_UNSUPPORTED},
         {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"txet\"}}}", "did you mean 'text'",
          ERR_INVALID},
-        {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"ref\"}}}", "'ref'", ERR_UNSUPPORTED},
+        {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"blob\"}}}", "'blob'", ERR_UNSUPPORTED},
         {"{\"name\":\"X\",\"fields\":{\"a\":{}}}", "kind", ERR_INVALID},
         {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"text\",\"requird\":true}}}",
          "did you mean 'required'", ERR_INVALID},
