@@ -138,6 +138,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     if (ledger_open(&o, loop_world(n->ledger_loop), domains, ARRAY_LEN(domains), &n->ledger, e) !=
         0)
         return e->code;
+    canon_sweep_start(n->canon, n->ledger, loop_world(n->ledger_loop));
     struct ledger_status s;
     ledger_status(n->ledger, &s);
     node_report(n, "ledger", "position %llu, one voter, %.1f GiB free",
@@ -281,6 +282,7 @@ static void node_ledger_closed(void *arg)
 static void node_ledger_close_task(struct task *t)
 {
     struct node *n = LIST_OF(t, struct node, ledger_close);
+    canon_sweep_stop(n->canon);
     ledger_close(n->ledger, node_ledger_closed, n);
 }
 
@@ -291,6 +293,7 @@ static void node_close_ledger(struct node *n)
         runner_post(loop_runner(n->ledger_loop), &n->ledger_close);
         loop_join(n->ledger_loop);
     } else if (n->ledger != NULL) {
+        canon_sweep_stop(n->canon);
         ledger_close(n->ledger, node_ledger_closed, n);
         while (n->ledger != NULL)
             loop_poll(n->ledger_loop);

@@ -12,6 +12,7 @@
 #include "canon/canon_priv.h"
 #include "canon/ops_priv.h"
 #include "canon/store_priv.h"
+#include "canon/sweep_priv.h"
 #include "db/db.h"
 #include "entity/entity.h"
 #include "ledger/domain.h"
@@ -26,7 +27,8 @@ struct canon {
     bool stale; /* an entry has defined a model: what is current is read again when it is committed
                  */
     bool due;   /* an entry has given a key that parked arrivals wait for */
-    struct list watches; /* struct canon_watch, under `lock` */
+    struct list watches;     /* struct canon_watch, under `lock` */
+    struct sweeper *sweeper; /* NULL until it is started */
 };
 
 static void model_unref(void *m)
@@ -167,6 +169,7 @@ static const struct domain_op canon_ops[] = {
     {CANON_OP_ARRIVE, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.arrive", apply_arrive},
     {CANON_OP_ERASE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.erase", canon_apply_erase},
     {CANON_OP_WAIT, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.wait", apply_wait},
+    {CANON_OP_SWEEP, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.sweep", canon_apply_sweep},
     {CANON_OP_IF_KEY, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.key", canon_if_key},
     {CANON_OP_IF_SOURCE, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.source", canon_if_source},
     {CANON_OP_IF_GOLDEN, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.golden", canon_if_golden},
@@ -225,6 +228,23 @@ static void canon_committed(void *self, uint64_t seq, int64_t at)
     pthread_mutex_unlock(&c->lock);
 }
 
+void canon_sweep_start(struct canon *c, struct ledger *l, struct world *w)
+{
+    ASSERT(c->sweeper == NULL);
+    c->sweeper = sweeper_new(c, l, w);
+}
+
+void canon_sweep_stop(struct canon *c)
+{
+    if (c->sweeper != NULL)
+        sweeper_stop(c->sweeper);
+}
+
+struct db *canon_writer(struct canon *c)
+{
+    return c->db;
+}
+
 void canon_watch_add(struct canon *c, struct canon_watch *w)
 {
     pthread_mutex_lock(&c->lock);
@@ -264,6 +284,7 @@ void canon_free(struct canon *c)
     if (c == NULL)
         return;
     ASSERT(list_is_empty(&c->watches));
+    sweeper_free(c->sweeper);
     map_free(c->models, model_unref);
     pthread_mutex_destroy(&c->lock);
     mem_free(c);

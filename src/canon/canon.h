@@ -51,16 +51,21 @@ struct envelope;
 struct ledger;
 
 enum {
-    CANON_BULK_MAX = 1000,    /* arrivals in one request */
-    CANON_TRIES = 5,          /* runs of the phases before an arrival answers `conflict` */
-    CANON_OWNERS_MAX = 5,     /* more owners than this are not merged but parked as COLLISION */
-    CANON_KEYS_MAX = 32,      /* key values of one source record */
-    CANON_KEY_BYTES = 512,    /* a key value, after normalising */
-    CANON_BEAT_MAX = 10,      /* losing values kept in a footprint */
-    CANON_BODY_MAX = 1 << 20, /* an arrival's document */
-    CANON_WORKING_MAX = 4096, /* golden records in a working set */
-    CANON_WAIT_TRIES = 3,     /* a parked arrival is taken up so often while its key has an owner */
+    CANON_BULK_MAX = 1000,      /* arrivals in one request */
+    CANON_TRIES = 5,            /* runs of the phases before an arrival answers `conflict` */
+    CANON_OWNERS_MAX = 5,       /* more owners than this are not merged but parked as COLLISION */
+    CANON_KEYS_MAX = 32,        /* key values of one source record */
+    CANON_KEY_BYTES = 512,      /* a key value, after normalising */
+    CANON_BEAT_MAX = 10,        /* losing values kept in a footprint */
+    CANON_BODY_MAX = 1 << 20,   /* an arrival's document */
+    CANON_WORKING_MAX = 4096,   /* golden records in a working set */
+    CANON_SWEEP_MS = 60 * 1000, /* between looks for failed arrivals that are old */
+    CANON_SWEEP_MAX = 500,      /* of them removed in one unit */
+    CANON_WAIT_TRIES = 3, /* a parked arrival is taken up so often while its key has an owner */
 };
+
+/* Failed arrivals are kept so long; all others for ever. */
+#define CANON_FAILED_KEEP_MS ((int64_t)30 * 24 * 3600 * 1000)
 
 /* --- the model
  * ------------------------------------------------------------------------------------------------------
@@ -94,6 +99,11 @@ void canon_free(struct canon *c);
 /* For ledger_open. The struct belongs to `c`. */
 const struct domain *canon_domain(struct canon *c);
 struct entities *canon_entities(struct canon *c);
+/* From now on failed arrivals are removed CANON_FAILED_KEEP_MS, in ledger time, after they came.
+ * After ledger_open, on the ledger's thread or before that runs; once. Stop on that thread, before
+ * ledger_close. */
+void canon_sweep_start(struct canon *c, struct ledger *l, struct world *w);
+void canon_sweep_stop(struct canon *c);
 /* Adds `canon.define` to a unit; nothing is added when the current model is the same. `d` is the
  * entity's definition that will be in force with it: a key, policy or group over a field that it
  * lacks is refused. */

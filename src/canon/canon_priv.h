@@ -101,6 +101,9 @@ bool canon_model_has_source(const struct canon_model *m, const char *origin);
 const struct canon_rule *canon_model_rule(const struct canon_model *m, const char *field);
 const struct canon_group *canon_model_group_of(const struct canon_model *m, const char *field);
 
+/* The writer's connection: the ledger's thread alone. */
+struct db *canon_writer(struct canon *c);
+
 /* --- apply.c: who is told when an entry has made parked arrivals due. due() runs on the ledger's
  * thread, under a lock of canon: it only posts. */
 struct canon_watch {

@@ -78,6 +78,14 @@ void canon_op_wait(struct txn *t, const struct canon_op_wait *w)
     txn_end(t);
 }
 
+void canon_op_sweep(struct txn *t, int64_t keep_ms, uint32_t max)
+{
+    struct buf *b = txn_begin(t, CANON_OP_SWEEP, CANON_OP_VERSION);
+    buf_add_u64(b, (uint64_t)keep_ms);
+    buf_add_u64(b, max);
+    txn_end(t);
+}
+
 void canon_op_if_key(struct txn *t, const char *model, const char *key, const char *golden)
 {
     struct buf *b = txn_begin(t, CANON_OP_IF_KEY, CANON_OP_VERSION);

@@ -17,6 +17,7 @@ enum canon_op {
     CANON_OP_ARRIVE = 0x0701,
     CANON_OP_ERASE = 0x0702,
     CANON_OP_WAIT = 0x0703,
+    CANON_OP_SWEEP = 0x0704,
     CANON_OP_IF_KEY = 0x0710, /* conditions */
     CANON_OP_IF_SOURCE = 0x0711,
     CANON_OP_IF_GOLDEN = 0x0712,
@@ -78,6 +79,8 @@ void canon_op_define(struct txn *t, const char *name, uint64_t def, const char *
 void canon_op_arrive(struct txn *t, const struct canon_op_arrive *a);
 void canon_op_erase(struct txn *t, const char *model, const char *origin, const char *source_id);
 void canon_op_wait(struct txn *t, const struct canon_op_wait *w);
+/* Failed arrivals older than that go, at most so many. The result is their number, u32. */
+void canon_op_sweep(struct txn *t, int64_t keep_ms, uint32_t max);
 /* golden NULL: nobody owns it. */
 void canon_op_if_key(struct txn *t, const char *model, const char *key, const char *golden);
 /* rev 0: absent. */

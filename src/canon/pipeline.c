@@ -53,6 +53,20 @@ static bool is_repeat(const struct canon_job *j, const struct work_source *s)
            s->row.last_def == j->working->model->hash;
 }
 
+/* Nothing of the source came through, and by now what failed was removed with it: the set remembers
+ * what the database does not. */
+static bool is_forgotten(struct canon_job *j, const struct work_source *s)
+{
+    uint64_t rev = 0;
+    if (s->golden != NULL || s->touched > j->working->completed ||
+        store_source_rev(j->working->reader, j->working->tenant, j->working->model->name,
+                         s->row.origin, s->row.source_id, &rev, NULL) != 0 ||
+        rev != 0)
+        return false;
+    j->working->stale = true;
+    return true;
+}
+
 static bool left_as_repeat(struct canon_job *j)
 {
     struct err e = ERR_INIT;
@@ -64,7 +78,7 @@ static bool left_as_repeat(struct canon_job *j)
         job_broken(j, &e);
         return true;
     }
-    if (!is_repeat(j, s))
+    if (!is_repeat(j, s) || is_forgotten(j, s))
         return false;
     if (s->golden != NULL)
         memcpy(j->arrival->golden_id, s->golden->id, sizeof j->arrival->golden_id);

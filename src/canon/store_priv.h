@@ -75,6 +75,14 @@ int store_merge(struct db *db, const struct apply *a, const struct canon_op_arri
 int store_erase(struct db *db, const char *tenant, const char *model, const char *origin,
                 const char *source_id, struct err *e);
 
+/* --- store_failed.c
+ * -----------------------------------------------------------------------------------------------------
+ */
+/* When the oldest failed arrival came; ERR_NOT_FOUND, without words, when there is none. */
+int store_failed_oldest(struct db *db, int64_t *at, struct err *e);
+/* Removes the oldest that came at or before then; ERR_NOT_FOUND when there is none. */
+int store_failed_remove(struct db *db, int64_t before, struct err *e);
+
 /* --- store_wait.c: parked arrivals that wait for a key
  * ------------------------------------------------------------------------ */
 /* *due: a key has an owner by now and the arrival is to be taken up. */
