@@ -3,6 +3,7 @@
 # Everything lands in build/<mode>/, mirroring the source tree:
 #   rel  static, optimised: the product          dbg   ASan and UBSan: the unit tests
 #   tsan thread sanitizer: tests with threads    cov   gcov counters            fuzz  clang and libFuzzer
+#   arm64 the product for that machine, with Debian's cross compiler            dist  archives of the product
 # Sources are found by wildcard; a new .c file in src/<module>/ needs no edit here.
 
 VERSION := 0.1.0
@@ -57,7 +58,17 @@ RAFT_SOURCE := $(SYSROOT)/src/raft
 
 $(SYSROOT)/ready:
 	@packaging/sysroot/sysroot make $(SYSROOT)
+
+# The same packages for another machine; every flag above that names the sysroot then names this one.
+arm64_SYSROOT := $(shell packaging/sysroot/sysroot path arm64)
+arm64_READY := $(arm64_SYSROOT)/ready
+
+$(arm64_READY):
+	@packaging/setup arm64
+	@packaging/sysroot/sysroot make $(arm64_SYSROOT) arm64
 endif
+# $1 mode, $2 flags
+for_mode = $(if $($1_SYSROOT),$(subst $(TRIPLET),$($1_TRIPLET),$(subst $(SYSROOT),$($1_SYSROOT),$2)),$2)
 LIBS := $(DEPS_LIBS) -lpthread -lm -ldl
 
 # ---- Flags ------------------------------------------------------------------------------------------------------
@@ -73,9 +84,16 @@ MODULE_CFLAGS_ledger := -isystem build/raft/include
 MODULE_CFLAGS_lint := $(DEPS_CFLAGS_LUA)
 MODULE_CFLAGS_sim := -isystem build/raft/include
 
+# What is shipped is the same to the last bit wherever it was built, so no folder of this machine may stand in it.
 rel_CC := $(CC)
-rel_CFLAGS := -O2 -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -ffunction-sections -fdata-sections
+rel_CFLAGS := -O2 -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -ffunction-sections -fdata-sections \
+    -ffile-prefix-map=$(CURDIR)=. $(if $(SYSROOT),-ffile-prefix-map=$(SYSROOT)=/sysroot)
 rel_LDFLAGS := $(DEPS_STATIC) -Wl,--gc-sections
+arm64_TRIPLET := aarch64-linux-gnu
+arm64_CROSS := $(arm64_TRIPLET)-
+arm64_CC := $(arm64_CROSS)gcc
+arm64_CFLAGS := $(call for_mode,arm64,$(rel_CFLAGS))
+arm64_LDFLAGS := $(call for_mode,arm64,$(rel_LDFLAGS))
 dbg_CC := $(CC)
 dbg_CFLAGS := -O1 -DMEM_COUNT -fsanitize=address,undefined -fno-sanitize-recover=all
 dbg_LDFLAGS := $(DEPS_DYNAMIC) -fsanitize=address,undefined
@@ -89,7 +107,7 @@ fuzz_CC := $(CLANG)
 fuzz_CFLAGS := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wno-error
 fuzz_LDFLAGS := $(DEPS_DYNAMIC) -fsanitize=fuzzer,address,undefined
 
-MODES := rel dbg tsan cov fuzz
+MODES := rel dbg tsan cov fuzz $(if $(arm64_SYSROOT),arm64)
 
 # ---- Sources ----------------------------------------------------------------------------------------------------
 
@@ -106,7 +124,8 @@ PROGRAMS := $(foreach p,sim torture contract upgrade,$(if $(wildcard tests/$(p)/
 
 EMBED := $(shell find lua/lib lua/apps schema web/docs web/dist -type f \
     \( -name '*.lua' -o -name '*.sql' -o -name '*.md' -o -name '*.json' -o -name '*.html' -o -name '*.js' \
-    -o -name '*.css' -o -name '*.svg' \) -not -path '*/node_modules/*' -not -path 'schema/*.md' 2>/dev/null | sort)
+    -o -name '*.css' -o -name '*.svg' \) -not -path '*/node_modules/*' -not -path 'schema/*.md' 2>/dev/null \
+    | LC_ALL=C sort)
 
 build/gen/embed.list: FORCE
 	@mkdir -p $(@D)
@@ -159,30 +178,33 @@ quiet = @printf '  %-5s %s\n' $1 '$2';
 define MODE_RULES
 $(1)_OBJ := $$(patsubst %.c,build/$(1)/%.o,$$(filter-out $$(MAIN),$$(SRC))) build/$(1)/gen/embed_data.o \
     build/$(1)/raft.o
-$(1)_ALL_CFLAGS = $$(CPPFLAGS) $$(CFLAGS) $$($(1)_CFLAGS) $$(DEPS_CFLAGS)
+$(1)_DEPS_CFLAGS = $$(call for_mode,$(1),$$(DEPS_CFLAGS))
+$(1)_ALL_CFLAGS = $$(CPPFLAGS) $$(CFLAGS) $$($(1)_CFLAGS) $$($(1)_DEPS_CFLAGS)
 
-build/$(1)/%.o: %.c $$(FLAGS) | $$(DEPS_READY) $$(RAFT_READY)
+build/$(1)/%.o: %.c $$(FLAGS) | $$(DEPS_READY) $$($(1)_READY) $$(RAFT_READY)
 	@mkdir -p $$(@D)
-	$$(call quiet,CC,$$@) $$($(1)_CC) $$($(1)_ALL_CFLAGS) $$(MODULE_CFLAGS_$$(call module_of,$$<)) \
+	$$(call quiet,CC,$$@) $$($(1)_CC) $$($(1)_ALL_CFLAGS) \
+	    $$(call for_mode,$(1),$$(MODULE_CFLAGS_$$(call module_of,$$<))) \
 	    $$(if $$(filter tests/%,$$<),-Itests) -MMD -MP -c $$< -o $$@
 
-build/$(1)/gen/embed_data.o: build/gen/embed_data.S $$(EMBED)
+build/$(1)/gen/embed_data.o: build/gen/embed_data.S $$(EMBED) | $$($(1)_READY)
 	@mkdir -p $$(@D)
-	$$(call quiet,AS,$$@) $$(CC) -c $$< -o $$@
+	$$(call quiet,AS,$$@) $$(if $$($(1)_CROSS),$$($(1)_CC),$$(CC)) -c $$< -o $$@
 
-build/$(1)/raft.o: $$(RAFT_READY)
+build/$(1)/raft.o: $$(RAFT_READY) | $$($(1)_READY)
 	@mkdir -p build/$(1)/raft
 	$$(call quiet,CC,$$@) if [ -d build/raft/src ]; then \
 	    for c in $$(RAFT_CORE); do $$($(1)_CC) -std=gnu11 -g -fno-omit-frame-pointer -fvisibility=hidden -w \
-	        $$(filter-out --coverage -Wno-error,$$($(1)_CFLAGS)) $$(DEPS_CFLAGS) -Ibuild/raft/include \
+	        $$(filter-out --coverage -Wno-error,$$($(1)_CFLAGS)) $$($(1)_DEPS_CFLAGS) -Ibuild/raft/include \
 	        -c build/raft/src/$$$$c.c -o build/$(1)/raft/$$$$c.o || exit 1; done; \
-	    ld -r -o $$@.all build/$(1)/raft/*.o; \
-	elif [ -f "$$(SYSLIB)/libraft.a" ]; then \
-	    ld -r -o $$@.all --whole-archive $$(SYSLIB)/libraft.a --no-whole-archive $$(SYSLIB)/liblz4.a; \
+	    $$($(1)_CROSS)ld -r -o $$@.all build/$(1)/raft/*.o; \
+	elif [ -f "$$(call for_mode,$(1),$$(SYSLIB))/libraft.a" ]; then \
+	    $$($(1)_CROSS)ld -r -o $$@.all --whole-archive $$(call for_mode,$(1),$$(SYSLIB))/libraft.a \
+	        --no-whole-archive $$(call for_mode,$(1),$$(SYSLIB))/liblz4.a; \
 	else \
 	    $$($(1)_CC) -x c -c /dev/null -o $$@.all; \
 	fi
-	@objcopy --wildcard --keep-global-symbol='raft_*' $$@.all $$@ && rm $$@.all
+	@$$($(1)_CROSS)objcopy --wildcard --keep-global-symbol='raft_*' $$@.all $$@ && rm $$@.all
 
 # Thin and made anew each time, so that it never holds an object whose source is gone.
 build/$(1)/libkoan.a: $$($(1)_OBJ)
@@ -210,11 +232,14 @@ endef
 .PHONY: all FORCE
 all: build/rel/koan
 
-build/rel/koan: build/rel/koan.debug
-	@strip -o $@ $<
+define PRODUCT_RULES
+build/$(1)/koan: build/$(1)/koan.debug
+	@$$($(1)_CROSS)strip -o $$@ $$<
 
-build/rel/koan.debug: build/rel/src/app/main.o $(rel_OBJ)
-	$(call quiet,LD,$@) $(rel_CC) $(rel_LDFLAGS) -o $@ $^ $(DEPS_MALLOC) $(LIBS) $(ld_errors)
+build/$(1)/koan.debug: build/$(1)/src/app/main.o $$($(1)_OBJ)
+	$$(call quiet,LD,$$@) $$($(1)_CC) $$($(1)_LDFLAGS) -o $$@ $$^ $$(DEPS_MALLOC) $$(LIBS) $$(ld_errors)
+endef
+$(foreach m,$(filter rel arm64,$(MODES)),$(eval $(call PRODUCT_RULES,$(m))))
 
 build/%/koan: build/%/src/app/main.o build/%/libkoan.a
 	$(call quiet,LD,$@) $($*_CC) $($*_LDFLAGS) -o $@ $< $($*_OBJ) $(LIBS)
@@ -332,6 +357,23 @@ lint: $(patsubst %,build/lint/%.ok,$(HEADERS)) build/lint/format.ok build/lint/s
 fmt:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
+# ---- Releases: archives of the static binaries, the same bytes wherever they are made (packaging/dist) ------------
+
+HOST_ARCH = $(shell dpkg --print-architecture)
+ARCHS ?= $(sort $(HOST_ARCH) arm64)
+binary_for = build/$(if $(filter $1,$(HOST_ARCH)),rel,$1)/koan
+
+.PHONY: dist deb
+dist: KINDS = tarball deb rootfs sbom
+deb: KINDS = deb
+dist deb:
+	@$(if $(SYSROOT),,echo '$@ packs static binaries, which SYSTEM_DEPS=1 does not make' >&2; exit 1)
+	@packaging/setup dist
+	@$(MAKE) --no-print-directory $(foreach a,$(ARCHS),$(call binary_for,$a))
+	@mkdir -p build/dist
+	@$(foreach a,$(ARCHS),packaging/dist $a $(call binary_for,$a) $(VERSION) $(KINDS) &&) cd build/dist && \
+	    sha256sum $$(ls | grep -v '^SHA256SUMS$$') | tee SHA256SUMS
+
 lock:
 	packaging/sysroot/sysroot lock
 
@@ -350,6 +392,8 @@ help:
 	  'make fmt        format the C sources' \
 	  'make bench      figures, against peers on this machine' \
 	  'make fuzz       every decoder under libFuzzer, FUZZ_SECONDS=60 each' \
+	  'make dist       tarballs, Debian packages, image contents and bills of materials in build/dist; ARCHS=amd64 for one' \
+	  'make deb        the Debian packages alone' \
 	  'make lock       take the newest versions of the libraries into the lock file' \
 	  'make clean      remove build/ (the downloaded libraries stay in ~/.cache/koan)' \
 	  '' \

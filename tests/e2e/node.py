@@ -80,13 +80,14 @@ class Client:
 class Node:
     """A server under test. `logs` is what it has written; parsed lines are in `events`."""
 
-    def __init__(self, data, *args, verb="serve", env=None, cwd=None, wait=True, port=0, home=None, prefix=()):
+    def __init__(self, data, *args, verb="serve", env=None, cwd=None, wait=True, port=0, home=None, prefix=(),
+                 binary=BIN):
         # A folder of its own: no koan.lua of somebody else is picked up.
         self.data = data
         listen = [] if any(a == "--listen" for a in args) else ["--listen", f"127.0.0.1:{port}"]
         self.started = time.monotonic()
         self.process = subprocess.Popen(
-            [*prefix, BIN, verb, "--data", data, *listen, *map(str, args)], env=environment(env, home),
+            [*prefix, binary, verb, "--data", data, *listen, *map(str, args)], env=environment(env, home),
             cwd=cwd or os.path.dirname(data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.logs, self.port, self.ready, self.clients = [], None, threading.Event(), []
         self.reader = threading.Thread(target=self._read, daemon=True)
