@@ -69,10 +69,11 @@ bool str_copy(char *out, size_t cap, const char *s)
     return kept == n;
 }
 
-bool str_is_utf8(const char *s, size_t n)
+size_t str_utf8_valid(const char *s, size_t n)
 {
     const unsigned char *p = (const unsigned char *)s;
-    for (size_t at = 0; at < n;) {
+    size_t at = 0;
+    while (at < n) {
         uint64_t word;
         if (n - at >= 8) { /* most text is ASCII: eight at a time */
             memcpy(&word, p + at, 8);
@@ -83,10 +84,15 @@ bool str_is_utf8(const char *s, size_t n)
         }
         size_t len = str_utf8_seq(p + at, n - at);
         if (len == 0)
-            return false;
+            break;
         at += len;
     }
-    return true;
+    return at;
+}
+
+bool str_is_utf8(const char *s, size_t n)
+{
+    return str_utf8_valid(s, n) == n;
 }
 
 void str_utf8_repair(char *s, size_t n)

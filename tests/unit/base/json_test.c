@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "support/unit.h"
 
 static json_t *must_read(const char *text)
@@ -165,6 +166,80 @@ TEST(members_are_fetched_by_type)
     assert_null(json_path(v, "s.x"));
 }
 
+/* Pieces that are put together at random: mostly wrong, often enough right. */
+static size_t random_text(uint64_t *seed, char *out, size_t cap)
+{
+    static const char *const pieces[] = {
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"a\":",
+        "\"b\":",
+        "\"x\"",
+        "1",
+        "-0",
+        "0.5",
+        "1e5",
+        "12345678901234567",
+        "-9223372036854775808",
+        "9223372036854775808",
+        "0.1e-7",
+        "123456789.0123456789",
+        "01",
+        "1.",
+        "true",
+        "false",
+        "null",
+        "nul",
+        " ",
+        "\n",
+        "\"\\u00e9\\ud83d\\ude00\"",
+        "\"\\ud83d\"",
+        "\"\\n\\\\\"",
+        "\"\\q\"",
+        "\"\t\"",
+        "\xff",
+        "\xc3\xa9",
+        "\"\xc3\xa9\"",
+        "[1,2]",
+        "{\"k\":[]}",
+        "\"",
+        "1e400",
+        "\\",
+    };
+    size_t n = 0;
+    uint64_t count = 1 + hash64(*seed, "count", 5) % 9;
+    for (uint64_t i = 0; i < count; i++) {
+        *seed = hash64(*seed, "next", 4);
+        const char *piece = pieces[*seed % ARRAY_LEN(pieces)];
+        if (n + strlen(piece) >= cap)
+            break;
+        memcpy(out + n, piece, strlen(piece));
+        n += strlen(piece);
+    }
+    return n;
+}
+
+TEST(texts_are_taken_and_read_as_jansson_reads_them)
+{
+    uint64_t seed = 7;
+    size_t taken = 0;
+    for (int i = 0; i < 200000; i++) {
+        char text[300];
+        size_t n = random_text(&seed, text, sizeof(text));
+        AUTO(json_unref) json_t *ours = json_read(text, n, NULL);
+        AUTO(json_unref)
+        json_t *theirs = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+        if ((ours == NULL) != (theirs == NULL) || (ours != NULL && !json_equal(ours, theirs)))
+            fail_msg("read unlike jansson: %.*s", (int)n, text);
+        taken += ours != NULL;
+    }
+    assert_in_range(taken, 10000, 190000);
+}
+
 TEST(unknown_keys_are_named_with_the_nearest)
 {
     static const char *const names[] = {"name", "kind"};
@@ -278,6 +353,7 @@ int main(void)
         HEAP_TEST(a_value_built_too_deep_is_not_printed),
         HEAP_TEST(the_bound_of_the_buffer_is_reported),
         HEAP_TEST(members_are_fetched_by_type),
+        HEAP_TEST(texts_are_taken_and_read_as_jansson_reads_them),
         HEAP_TEST(unknown_keys_are_named_with_the_nearest),
         HEAP_TEST(all_values_are_in_one_order),
         HEAP_TEST(equal_values_compare_equal),
