@@ -1,6 +1,6 @@
-/* Reading JSON text into jansson's values. jansson's own reader takes a byte at a time through three
- * function calls, which was a sixth of all the work of an arrival; its values are what we keep. The
- * tests and the fuzzer hold this reader against jansson's. */
+/* Reading JSON text into jansson's values. jansson's own reader takes a byte at a time through
+ * three function calls, which was a sixth of all the work of an arrival; its values are what we
+ * keep. The tests and the fuzzer hold this reader against jansson's. */
 #include "base/json.h"
 
 #include <inttypes.h>
@@ -203,7 +203,8 @@ static bool read_string(struct reader *r, const char **out, size_t *n, char **ma
     *n = (size_t)(end - p);
     if (!escapes)
         return true;
-    AUTO(mem_freep) char *text = mem_try(*n + 1); /* an escape is never shorter than its character */
+    AUTO(mem_freep)
+    char *text = mem_try(*n + 1); /* an escape is never shorter than its character */
     if (text == NULL)
         return bad(r, p, "out of memory");
     char *to = text;
@@ -381,7 +382,8 @@ static bool read_member(struct reader *r, json_t *o)
     size_t n;
     char *made;
     if (r->p == r->end || *r->p != '"')
-        return bad_token(r, json_object_size(o) == 0 ? "string or '}' expected" : "string expected");
+        return bad_token(r,
+                         json_object_size(o) == 0 ? "string or '}' expected" : "string expected");
     bool ok = read_string(r, &key, &n, &made);
     if (ok && !take(r, ':'))
         ok = bad_token(r, "':' expected");

@@ -144,10 +144,34 @@ struct canon_survived {
     bool needs_review; /* a field has policy `manual` and no steward has decided */
 };
 
-/* Pure: the same set in any order gives the same result. The caller owns both objects. The
- * footprint is made only if `explain`: it costs more than the decision. */
-int canon_survive(const struct canon_model *m, const struct canon_said *said, size_t count,
-                  bool explain, struct canon_survived *out, struct err *e);
+/* --- units.c
+ * ----------------------------------------------------------------------------------------------------------
+ * What one policy decides: a field, or a group as a block. */
+struct canon_unit {
+    const char *name;
+    const struct canon_group *group; /* NULL for a field */
+    const struct canon_rule *rule;   /* NULL: latest */
+};
+/* All units of an entity's fields. Borrows from both, which must outlive it. */
+struct canon_units {
+    struct canon_unit *list;
+    size_t count;
+};
+struct entity_def;
+void canon_units_of(const struct canon_model *m, const struct entity_def *d,
+                    struct canon_units *out);
+/* All that these records state or ever stated, by name. */
+int canon_units_stated(const struct canon_model *m, const struct canon_said *said, size_t count,
+                       struct canon_units *out, struct err *e);
+void canon_units_fini(struct canon_units *u);
+struct canon_unit canon_unit_of_field(const struct canon_model *m, const char *field);
+
+/* Pure: the same set in any order gives the same result. The caller owns both objects. `units` are
+ * those that may be stated; NULL: whatever is. The footprint is made only if `explain`: it costs
+ * more than the decision. */
+int canon_survive(const struct canon_model *m, const struct canon_units *units,
+                  const struct canon_said *said, size_t count, bool explain,
+                  struct canon_survived *out, struct err *e);
 void canon_survived_fini(struct canon_survived *s);
 /* Fold one more statement into a source record's memory. `ever` may be NULL at first; returns the
  * new one (owned by the caller), which covers the `before` statement too when there was no memory

@@ -511,10 +511,7 @@ static bool working_ready(struct canon_engine *en, struct working *w)
     struct canon_model *m = canon_find(en->canon, w->model->name);
     struct entity_def *d = entities_find(canon_entities(en->canon), w->model->name);
     if (m != NULL && d != NULL) {
-        canon_model_unref(w->model);
-        entity_def_unref(w->def);
-        w->model = m;
-        w->def = d;
+        working_define(w, m, d);
         return true;
     }
     canon_model_unref(m);

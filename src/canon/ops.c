@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "ledger/txn.h"
 
-enum { FLAG_SOURCE = 1, FLAG_GOLDEN = 2, FLAG_WITHDRAW = 4 };
+enum { FLAG_SOURCE = 1, FLAG_GOLDEN = 2, FLAG_WITHDRAW = 4, FLAG_SAME = 8 };
 
 /* The texts of an arrival in the order in which they lie in the payload. */
 enum { ARRIVE_TEXTS = 17 };
@@ -38,7 +38,7 @@ void canon_op_arrive(struct txn *t, const struct canon_op_arrive *a)
     buf_add_u8(b, a->outcome);
     buf_add_u8(b, a->phase);
     buf_add_u8(b, (uint8_t)((a->has_source ? FLAG_SOURCE : 0) | (a->has_golden ? FLAG_GOLDEN : 0) |
-                            (a->withdraw ? FLAG_WITHDRAW : 0)));
+                            (a->withdraw ? FLAG_WITHDRAW : 0) | (a->same_golden ? FLAG_SAME : 0)));
     buf_add_u8(b, a->lifecycle);
     buf_add_u8(b, a->readiness);
     buf_add_u64(b, (uint64_t)a->observed_at);
@@ -46,6 +46,7 @@ void canon_op_arrive(struct txn *t, const struct canon_op_arrive *a)
     buf_add_u64(b, a->rev);
     buf_add_u64(b, a->last_hash);
     buf_add_u64(b, (uint64_t)a->said_at);
+    buf_add_u64(b, a->said);
     arrive_texts(&copy, slots);
     for (size_t i = 0; i < ARRIVE_TEXTS; i++)
         buf_add_text(b, *slots[i]);
@@ -150,6 +151,7 @@ bool canon_op_arrive_decode(struct cursor *c, struct canon_op_arrive *out, char 
     out->has_source = flags & FLAG_SOURCE;
     out->has_golden = flags & FLAG_GOLDEN;
     out->withdraw = flags & FLAG_WITHDRAW;
+    out->same_golden = flags & FLAG_SAME;
     out->lifecycle = cursor_u8(c);
     out->readiness = cursor_u8(c);
     out->observed_at = (int64_t)cursor_u64(c);
@@ -157,6 +159,7 @@ bool canon_op_arrive_decode(struct cursor *c, struct canon_op_arrive *out, char 
     out->rev = cursor_u64(c);
     out->last_hash = cursor_u64(c);
     out->said_at = (int64_t)cursor_u64(c);
+    out->said = cursor_u64(c);
     const char **slots[ARRIVE_TEXTS];
     arrive_texts(out, slots);
     for (size_t i = 0; i < ARRIVE_TEXTS; i++)

@@ -61,7 +61,9 @@ struct canon_op_arrive {
     const char *lose_keys; /* withdraw: JSON list of key values that have no owner any more */
 
     bool has_golden;
+    bool same_golden; /* only its revision and readiness change: what it says and shows stays */
     uint8_t lifecycle, readiness;
+    uint64_t said; /* hash of what its source records say together */
     const char *views;
     const char *losers[CANON_MERGES_MAX]; /* golden records that end in `golden` */
     uint16_t losers_count;

@@ -331,7 +331,8 @@ static bool tick_project(struct canon_job *j)
     j->phase = PHASE_PROJECT;
     json_decref(j->call.views);
     j->call.views = NULL;
-    if (j->plan.empty || !j->working->model->stages[CANON_PROJECT]) {
+    /* Its views stand: they are made of the golden record alone. */
+    if (j->plan.empty || j->plan.same || !j->working->model->stages[CANON_PROJECT]) {
         j->state = JOB_PROPOSE;
         return true;
     }

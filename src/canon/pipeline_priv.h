@@ -50,9 +50,11 @@ struct job_plan {
     json_t *fields, *ever; /* of the source record afterwards */
     int64_t said_at;
     char said_arrival[40];
-    json_t *values; /* of the golden record afterwards */
+    uint64_t said;  /* hash of what the source records then say together */
+    json_t *values; /* of the golden record afterwards; NULL: as before */
     json_t *changes;
     bool needs_review, creates, empty; /* empty: no source record is left */
+    bool same;                         /* they say what they said: the golden record is as it is */
     uint64_t generation;
 };
 

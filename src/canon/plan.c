@@ -250,8 +250,40 @@ static json_t *differences(const struct entity_def *d, const json_t *before, con
     return changes;
 }
 
-/* The golden record out of its source records. 1: it is not a valid record of the entity, the
- * arrival is parked. */
+static int hash_said(const struct canon_job *j, const json_t *said, uint64_t *out, struct err *e)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT(4 * CANON_BODY_MAX);
+    int rc = json_print(said, &b, e);
+    if (rc == 0)
+        *out = hash64(j->working->seed, b.data, b.len) | 1;
+    return rc;
+}
+
+/* The record that `said` makes, and what changes with it. 1: it is not a valid record of the
+ * entity, the arrival is parked. */
+static int plan_values(struct canon_job *j, const json_t *said, struct err *e)
+{
+    struct job_plan *p = &j->plan;
+    const json_t *before = NULL;
+    int rc = p->winner != NULL ? working_values(j->working, p->winner, &before, e) : 0;
+    if (rc != 0)
+        return rc;
+    AUTO(json_unref) json_t *errors = NULL;
+    p->values = entity_doc_check(j->working->def, said, 0, &errors, e);
+    if (p->values != NULL) {
+        p->changes = differences(j->working->def, before, p->values);
+        return 0;
+    }
+    if (e->code != ERR_INVALID && e->code != ERR_TOO_LARGE)
+        return e->code;
+    json_decref(j->call.evidence);
+    j->call.evidence = TAKE(errors);
+    j->arrival->err = *e;
+    job_end(j, STORED_PARKED, "INVALID");
+    return 1;
+}
+
+/* The golden record out of its source records. 1: parked. */
 static int plan_golden(struct canon_job *j, struct err *e)
 {
     struct job_plan *p = &j->plan;
@@ -260,27 +292,20 @@ static int plan_golden(struct canon_job *j, struct err *e)
     int rc = said_all(j, &l, e);
     p->empty = l.count == 0;
     if (rc == 0)
-        rc = canon_survive(j->working->model, l.said, l.count, false, &survived, e);
+        rc = canon_survive(j->working->model, &j->working->units, l.said, l.count, false, &survived,
+                           e);
     mem_free(l.said);
     if (rc != 0)
         return rc;
     p->needs_review = survived.needs_review;
-    AUTO(json_unref) json_t *errors = NULL;
-    if (!p->empty) {
-        p->values = entity_doc_check(j->working->def, survived.golden, 0, &errors, e);
-        if (p->values != NULL)
-            p->changes =
-                differences(j->working->def, p->winner ? p->winner->values : NULL, p->values);
-        else if (e->code == ERR_INVALID || e->code == ERR_TOO_LARGE) {
-            json_decref(j->call.evidence);
-            j->call.evidence = TAKE(errors);
-            j->arrival->err = *e;
-            job_end(j, STORED_PARKED, "INVALID");
-            rc = 1;
-        } else {
-            rc = e->code;
-        }
-    }
+    if (!p->empty)
+        rc = hash_said(j, survived.golden, &p->said, e);
+    p->same = rc == 0 && p->winner != NULL && p->losers_count == 0 && !p->empty &&
+              p->winner->lifecycle == LIFE_ACTIVE && p->winner->said == p->said;
+    if (p->same)
+        p->changes = json_object();
+    else if (rc == 0 && !p->empty)
+        rc = plan_values(j, survived.golden, e);
     canon_survived_fini(&survived);
     return rc;
 }

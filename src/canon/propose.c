@@ -122,6 +122,8 @@ static void compose_arrive(struct canon_job *j, struct txn *t, const struct text
         .new_keys = x->new_keys,
         .lose_keys = x->lose_keys,
         .has_golden = p->id[0] != '\0',
+        .same_golden = p->same,
+        .said = p->said,
         .lifecycle = p->empty ? LIFE_WITHDRAWN : LIFE_ACTIVE,
         .readiness = p->needs_review ? READY_REVIEW : READY_COMPLETE,
         .views = x->views,
@@ -229,6 +231,7 @@ void job_commit_working(struct canon_job *j)
     g->touched = w->proposed + 1;
     g->lifecycle = p->empty ? LIFE_WITHDRAWN : LIFE_ACTIVE;
     g->readiness = p->needs_review ? READY_REVIEW : READY_COMPLETE;
+    g->said = p->said;
     for (size_t i = 0; i < p->losers_count; i++)
         working_merge(w, p->losers[i], g);
     for (size_t i = 0; i < json_array_size(p->new_keys); i++)

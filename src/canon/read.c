@@ -103,7 +103,7 @@ static int said_survive(const struct canon_model *m, const struct said_set *set,
                                       .fields = r->fields,
                                       .ever = r->ever};
     }
-    return canon_survive(m, said, set->count, true, out, e);
+    return canon_survive(m, NULL, said, set->count, true, out, e);
 }
 
 /* The model as it was when the record was made; a new reference. */

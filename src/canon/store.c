@@ -124,7 +124,7 @@ int store_golden_get(struct db *db, const char *tenant, const char *model, const
     AUTO(db_stmt_donep)
     struct db_stmt *s =
         STORE_QUERY(db,
-                    "SELECT rev, def, lifecycle, readiness, merged_into FROM canon_golden "
+                    "SELECT rev, def, lifecycle, readiness, merged_into, said FROM canon_golden "
                     "WHERE tenant = ?1 AND model = ?2 AND id = ?3",
                     e, tenant, model, id);
     if (s == NULL)
@@ -135,7 +135,8 @@ int store_golden_get(struct db *db, const char *tenant, const char *model, const
     *out = (struct store_golden){.rev = (uint64_t)db_col_int(s, 0),
                                  .def = (uint64_t)db_col_int(s, 1),
                                  .lifecycle = (int)db_col_int(s, 2),
-                                 .readiness = (int)db_col_int(s, 3)};
+                                 .readiness = (int)db_col_int(s, 3),
+                                 .said = (uint64_t)db_col_int(s, 5)};
     str_copy(out->merged_into, sizeof out->merged_into, db_col_text(s, 4, NULL));
     return 0;
 }
@@ -263,12 +264,12 @@ int store_source_put(struct db *db, const struct apply *a, const struct canon_op
             ? "INSERT INTO canon_source (tenant, model, origin, source_id, rev, observed_at, "
               "arrival, fields, keys, last_hash, last_def) "
               "VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, '{}', '[]', ?7, ?8) "
-              "ON CONFLICT (tenant, model, origin, source_id) DO UPDATE SET rev = ?13, "
+              "ON CONFLICT (source_id, origin, model, tenant) DO UPDATE SET rev = ?13, "
               "last_hash = ?7, last_def = ?8"
             : "INSERT INTO canon_source (tenant, model, origin, source_id, rev, observed_at, "
               "arrival, last_hash, last_def, golden, fields, ever, keys) "
               "VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) "
-              "ON CONFLICT (tenant, model, origin, source_id) DO UPDATE SET rev = ?13, "
+              "ON CONFLICT (source_id, origin, model, tenant) DO UPDATE SET rev = ?13, "
               "observed_at = ?5, arrival = ?6, last_hash = ?7, last_def = ?8, golden = ?9, "
               "fields = ?10, ever = ?11, keys = ?12",
         e, a->env->tenant, op->model, op->origin, op->source_id);
@@ -329,7 +330,7 @@ static int keys_each_text(struct db *db, const char *sql, const char *tenant, co
 
 #define KEY_PUT                                                                                    \
     "INSERT INTO canon_key (tenant, model, key, golden) VALUES (?1, ?2, ?3, ?4) "                  \
-    "ON CONFLICT (tenant, model, key) DO UPDATE SET golden = ?4"
+    "ON CONFLICT (key, model, tenant) DO UPDATE SET golden = ?4"
 
 int store_keys_put(struct db *db, const char *tenant, const char *model, const char *keys,
                    const char *golden, struct err *e)
@@ -345,15 +346,31 @@ int store_keys_remove(struct db *db, const char *tenant, const char *model, cons
         tenant, model, keys, golden, e);
 }
 
+static int golden_touch(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
+                        struct err *e)
+{
+    struct db_stmt *s = STORE_QUERY(db,
+                                    "UPDATE canon_golden SET rev = ?4, readiness = ?5 "
+                                    "WHERE tenant = ?1 AND model = ?2 AND id = ?3",
+                                    e, a->env->tenant, op->model, op->golden);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 4, (int64_t)op->rev);
+    db_bind_int(s, 5, op->readiness);
+    return db_run(s, e);
+}
+
 int store_golden_put(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
                      struct err *e)
 {
+    if (op->same_golden)
+        return golden_touch(db, a, op, e);
     struct db_stmt *s =
         STORE_QUERY(db,
                     "INSERT INTO canon_golden (tenant, model, id, rev, def, lifecycle, readiness, "
-                    "views) VALUES (?1, ?2, ?3, ?8, ?4, ?5, ?6, ?7) "
-                    "ON CONFLICT (tenant, model, id) DO UPDATE SET rev = ?8, def = ?4, "
-                    "lifecycle = ?5, readiness = ?6, views = ?7, merged_into = NULL",
+                    "views, said) VALUES (?1, ?2, ?3, ?8, ?4, ?5, ?6, ?7, ?9) "
+                    "ON CONFLICT (id, model, tenant) DO UPDATE SET rev = ?8, def = ?4, "
+                    "lifecycle = ?5, readiness = ?6, views = ?7, said = ?9, merged_into = NULL",
                     e, a->env->tenant, op->model, op->golden);
     if (s == NULL)
         return e->code;
@@ -362,6 +379,7 @@ int store_golden_put(struct db *db, const struct apply *a, const struct canon_op
     db_bind_int(s, 6, op->readiness);
     db_bind_str(s, 7, op->views);
     db_bind_int(s, 8, (int64_t)op->rev);
+    db_bind_int(s, 9, (int64_t)op->said);
     return db_run(s, e);
 }
 

@@ -27,7 +27,7 @@ struct store_source {
 void store_source_fini(struct store_source *s);
 
 struct store_golden {
-    uint64_t rev, def;
+    uint64_t rev, def, said;
     int lifecycle, readiness;
     char merged_into[STORE_ID];
 };

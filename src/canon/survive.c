@@ -16,18 +16,6 @@ struct candidate {
     const char *arrival;
 };
 
-/* A unit is what one policy decides: a field, or a group as a block. */
-struct unit {
-    const char *name;
-    const struct canon_group *group; /* NULL for a field */
-    const struct canon_rule *rule;   /* NULL: latest */
-};
-
-struct field_list {
-    const char **names;
-    size_t count, cap;
-};
-
 /* --- values
  * ----------------------------------------------------------------------------------------------------------
  */
@@ -52,7 +40,7 @@ static json_t *group_value(const struct canon_group *g, const json_t *fields)
     return block != NULL ? block : stated ? json_null() : NULL;
 }
 
-static json_t *unit_value(const struct unit *u, const json_t *fields)
+static json_t *unit_value(const struct canon_unit *u, const json_t *fields)
 {
     if (u->group != NULL)
         return group_value(u->group, fields);
@@ -115,7 +103,7 @@ static void ever_note(json_t *slot, const char *what, json_t *v, int64_t time, c
     json_object_set_new(slot, what, ever_entry(v, time, arrival));
 }
 
-static void ever_unit(json_t *ever, const struct unit *u, const struct canon_said *s)
+static void ever_unit(json_t *ever, const struct canon_unit *u, const struct canon_said *s)
 {
     static const char *const kinds[] = {"first", "min", "max"};
     AUTO(json_unref) json_t *v = unit_value(u, s->fields);
@@ -130,14 +118,6 @@ static void ever_unit(json_t *ever, const struct unit *u, const struct canon_sai
         ever_note(slot, kinds[i], v, s->observed_at, s->arrival);
 }
 
-static struct unit unit_of_field(const struct canon_model *m, const char *field)
-{
-    const struct canon_group *g = canon_model_group_of(m, field);
-    if (g != NULL)
-        return (struct unit){.name = g->name, .group = g, .rule = g->rule};
-    return (struct unit){.name = field, .rule = canon_model_rule(m, field)};
-}
-
 json_t *canon_ever_add(const struct canon_model *m, json_t *ever, const struct canon_said *s)
 {
     if (ever == NULL)
@@ -146,7 +126,7 @@ json_t *canon_ever_add(const struct canon_model *m, json_t *ever, const struct c
     json_t *v;
     json_object_foreach(s->fields, field, v)
     {
-        struct unit u = unit_of_field(m, field);
+        struct canon_unit u = canon_unit_of_field(m, field);
         ever_unit(ever, &u, s);
     }
     return ever;
@@ -303,7 +283,7 @@ static bool looks_at_all_ever_stated(enum canon_policy p, const char **what)
     return *what != NULL;
 }
 
-static bool candidate_fill(const struct unit *u, const struct canon_said *s, const char *what,
+static bool candidate_fill(const struct canon_unit *u, const struct canon_said *s, const char *what,
                            struct candidate *c)
 {
     json_t *slot = what ? json_object_get(json_object_get(s->ever, u->name), what) : NULL;
@@ -318,19 +298,22 @@ static bool candidate_fill(const struct unit *u, const struct canon_said *s, con
     return c->value != NULL;
 }
 
-/* All that state the unit, sorted newest first; with `nulls` also those that state it as null. */
-static size_t candidates(const struct unit *u, const struct canon_said *said, size_t count,
-                         const char *what, bool nulls, struct candidate *out)
+/* All that state the unit, newest first as `said` is; with `nulls` also those that state it as
+ * null.
+ */
+static size_t candidates(const struct canon_unit *u, const struct canon_said *const *said,
+                         size_t count, const char *what, bool nulls, struct candidate *out)
 {
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
-        if (!candidate_fill(u, &said[i], what, &out[n]))
+        if (!candidate_fill(u, said[i], what, &out[n]))
             continue;
         if (!nulls && json_is_null(out[n].value))
             continue;
         n++;
     }
-    qsort(out, n, sizeof *out, newest_sort);
+    if (what != NULL) /* the times are not those of the records */
+        qsort(out, n, sizeof *out, newest_sort);
     return n;
 }
 
@@ -344,7 +327,7 @@ static void candidates_fini(struct candidate *c, size_t n)
  * --------------------------------------------------------------------------------------------------------
  */
 
-static json_t *member_of(const struct unit *u, const char *field, json_t *value)
+static json_t *member_of(const struct canon_unit *u, const char *field, json_t *value)
 {
     return u->group != NULL ? json_object_get(value, field) : value;
 }
@@ -357,7 +340,7 @@ static bool beat_has(const json_t *beat, const json_t *v)
     return false;
 }
 
-static json_t *beaten(const struct unit *u, const char *field, const json_t *won,
+static json_t *beaten(const struct canon_unit *u, const char *field, const json_t *won,
                       const struct candidate *c, size_t n)
 {
     json_t *beat = NULL;
@@ -375,7 +358,7 @@ static json_t *beaten(const struct unit *u, const char *field, const json_t *won
 }
 
 struct decision {
-    const struct unit *unit;
+    const struct canon_unit *unit;
     enum canon_policy policy; /* the one that decided: the fallback when no authority spoke */
     const struct candidate *winner;
     json_t *value; /* owned: the winner's, or the union */
@@ -416,8 +399,8 @@ static void decide_fields(const struct decision *d, const struct candidate *c, s
         decide_field(d, d->unit->group->fields[i], c, n, out);
 }
 
-static void survive_by(const struct unit *u, enum canon_policy policy,
-                       const struct canon_said *said, size_t count, struct candidate *c,
+static void survive_by(const struct canon_unit *u, enum canon_policy policy,
+                       const struct canon_said *const *said, size_t count, struct candidate *c,
                        struct canon_survived *out)
 {
     const char *what;
@@ -433,8 +416,8 @@ static void survive_by(const struct unit *u, enum canon_policy policy,
     candidates_fini(c, n);
 }
 
-static void survive_unit(const struct unit *u, const struct canon_said *said, size_t count,
-                         struct candidate *c, struct canon_survived *out)
+static void survive_unit(const struct canon_unit *u, const struct canon_said *const *said,
+                         size_t count, struct candidate *c, struct canon_survived *out)
 {
     enum canon_policy policy = u->rule != NULL ? u->rule->policy : POLICY_LATEST;
     if (policy != POLICY_SOURCE_OF_TRUTH) {
@@ -452,76 +435,38 @@ static void survive_unit(const struct unit *u, const struct canon_said *said, si
         survive_by(u, u->rule->fallback, said, count, c, out);
 }
 
-/* --- all fields
- * -------------------------------------------------------------------------------------------------------
+/* --- all units
+ * --------------------------------------------------------------------------------------------------------
  */
 
-static bool list_has(const struct field_list *l, const char *name)
+static int said_newest(const void *a, const void *b)
 {
-    for (size_t i = 0; i < l->count; i++)
-        if (strcmp(l->names[i], name) == 0)
-            return true;
-    return false;
+    const struct canon_said *const *x = a, *const *y = b;
+    struct candidate p = {.said = *x, .time = (*x)->observed_at};
+    struct candidate q = {.said = *y, .time = (*y)->observed_at};
+    return newest(&p, &q);
 }
 
-static int add_units_of(const struct canon_model *m, const json_t *o, bool is_unit,
-                        struct field_list *l, struct err *e)
+int canon_survive(const struct canon_model *m, const struct canon_units *units,
+                  const struct canon_said *said, size_t count, bool explain,
+                  struct canon_survived *out, struct err *e)
 {
-    const char *key;
-    json_t *v;
-    json_object_foreach((json_t *)o, key, v)
-    {
-        const char *name = is_unit ? key : unit_of_field(m, key).name;
-        if (list_has(l, name))
-            continue;
-        if (l->count == l->cap) {
-            size_t cap = l->cap ? 2 * l->cap : 32;
-            const char **grown = mem_try_resize(l->names, cap * sizeof *grown);
-            if (grown == NULL)
-                return err_set(e, ERR_NOMEM, "survivorship: %zu fields", cap);
-            l->names = grown;
-            l->cap = cap;
-        }
-        l->names[l->count++] = name;
-    }
-    return 0;
-}
-
-static struct unit unit_of_name(const struct canon_model *m, const char *name)
-{
-    for (size_t i = 0; i < m->groups_count; i++)
-        if (strcmp(m->groups[i].name, name) == 0)
-            return (struct unit){.name = name, .group = &m->groups[i], .rule = m->groups[i].rule};
-    return (struct unit){.name = name, .rule = canon_model_rule(m, name)};
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-int canon_survive(const struct canon_model *m, const struct canon_said *said, size_t count,
-                  bool explain, struct canon_survived *out, struct err *e)
-{
-    struct field_list units = {0};
-    int rc = 0;
     *out = (struct canon_survived){.golden = json_object(),
                                    .footprint = explain ? json_object() : NULL};
-    for (size_t i = 0; i < count && rc == 0; i++) {
-        rc = add_units_of(m, said[i].fields, false, &units, e);
-        if (rc == 0)
-            rc = add_units_of(m, said[i].ever, true, &units, e);
-    }
+    struct canon_units stated = {0};
+    int rc = units == NULL ? canon_units_stated(m, said, count, &stated, e) : 0;
+    units = units == NULL ? &stated : units;
     AUTO(mem_freep) struct candidate *c = mem_try((count + 1) * sizeof *c);
-    if (rc == 0 && c == NULL)
+    AUTO(mem_freep) const struct canon_said **sorted = mem_try((count + 1) * sizeof *sorted);
+    if (rc == 0 && (c == NULL || sorted == NULL))
         rc = err_set(e, ERR_NOMEM, "survivorship over %zu source records", count);
-    if (rc == 0 && units.count > 0)
-        qsort(units.names, units.count, sizeof *units.names, by_name);
-    for (size_t i = 0; i < units.count && rc == 0; i++) {
-        struct unit u = unit_of_name(m, units.names[i]);
-        survive_unit(&u, said, count, c, out);
-    }
-    mem_free(units.names);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        sorted[i] = &said[i];
+    if (rc == 0 && count > 1)
+        qsort(sorted, count, sizeof *sorted, said_newest);
+    for (size_t i = 0; i < units->count && rc == 0; i++)
+        survive_unit(&units->list[i], sorted, count, c, out);
+    canon_units_fini(&stated);
     if (rc != 0)
         canon_survived_fini(out);
     return rc;

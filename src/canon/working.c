@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -31,13 +32,23 @@ struct working *working_new(const char *tenant, struct canon_model *model, struc
 {
     struct working *w = mem_new(sizeof *w);
     w->tenant = mem_strdup(tenant);
-    w->model = model;
-    w->def = def;
     w->reader = reader;
+    working_define(w, model, def);
     w->sources = map_new();
     w->goldens = map_new();
     w->keys = map_new();
     return w;
+}
+
+void working_define(struct working *w, struct canon_model *model, struct entity_def *def)
+{
+    canon_model_unref(w->model);
+    entity_def_unref(w->def);
+    w->model = model;
+    w->def = def;
+    w->seed = hash64(model->hash, def->json, strlen(def->json));
+    canon_units_fini(&w->units);
+    canon_units_of(model, def, &w->units);
 }
 
 void working_free(struct working *w)
@@ -47,6 +58,7 @@ void working_free(struct working *w)
     map_free(w->sources, source_free);
     map_free(w->goldens, golden_free);
     map_free(w->keys, mem_free);
+    canon_units_fini(&w->units);
     canon_model_unref(w->model);
     entity_def_unref(w->def);
     mem_free(w->tenant);
@@ -112,7 +124,6 @@ struct work_golden *working_add_golden(struct working *w, const char *id)
     ASSERT(strlen(id) < sizeof g->id);
     str_copy(g->id, sizeof g->id, id);
     list_init(&g->sources);
-    g->values = json_object();
     struct work_golden *old = map_puts(w->goldens, id, g);
     ASSERT(old == NULL);
     return g;
@@ -162,20 +173,23 @@ static int load_source(void *arg, struct store_source *row, struct err *e)
 }
 
 /* Only what the entity declares: the system fields of the row are not part of what sources say. */
-static int load_values(struct working *w, struct work_golden *g, struct err *e)
+int working_values(struct working *w, struct work_golden *g, const json_t **out, struct err *e)
 {
     AUTO(json_unref) json_t *row = NULL;
-    int rc = entity_get_json(w->reader, w->def, w->tenant, g->id, &row, NULL, e);
-    if (rc == ERR_NOT_FOUND) {
-        err_clear(e);
+    *out = g->values;
+    if (g->values != NULL)
         return 0;
-    }
-    for (size_t i = 0; rc == 0 && i < w->def->fields_count; i++) {
+    int rc = entity_get_json(w->reader, w->def, w->tenant, g->id, &row, NULL, e);
+    if (rc != 0 && rc != ERR_NOT_FOUND)
+        return rc;
+    err_clear(e);
+    *out = g->values = json_object();
+    for (size_t i = 0; i < w->def->fields_count; i++) {
         json_t *v = json_object_get(row, w->def->fields[i].name);
         if (v != NULL && !json_is_null(v))
             json_object_set(g->values, w->def->fields[i].name, v);
     }
-    return rc;
+    return 0;
 }
 
 int working_golden(struct working *w, const char *id, struct work_golden **out, struct err *e)
@@ -193,10 +207,9 @@ int working_golden(struct working *w, const char *id, struct work_golden **out, 
     g->rev = row.rev;
     g->lifecycle = row.lifecycle;
     g->readiness = row.readiness;
+    g->said = row.said;
     struct load l = {w, g};
     rc = store_sources_of(w->reader, w->tenant, w->model->name, id, load_source, &l, e);
-    if (rc == 0)
-        rc = load_values(w, g, e);
     if (rc != 0)
         g->rev = 0; /* half loaded: no unit that builds on it may hold */
     *out = g;

@@ -18,7 +18,8 @@ struct work_golden {
     uint64_t touched; /* the last unit, as counted by `proposed`, that changed it */
     int lifecycle, readiness;
     struct list sources; /* struct work_source by `node` */
-    json_t *values;      /* declared fields of the entity row; empty object when there is no row */
+    uint64_t said;       /* hash of what its sources say together, as stored; 0: says nothing */
+    json_t *values;      /* working_values(); NULL until they were asked for */
 };
 
 struct work_source {
@@ -37,6 +38,8 @@ struct working {
     char *tenant;
     struct canon_model *model;
     struct entity_def *def;
+    struct canon_units units; /* of both */
+    uint64_t seed;            /* hash of both */
     struct db *reader;
     struct map *sources, *goldens, *keys;
     uint64_t generation;          /* grows with every change */
@@ -47,6 +50,8 @@ struct working {
 struct working *working_new(const char *tenant, struct canon_model *model, struct entity_def *def,
                             struct db *reader);
 void working_free(struct working *w);
+/* Another model and entity. Only while nothing is under way; takes over both. */
+void working_define(struct working *w, struct canon_model *model, struct entity_def *def);
 /* Units under way. */
 size_t working_flight(const struct working *w);
 /* Forget everything. Only while nothing is under way. */
@@ -62,6 +67,9 @@ int working_source(struct working *w, const char *origin, const char *source_id,
 int working_owner(struct working *w, const char *key, const char **owner, struct err *e);
 /* A merged one gives its live survivor. ERR_NOT_FOUND when there is none. */
 int working_golden(struct working *w, const char *id, struct work_golden **out, struct err *e);
+/* The declared fields of its entity row, borrowed; an empty object when there is no row. Read only
+ * when something may change: most arrivals say what is known. */
+int working_values(struct working *w, struct work_golden *g, const json_t **out, struct err *e);
 
 /* --- changes, once they are proposed
  * ------------------------------------------------------------------------------------ */

@@ -57,7 +57,7 @@ static char *golden_of(const struct canon_model *m, const struct says *says, siz
         assert_non_null(said[i].fields);
     }
     struct canon_survived s;
-    assert_int_equal(canon_survive(m, said, n, true, &s, &e), 0);
+    assert_int_equal(canon_survive(m, NULL, said, n, true, &s, &e), 0);
     struct buf b = BUF_INIT(1 << 20);
     assert_int_equal(json_print_sorted(s.golden, &b, &e), 0);
     char *text = buf_take(&b);
@@ -143,7 +143,7 @@ static void manual_asks_for_review(void **state)
                               .arrival = "a",
                               .fields = json_pack("{s:i}", "f_man", 1)};
     struct canon_survived s;
-    assert_int_equal(canon_survive(m, &said, 1, true, &s, &e), 0);
+    assert_int_equal(canon_survive(m, NULL, &said, 1, true, &s, &e), 0);
     assert_true(s.needs_review);
     canon_survived_fini(&s);
     json_decref(said.fields);
@@ -235,7 +235,7 @@ static void the_order_of_source_records_and_statements_does_not_matter(void **st
                 }
             }
             struct canon_survived out;
-            assert_int_equal(canon_survive(m, now, RECORDS, true, &out, &e), 0);
+            assert_int_equal(canon_survive(m, NULL, now, RECORDS, true, &out, &e), 0);
             struct buf b = BUF_INIT(1 << 20);
             json_print_sorted(out.golden, &b, &e);
             char *got = buf_take(&b);
