@@ -33,6 +33,9 @@ int json_print(const json_t *v, struct buf *b, struct err *e);
 int json_print_sorted(const json_t *v, struct buf *b, struct err *e);
 /* A quoted, escaped JSON string. */
 void json_print_string(struct buf *b, const char *s, size_t n);
+/* A hash of value and order: equal members in another order hash otherwise. The same on every
+ * machine of one byte order. */
+uint64_t json_hash(uint64_t seed, const json_t *v);
 /* For AUTO. */
 void json_unref(json_t **v);
 

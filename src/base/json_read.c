@@ -89,17 +89,9 @@ static bool bad(const struct reader *r, const char *at, const char *what)
 
 /* ---- strings ---- */
 
-static const bool ends_plain[256] = {
-    [0x00 ... 0x1f] = true,
-    ['"'] = true,
-    ['\\'] = true,
-};
-
 static const char *skip_plain(const char *p, const char *end)
 {
-    while (p < end && !ends_plain[(unsigned char)*p])
-        p++;
-    return p;
+    return p + str_json_plain(p, (size_t)(end - p));
 }
 
 /* Four hex digits; -1 when they are not. */

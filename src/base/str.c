@@ -90,6 +90,26 @@ size_t str_utf8_valid(const char *s, size_t n)
     return at;
 }
 
+size_t str_json_plain(const char *s, size_t n)
+{
+    static const bool ends[256] = {[0x00 ... 0x1f] = true, ['"'] = true, ['\\'] = true};
+    const uint64_t ones = 0x0101010101010101, high = 0x8080808080808080;
+    size_t at = 0;
+    for (; n - at >= 8; at += 8) {
+        uint64_t w;
+        memcpy(&w, s + at, 8);
+        uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\';
+        /* The high bit of each byte that is below 0x20, or became zero; rarely of one above such a
+         * byte. */
+        if ((((w - ones * 0x20) & ~w) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) &
+            high)
+            break;
+    }
+    while (at < n && !ends[(unsigned char)s[at]])
+        at++;
+    return at;
+}
+
 bool str_is_utf8(const char *s, size_t n)
 {
     return str_utf8_valid(s, n) == n;

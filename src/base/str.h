@@ -23,6 +23,8 @@ bool str_ends(const char *s, const char *suffix);
 bool str_copy(char *out, size_t cap, const char *s);
 bool str_is_utf8(const char *s, size_t n);
 size_t str_utf8_valid(const char *s, size_t n); /* bytes before the first that is not UTF-8 */
+/* Bytes before the first that JSON escapes: a control character, '"' or a backslash. */
+size_t str_json_plain(const char *s, size_t n);
 /* Value of a hexadecimal digit, -1 for anything else. */
 int str_hex_digit(char c);
 /* Text from outside that is to be shown: every byte that belongs to no well-formed sequence becomes

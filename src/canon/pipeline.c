@@ -247,7 +247,7 @@ static bool schema_holds(struct canon_job *j)
 
 static json_t *golden_for_hook(const struct canon_job *j)
 {
-    json_t *g = json_deep_copy(j->plan.values);
+    json_t *g = json_copy(j->plan.values);
     json_object_set_new(g, "id", json_string(j->plan.id));
     return g;
 }

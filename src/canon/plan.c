@@ -250,15 +250,6 @@ static json_t *differences(const struct entity_def *d, const json_t *before, con
     return changes;
 }
 
-static int hash_said(const struct canon_job *j, const json_t *said, uint64_t *out, struct err *e)
-{
-    AUTO(buf_fini) struct buf b = BUF_INIT(4 * CANON_BODY_MAX);
-    int rc = json_print(said, &b, e);
-    if (rc == 0)
-        *out = hash64(j->working->seed, b.data, b.len) | 1;
-    return rc;
-}
-
 /* The record that `said` makes, and what changes with it. 1: it is not a valid record of the
  * entity, the arrival is parked. */
 static int plan_values(struct canon_job *j, const json_t *said, struct err *e)
@@ -298,13 +289,12 @@ static int plan_golden(struct canon_job *j, struct err *e)
     if (rc != 0)
         return rc;
     p->needs_review = survived.needs_review;
-    if (!p->empty)
-        rc = hash_said(j, survived.golden, &p->said, e);
-    p->same = rc == 0 && p->winner != NULL && p->losers_count == 0 && !p->empty &&
+    p->said = p->empty ? 0 : json_hash(j->working->seed, survived.golden) | 1;
+    p->same = p->winner != NULL && p->losers_count == 0 && !p->empty &&
               p->winner->lifecycle == LIFE_ACTIVE && p->winner->said == p->said;
     if (p->same)
         p->changes = json_object();
-    else if (rc == 0 && !p->empty)
+    else if (!p->empty)
         rc = plan_values(j, survived.golden, e);
     canon_survived_fini(&survived);
     return rc;

@@ -77,7 +77,7 @@ static int by_name(const void *a, const void *b)
 }
 
 int canon_units_stated(const struct canon_model *m, const struct canon_said *said, size_t count,
-                        struct canon_units *out, struct err *e)
+                       struct canon_units *out, struct err *e)
 {
     size_t cap = 0;
     int rc = 0;

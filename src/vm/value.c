@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/buf.h"
+#include "base/str.h"
 #include "vm/vm_priv.h"
 
 static const char list_key; /* its address finds the metatable of lists in the registry */
@@ -159,8 +159,12 @@ static int to_member(lua_State *L, json_t *object, int depth, struct err *e)
     int rc = to_value(L, -1, &item, depth, e);
     if (rc != 0)
         return in_key(e, rc, key);
-    if (json_object_setn_new(object, key, n, item) != 0)
-        return err_set(e, ERR_INVALID, "key '%.40s' is not UTF-8, or memory is out", key);
+    if (!str_is_utf8(key, n)) {
+        json_decref(item);
+        return err_set(e, ERR_INVALID, "key '%.40s' is not UTF-8", key);
+    }
+    if (json_object_setn_new_nocheck(object, key, n, item) != 0)
+        return err_set(e, ERR_NOMEM, "no memory for a table");
     return 0;
 }
 
@@ -221,8 +225,10 @@ static int to_string(lua_State *L, int at, json_t **out, struct err *e)
 {
     size_t n;
     const char *s = lua_tolstring(L, at, &n);
-    *out = json_stringn(s, n);
-    return *out != NULL ? 0 : err_set(e, ERR_INVALID, "text that is not UTF-8; use base64");
+    if (!str_is_utf8(s, n))
+        return err_set(e, ERR_INVALID, "text that is not UTF-8; use base64");
+    *out = json_stringn_nocheck(s, n);
+    return *out != NULL ? 0 : err_set(e, ERR_NOMEM, "no memory for a text");
 }
 
 static int to_number(lua_State *L, int at, json_t **out, struct err *e)

@@ -1,0 +1,298 @@
+/* Printing: our own, because jansson 2.14 writes 0.1 as 0.10000000000000001. */
+#include "base/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/json_priv.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+static void json_print_escape(struct buf *b, unsigned char c)
+{
+    switch (c) {
+    case '"':
+        buf_adds(b, "\\\"");
+        return;
+    case '\\':
+        buf_adds(b, "\\\\");
+        return;
+    case '\n':
+        buf_adds(b, "\\n");
+        return;
+    case '\r':
+        buf_adds(b, "\\r");
+        return;
+    case '\t':
+        buf_adds(b, "\\t");
+        return;
+    default:
+        buf_addf(b, "\\u%04x", c);
+        return;
+    }
+}
+
+/* `"text"` and what follows it, in one piece. */
+static void json_print_plain(struct buf *b, const char *s, size_t n, bool is_key)
+{
+    char *out = buf_reserve(b, n + 3);
+    if (out == NULL)
+        return;
+    *out++ = '"';
+    if (n > 0)
+        memcpy(out, s, n);
+    out[n] = '"';
+    out[n + 1] = ':';
+    buf_commit(b, n + 2 + is_key);
+}
+
+static void json_print_text(struct buf *b, const char *s, size_t n, bool is_key)
+{
+    size_t from = 0, at = str_json_plain(s, n);
+    if (at == n) {
+        json_print_plain(b, s, n, is_key);
+        return;
+    }
+    buf_addc(b, '"');
+    while (at < n) {
+        buf_add(b, s + from, at - from);
+        json_print_escape(b, (unsigned char)s[at]);
+        from = at + 1;
+        at = from + str_json_plain(s + from, n - from);
+    }
+    buf_add(b, s + from, n - from);
+    buf_adds(b, is_key ? "\":" : "\"");
+}
+
+void json_print_string(struct buf *b, const char *s, size_t n)
+{
+    json_print_text(b, s, n, false);
+}
+
+static void json_print_int(struct buf *b, int64_t v)
+{
+    char text[24];
+    char *p = text + sizeof(text);
+    uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    do {
+        *--p = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (v < 0)
+        *--p = '-';
+    buf_add(b, p, (size_t)(text + sizeof(text) - p));
+}
+
+static void json_print_decimal(struct buf *b, uint64_t digits, size_t decimals, bool negative)
+{
+    char text[32], *p = text + sizeof(text);
+    if (decimals == 0) { /* ".0", so that it comes back as a real */
+        digits *= 10;
+        decimals = 1;
+    }
+    for (size_t i = 0; i < decimals; i++, digits /= 10)
+        *--p = (char)('0' + digits % 10);
+    *--p = '.';
+    do {
+        *--p = (char)('0' + digits % 10);
+        digits /= 10;
+    } while (digits > 0);
+    if (negative)
+        *--p = '-';
+    buf_add(b, p, (size_t)(text + sizeof(text) - p));
+}
+
+/* Integers up to 2^53 are exact in a double. */
+static const double JSON_EXACT_MAX = 9007199254740992.0;
+/* No double needs more digits. */
+static const long double JSON_DIGITS_MAX = 1e17L;
+
+/* Most numbers that people write have few digits. If r / 10^k, both exact in a double, divides to
+ * v, then the text of r with k decimals reads back as v: division and reading round the same exact
+ * quotient. The least k gives the shortest text. The number of decimals tried is left in *k. */
+static bool json_print_short_real(struct buf *b, double v, size_t *k)
+{
+    static const double power[] = {1,   1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,
+                                   1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17};
+    double size = fabs(v);
+    for (*k = 0; *k < ARRAY_LEN(power); (*k)++) {
+        double r = nearbyint(size * power[*k]);
+        if (r > JSON_EXACT_MAX)
+            return false;
+        if (r / power[*k] != size)
+            continue;
+        json_print_decimal(b, (uint64_t)r, *k, v < 0);
+        return true;
+    }
+    return false;
+}
+
+/* Whether the exact quotient near q, which is right to half a unit in its last place, surely
+ * rounds to the double that q rounds to: not so when q lies where two doubles meet. */
+static bool json_rounds_alike(long double q)
+{
+    int exponent;
+    uint64_t mantissa = (uint64_t)ldexpl(frexpl(q, &exponent), 64);
+    uint64_t low = mantissa & 0x7ff;
+    return low < 0x3ff || low > 0x401;
+}
+
+/* The same for sixteen and seventeen digits, with the longer mantissa of a long double; a product of
+ * sixteen digits may have been rounded to a wrong integer above, so the last of those is tried again. */
+static bool json_print_long_real(struct buf *b, double v, size_t k)
+{
+    static const long double power[] = {1,     1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,
+                                        1e7L,  1e8L,  1e9L,  1e10L, 1e11L, 1e12L, 1e13L,
+                                        1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L, 1e20L};
+    long double size = fabs(v);
+    for (k -= k > 0; k < ARRAY_LEN(power); k++) {
+        long double r = nearbyintl(size * power[k]), q = r / power[k];
+        if (r >= JSON_DIGITS_MAX)
+            return false;
+        if ((double)q != (double)size)
+            continue;
+        if (!json_rounds_alike(q))
+            return false;
+        json_print_decimal(b, (uint64_t)r, k, v < 0);
+        return true;
+    }
+    return false;
+}
+
+/* The shortest of 15, 16 or 17 digits that reads back as the same number; always with a point or
+ * exponent, so that it comes back as a real. */
+static void json_print_real(struct buf *b, double v)
+{
+    char text[40];
+    size_t k;
+    double size = fabs(v);
+    if (size >= 1e-4 && size < 1e9 &&
+        (json_print_short_real(b, v, &k) || json_print_long_real(b, v, k)))
+        return;
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, v);
+        if (strtod(text, NULL) == v)
+            break;
+    }
+    buf_adds(b, text);
+    if (strpbrk(text, ".e") == NULL)
+        buf_adds(b, ".0");
+}
+
+int json_member_order(const void *a, const void *b)
+{
+    const struct json_member *x = a, *y = b;
+    size_t n = x->n < y->n ? x->n : y->n;
+    int order = n > 0 ? memcmp(x->key, y->key, n) : 0;
+    return order != 0 ? order : (x->n > y->n) - (x->n < y->n);
+}
+
+struct json_member *json_sorted(const json_t *o)
+{
+    size_t count = json_object_size(o), at = 0;
+    struct json_member *all = mem_try(count * sizeof(*all));
+    if (all == NULL)
+        return NULL;
+    json_t *obj = (json_t *)(uintptr_t)o; /* jansson's iterators are not const */
+    for (void *it = json_object_iter(obj); it != NULL && at < count;
+         it = json_object_iter_next(obj, it))
+        all[at++] = (struct json_member){json_object_iter_key(it), json_object_iter_key_len(it),
+                                         json_object_iter_value(it)};
+    qsort(all, at, sizeof(*all), json_member_order);
+    return all;
+}
+
+static int json_print_value(const json_t *v, struct buf *b, bool sorted, int depth);
+
+static int json_print_member(struct buf *b, const struct json_member *m, bool sorted, int depth)
+{
+    json_print_text(b, m->key, m->n, true);
+    return json_print_value(m->value, b, sorted, depth);
+}
+
+static int json_print_object(const json_t *v, struct buf *b, bool sorted, int depth)
+{
+    int rc = 0;
+    size_t count = json_object_size(v);
+    AUTO(mem_freep) struct json_member *all = sorted && count > 1 ? json_sorted(v) : NULL;
+    if (sorted && count > 1 && all == NULL)
+        return ERR_NOMEM;
+    buf_addc(b, '{');
+    json_t *obj = (json_t *)(uintptr_t)v;
+    void *it = json_object_iter(obj);
+    for (size_t i = 0; i < count && rc == 0; i++, it = json_object_iter_next(obj, it)) {
+        struct json_member m = {json_object_iter_key(it), json_object_iter_key_len(it),
+                                json_object_iter_value(it)};
+        if (i > 0)
+            buf_addc(b, ',');
+        rc = json_print_member(b, all != NULL ? &all[i] : &m, sorted, depth);
+    }
+    buf_addc(b, '}');
+    return rc;
+}
+
+static int json_print_array(const json_t *v, struct buf *b, bool sorted, int depth)
+{
+    int rc = 0;
+    buf_addc(b, '[');
+    for (size_t i = 0; i < json_array_size(v) && rc == 0; i++) {
+        if (i > 0)
+            buf_addc(b, ',');
+        rc = json_print_value(json_array_get(v, i), b, sorted, depth);
+    }
+    buf_addc(b, ']');
+    return rc;
+}
+
+static int json_print_value(const json_t *v, struct buf *b, bool sorted, int depth)
+{
+    switch (json_typeof(v)) {
+    case JSON_OBJECT:
+        return depth >= JSON_DEPTH_MAX ? ERR_INVALID : json_print_object(v, b, sorted, depth + 1);
+    case JSON_ARRAY:
+        return depth >= JSON_DEPTH_MAX ? ERR_INVALID : json_print_array(v, b, sorted, depth + 1);
+    case JSON_STRING:
+        json_print_string(b, json_string_value(v), json_string_length(v));
+        return 0;
+    case JSON_INTEGER:
+        json_print_int(b, json_integer_value(v));
+        return 0;
+    case JSON_REAL:
+        json_print_real(b, json_real_value(v));
+        return 0;
+    case JSON_TRUE:
+        buf_adds(b, "true");
+        return 0;
+    case JSON_FALSE:
+        buf_adds(b, "false");
+        return 0;
+    case JSON_NULL:
+        buf_adds(b, "null");
+        return 0;
+    }
+    return ERR_INVALID;
+}
+
+static int json_print_any(const json_t *v, struct buf *b, bool sorted, struct err *e)
+{
+    int rc = json_print_value(v, b, sorted, 0);
+    if (rc == ERR_NOMEM)
+        return err_set(e, rc, "out of memory for the keys of an object");
+    if (rc != 0)
+        return err_set(e, rc, "arrays and objects are nested deeper than %d", JSON_DEPTH_MAX);
+    return buf_check(b, "the JSON text", e);
+}
+
+int json_print(const json_t *v, struct buf *b, struct err *e)
+{
+    return json_print_any(v, b, false, e);
+}
+
+int json_print_sorted(const json_t *v, struct buf *b, struct err *e)
+{
+    return json_print_any(v, b, true, e);
+}
