@@ -153,10 +153,10 @@ static bool json_print_long_real(struct buf *b, double v, size_t k)
         long double r = nearbyintl(size * power[k]), q = r / power[k];
         if (r >= JSON_DIGITS_MAX)
             return false;
-        if ((double)q != (double)size)
-            continue;
         if (!json_rounds_alike(q))
             return false;
+        if ((double)q != (double)size)
+            continue;
         json_print_decimal(b, (uint64_t)r, k, v < 0);
         return true;
     }
