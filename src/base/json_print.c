@@ -141,8 +141,9 @@ static bool json_rounds_alike(long double q)
     return low < 0x3ff || low > 0x401;
 }
 
-/* The same for sixteen and seventeen digits, with the longer mantissa of a long double; a product of
- * sixteen digits may have been rounded to a wrong integer above, so the last of those is tried again. */
+/* The same for sixteen and seventeen digits, with the longer mantissa of a long double; a product
+ * of sixteen digits may have been rounded to a wrong integer above, so the last of those is tried
+ * again. */
 static bool json_print_long_real(struct buf *b, double v, size_t k)
 {
     static const long double power[] = {1,     1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,

@@ -70,12 +70,14 @@ static bool bad_token(const struct reader *r, const char *expected)
         bad_at(r, r->end, r->text == r->end ? "the text is empty" : "the text ends too early");
         return false;
     }
+    if (*r->p == '\0') {
+        bad_at(r, r->p, "a NUL byte");
+        return false;
+    }
     size_t n = token_length(r);
     memcpy(token, r->p, n);
     token[n] = '\0';
     str_utf8_repair(token, n); /* it may end in the middle of a character */
-    if (*r->p == '\0')
-        str_copy(token, sizeof(token), "\\0");
     snprintf(words, sizeof(words), "%s near '%s'", expected, token);
     bad_at(r, r->p, words);
     return false;
@@ -175,7 +177,9 @@ static const char *string_end(struct reader *r, const char *p, bool *escapes)
             continue;
         }
         if (p < r->end && *p != '\\')
-            bad_at(r, p, "control character in a string; write it as an escape");
+            bad_at(r, p,
+                   *p == '\0' ? "a NUL byte"
+                              : "control character in a string; write it as an escape");
         else
             bad_at(r, r->end, "the text ends too early");
         return NULL;
