@@ -157,6 +157,9 @@ local function add_reading(E, name, wrap)
       if i > #rows then
         if not page.more then return nil end
         rows, page = E.query(q)
+        if page.more and not page.cursor then
+          host.fail("too_large", "each: a value to sort by is too long to go on behind it; sort by another field")
+        end
         q.cursor, q.page, i = page.cursor, nil, 1
       end
       return rows[i]

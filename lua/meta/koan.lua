@@ -11,6 +11,7 @@
 ---@class Field
 ---@class FieldOptions
 ---@field required? boolean
+---@field search? boolean its words are found by q; of text, email, url and choice
 ---@field default? any
 ---@field unique? boolean
 ---@field index? boolean
@@ -177,6 +178,7 @@ function Record:remove() end
 
 ---@class Query
 ---@field filter? table
+---@field q? string words to search for, the last as a prefix
 ---@field sort? string "-total,name"
 ---@field fields? string "name,tier"
 ---@field page? integer
@@ -202,7 +204,7 @@ function Entity.query(query) end
 ---@param query? Query
 ---@return fun(): Record?
 function Entity.each(query) end
----@param query? { filter: table }
+---@param query? { filter: table?, q: string? }
 ---@return integer
 function Entity.count(query) end
 ---@param id string

@@ -138,7 +138,7 @@ static void records_list_go(struct records_list *l)
     l->query.filter = l->filter;
     if (l->job.err.code != 0) {
         records_list_done(&l->job);
-    } else if (filter_is_empty(l->filter) && l->query.sort == NULL &&
+    } else if (filter_is_empty(l->filter) && l->query.sort == NULL && l->query.q == NULL &&
                l->query.count != ENTITY_COUNT_EXACT) {
         records_list_run(&l->job, api_thread_of(l->job.req)->db);
         records_list_done(&l->job);
@@ -162,6 +162,7 @@ static void records_list_now(struct http_request *req)
     l->query.page = (int)page;
     l->query.page_size = (int)size;
     l->query.sort = http_query(req, "sort");
+    l->query.q = http_query(req, "q");
     l->query.fields = http_query(req, "fields");
     if (filter != NULL)
         filter_parse_text(d, filter, strlen(filter), &l->filter, e);
@@ -174,14 +175,14 @@ static void records_list_now(struct http_request *req)
 
 static void records_list(struct http_request *req)
 {
-    if (API_QUERY_ONLY(req, "page", "pageSize", "sort", "filter", "fields", "count", "cursor"))
+    if (API_QUERY_ONLY(req, "page", "pageSize", "sort", "filter", "q", "fields", "count", "cursor"))
         api_read(req, records_list_now);
 }
 
 /* ---- POST /query: the same as a body ---- */
 
-static const char *const records_query_names[] = {"filter",   "sort",   "fields", "page",
-                                                  "pageSize", "cursor", "count"};
+static const char *const records_query_names[] = {"filter", "q",        "sort",   "fields",
+                                                  "page",   "pageSize", "cursor", "count"};
 
 /* "a,b" or ["a", "b"]; in the request's arena. */
 static int records_names(struct http_request *req, const json_t *body, const char *key,
@@ -247,6 +248,7 @@ static int records_query_read(struct records_list *l, const json_t *body, struct
         (rc = records_number(body, "pageSize", ENTITY_PAGE_SIZE_MAX, &q->page_size, e)) != 0 ||
         (rc = records_text(req, body, "cursor", &cursor, e)) != 0 ||
         (rc = records_text(req, body, "count", &count, e)) != 0 ||
+        (rc = records_text(req, body, "q", &q->q, e)) != 0 ||
         (rc = filter_parse(l->def, json_object_get(body, "filter"), &l->filter, e)) != 0 ||
         (rc = records_set_count(q, count, e)) != 0)
         return rc;

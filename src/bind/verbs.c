@@ -225,8 +225,8 @@ static int option_int(lua_State *L, const json_t *options, const char *key)
 
 static void check_options(lua_State *L, const json_t *options)
 {
-    static const char *const names[] = {"filter",    "sort",   "fields", "page",
-                                        "page_size", "cursor", "count"};
+    static const char *const names[] = {"filter", "q",         "sort",   "fields",
+                                        "page",   "page_size", "cursor", "count"};
     struct err e = ERR_INIT;
     if (options != NULL && !json_is_object(options))
         err_set(&e, ERR_INVALID, "query wants a table like { filter = { .. }, sort = \"name\" }");
@@ -312,6 +312,7 @@ static int verb_query(lua_State *L)
     r->def = d;
     r->read = query_read;
     r->query = (struct entity_query){.filter = r->filter,
+                                     .q = option_text(L, options, "q"),
                                      .sort = option_text(L, options, "sort"),
                                      .fields = option_text(L, options, "fields"),
                                      .page = option_int(L, options, "page"),
@@ -330,7 +331,7 @@ static int verb_query(lua_State *L)
 
 static int count_read(struct rows *r, struct db *db, struct err *e)
 {
-    return entity_count(db, r->def, r->tenant, r->filter, &r->count, e);
+    return entity_count(db, r->def, r->tenant, &r->query, &r->count, e);
 }
 
 static int count_k(lua_State *L, int status, lua_KContext ctx)
@@ -352,6 +353,7 @@ static int verb_count(lua_State *L)
     struct rows *r = push_rows(L);
     parse_filter(L, r, d, options);
     r->def = d;
+    r->query = (struct entity_query){.filter = r->filter, .q = option_text(L, options, "q")};
     r->read = count_read;
     return read_somewhere(L, r, count_k);
 }

@@ -84,6 +84,7 @@ static int parse_fields(struct entity_def *d, const json_t *fields, struct err *
             return err_context(e, "field '%s'", name);
         }
         d->has_decimal = d->has_decimal || entity_field_has_decimal(f);
+        d->has_search = d->has_search || f->search;
         d->has_refs = d->has_refs || f->kind == KIND_REF;
     }
     return 0;

@@ -13,24 +13,18 @@
  *      "require_version": false, "hooks": ["before_save"]}
  *
  * kind     value in JSON                        options besides required, default
- * text     string, 64 KiB unless max            min max (characters), pattern, index, unique
- * int      integer of 64 bits                   min max index unique
- * number   number                               min max index unique
- * decimal  string or integer, 38 digits, exact  min max index unique; kept without needless zeros
- * bool     true, false                          index
- * time     RFC 3339; kept in UTC, milliseconds  min max index unique
- * date     "2026-11-22"                         min max index unique
- * uuid     36 characters; kept in lower case    index unique
- * email    a plausible address                  pattern index unique
- * url      scheme://host...                     pattern index unique
- * ref      the id of a record of another entity to on_remove check inverse unique; always indexed
- * choice   one of choices                       choices index unique
- * geo      {"lat": .., "lon": ..}
- * bytes    base64, 64 KiB decoded unless max    min max (bytes)
- * list     array                                of (a field without required, default, index), min
- *                                               max (elements)
- * map      object                               of, min max (keys)
- * json     anything
+ * text     string, 64 KiB unless max            min max (characters), pattern, search, index,
+ * unique int      integer of 64 bits                   min max index unique number   number min max
+ * index unique decimal  string or integer, 38 digits, exact  min max index unique; kept without
+ * needless zeros bool     true, false                          index time     RFC 3339; kept in
+ * UTC, milliseconds  min max index unique date     "2026-11-22"                         min max
+ * index unique uuid     36 characters; kept in lower case    index unique email    a plausible
+ * address                  pattern search index unique url      scheme://host... pattern search
+ * index unique ref      the id of a record of another entity to on_remove check inverse unique;
+ * always indexed choice   one of choices                       choices search index unique geo
+ * {"lat": .., "lon": ..} bytes    base64, 64 KiB decoded unless max    min max (bytes) list array
+ * of (a field without required, default, index), min max (elements) map      object of, min max
+ * (keys) json     anything
  *
  * A ref names the record it means: `to` is the entity, and the target must exist when the reference
  * is committed (unless check is false). on_remove says what its removal does: restrict (the
@@ -42,7 +36,7 @@
  * Patterns are matched against the whole value, of at most 64 KiB, in time linear in it; see
  * pattern.h.
  *
- * Names that belong to parts of Koan which are not there yet (search, sealed, blob, access
+ * Names that belong to parts of Koan which are not there yet (sealed, blob, access
  * ...) are refused by name, never ignored; a misspelt name is refused with the nearest right
  * one.
  */
@@ -98,6 +92,7 @@ struct entity_field {
     char name[ENTITY_NAME_MAX + 1];
     enum entity_kind kind;
     bool required;
+    bool search; /* its words are found by q */
     bool has_min, has_max;
     int64_t min_int, max_int;      /* text, int, bytes, list, map */
     double min_number, max_number; /* number */
@@ -141,6 +136,7 @@ struct entity_def {
     bool require_version;
     bool before_save, before_remove;
     bool has_decimal; /* rows carry sort keys */
+    bool has_search;  /* of a field */
     bool has_refs;
     uint32_t version; /* given by the ledger when it is defined, from 1; 0 before */
     char *json;       /* normalised text: equal definitions have equal texts */

@@ -54,8 +54,13 @@ void entity_sql_path(struct buf *out, const char *key); /* ."key" inside a JSON 
 struct entity_sql {
     char *table; /* quoted name */
     char *get, *find, *exists, *insert, *update, *remove;
+    char *search, *search_put, *search_change, *search_remove; /* NULL unless has_search */
 };
 struct entity_sql *entity_sql_new(const struct entity_def *d);
 void entity_sql_free(struct entity_sql *s);
+
+/* ---- search.c ---- */
+
+void search_sql(struct entity_sql *s, const struct entity_def *d);
 
 #endif

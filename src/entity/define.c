@@ -217,6 +217,7 @@ static int define(struct entities *s, const struct apply *a, struct entity_def *
     to->version = from != NULL ? from->version + 1 : 1;
     rc = from != NULL ? check_rows(s, a, from, to, e) : store_create_table(a->db, to, e);
     if (rc < 0 || (rc = change_indexes(a, from, to, e)) < 0 ||
+        (rc = search_define(a->db, from, to, e)) < 0 ||
         (rc = store_put_def(a->db, to, a->at, e)) < 0)
         return rc;
     entities_set_live(s, entity_def_ref(to));

@@ -151,6 +151,16 @@ int refs_check(const struct row_change *c, const struct new_body *b, const struc
 
 int removal_run(const struct row_change *c, const struct stored_row *old, struct err *e);
 
+/* ---- search.c: the words of a record, in the transaction that changes it ---- */
+
+int search_put(struct db *db, const struct entity_def *d, int64_t rid, const struct new_body *b,
+               struct err *e);
+int search_change(struct db *db, const struct entity_def *d, const struct stored_row *old,
+                  const struct new_body *b, struct err *e);
+int search_remove(struct db *db, const struct entity_def *d, int64_t rid, struct err *e);
+int search_define(struct db *db, const struct entity_def *from, const struct entity_def *to,
+                  struct err *e);
+
 /* ---- define.c ---- */
 
 int define_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,

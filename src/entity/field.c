@@ -30,6 +30,7 @@ static const struct {
 } options[] = {
     {"kind", ANY, false},
     {"required", ANY, true},
+    {"search", TEXTS | BIT(KIND_CHOICE), true},
     {"default", ANY, true},
     {"unique", INDEXABLE & ~BIT(KIND_BOOL), true},
     {"index", INDEXABLE, true},
@@ -44,8 +45,7 @@ static const struct {
     {"inverse", BIT(KIND_REF), false},
 };
 
-static const char *const later_options[] = {"search",  "sealed", "with",
-                                            "history", "view",   "access"};
+static const char *const later_options[] = {"sealed", "with", "history", "view", "access"};
 static const char *const later_kinds[] = {"blob"};
 static const char *const on_remove_names[] = {[REF_RESTRICT] = "restrict",
                                               [REF_NULL] = "null",
@@ -287,6 +287,11 @@ static int parse_option(struct entity_field *f, const char *key, const json_t *v
             return err_set(e, ERR_INVALID, "option 'required' wants true or false");
         f->required = json_is_true(v);
     }
+    if (strcmp(key, "search") == 0) {
+        if (!json_is_boolean(v))
+            return err_set(e, ERR_INVALID, "option 'search' wants true or false");
+        f->search = json_is_true(v);
+    }
     return 0; /* kind is known, index and unique are the definition's, default comes last */
 }
 
@@ -352,6 +357,8 @@ json_t *entity_field_json(const struct entity_field *f)
     json_object_set_new(o, "kind", json_string(entity_kind_name(f->kind)));
     if (f->required)
         json_object_set_new(o, "required", json_true());
+    if (f->search)
+        json_object_set_new(o, "search", json_true());
     if (f->default_json != NULL)
         json_object_set_new(o, "default",
                             json_read(f->default_json, strlen(f->default_json), NULL));

@@ -188,12 +188,11 @@ int entity_query(struct db *db, const struct entity_def *d, const char *tenant,
 }
 
 int entity_count(struct db *db, const struct entity_def *d, const char *tenant,
-                 const struct filter *f, int64_t *out, struct err *e)
+                 const struct entity_query *q, int64_t *out, struct err *e)
 {
     struct err own = ERR_INIT;
     e = e != NULL ? e : &own;
-    struct entity_query q = {.filter = f};
-    AUTO(question_fini) struct question k = {.db = db, .def = d, .tenant = tenant, .q = &q};
+    AUTO(question_fini) struct question k = {.db = db, .def = d, .tenant = tenant, .q = q};
     int rc = question_init(&k, e);
     if (rc < 0)
         return rc;

@@ -13,6 +13,7 @@ static uint64_t question_hash(const struct question *k)
     uint64_t h =
         hash64(k->q->filter != NULL ? k->q->filter->hash : 0, k->def->name, strlen(k->def->name));
     h = hash64(h, k->tenant, strlen(k->tenant));
+    h = k->q->q != NULL ? hash64(h, k->q->q, strlen(k->q->q)) : h;
     return k->q->sort != NULL ? hash64(h, k->q->sort, strlen(k->q->sort)) : h;
 }
 
@@ -40,7 +41,10 @@ int question_init(struct question *k, struct err *e)
     if (q->filter != NULL && strcmp(q->filter->def->name, k->def->name) != 0)
         PANIC("a filter of %s asked of %s", q->filter->def->name, k->def->name);
     k->root = q->filter != NULL && !filter_is_empty(q->filter) ? q->filter->root : NULL;
+    buf_init(&k->match, 4 * ENTITY_SEARCH_BYTES_MAX);
     int rc = check_page(k, e);
+    if (rc == 0 && q->q != NULL)
+        rc = search_match(k->def, q->q, &k->match, e);
     if (rc < 0 || (rc = sort_parse(k->def, q->sort, &k->sort, e)) < 0)
         return rc;
     k->hash = question_hash(k);
@@ -52,6 +56,7 @@ int question_init(struct question *k, struct err *e)
 void question_fini(struct question *k)
 {
     sort_fini(&k->sort);
+    buf_fini(&k->match);
 }
 
 /* ---- SQL ---- */
@@ -59,7 +64,17 @@ void question_fini(struct question *k)
 void question_where(struct sql_text *s, const struct question *k)
 {
     AUTO(json_unref) json_t *tenant = json_string(k->tenant);
-    buf_addf(&s->text, " FROM %s WHERE tenant = ", k->def->sql->table);
+    buf_adds(&s->text, " FROM ");
+    if (k->match.len > 0) {
+        /* What is found comes first, and each is looked up by its key: the other way round a rare
+           word would visit every record. */
+        AUTO(json_unref) json_t *match = json_stringn(buf_str(&k->match), k->match.len);
+        buf_addf(&s->text, "(SELECT rowid AS found FROM %s WHERE text MATCH ", k->def->sql->search);
+        sql_text_bind(s, match);
+        buf_addf(&s->text, ") CROSS JOIN %s ON rid = found WHERE tenant = ", k->def->sql->table);
+    } else {
+        buf_addf(&s->text, "%s WHERE tenant = ", k->def->sql->table);
+    }
     sql_text_bind(s, tenant);
     buf_adds(&s->text, " AND part = ''");
     if (k->root != NULL) {

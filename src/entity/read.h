@@ -33,6 +33,8 @@ enum {
     ENTITY_VISIT_MAX = 1000000, /* rows a query may visit, about */
     ENTITY_QUERY_MS_MAX = 5000, /* and how long it may run */
     ENTITY_CURSOR_MAX = 8 << 10,
+    ENTITY_SEARCH_BYTES_MAX = 256, /* of q */
+    ENTITY_SEARCH_WORDS_MAX = 16,
 };
 
 /* Appends the complete record. ERR_NOT_FOUND (with words) when absent. `version` may be NULL. */
@@ -49,6 +51,7 @@ enum entity_count_mode { ENTITY_COUNT_SOME, ENTITY_COUNT_EXACT, ENTITY_COUNT_NON
 
 struct entity_query {
     const struct filter *filter; /* NULL: all */
+    const char *q;               /* words to search for, or NULL */
     const char *sort;            /* "-total,name" or NULL: by id */
     const char *fields;          /* "name,tier" or NULL: all; id is always there */
     int page;                    /* from 1; 0 is 1 */
@@ -78,9 +81,9 @@ void entity_page_fini(struct entity_page *p); /* also for AUTO */
  * another question; ERR_TOO_LARGE: see above. */
 int entity_query(struct db *db, const struct entity_def *d, const char *tenant,
                  const struct entity_query *q, struct entity_page *out, struct err *e);
-/* Matches of a filter, exactly. */
+/* Matches of filter and q, exactly. */
 int entity_count(struct db *db, const struct entity_def *d, const char *tenant,
-                 const struct filter *f, int64_t *out, struct err *e);
+                 const struct entity_query *q, int64_t *out, struct err *e);
 /* The ids of at most `max` matches, in order of id, as a JSON array: for changes by filter.
  * ERR_TOO_LARGE when there are more. */
 int entity_query_ids(struct db *db, const struct entity_def *d, const char *tenant,

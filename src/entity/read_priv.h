@@ -74,6 +74,7 @@ struct question {
     struct sort sort;
     struct page_cursor after;
     uint64_t hash;
+    struct buf match; /* of the search, empty without */
     int page, page_size;
 };
 
@@ -90,6 +91,11 @@ void question_remember(struct buf *out, struct db_stmt *stmt, const struct quest
 int question_fields(const struct question *k, json_t **out, struct err *e);
 /* Appends the row; `fields` as above. */
 int question_row(struct buf *out, struct db_stmt *stmt, const json_t *fields, struct err *e);
+
+/* ---- search.c ---- */
+
+/* What FTS5 is asked for `q`: every word, the last as a prefix. */
+int search_match(const struct entity_def *d, const char *q, struct buf *out, struct err *e);
 
 /* ---- visit.c ---- */
 

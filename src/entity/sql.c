@@ -50,6 +50,7 @@ struct entity_sql *entity_sql_new(const struct entity_def *d)
                            " body = ?5, keys = ?6 WHERE rid = ?1",
                            s->table);
     s->remove = mem_printf("DELETE FROM %s WHERE rid = ?1", s->table);
+    search_sql(s, d);
     return s;
 }
 
@@ -64,5 +65,9 @@ void entity_sql_free(struct entity_sql *s)
     mem_free(s->insert);
     mem_free(s->update);
     mem_free(s->remove);
+    mem_free(s->search);
+    mem_free(s->search_put);
+    mem_free(s->search_change);
+    mem_free(s->search_remove);
     mem_free(s);
 }

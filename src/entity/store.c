@@ -206,6 +206,8 @@ int store_insert(const struct apply *a, const struct entity_def *d, const struct
     db_bind_text(s, 6, b->body, b->body_len);
     db_bind_text(s, 7, b->keys, b->keys_len);
     int rc = db_run(s, e);
+    if (rc == 0)
+        return search_put(a->db, d, db_last_rowid(a->db), b, e);
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, true, e) : rc;
 }
 
@@ -222,6 +224,8 @@ int store_update(const struct apply *a, const struct entity_def *d, const struct
     db_bind_text(s, 5, b->body, b->body_len);
     db_bind_text(s, 6, b->keys, b->keys_len);
     int rc = db_run(s, e);
+    if (rc == 0)
+        return search_change(a->db, d, old, b, e);
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, false, e) : rc;
 }
 
@@ -231,7 +235,8 @@ int store_remove(struct db *db, const struct entity_def *d, int64_t rid, struct 
     if (s == NULL)
         return e->code;
     db_bind_int(s, 1, rid);
-    return db_run(s, e);
+    int rc = db_run(s, e);
+    return rc == 0 ? search_remove(db, d, rid, e) : rc;
 }
 
 /* ---- tables and indexes ---- */

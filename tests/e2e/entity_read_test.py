@@ -7,6 +7,9 @@ import urllib.parse
 from e2e.node import Case
 
 SCRIPT = """
+entity "Book" {
+  fields = { title = text { search = true }, by = text { search = true, max = 100 }, n = int },
+}
 entity "Row" {
   fields = { n = int {}, name = text {}, tags = list { of = int {} } },
   index = { { "n" } },
@@ -73,6 +76,28 @@ class Many(Case):
         self.assertIn('it lacks index = {{"-name"}}', p["detail"])
         for i in range(4):
             self.assertEqual(self.c("DELETE", f"/api/row/z{i}").status, 204)
+
+    def books(self, status=200, **q):
+        a = self.c("GET", "/api/book?" + urllib.parse.urlencode(q))
+        self.assertEqual(a.status, status, a.body)
+        return a
+
+    def test_words_are_searched_in_the_fields_that_say_so(self):
+        for i, (title, by) in enumerate([("The Quick Brown Fox", "Ana"), ("Brown bears", "Bo"), ("Café noir", "Cem")]):
+            self.c("PUT", f"/api/book/b{i}", {"title": title, "by": by, "n": i})
+        self.assertEqual([r["id"] for r in self.books(q="brown").json], ["b0", "b1"])
+        self.assertEqual([r["id"] for r in self.books(q="brown", sort="-n").json], ["b1", "b0"])
+        a = self.books(q="brown", filter='{"n": {"$gt": 0}}')
+        self.assertEqual(([r["id"] for r in a.json], a.headers["X-Total-Count"]), (["b1"], "1"))
+        self.assertEqual([r["id"] for r in self.books(q="cafe").json], ["b2"])
+        a = self.c("POST", "/api/book/query", {"q": "bea", "fields": ["title"]})
+        self.assertEqual(a.json, [{"id": "b1", "title": "Brown bears"}])
+        self.c("PATCH", "/api/book/b1", {"title": "White bears"})
+        self.assertEqual([r["id"] for r in self.books(q="brown").json], ["b0"])
+        self.assertIn("no word", self.books(400, q="").json["detail"])
+        p = self.ask(400, q="name").json
+        self.assertIn("no field of Row is searched", p["detail"])
+        self.assertEqual(p["errors"][0]["field"], "q")
 
 
 if __name__ == "__main__":

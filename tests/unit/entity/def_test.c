@@ -77,8 +77,6 @@ static void what_is_wrong_is_named_with_the_way_out(void **state)
          "did you mean 'required'", ERR_INVALID},
         {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"text\",\"sealed\":\"pii\"}}}", "'sealed'",
          ERR_UNSUPPORTED},
-        {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"text\",\"search\":true}}}", "'search'",
-         ERR_UNSUPPORTED},
         {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"bool\",\"max\":3}}}", "does not fit",
          ERR_INVALID},
         {"{\"name\":\"X\",\"fields\":{\"id\":{\"kind\":\"text\"}}}", "'id'", ERR_INVALID},

@@ -173,7 +173,9 @@ static void every_sort_pages_without_gap_or_repeat(void **state)
         json_decref(last);
         buf_fini(&cursor);
         int64_t count;
-        assert_int_equal(entity_count(x->f->reader, x->d, "default", f, &count, NULL), 0);
+        assert_int_equal(entity_count(x->f->reader, x->d, "default",
+                                      &(struct entity_query){.filter = f}, &count, NULL),
+                         0);
         assert_int_equal(total, count);
     }
     filter_free(f);
@@ -316,7 +318,9 @@ static void a_question_that_visits_too_much_is_stopped_and_told_what_index_it_la
     assert_int_equal(refused(x, &low, "index = {{\"created_at\"}}"), ERR_TOO_LARGE);
     /* The next question is not held back by the last one's limit. */
     int64_t n;
-    assert_int_equal(entity_count(x->f->reader, x->d, "default", NULL, &n, NULL), 0);
+    assert_int_equal(
+        entity_count(x->f->reader, x->d, "default", &(struct entity_query){.q = NULL}, &n, NULL),
+        0);
     assert_int_equal(n, ROWS);
 }
 
