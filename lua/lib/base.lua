@@ -112,7 +112,7 @@ setmetatable(globals, {
 
 local absent = {
   "send", "publish", "request", "on", "queue", "job", "step", "sleep", "wait_for", "recipe", "media", "blob", "secret", "lease",
-  "counter", "limit", "kv", "cache", "cluster", "auth", "http", "levenshtein",
+  "counter", "limit", "kv", "cache", "cluster", "auth", "levenshtein",
   "jaro_winkler", "jaccard", "phonetic", "exact",
 }
 local function refuser(name)

@@ -369,6 +369,57 @@ csv = {
   format = function(rows, options) end,
 }
 
+---@class HttpOptions
+---@field headers? table<string, string|number|boolean>
+---@field query? table<string, any> appended to the URL; a list gives its name several times
+---@field json? any sent as JSON
+---@field form? table<string, any> sent as a form
+---@field body? string sent as it is, at most 10 MiB
+---@field bearer? string Authorization: Bearer; like Cookie not carried to another origin
+---@field timeout? string|integer "5s" or milliseconds; 10 s without, at most 60 s
+---@field redirects? integer 5 without; 0 hands the redirect to you
+---@field max? integer bytes of the answer, at most 10 MiB
+
+---@class HttpAnswer
+---@field status integer
+---@field ok boolean 200 to 299
+---@field headers table<string, string> names in lower case
+---@field body string
+---@field url string after redirects
+local HttpAnswer = {}
+---The body as a value; an error when it is none.
+---@return any
+function HttpAnswer:json() end
+
+---Requests to other hosts. The script waits, its thread does not. Not inside tx, not in a stage of canon. No answer is an
+---error (unavailable, timeout, forbidden, too_large); any status is an answer.
+http = {
+  ---@param url string
+  ---@param options? HttpOptions
+  ---@return HttpAnswer
+  get = function(url, options) end,
+  ---@param url string
+  ---@param options? HttpOptions
+  ---@return HttpAnswer
+  head = function(url, options) end,
+  ---@param url string
+  ---@param options? HttpOptions
+  ---@return HttpAnswer
+  post = function(url, options) end,
+  ---@param url string
+  ---@param options? HttpOptions
+  ---@return HttpAnswer
+  put = function(url, options) end,
+  ---@param url string
+  ---@param options? HttpOptions
+  ---@return HttpAnswer
+  patch = function(url, options) end,
+  ---@param url string
+  ---@param options? HttpOptions
+  ---@return HttpAnswer
+  delete = function(url, options) end,
+}
+
 ---What the configuration says under `app`, or KOAN_APP_NAME: config.rate. A name that is not set is an error.
 ---@type table<string, any>
 config = {

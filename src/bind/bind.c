@@ -52,6 +52,7 @@ static int thread_open(struct bind *b, int index, struct err *e)
     if (rc != 0)
         return rc;
     t->world = loop_world(t->loop);
+    fetcher_init(&t->fetcher, t->loop, b->fetch_shared);
     t->runner = loop_runner(t->loop);
     t->ids.ids.make = ids_make;
     t->ids.world = t->world;
@@ -102,7 +103,7 @@ static void thread_stop(struct task *task)
     if (t->engine != NULL)
         canon_engine_stop(t->engine);
     bool busy = t->engine != NULL && !canon_engine_is_idle(t->engine);
-    if (busy || t->sets > 0 || atomic_load(&t->runs) > 0) {
+    if (busy || t->sets > 0 || atomic_load(&t->runs) > 0 || !fetcher_is_idle(&t->fetcher)) {
         t->stop_timer.fire = thread_stop_again;
         t->world->timer_start(t->world, &t->stop_timer, BIND_STOP_MS);
         return;
@@ -128,6 +129,7 @@ static void bind_free(struct bind *b, int opened)
     bind_deploys_free(b);
     mem_free(b->status);
     mem_free(b->settings);
+    fetch_shared_free(b->fetch_shared);
     pthread_mutex_destroy(&b->status_lock);
     mem_free(b->threads);
     mem_free(b);
@@ -148,6 +150,7 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
     b->canon = o->canon;
     b->threads = mem_new_array((size_t)threads, sizeof *b->threads);
     pthread_mutex_init(&b->status_lock, NULL);
+    b->fetch_shared = fetch_shared_new();
     bind_hooks_init(b);
     bind_deploys_init(b);
     for (int i = 0; i < threads; i++) {

@@ -12,6 +12,7 @@
 #include "bind/bind.h"
 #include "canon/canon.h"
 #include "entity/write.h"
+#include "http/fetch.h"
 #include "io/loop.h"
 #include "ledger/ledger.h"
 #include "vm/vm.h"
@@ -94,6 +95,7 @@ struct bind_thread {
     json_t *settings; /* as of settings_version */
     unsigned settings_version;
     struct map *flags_unknown; /* told already */
+    struct fetcher fetcher;
 };
 
 struct bind_deploys; /* deploy.c */
@@ -118,6 +120,7 @@ struct bind {
     char *status;   /* JSON of the live set, replaced at each switch */
     char *settings; /* JSON, replaced by bind_set_settings; under status_lock too */
     atomic_uint settings_version;
+    struct fetch_shared *fetch_shared;
     size_t memory_max;
 };
 
@@ -127,6 +130,7 @@ struct bind_run {
     struct bind_set *set;
     const struct envelope *env; /* outlives the run */
     struct bind_text *text;     /* of bind_run_text, else NULL */
+    const char *no_outside;     /* why it may not call other hosts; NULL: it may */
 };
 
 static inline struct bind_set *bind_set_of(struct lua_State *L)
@@ -172,6 +176,7 @@ void bind_open_time(struct lua_State *L);
 void bind_open_crypto(struct lua_State *L);
 void bind_open_csv(struct lua_State *L);
 void bind_open_config(struct lua_State *L);
+void bind_open_http(struct lua_State *L);
 
 /* The definition, or an error that names the nearest one; the reference belongs to a guard that is
  * left on the stack. */

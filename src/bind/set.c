@@ -11,7 +11,8 @@
 
 /* The Lua part of the library, in the order in which it is loaded. */
 static const char *const library[] = {"lua/lib/values.lua", "lua/lib/base.lua",
-                                      "lua/lib/entity.lua", "lua/lib/canon.lua"};
+                                      "lua/lib/entity.lua", "lua/lib/canon.lua",
+                                      "lua/lib/http.lua"};
 
 static uint64_t set_mono_ns(struct vm_host *h)
 {
@@ -122,6 +123,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_crypto(L);
     bind_open_csv(L);
     bind_open_config(L);
+    bind_open_http(L);
     lua_pushvalue(L, host);
     lua_setfield(L, globals, "host");
     open_library(L, globals);

@@ -144,6 +144,9 @@ static int stages_run(struct canon_hooks *hooks, struct canon_stage_call *call)
     s->env.tenant = call->tenant;
     s->function = c->stage[call->stage];
     bind_run_init(&s->run, set, &s->env);
+    s->run.no_outside =
+        "not in a stage of canon: a replay runs it again, and the answer may be another "
+        "by then; ask before, and let the arrival carry what you learned";
     s->run.run.limits = (struct vm_limits){VM_HOOK_STEPS, (uint64_t)VM_HOOK_MS * 1000000};
     s->run.run.meter = c->meter[call->stage];
     s->run.run.push = stage_push;

@@ -87,26 +87,35 @@ static int sock_open(const struct sock_options *o, uint32_t timeout_ms, struct e
     return fd >= 0 ? fd : sock_refused(-fd, o, e);
 }
 
-int sock_connect(const struct sock_options *options, struct sock **out, struct err *e)
+/* `*older`: in, offer TLS 1.2 only; out, that is what the server wants. */
+static int sock_begin(const struct sock_options *o, bool *older, struct sock **out, struct err *e)
 {
-    uint32_t timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : SOCK_TIMEOUT_MS;
-    int fd = sock_open(options, timeout_ms, e);
+    int fd = sock_open(o, o->timeout_ms > 0 ? o->timeout_ms : SOCK_TIMEOUT_MS, e);
     if (fd < 0)
         return fd;
     struct sock *s = mem_new(sizeof *s);
     s->fd = fd;
-    snprintf(s->peer, sizeof s->peer, "%s port %u", options->host, options->port);
-    if (options->tls != NULL) {
-        s->tls = tls_session_connect(options->tls, fd, options->host);
+    snprintf(s->peer, sizeof s->peer, "%s port %u", o->host, o->port);
+    if (o->tls != NULL) {
+        s->tls = tls_session_connect(o->tls, fd, o->host, *older);
         int rc = s->tls == NULL ? err_set(e, ERR_NOMEM, "tls session")
                                 : tls_session_handshake(s->tls, e);
         if (rc != 0) {
+            *older = !*older && s->tls != NULL && tls_session_wants_older(s->tls);
             sock_close(s);
-            return err_context(e, "%s port %u", options->host, options->port);
+            return err_context(e, "%s port %u", o->host, o->port);
         }
     }
+    *older = false;
     *out = s;
     return 0;
+}
+
+int sock_connect(const struct sock_options *options, struct sock **out, struct err *e)
+{
+    bool older = false;
+    int rc = sock_begin(options, &older, out, e);
+    return older ? sock_begin(options, &older, out, e) : rc;
 }
 
 static int sock_failed(const struct sock *s, int errnum, struct err *e)

@@ -15,16 +15,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "io/loop.h"
+#include "io/tcp_priv.h"
 #include "io/tls_priv.h"
 
 /* A shortage of descriptors would otherwise make the listener spin. */
 enum { TCP_ACCEPT_REST_MS = 100 };
-
-union tcp_address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
 
 struct tcp_listener {
     uv_poll_t poll;
@@ -38,21 +33,10 @@ struct tcp_listener {
     void *arg;
 };
 
-struct tcp {
-    uv_poll_t poll;
-    int fd, watched; /* the uv events asked for now */
-    bool want_read, want_write, hung_up, ended;
-    struct loop *loop;
-    struct tls_session *tls;
-    tcp_ready_cb *ready;
-    void *arg;
-    char peer[TCP_ADDRESS_TEXT];
-};
-
 /* ---- addresses ---- */
 
-static int tcp_parse_address(const char *text, uint16_t port, union tcp_address *out,
-                             socklen_t *len, struct err *e)
+int tcp_parse_address(const char *text, uint16_t port, union tcp_address *out, socklen_t *len,
+                      struct err *e)
 {
     memset(out, 0, sizeof *out);
     if (strcmp(text, "localhost") == 0)
@@ -274,7 +258,7 @@ void tcp_listener_close(struct tcp_listener *s)
 
 static void tcp_ready(uv_poll_t *poll, int status, int events);
 
-static void tcp_watch(struct tcp *t)
+void tcp_watch(struct tcp *t)
 {
     int events = t->want_read ? UV_READABLE /* sees the end by itself */
                  : t->hung_up ? 0

@@ -60,6 +60,28 @@ void tcp_start(struct tcp *t, tcp_ready_cb *ready, void *arg);
 /* Results below 0 of tcp_read(). */
 enum { TCP_AGAIN = -1, TCP_BROKEN = -2 };
 
+/* ---- connecting ---- */
+
+struct tcp_connect_options {
+    const char *address; /* numeric */
+    uint16_t port;
+    struct tls_client *tls; /* NULL: plain. Not owned */
+    const char *name;       /* with TLS: what the certificate must say */
+    bool older;             /* offer TLS 1.2 only */
+};
+
+/* Begins; then tcp_start(), and when TCP_WRITABLE or TCP_RESET is told, tcp_connected() says how it
+ * went. ERR_UNAVAILABLE where there is no way at all. */
+int tcp_connect(struct loop *l, const struct tcp_connect_options *options, struct tcp **out,
+                struct err *e);
+int tcp_connected(struct tcp *t, struct err *e);
+/* Before the first byte of a connection that we began: 0 when it may be used, TCP_AGAIN: try again
+ * when anything is told, or ERR_UNAVAILABLE with why the other side is not believed. Plain: 0. */
+int tcp_handshake(struct tcp *t, struct err *e);
+/* After it failed: would it do with `older`? Some servers of TLS 1.2 choose what only 1.3 can
+ * check. */
+bool tcp_wants_older(const struct tcp *t);
+
 /* Bytes read; 0 at the peer's end of stream; TCP_AGAIN; TCP_BROKEN. */
 ssize_t tcp_read(struct tcp *t, void *p, size_t n);
 /* Bytes taken, fewer than given when the peer is slow: then TCP_WRITABLE follows. The next call

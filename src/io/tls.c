@@ -34,12 +34,13 @@ struct tls_server {
 };
 struct tls_client {
     struct tls_common c;
+    mbedtls_ssl_config older; /* the same, but TLS 1.2 only: see tls_session_wants_older() */
 };
 
 struct tls_session {
     mbedtls_ssl_context ssl;
     int fd;
-    bool wants_write, broken;
+    bool wants_write, broken, wants_older;
     size_t pending; /* bytes of a write that mbedTLS has encrypted but not sent */
 };
 
@@ -59,6 +60,20 @@ static void tls_common_fini(struct tls_common *c)
     mbedtls_entropy_free(&c->entropy);
 }
 
+static int tls_config_init(struct tls_common *c, mbedtls_ssl_config *conf, int endpoint,
+                           struct err *e)
+{
+    int rc = mbedtls_ssl_config_defaults(conf, endpoint, MBEDTLS_SSL_TRANSPORT_STREAM,
+                                         MBEDTLS_SSL_PRESET_DEFAULT);
+    if (rc == 0)
+        rc = mbedtls_ssl_conf_alpn_protocols(conf, c->alpn);
+    if (rc != 0)
+        return tls_error(e, rc, "set up", "tls");
+    mbedtls_ssl_conf_rng(conf, mbedtls_ctr_drbg_random, &c->random);
+    mbedtls_ssl_conf_min_tls_version(conf, MBEDTLS_SSL_VERSION_TLS1_2);
+    return 0;
+}
+
 static int tls_common_init(struct tls_common *c, int endpoint, struct err *e)
 {
     mbedtls_ssl_config_init(&c->conf);
@@ -70,16 +85,7 @@ static int tls_common_init(struct tls_common *c, int endpoint, struct err *e)
     if (psa_crypto_init() != PSA_SUCCESS)
         return err_set(e, ERR_IO, "tls: no source of randomness");
     int rc = mbedtls_ctr_drbg_seed(&c->random, mbedtls_entropy_func, &c->entropy, NULL, 0);
-    if (rc == 0)
-        rc = mbedtls_ssl_config_defaults(&c->conf, endpoint, MBEDTLS_SSL_TRANSPORT_STREAM,
-                                         MBEDTLS_SSL_PRESET_DEFAULT);
-    if (rc == 0)
-        rc = mbedtls_ssl_conf_alpn_protocols(&c->conf, c->alpn);
-    if (rc != 0)
-        return tls_error(e, rc, "set up", "tls");
-    mbedtls_ssl_conf_rng(&c->conf, mbedtls_ctr_drbg_random, &c->random);
-    mbedtls_ssl_conf_min_tls_version(&c->conf, MBEDTLS_SSL_VERSION_TLS1_2);
-    return 0;
+    return rc != 0 ? tls_error(e, rc, "set up", "tls") : tls_config_init(c, &c->conf, endpoint, e);
 }
 
 /* ---- server ---- */
@@ -146,6 +152,16 @@ static const char *tls_system_roots(void)
     return NULL;
 }
 
+/* TLS 1.2 of mbedTLS cannot check the PSS signatures that TLS 1.3 demands, but both are offered in
+ * one list, and a server that speaks 1.2 takes the first of it that it can: PKCS #1 stands in
+ * front. One that goes by its own order takes PSS all the same: tls_session_wants_older(). */
+static const uint16_t tls_client_signatures[] = {
+    MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256, MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384,
+    MBEDTLS_TLS1_3_SIG_ECDSA_SECP521R1_SHA512, MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA512,
+    MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA384,       MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA256,
+    MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA512,    MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA384,
+    MBEDTLS_TLS1_3_SIG_RSA_PSS_RSAE_SHA256,    MBEDTLS_TLS1_3_SIG_NONE};
+
 static int tls_client_load(struct tls_common *c, const char *ca, struct err *e)
 {
     if (ca == NULL && (ca = tls_system_roots()) == NULL)
@@ -165,15 +181,24 @@ static int tls_client_load(struct tls_common *c, const char *ca, struct err *e)
 int tls_client_new(const char *ca_path, bool verify, struct tls_client **out, struct err *e)
 {
     struct tls_client *t = mem_new(sizeof *t);
+    mbedtls_ssl_config_init(&t->older);
     int rc = tls_common_init(&t->c, MBEDTLS_SSL_IS_CLIENT, e);
+    if (rc == 0)
+        rc = tls_config_init(&t->c, &t->older, MBEDTLS_SSL_IS_CLIENT, e);
     if (rc == 0 && verify)
         rc = tls_client_load(&t->c, ca_path, e);
     if (rc != 0) {
         tls_client_free(t);
         return rc;
     }
+    mbedtls_ssl_conf_sig_algs(&t->c.conf, tls_client_signatures);
     mbedtls_ssl_conf_authmode(&t->c.conf,
                               verify ? MBEDTLS_SSL_VERIFY_REQUIRED : MBEDTLS_SSL_VERIFY_NONE);
+    mbedtls_ssl_conf_max_tls_version(&t->older, MBEDTLS_SSL_VERSION_TLS1_2);
+    mbedtls_ssl_conf_authmode(&t->older,
+                              verify ? MBEDTLS_SSL_VERIFY_REQUIRED : MBEDTLS_SSL_VERIFY_NONE);
+    if (verify)
+        mbedtls_ssl_conf_ca_chain(&t->older, &t->c.certs, NULL);
     *out = t;
     return 0;
 }
@@ -182,6 +207,7 @@ void tls_client_free(struct tls_client *t)
 {
     if (t == NULL)
         return;
+    mbedtls_ssl_config_free(&t->older);
     tls_common_fini(&t->c);
     mem_free(t);
 }
@@ -234,9 +260,9 @@ struct tls_session *tls_session_accept(struct tls_server *t, int fd)
     return tls_session_new(&t->c.conf, fd);
 }
 
-struct tls_session *tls_session_connect(struct tls_client *t, int fd, const char *name)
+struct tls_session *tls_session_connect(struct tls_client *t, int fd, const char *name, bool older)
 {
-    struct tls_session *s = tls_session_new(&t->c.conf, fd);
+    struct tls_session *s = tls_session_new(older ? &t->older : &t->c.conf, fd);
     if (s != NULL && mbedtls_ssl_set_hostname(&s->ssl, name) != 0) {
         tls_session_free(s);
         return NULL;
@@ -244,18 +270,11 @@ struct tls_session *tls_session_connect(struct tls_client *t, int fd, const char
     return s;
 }
 
-int tls_session_handshake(struct tls_session *s, struct err *e)
+static int tls_handshake_failed(struct tls_session *s, int rc, struct err *e)
 {
-    int rc;
-    do
-        rc = mbedtls_ssl_handshake(&s->ssl);
-    while (rc == MBEDTLS_ERR_SSL_CRYPTO_IN_PROGRESS ||
-           rc == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET);
-    if (rc == 0)
-        return 0;
     s->broken = true;
-    if (rc == MBEDTLS_ERR_SSL_WANT_READ || rc == MBEDTLS_ERR_SSL_WANT_WRITE)
-        return err_set(e, ERR_TIMEOUT, "tls handshake: no answer in time");
+    s->wants_older = rc == MBEDTLS_ERR_SSL_ILLEGAL_PARAMETER &&
+                     mbedtls_ssl_get_version_number(&s->ssl) == MBEDTLS_SSL_VERSION_TLS1_2;
     uint32_t why = mbedtls_ssl_get_verify_result(&s->ssl);
     char text[256];
     if (why != 0 && why != UINT32_MAX &&
@@ -266,6 +285,37 @@ int tls_session_handshake(struct tls_session *s, struct err *e)
     }
     mbedtls_strerror(rc, text, sizeof text);
     return err_set(e, ERR_UNAVAILABLE, "tls handshake: %s", text);
+}
+
+static int tls_handshake_go(struct tls_session *s)
+{
+    int rc;
+    do
+        rc = mbedtls_ssl_handshake(&s->ssl);
+    while (rc == MBEDTLS_ERR_SSL_CRYPTO_IN_PROGRESS ||
+           rc == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET);
+    return rc;
+}
+
+int tls_session_handshake(struct tls_session *s, struct err *e)
+{
+    int rc = tls_handshake_go(s);
+    if (rc == 0)
+        return 0;
+    if (rc != MBEDTLS_ERR_SSL_WANT_READ && rc != MBEDTLS_ERR_SSL_WANT_WRITE)
+        return tls_handshake_failed(s, rc, e);
+    s->broken = true;
+    return err_set(e, ERR_TIMEOUT, "tls handshake: no answer in time");
+}
+
+int tls_session_step(struct tls_session *s, struct err *e)
+{
+    int rc = tls_handshake_go(s);
+    if (rc == MBEDTLS_ERR_SSL_WANT_READ || rc == MBEDTLS_ERR_SSL_WANT_WRITE) {
+        s->wants_write = rc == MBEDTLS_ERR_SSL_WANT_WRITE;
+        return TLS_AGAIN;
+    }
+    return rc == 0 ? 0 : tls_handshake_failed(s, rc, e);
 }
 
 /* A result of mbedTLS that is not a count. */
@@ -322,6 +372,11 @@ ssize_t tls_session_write(struct tls_session *s, const void *p, size_t n)
     if (rc == MBEDTLS_ERR_SSL_WANT_WRITE && mbedtls_ssl_is_handshake_over(&s->ssl))
         s->pending = n;
     return tls_session_result(s, rc);
+}
+
+bool tls_session_wants_older(const struct tls_session *s)
+{
+    return s->wants_older;
 }
 
 bool tls_session_wants_write(const struct tls_session *s)

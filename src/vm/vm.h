@@ -51,7 +51,7 @@ struct vm_run;
 
 enum {
     VM_MEMORY_MAX = 64 << 20, /* a VM, everything included */
-    VM_STRING_MAX = 8 << 20,  /* one string, and one block of any kind but tables */
+    VM_STRING_MAX = 11 << 20, /* one string, and one block of any kind but tables */
     VM_SLICE_NS = 10 * 1000 * 1000,
     VM_DEPTH_MAX = 64,         /* of a value that crosses the boundary */
     VM_SOURCE_MAX = 1 << 20,   /* one file */

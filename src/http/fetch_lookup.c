@@ -1,0 +1,228 @@
+/* What a fetch needs before it can connect: addresses of the host, the roots to believe, and the
+ * breaker's leave. */
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "http/fetch_priv.h"
+#include "io/loop.h"
+#include "io/tls.h"
+
+struct fetch_shared {
+    pthread_mutex_t lock;
+    struct map *hosts; /* "https host:port" -> struct breaker */
+    struct tls_client *tls;
+};
+
+struct fetch_lookup {
+    struct loop_work work;
+    struct list node; /* while it waits for its turn */
+    struct fetcher *fetcher;
+    struct fetch *fetch; /* NULL: nobody waits */
+    bool started, https;
+    char host[TARGET_HOST_MAX + 1];
+    struct fetch_addresses found;
+    struct tls_client *tls;
+    struct err err;
+};
+
+struct fetch_shared *fetch_shared_new(void)
+{
+    struct fetch_shared *s = mem_new(sizeof *s);
+    pthread_mutex_init(&s->lock, NULL);
+    s->hosts = map_new();
+    return s;
+}
+
+void fetch_shared_free(struct fetch_shared *s)
+{
+    if (s == NULL)
+        return;
+    map_free(s->hosts, mem_free);
+    tls_client_free(s->tls);
+    pthread_mutex_destroy(&s->lock);
+    mem_free(s);
+}
+
+void fetcher_init(struct fetcher *f, struct loop *loop, struct fetch_shared *shared)
+{
+    *f = (struct fetcher){.loop = loop, .shared = shared};
+    list_init(&f->waiting);
+}
+
+bool fetcher_is_idle(const struct fetcher *f)
+{
+    return f->count == 0 && f->lookups == 0;
+}
+
+/* ---- on the pool ---- */
+
+/* Reading the roots takes milliseconds: once, and not on a loop. What failed is tried again. */
+static void lookup_roots(struct fetch_lookup *l)
+{
+    struct fetch_shared *s = l->fetcher->shared;
+    pthread_mutex_lock(&s->lock);
+    if (s->tls == NULL && tls_client_new(NULL, true, &s->tls, &l->err) != 0)
+        s->tls = NULL;
+    l->tls = s->tls;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void lookup_keep(struct fetch_lookup *l, const struct addrinfo *all)
+{
+    for (const struct addrinfo *a = all; a != NULL && l->found.count < FETCH_ADDRESSES_MAX;
+         a = a->ai_next) {
+        const void *p = a->ai_family == AF_INET
+                            ? (const void *)&((const struct sockaddr_in *)a->ai_addr)->sin_addr
+                            : (const void *)&((const struct sockaddr_in6 *)a->ai_addr)->sin6_addr;
+        char *to = l->found.text[l->found.count];
+        if ((a->ai_family == AF_INET || a->ai_family == AF_INET6) &&
+            inet_ntop(a->ai_family, p, to, TCP_ADDRESS_TEXT) != NULL)
+            l->found.count++;
+    }
+}
+
+static void lookup_work(struct loop_work *w)
+{
+    struct fetch_lookup *l = (struct fetch_lookup *)w;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *all = NULL;
+    if (l->https)
+        lookup_roots(l);
+    int rc = getaddrinfo(l->host, NULL, &hints, &all);
+    if (rc != 0 && strcasecmp(l->host, "localhost") == 0) /* a machine without /etc/hosts */
+        rc = getaddrinfo("127.0.0.1", NULL, &hints, &all);
+    if (rc != 0) {
+        if (l->err.code == 0)
+            err_set(&l->err, ERR_UNAVAILABLE, "host '%s': %s", l->host, gai_strerror(rc));
+        return;
+    }
+    lookup_keep(l, all);
+    freeaddrinfo(all);
+}
+
+/* ---- on the loop ---- */
+
+static void lookup_done(struct loop_work *w);
+
+static void lookup_next(struct fetcher *f)
+{
+    while (f->lookups < FETCH_LOOKUPS) {
+        struct list *node = list_pop(&f->waiting);
+        if (node == NULL)
+            return;
+        struct fetch_lookup *l = LIST_OF(node, struct fetch_lookup, node);
+        l->started = true;
+        l->work.work = lookup_work;
+        l->work.done = lookup_done;
+        f->lookups++;
+        if (loop_queue(f->loop, &l->work, &l->err) != 0)
+            lookup_done(&l->work);
+    }
+}
+
+static void lookup_done(struct loop_work *w)
+{
+    struct fetch_lookup *l = (struct fetch_lookup *)w;
+    struct fetcher *fetcher = l->fetcher;
+    struct fetch *f = l->fetch;
+    struct err e = l->err;
+    if (f != NULL) {
+        f->lookup = NULL;
+        f->addresses = l->found;
+        f->tls = l->tls;
+    }
+    mem_free(l);
+    fetcher->lookups--;
+    lookup_next(fetcher);
+    if (f != NULL)
+        fetch_looked_up(f, e.code != 0 ? &e : NULL);
+}
+
+void fetch_lookup_start(struct fetch *f)
+{
+    struct fetch_lookup *l = mem_new(sizeof *l);
+    l->fetcher = f->fetcher;
+    l->fetch = f;
+    l->https = f->target.https;
+    memcpy(l->host, f->target.host, sizeof l->host);
+    f->lookup = l;
+    list_push(&f->fetcher->waiting, &l->node);
+    lookup_next(f->fetcher);
+}
+
+void fetch_lookup_forget(struct fetch *f)
+{
+    struct fetch_lookup *l = f->lookup;
+    f->lookup = NULL;
+    if (l == NULL)
+        return;
+    l->fetch = NULL;
+    if (l->started)
+        return; /* lookup_done() frees it */
+    list_remove(&l->node);
+    mem_free(l);
+}
+
+/* ---- breakers ---- */
+
+uint64_t fetch_now_ms(const struct fetch *f)
+{
+    return f->world->mono_ns(f->world) / 1000000;
+}
+
+/* Room for one more by forgetting a host that is well. */
+static void breakers_trim(struct map *hosts)
+{
+    for (struct map_iter it = {0}; map_count(hosts) >= FETCH_HOSTS_MAX && map_next(hosts, &it);)
+        if (breaker_is_closed(it.value))
+            mem_free(map_remove(hosts, it.key, it.key_len));
+}
+
+static struct breaker *breaker_of(struct fetch *f, bool make)
+{
+    char key[TARGET_HOST_MAX + 32];
+    struct map *hosts = f->fetcher->shared->hosts;
+    snprintf(key, sizeof key, "%u %s", f->target.port, f->target.host);
+    struct breaker *b = map_gets(hosts, key);
+    if (b != NULL || !make)
+        return b;
+    breakers_trim(hosts);
+    if (map_count(hosts) >= FETCH_HOSTS_MAX)
+        return NULL;
+    b = mem_new(sizeof *b);
+    map_puts(hosts, key, b);
+    return b;
+}
+
+int fetch_breaker_ask(struct fetch *f, struct err *e)
+{
+    struct fetch_shared *s = f->fetcher->shared;
+    uint64_t wait_ms = 0;
+    pthread_mutex_lock(&s->lock);
+    struct breaker *b = breaker_of(f, false);
+    f->asked = b == NULL || breaker_may(b, fetch_now_ms(f), &wait_ms);
+    pthread_mutex_unlock(&s->lock);
+    if (f->asked)
+        return 0;
+    return err_set(e, ERR_UNAVAILABLE,
+                   "%s failed %d times in a row and is left alone; it is tried again in %u s",
+                   f->target.authority, BREAKER_FAILURES, (unsigned)(wait_ms / 1000 + 1));
+}
+
+void fetch_breaker_note(struct fetch *f, bool ok)
+{
+    struct fetch_shared *s = f->fetcher->shared;
+    if (!f->asked)
+        return;
+    f->asked = false;
+    pthread_mutex_lock(&s->lock);
+    struct breaker *b = breaker_of(f, !ok);
+    if (b != NULL)
+        breaker_note(b, ok, fetch_now_ms(f));
+    pthread_mutex_unlock(&s->lock);
+}
