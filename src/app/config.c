@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "app/config_app.h"
+#include "app/activation.h"
 #include "app/config_file.h"
 #include "base/err.h"
 #include "base/json.h"
@@ -244,19 +245,21 @@ static int config_env_find(const char *name, size_t n)
     return -1;
 }
 
-static void config_env_from_file(struct config_load *l, enum setting_id id, char *name,
-                                 const char *path)
+/* Takes over `origin`. */
+static void config_set_from_file(struct config_load *l, enum setting_id id, const char *path,
+                                 char *origin)
 {
     struct err e = ERR_INIT;
     AUTO(mem_freep) char *text = NULL;
     size_t n = 0;
     if (file_read(path, CONFIG_VALUE_MAX, &text, &n, &e) != 0) {
-        config_fault(l, "environment %s: %s", name, e.text);
+        config_fault(l, "%s: %s", origin, e.text);
+        mem_free(origin);
         return;
     }
     while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == '\r'))
         text[--n] = '\0';
-    config_set(l, id, text, mem_printf("environment %s", name));
+    config_set(l, id, text, origin);
 }
 
 static void config_env_unknown(struct config_load *l, const char *name)
@@ -353,7 +356,8 @@ static void config_env_one(struct config_load *l, char *const *environment, cons
     if (config_environment(environment, plain) != NULL)
         config_fault(l, "environment: %s and %s are both set; keep one", plain, name);
     else
-        config_env_from_file(l, (enum setting_id)id, name, equals + 1);
+        config_set_from_file(l, (enum setting_id)id, equals + 1,
+                             mem_printf("environment %s", name));
 }
 
 /* PORT changes the port of whatever address stands so far, as hosting platforms expect. */
@@ -374,6 +378,44 @@ static void config_env_port(struct config_load *l, char *const *environment)
     AUTO(mem_freep)
     char *text = mem_printf(strchr(host, ':') != NULL ? "[%s]:%s" : "%s:%s", host, port);
     config_set(l, SET_HTTP_LISTEN, text, mem_strdup("environment PORT"));
+}
+
+/* ---- what systemd hands over ---- */
+
+/* A setting that is a path means the credential itself. */
+static void config_credential(void *arg, const char *name, const char *path)
+{
+    struct config_load *l = arg;
+    char *origin = mem_printf("credential koan.%s", name);
+    int id = setting_find(name);
+    if (id < 0 || strcmp(settings_table[id].name, name) != 0) {
+        config_unknown(l, origin, name);
+        mem_free(origin);
+    } else if (settings_table[id].kind == SETTING_PATH) {
+        config_set(l, (enum setting_id)id, path, origin);
+    } else {
+        config_set_from_file(l, (enum setting_id)id, path, origin);
+    }
+}
+
+static void config_credentials(struct config_load *l, char *const *environment)
+{
+    struct err e = ERR_INIT;
+    const char *folder = config_environment(environment, "CREDENTIALS_DIRECTORY");
+    if (folder != NULL && activation_credentials(folder, config_credential, l, &e) != 0)
+        config_fault(l, "%s", e.text);
+}
+
+/* Last of all: whatever else names an address, this is the one that is served. */
+static void config_activation(struct config_load *l, char *const *environment)
+{
+    struct err e = ERR_INIT;
+    char address[ACTIVATION_ADDRESS_MAX];
+    int fd = activation_socket(environment, address, &e);
+    if (fd < 0)
+        config_fault(l, "%s", e.text);
+    else if (fd > 0)
+        config_set(l, SET_HTTP_LISTEN, address, mem_strdup("systemd's socket"));
 }
 
 /* ---- flags, and what settings demand of each other ---- */
@@ -441,9 +483,11 @@ int config_load(const struct config_sources *s, struct config **out, struct buf 
     }
     config_read_file(&l, &sources);
     config_env_port(&l, sources.environment);
+    config_credentials(&l, sources.environment);
     for (char *const *v = sources.environment; *v != NULL; v++)
         config_env_one(&l, sources.environment, *v);
     config_flags(&l, &sources);
+    config_activation(&l, sources.environment);
     if (!l.faulty)
         config_together(&l);
     if (l.faulty)

@@ -1,7 +1,9 @@
 /* The threads that serve connections: same port, same routes, nothing shared. */
 #include <string.h>
+#include <unistd.h>
 
 #include "api/api.h"
+#include "app/activation.h"
 #include "app/node_priv.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -36,7 +38,7 @@ static void net_abort_task(struct task *t)
         http_server_abort(net->server);
 }
 
-static int net_open(struct node *n, struct net *net, const char *host, struct err *e)
+static int net_open(struct node *n, struct net *net, const char *host, int fd, struct err *e)
 {
     net->node = n;
     net->close.run = net_close_task;
@@ -52,6 +54,7 @@ static int net_open(struct node *n, struct net *net, const char *host, struct er
         .address = host,
         .port = n->port,
         .shared = net != n->nets,
+        .fd = fd,
         .tls = n->tls,
         .connections_max =
             (size_t)config_number(n->config, SET_HTTP_CONNECTIONS) / (size_t)n->nets_count + 1,
@@ -71,11 +74,16 @@ int node_nets_open(struct node *n, struct err *e)
     setting_address(config_text(n->config, SET_HTTP_LISTEN), host, sizeof host, &n->port);
     if (strcmp(host, "localhost") == 0)
         memcpy(host, "127.0.0.1", sizeof "127.0.0.1");
+    char address[ACTIVATION_ADDRESS_MAX];
+    int fd = activation_socket(environ, address, e);
+    if (fd < 0)
+        return fd;
     for (int i = 0; i < count; i++)
-        if (net_open(n, &n->nets[i], host, e) != 0)
+        if (net_open(n, &n->nets[i], host, fd, e) != 0)
             return e->code;
-    node_report(n, "http", "%s://%s:%u, %d thread%s", n->tls != NULL ? "https" : "http", host,
-                (unsigned)n->port, count, count == 1 ? "" : "s");
+    node_report(n, "http", "%s://%s:%u, %d thread%s%s", n->tls != NULL ? "https" : "http", host,
+                (unsigned)n->port, count, count == 1 ? "" : "s",
+                fd > 0 ? ", on systemd's socket" : "");
     return 0;
 }
 

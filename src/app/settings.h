@@ -4,11 +4,12 @@
  * configuration file, the environment, the flags, `koan config show`, its check of spelling and the
  * page web/docs/configuration.md are all read off it.
  *
- * A value goes through layers, later wins: default, file (koan.lua or koan.json), PORT, environment
- * (KOAN_SECTION_KEY, or KOAN_SECTION_KEY_FILE: a file that holds it), flags. Each value keeps where
- * it came from. Faults do not stop the reading: all of them are collected, so that one start names
- * everything that has to be mended; a tree with faults is never used (F3: a reload that fails
- * leaves the old configuration in force).
+ * A value goes through layers, later wins: default, file (koan.lua or koan.json), PORT, systemd's
+ * credentials, environment (KOAN_SECTION_KEY, or KOAN_SECTION_KEY_FILE: a file that holds it),
+ * flags; and a socket from systemd is `http.listen` whatever else says (app/activation.h). Each
+ * value keeps where it came from. Faults do not stop the reading: all of them are collected, so
+ * that one start names everything that has to be mended; a tree with faults is never used (F3: a
+ * reload that fails leaves the old configuration in force).
  *
  * Two sections are free: `app` holds whatever scripts want to know (config.NAME; KOAN_APP_NAME
  * overrides it), `flags` what flag() answers.

@@ -172,6 +172,7 @@ int http_server_open(struct loop *loop, const struct http_options *options,
     struct tcp_listen_options listen = {.address = options->address,
                                         .port = options->port,
                                         .shared = options->shared,
+                                        .fd = options->fd,
                                         .tls = options->tls};
     int rc = tcp_listen(loop, &listen, http_server_accepted, s, &s->listener, e);
     if (rc != 0) {

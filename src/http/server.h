@@ -107,6 +107,7 @@ struct http_options {
     /* Another server of this process listens there already: set for the second and further loops.
      * Without it the port must be free. */
     bool shared;
+    int fd; /* a socket that listens already, as in struct tcp_listen_options; 0: none */
     struct tls_server *tls; /* NULL: plain; shared by servers, not owned */
     size_t connections_max; /* 0: HTTP_CONNECTIONS_MAX */
     void *context;          /* for http_context() */

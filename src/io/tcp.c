@@ -190,6 +190,29 @@ static void tcp_listener_watch(struct tcp_listener *s)
         uv_poll_start(&s->poll, UV_READABLE, tcp_listener_ready);
 }
 
+/* Of a socket that somebody else made and keeps. */
+static int tcp_duplicate(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0)
+        return -errno;
+    int flags = fcntl(copy, F_GETFL);
+    if (flags >= 0 && fcntl(copy, F_SETFL, flags | O_NONBLOCK) == 0)
+        return copy;
+    int errnum = errno;
+    close(copy);
+    return -errnum;
+}
+
+static int tcp_open(const struct tcp_listen_options *o, const union tcp_address *a, socklen_t len)
+{
+    if (o->fd != 0)
+        return tcp_duplicate(o->fd);
+    if (!o->shared && o->port != 0 && tcp_port_is_taken(a, len))
+        return -EADDRINUSE;
+    return tcp_open_listener(a, len);
+}
+
 int tcp_listen(struct loop *l, const struct tcp_listen_options *options, tcp_accept_cb *on_accept,
                void *arg, struct tcp_listener **out, struct err *e)
 {
@@ -198,9 +221,7 @@ int tcp_listen(struct loop *l, const struct tcp_listen_options *options, tcp_acc
     int rc = tcp_parse_address(options->address, options->port, &a, &len, e);
     if (rc != 0)
         return rc;
-    int fd = !options->shared && options->port != 0 && tcp_port_is_taken(&a, len)
-                 ? -EADDRINUSE
-                 : tcp_open_listener(&a, len);
+    int fd = tcp_open(options, &a, len);
     if (fd < 0)
         return tcp_bind_error(-fd, options->address, options->port, e);
     struct tcp_listener *s = mem_new(sizeof *s);

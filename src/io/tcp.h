@@ -35,6 +35,9 @@ struct tcp_listen_options {
     /* Another listener of this process has the port already. Without it the port must be free:
      * SO_REUSEPORT alone would let a second process of the same user take half of our clients. */
     bool shared;
+    /* A socket that listens already, instead of address and port; several listeners may have the
+     * same. It is not taken over: the listener works on a duplicate. 0: none. */
+    int fd;
     struct tls_server *tls; /* NULL: plain. Not owned */
 };
 

@@ -137,7 +137,7 @@ class ArchiveTest(unittest.TestCase):
                 return [line for line in f.read().splitlines() if not line.startswith(("deb-systemd-invoke", "systemctl"))]
         self.assertIn("deb-systemd-helper enable koan.service", script("postinst", "configure", ""))
         self.assertEqual(script("prerm", "upgrade", VERSION), [])
-        self.assertEqual(script("postrm", "remove"), ["deb-systemd-helper mask koan.service"])
+        self.assertEqual(script("postrm", "remove"), ["deb-systemd-helper mask koan.socket koan.service"])
         self.assertIn("rm -rf /var/lib/koan /var/lib/private/koan", script("postrm", "purge"))
 
 
@@ -185,7 +185,8 @@ class UnitTest(Case):
     def test_systemd_finds_no_fault(self):
         with open(UNIT) as f:
             text = f.read().replace("/usr/bin/koan", os.path.join(ROOT, "build/rel/koan"))
-        done = subprocess.run(["systemd-analyze", "verify", "--man=no", self.write("koan.service", text)],
+        socket = shutil.copy(os.path.join(os.path.dirname(UNIT), "koan.socket"), self.dir)
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", self.write("koan.service", text), socket],
                               capture_output=True, text=True)
         self.assertEqual([line for line in done.stderr.splitlines() if "koan" in line], [])
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -15,6 +15,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BIN = os.environ.get("KOAN_BIN", os.path.join(ROOT, "build/rel/koan"))
 APPS = os.path.join(ROOT, "lua/apps")
 START_S = 30
+# What a supervisor of the tests may have set for itself.
+NOT_OURS = ("PORT", "NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "CREDENTIALS_DIRECTORY")
 # The binary under test carries a sanitizer: bigger and slower, and it ends badly when it finds something.
 with open(BIN, "rb") as f:
     SANITIZED = re.search(b"__[at]san_init", f.read()) is not None
@@ -22,7 +24,7 @@ with open(BIN, "rb") as f:
 
 def environment(more=None, home=None):
     """The caller's, without what koan would take for settings."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("KOAN_") and k not in ("PORT", "NOTIFY_SOCKET")}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("KOAN_") and k not in NOT_OURS}
     if home:
         env["HOME"] = home
     env.update(more or {})
@@ -81,14 +83,15 @@ class Node:
     """A server under test. `logs` is what it has written; parsed lines are in `events`."""
 
     def __init__(self, data, *args, verb="serve", env=None, cwd=None, wait=True, port=0, home=None, prefix=(),
-                 binary=BIN):
+                 binary=BIN, pass_fds=()):
         # A folder of its own: no koan.lua of somebody else is picked up.
         self.data = data
         listen = [] if any(a == "--listen" for a in args) else ["--listen", f"127.0.0.1:{port}"]
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             [*prefix, binary, verb, "--data", data, *listen, *map(str, args)], env=environment(env, home),
-            cwd=cwd or os.path.dirname(data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            cwd=cwd or os.path.dirname(data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            pass_fds=pass_fds)
         self.logs, self.port, self.ready, self.clients = [], None, threading.Event(), []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
