@@ -26,9 +26,9 @@
  * the touched part is dropped and the arrival runs again.
  *
  * Files: model.c (declaration), keys.c (normalisers, key values), survive.c (survivorship, pure),
- * pipeline.c (the tick of one arrival), working.c (the working set), engine.c (requests, proposals,
- * retries), wait.c and wake.c (parked until a key comes), apply.c and conditions.c (operations),
- * store*.c (all SQL), read.c (why, lineage, summary, tombstones). */
+ * pipeline.c (the tick of one arrival), parts.c (a withdrawal), working.c (the working set),
+ * engine.c (requests, proposals, retries), wait.c and wake.c (parked until a key comes), apply.c
+ * and conditions.c (operations), store*.c (all SQL), read.c (why, lineage, summary, tombstones). */
 #ifndef KOAN_CANON_CANON_H
 #define KOAN_CANON_CANON_H
 
@@ -59,6 +59,7 @@ enum {
     CANON_BEAT_MAX = 10,        /* losing values kept in a footprint */
     CANON_BODY_MAX = 1 << 20,   /* an arrival's document */
     CANON_WORKING_MAX = 4096,   /* golden records in a working set */
+    CANON_PARTS_MAX = 500,      /* golden records that one withdrawal may leave of one */
     CANON_SWEEP_MS = 60 * 1000, /* between looks for failed arrivals that are old */
     CANON_SWEEP_MAX = 500,      /* of them removed in one unit */
     CANON_WAIT_TRIES = 3, /* a parked arrival is taken up so often while its key has an owner */
@@ -221,8 +222,9 @@ int canon_arrive(struct canon_engine *en, const char *model, struct canon_reques
                  struct err *e);
 
 /* Other changes, as requests of one: the results stand in arrivals[0]. */
-/* Withdraw what (origin, source id) says; the golden record is made again from the rest; without
- * rest its lifecycle is `withdrawn`. `erase` also removes its arrivals' documents. */
+/* Withdraw what (origin, source id) says; the golden record is made again from the rest, which
+ * falls into several when nothing connects it any more: the part of the oldest source keeps the id.
+ * Without rest its lifecycle is `withdrawn`. `erase` also removes its arrivals' documents. */
 int canon_withdraw(struct canon_engine *en, const char *model, struct canon_request *r, bool erase,
                    struct err *e);
 /* Go on with a parked arrival at the phase that parked it (one that waits for a key needs nobody);

@@ -79,6 +79,22 @@ void canon_op_wait(struct txn *t, const struct canon_op_wait *w)
     txn_end(t);
 }
 
+void canon_op_part(struct txn *t, const struct canon_op_part *p)
+{
+    struct buf *b = txn_begin(t, CANON_OP_PART, CANON_OP_VERSION);
+    buf_add_text(b, p->model);
+    buf_add_text(b, p->from);
+    buf_add_text(b, p->id);
+    buf_add_text(b, p->keys);
+    buf_add_text(b, p->members);
+    buf_add_text(b, p->views);
+    buf_add_u64(b, p->def);
+    buf_add_u64(b, p->rev);
+    buf_add_u64(b, p->said);
+    buf_add_u64(b, p->readiness);
+    txn_end(t);
+}
+
 void canon_op_sweep(struct txn *t, int64_t keep_ms, uint32_t max)
 {
     struct buf *b = txn_begin(t, CANON_OP_SWEEP, CANON_OP_VERSION);

@@ -18,6 +18,7 @@ enum canon_op {
     CANON_OP_ERASE = 0x0702,
     CANON_OP_WAIT = 0x0703,
     CANON_OP_SWEEP = 0x0704,
+    CANON_OP_PART = 0x0705,
     CANON_OP_IF_KEY = 0x0710, /* conditions */
     CANON_OP_IF_SOURCE = 0x0711,
     CANON_OP_IF_GOLDEN = 0x0712,
@@ -77,10 +78,22 @@ struct canon_op_wait {
     bool take_up; /* at once, when a key has an owner by now */
 };
 
+/* Source records leave a golden record and are one of their own. */
+struct canon_op_part {
+    const char *model, *from, *id;
+    const char *keys;    /* JSON list: they get `id` as owner */
+    const char *members; /* JSON list of [origin, source id] */
+    const char *views;   /* or NULL */
+    uint64_t def, rev;
+    uint64_t said; /* hash of what the source records say together */
+    uint8_t readiness;
+};
+
 void canon_op_define(struct txn *t, const char *name, uint64_t def, const char *definition);
 void canon_op_arrive(struct txn *t, const struct canon_op_arrive *a);
 void canon_op_erase(struct txn *t, const char *model, const char *origin, const char *source_id);
 void canon_op_wait(struct txn *t, const struct canon_op_wait *w);
+void canon_op_part(struct txn *t, const struct canon_op_part *p);
 /* Failed arrivals older than that go, at most so many. The result is their number, u32. */
 void canon_op_sweep(struct txn *t, int64_t keep_ms, uint32_t max);
 /* golden NULL: nobody owns it. */
@@ -96,7 +109,7 @@ void canon_op_if_golden(struct txn *t, const char *model, const char *id, uint64
 bool canon_op_arrive_decode(struct cursor *c, struct canon_op_arrive *out, char **texts);
 
 /* Every other payload but that of canon.define is a few texts and then numbers. */
-enum { CANON_SMALL_TEXTS = 4, CANON_SMALL_NUMBERS = 2 };
+enum { CANON_SMALL_TEXTS = 6, CANON_SMALL_NUMBERS = 4 };
 struct canon_small {
     const char *text[CANON_SMALL_TEXTS];
     uint64_t number[CANON_SMALL_NUMBERS];

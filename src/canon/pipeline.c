@@ -17,8 +17,36 @@ const char *job_source_id(const struct canon_job *j)
     return j->source_id ? j->source_id : "";
 }
 
+/* Not stored at all: nothing to remember, or nothing could be. */
+static void job_leave(struct canon_job *j, enum canon_outcome outcome, const char *reason)
+{
+    j->arrival->outcome = outcome;
+    str_copy(j->arrival->reason, sizeof j->arrival->reason, reason);
+    j->arrival->arrival_id[0] = '\0';
+    j->state = JOB_DONE;
+}
+
+/* Nothing changes: what it says stays. */
+static void withdrawal_refused(struct canon_job *j, const char *reason)
+{
+    struct err *e = &j->arrival->err;
+    if (e->code == 0)
+        err_set(e, ERR_REJECTED, "%s", reason);
+    if (e->code == ERR_INVALID ||
+        e->code == ERR_TOO_LARGE) { /* what would be left, not the request */
+        err_context(e, "without %s/%s", j->arrival->origin, job_source_id(j));
+        e->code = ERR_CONFLICT;
+    }
+    job_plan_fini(&j->plan);
+    job_leave(j, CANON_FAILED, reason);
+}
+
 void job_end(struct canon_job *j, enum canon_stored outcome, const char *reason)
 {
+    if (j->kind == KIND_WITHDRAW) {
+        withdrawal_refused(j, reason);
+        return;
+    }
     j->outcome = outcome;
     str_copy(j->arrival->reason, sizeof j->arrival->reason, reason);
     if (outcome == STORED_PARKED && j->arrival->err.code == 0)
@@ -27,15 +55,6 @@ void job_end(struct canon_job *j, enum canon_stored outcome, const char *reason)
         err_set(&j->arrival->err, ERR_REJECTED, "%s", reason);
     job_plan_fini(&j->plan);
     j->state = JOB_PROPOSE;
-}
-
-/* Not stored at all: nothing to remember, or nothing could be. */
-static void job_leave(struct canon_job *j, enum canon_outcome outcome, const char *reason)
-{
-    j->arrival->outcome = outcome;
-    str_copy(j->arrival->reason, sizeof j->arrival->reason, reason);
-    j->arrival->arrival_id[0] = '\0';
-    j->state = JOB_DONE;
 }
 
 static void job_broken(struct canon_job *j, const struct err *e)
@@ -245,10 +264,11 @@ static bool schema_holds(struct canon_job *j)
     return false;
 }
 
-static json_t *golden_for_hook(const struct canon_job *j)
+static json_t *golden_for_hook(struct canon_job *j)
 {
-    json_t *g = json_copy(j->plan.values);
-    json_object_set_new(g, "id", json_string(j->plan.id));
+    const struct job_part *part = job_part_to_project(&j->plan);
+    json_t *g = json_copy(part != NULL ? part->values : j->plan.values);
+    json_object_set_new(g, "id", json_string(part != NULL ? part->id : j->plan.id));
     return g;
 }
 
@@ -305,11 +325,8 @@ static void tick_aggregate(struct canon_job *j)
         job_broken(j, &e);
         return;
     }
-    if (rc == 1) {
-        if (j->kind == KIND_WITHDRAW)
-            job_leave(j, CANON_FAILED, "NOT_FOUND");
+    if (rc == 1)
         return;
-    }
     if (is_repeat(j, j->plan.source)) {
         memcpy(j->arrival->golden_id, j->plan.id, sizeof j->arrival->golden_id);
         job_leave(j, CANON_NOOP, "REPEAT");
@@ -332,7 +349,8 @@ static bool tick_project(struct canon_job *j)
     json_decref(j->call.views);
     j->call.views = NULL;
     /* Its views stand: they are made of the golden record alone. */
-    if (j->plan.empty || j->plan.same || !j->working->model->stages[CANON_PROJECT]) {
+    bool settled = j->plan.same && job_part_to_project(&j->plan) == NULL;
+    if (j->plan.empty || settled || !j->working->model->stages[CANON_PROJECT]) {
         j->state = JOB_PROPOSE;
         return true;
     }
@@ -346,6 +364,13 @@ static void tick_project_answer(struct canon_job *j)
     j->call.data = NULL;
     if (!stage_goes_on(j))
         return;
+    struct job_part *part = job_part_to_project(&j->plan);
+    if (part != NULL) {
+        part->views = TAKE(j->call.views);
+        j->plan.parts_left--;
+        j->state = JOB_PROJECT;
+        return;
+    }
     j->state = j->plan.generation == j->working->generation ? JOB_PROPOSE : JOB_AGGREGATE;
 }
 

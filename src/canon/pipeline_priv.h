@@ -38,6 +38,17 @@ enum job_state {
     JOB_DONE,
 };
 
+/* What a withdrawal leaves together. */
+struct job_part {
+    char id[STORE_ID]; /* a new one; of the first, which keeps the golden record: unused */
+    struct work_source **members;
+    size_t count;
+    json_t *keys;
+    json_t *values, *views;
+    uint64_t said; /* as in the plan */
+    bool needs_review;
+};
+
 /* What the arrival will do, worked out in AGGREGATE. */
 struct job_plan {
     struct work_source *source;
@@ -55,6 +66,9 @@ struct job_plan {
     json_t *changes;
     bool needs_review, creates, empty; /* empty: no source record is left */
     bool same;                         /* they say what they said: the golden record is as it is */
+    struct job_part *parts;            /* several, or none; the first keeps the golden record */
+    size_t parts_count, parts_left;    /* left: whose views are to be made yet */
+    struct work_source **members;      /* of all parts */
     uint64_t generation;
 };
 
@@ -99,6 +113,17 @@ void job_plan_fini(struct job_plan *p);
  * noted. Negative: machine trouble. */
 int job_plan(struct canon_job *j, struct err *e);
 int job_plan_withdraw(struct canon_job *j, struct err *e);
+/* parts.c: a withdrawal, once winner and source are known: fills j->plan.parts when more than one
+ * is left. As job_plan(). */
+int job_plan_parts(struct canon_job *j, struct err *e);
+void job_parts_fini(struct job_plan *p);
+/* The part whose views come next; NULL: the golden record itself. */
+struct job_part *job_part_to_project(struct job_plan *p);
+int job_compose_part_saves(struct canon_job *j, struct txn *t, struct err *e);
+int job_compose_parts(struct canon_job *j, struct txn *t, struct err *e);
+void job_commit_parts(struct canon_job *j);
+/* What a source record says, for survivorship. */
+struct canon_said job_said(const struct canon_job *j, const struct work_source *s);
 /* propose.c: fills j->unit from the plan (or from the outcome alone) and changes the working set
  * accordingly. */
 int job_compose(struct canon_job *j, struct err *e);
@@ -108,7 +133,8 @@ void job_commit_working(struct canon_job *j);
 int job_waits(struct canon_job *j, struct err *e);
 int job_compose_wait(struct canon_job *j, struct txn *t, struct err *e);
 
-/* Notes how the arrival ends; the next state is PROPOSE, which stores it. */
+/* Notes how the arrival ends; the next state is PROPOSE, which stores it. A withdrawal that cannot
+ * be done is not stored. */
 void job_end(struct canon_job *j, enum canon_stored outcome, const char *reason);
 const char *job_source_id(const struct canon_job *j);
 

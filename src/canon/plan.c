@@ -20,6 +20,7 @@ void job_plan_fini(struct job_plan *p)
     json_decref(p->ever);
     json_decref(p->values);
     json_decref(p->changes);
+    job_parts_fini(p);
     *p = (struct job_plan){0};
 }
 
@@ -197,6 +198,28 @@ static int said_add(struct said_list *l, const struct canon_said *s, struct err 
     return 0;
 }
 
+struct canon_said job_said(const struct canon_job *j, const struct work_source *s)
+{
+    return (struct canon_said){.origin = s->row.origin,
+                               .source_id = s->row.source_id,
+                               .arrival = s->row.arrival,
+                               .rank = canon_model_rank(j->working->model, s->row.origin),
+                               .observed_at = s->row.observed_at,
+                               .fields = s->row.fields,
+                               .ever = s->row.ever};
+}
+
+static int said_of_part(const struct canon_job *j, const struct job_part *part, struct said_list *l,
+                        struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < part->count && rc == 0; i++) {
+        struct canon_said said = job_said(j, part->members[i]);
+        rc = said_add(l, &said, e);
+    }
+    return rc;
+}
+
 static int said_of(const struct canon_job *j, const struct work_golden *g, struct said_list *l,
                    struct err *e)
 {
@@ -204,13 +227,7 @@ static int said_of(const struct canon_job *j, const struct work_golden *g, struc
     LIST_EACH(it, &g->sources)
     {
         const struct work_source *s = LIST_OF(it, struct work_source, node);
-        struct canon_said said = {.origin = s->row.origin,
-                                  .source_id = s->row.source_id,
-                                  .arrival = s->row.arrival,
-                                  .rank = canon_model_rank(j->working->model, s->row.origin),
-                                  .observed_at = s->row.observed_at,
-                                  .fields = s->row.fields,
-                                  .ever = s->row.ever};
+        struct canon_said said = job_said(j, s);
         if (s != j->plan.source && rc == 0)
             rc = said_add(l, &said, e);
     }
@@ -220,6 +237,8 @@ static int said_of(const struct canon_job *j, const struct work_golden *g, struc
 static int said_all(const struct canon_job *j, struct said_list *l, struct err *e)
 {
     const struct job_plan *p = &j->plan;
+    if (p->parts_count > 0)
+        return said_of_part(j, &p->parts[0], l, e);
     int rc = p->winner ? said_of(j, p->winner, l, e) : 0;
     for (size_t i = 0; i < p->losers_count && rc == 0; i++)
         rc = said_of(j, p->losers[i], l, e);
@@ -377,5 +396,6 @@ int job_plan_withdraw(struct canon_job *j, struct err *e)
     p->winner = p->source->golden;
     memcpy(p->id, p->winner->id, sizeof p->id);
     p->lose_keys = keys_of_alone(p->source);
-    return plan_golden(j, e);
+    rc = job_plan_parts(j, e);
+    return rc == 0 ? plan_golden(j, e) : rc;
 }

@@ -171,7 +171,11 @@ int job_compose(struct canon_job *j, struct err *e)
     if (rc == 0)
         rc = compose_save(j, t, e);
     if (rc == 0)
+        rc = job_compose_part_saves(j, t, e);
+    if (rc == 0)
         compose_arrive(j, t, &x);
+    if (rc == 0)
+        rc = job_compose_parts(j, t, e);
     if (rc == 0)
         rc = job_compose_wait(j, t, e);
     for (size_t i = 0; i < j->plan.losers_count && rc == 0; i++)
@@ -203,6 +207,7 @@ static void commit_withdrawn(struct canon_job *j)
 {
     struct store_source *row = &j->plan.source->row;
     working_attach(j->working, j->plan.source, NULL);
+    job_commit_parts(j);
     row->rev = 0;
     json_decref(row->ever);
     row->ever = NULL;

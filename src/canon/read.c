@@ -367,6 +367,8 @@ static int arrival_rows(struct db_stmt *s, bool whole, struct buf *out, struct e
     return rc;
 }
 
+/* Of itself, of what merged into it, and what its source records say now: those may have come here
+ * when another golden record was parted. */
 int canon_lineage(struct db *db, const struct canon_model *m, const char *tenant, const char *id,
                   size_t limit, struct buf *out, struct err *e)
 {
@@ -378,8 +380,11 @@ int canon_lineage(struct db *db, const struct canon_model *m, const char *tenant
     struct db_stmt *s = db_stmt_get(
         db,
         "SELECT " ARRIVAL_COLUMNS " FROM canon_arrival WHERE tenant = ?1 AND model = ?2 AND "
+        "rid IN (SELECT rid FROM canon_arrival WHERE "
         "golden IN (SELECT ?3 UNION ALL SELECT id FROM canon_golden WHERE merged_into = ?3 AND "
-        "tenant = ?1 AND model = ?2) ORDER BY rid DESC LIMIT ?4",
+        "tenant = ?1 AND model = ?2) UNION SELECT a.rid FROM canon_source AS s JOIN "
+        "canon_arrival AS a ON a.id = s.arrival WHERE s.golden = ?3 AND s.tenant = ?1 AND "
+        "s.model = ?2) ORDER BY rid DESC LIMIT ?4",
         e);
     if (s == NULL)
         return e->code;

@@ -75,6 +75,13 @@ int store_merge(struct db *db, const struct apply *a, const struct canon_op_arri
 int store_erase(struct db *db, const char *tenant, const char *model, const char *origin,
                 const char *source_id, struct err *e);
 
+/* --- store_part.c: a golden record that falls into parts
+ * --------------------------------------------------------------------- */
+/* A number that grows with the order in which source records became known; *out stays as it is
+ * when the database does not have this one. */
+int store_source_since(struct db *db, const char *tenant, const char *model, const char *origin,
+                       const char *source_id, int64_t *out, struct err *e);
+
 /* --- store_failed.c
  * -----------------------------------------------------------------------------------------------------
  */

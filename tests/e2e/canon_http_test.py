@@ -258,6 +258,23 @@ class Golden(People):
         if why.status == 200:
             self.assertEqual(why.json["lifecycle"], "withdrawn")
 
+    def test_what_a_withdrawn_source_alone_connected_is_parted(self):
+        a = self.arrive("crm", "pa1", name="P", email="pa@example.org", city="Bonn").json["id"]
+        b = self.arrive("web", "pa2", phone="77001", city="Kiel").json["id"]
+        self.assertEqual(self.arrive("erp", "pa3", email="pa@example.org", phone="77001").json["id"], a)
+        self.ok("GET", "/api/person/" + b, status=308)
+        self.ok("DELETE", "/api/canon/person/sources/erp/pa3")
+        left = self.ok("GET", "/api/person/" + a).json
+        self.assertEqual((left["email"], left["city"], left.get("phone")), ("pa@example.org", "Bonn", None))
+        other = self.arrive("crm", "pa4", phone="77001").json["id"]
+        self.assertNotIn(other, (a, b))
+        parted = self.ok("GET", "/api/person/" + other).json
+        self.assertEqual((parted["phone"], parted["city"], parted.get("email")), ("77001", "Kiel", None))
+        self.assertEqual({s["source_id"] for s in self.ok("GET", f"/api/canon/person/{other}/why").json["sources"]},
+                         {"pa2", "pa4"})
+        self.assertEqual([x["source_id"] for x in self.ok("GET", f"/api/canon/person/{other}/lineage").json], ["pa4", "pa2"])
+        self.assertEqual(self.ok("GET", "/api/person/" + b, status=308).json["merged_into"], a)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -63,7 +63,7 @@ struct node {
     struct list requests;
     struct answer *answers;
     size_t answers_count;
-    bool closed;
+    bool closed, chain;
 };
 
 struct request {
@@ -206,6 +206,7 @@ static void node_init(struct node *n, uint64_t seed, FILE *trace, const char *vf
 {
     *n = (struct node){.sim = sim_new(seed, trace)};
     n->disk = sim_disk(n->sim);
+    n->chain = sim_chance(n->sim, 50);
     n->answers = mem_new_array(ANSWERS_MAX, sizeof(*n->answers));
     list_init(&n->requests);
     n->options = (struct ledger_options){
@@ -283,7 +284,8 @@ static void request_done(struct canon_request *r)
         sim_event(n->sim, "answer", a->reason, a->outcome, hash64(0, a->golden_id, 36));
         /* Two engines may be in each other's way once too often; the client sends it again. */
         bool lost = a->err.code == ERR_CONFLICT;
-        if (a->outcome == CANON_FAILED && !lost && strcmp(a->reason, "INVALID") != 0)
+        if (a->outcome == CANON_FAILED && !lost && strcmp(a->reason, "INVALID") != 0 &&
+            strcmp(a->reason, "NOT_FOUND") != 0)
             sim_fail("arrival of %s/%s failed: %s %s", a->origin, a->source_id, a->reason,
                      a->err.text);
         if (n->answers_count == ANSWERS_MAX)
@@ -329,15 +331,20 @@ static void request_send(struct request *q)
         sim_fail("arrive: %s", e.text);
 }
 
-static json_t *port_make(struct sim *s)
+/* Few keys for all make one big golden record; in a chain each source shares one with the next, so
+ * that a withdrawal parts. */
+static json_t *port_make(const struct node *n, uint64_t source)
 {
+    struct sim *s = n->sim;
     char text[32];
     json_t *data = json_object();
     uint64_t which = sim_rand(s, 10);
-    snprintf(text, sizeof(text), "i%llu", (unsigned long long)sim_rand(s, KEYS));
+    uint64_t key = n->chain ? source + sim_rand(s, 2) : sim_rand(s, KEYS);
+    snprintf(text, sizeof(text), "i%llu", (unsigned long long)key);
     if (which != 0)
         json_object_set_new(data, "iata", json_string(text));
-    snprintf(text, sizeof(text), "K%llu", (unsigned long long)sim_rand(s, KEYS * 3));
+    key = n->chain ? source * 2 + sim_rand(s, 2) : sim_rand(s, KEYS * 3);
+    snprintf(text, sizeof(text), "K%llu", (unsigned long long)key);
     if (which == 0 || which > 6)
         json_object_set_new(data, "icao", json_string(text));
     snprintf(text, sizeof(text), "name %.*s", (int)sim_rand(s, 9), "somewhere");
@@ -364,12 +371,26 @@ static void node_send(struct node *n)
     struct request *q = request_new(n);
     for (uint64_t count = 1 + sim_rand(n->sim, BULK); count > 0; count--) {
         char id[24];
-        snprintf(id, sizeof(id), "s%llu", (unsigned long long)sim_rand(n->sim, SOURCE_IDS));
-        request_add(q, origins[sim_rand(n->sim, 3)], id, (int64_t)sim_rand(n->sim, 1000),
-                    port_make(n->sim));
+        uint64_t number = sim_rand(n->sim, SOURCE_IDS), origin = sim_rand(n->sim, 3);
+        snprintf(id, sizeof(id), "s%llu", (unsigned long long)number);
+        request_add(q, origins[origin], id, (int64_t)sim_rand(n->sim, 1000),
+                    port_make(n, 3 * number + origin));
     }
     sim_event(n->sim, "send", "", q->r.count, 0);
     request_send(q);
+}
+
+static void node_withdraw(struct node *n)
+{
+    static const char *const origins[] = {"a", "b", "c"};
+    struct err e = ERR_INIT;
+    struct request *q = request_new(n);
+    char id[24];
+    snprintf(id, sizeof(id), "s%llu", (unsigned long long)sim_rand(n->sim, SOURCE_IDS));
+    request_add(q, origins[sim_rand(n->sim, 3)], id, INT64_MIN, NULL);
+    sim_event(n->sim, "withdraw", id, 1, 0);
+    if (canon_withdraw(n->engines[sim_rand(n->sim, ENGINES)], "Port", &q->r, false, &e) != 0)
+        sim_fail("withdraw: %s", e.text);
 }
 
 /* ---- Checks ---- */
@@ -408,10 +429,13 @@ static const struct {
      "FROM entity_Port p WHERE p.tenant = 'default' AND p.part = '' AND p.id = g.id)"},
     {"C1: a row has no live golden record",
      "SELECT count(*) FROM entity_Port p WHERE NOT EXISTS (SELECT 1 FROM canon_golden g "
-     "WHERE " G "g.id = p.id AND g.lifecycle = 0)"},
+     "WHERE " G "g.id = p.id AND g.lifecycle <> 1)"},
+    {"C1: a key that nobody gave",
+     "SELECT count(*) FROM canon_key k WHERE NOT EXISTS (SELECT 1 FROM canon_source s, "
+     "json_each(s.keys) j WHERE s.golden = k.golden AND j.value = k.key)"},
     {"C4: a tombstone does not lead to a live golden record",
      "SELECT count(*) FROM canon_golden t WHERE t.lifecycle = 1 AND NOT EXISTS (SELECT 1 "
-     "FROM canon_golden g WHERE " G "g.id = t.merged_into AND g.lifecycle = 0)"},
+     "FROM canon_golden g WHERE " G "g.id = t.merged_into AND g.lifecycle <> 1)"},
     {"C1: what a source says now has no arrival",
      "SELECT count(*) FROM canon_source s WHERE s.golden IS NOT NULL AND NOT EXISTS "
      "(SELECT 1 FROM canon_arrival a WHERE a.id = s.arrival)"},
@@ -481,7 +505,7 @@ static char *node_golden(struct node *n)
     static const char sql[] =
         "SELECT m || ' ' || body FROM (SELECT p.body AS body, (SELECT group_concat(o, ' ') FROM "
         "(SELECT s.origin || '/' || s.source_id AS o FROM canon_source s WHERE s.golden = p.id "
-        "ORDER BY 1)) AS m FROM entity_Port p) ORDER BY 1";
+        "ORDER BY 1)) AS m FROM entity_Port p) WHERE m IS NOT NULL ORDER BY 1";
     struct err e = ERR_INIT;
     struct buf b = BUF_INIT(4 << 20);
     struct db_stmt *s = db_stmt_get(n->db, sql, &e);
@@ -500,13 +524,17 @@ static char *node_golden(struct node *n)
 
 /* ---- The same arrivals again ---- */
 
-/* Every stored arrival goes to `to`, in an order by the seed. */
+/* Every stored arrival whose source was not withdrawn behind it goes to `to`, in an order by the
+ * seed: what was withdrawn shall have left no trace. */
 static void arrivals_repeat(struct node *from, struct node *to)
 {
     struct err e = ERR_INIT;
     struct db_stmt *s = db_stmt_get(from->db,
                                     "SELECT origin, source_id, observed_at, body FROM "
-                                    "canon_arrival ORDER BY (rid * ?1) % 10007",
+                                    "canon_arrival AS a WHERE outcome <> 4 AND rid > (SELECT "
+                                    "coalesce(max(rid), 0) FROM canon_arrival AS w WHERE "
+                                    "w.outcome = 4 AND w.origin = a.origin AND "
+                                    "w.source_id = a.source_id) ORDER BY (rid * ?1) % 10007",
                                     &e);
     if (s == NULL)
         sim_fail("%s", e.text);
@@ -574,7 +602,10 @@ static void check_repeats(struct node *n)
 static void node_live(struct node *n)
 {
     for (uint64_t turns = 5 + sim_rand(n->sim, 40); turns > 0 && !sim_is_frozen(n->sim); turns--) {
-        node_send(n);
+        if (sim_chance(n->sim, 20))
+            node_withdraw(n);
+        else
+            node_send(n);
         for (uint64_t steps = sim_rand(n->sim, 60); steps > 0; steps--)
             sim_step(n->sim);
         if (sim_chance(n->sim, 5)) { /* what failed until now is old */
