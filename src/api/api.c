@@ -36,6 +36,8 @@ int api_new(const struct api_options *o, struct api **out, struct err *e)
     a->o.env = api_copy(o->env);
     a->o.node_id = api_copy(o->node_id);
     a->o.data_dir = api_copy(o->data_dir);
+    if (a->o.stream_ms == 0)
+        a->o.stream_ms = API_STREAM_MS;
     a->scripts_ready = o->scripts == NULL;
     if (!a->scripts_ready)
         str_copy(a->trouble, sizeof a->trouble, "not deployed yet");
@@ -50,6 +52,7 @@ void api_free(struct api *a)
 {
     if (a == NULL)
         return;
+    ASSERT(atomic_load(&a->streams) == 0);
     api_pool_close(a);
     pthread_cond_destroy(&a->reader_free);
     pthread_mutex_destroy(&a->lock);

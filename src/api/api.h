@@ -18,7 +18,8 @@
  * record that is read goes from the row to the socket as text.
  *
  * Files: records_*.c (entities), canon_*.c, health.c, metrics.c, docs.c; body.c (what came), etag.c
- * (conditions), page.c (signed cursors, Link), wait.c (X-Koan-Seq, X-Koan-Consistency), pool.c. */
+ * (conditions), page.c (signed cursors, Link), wait.c (X-Koan-Seq, X-Koan-Consistency), pool.c,
+ * stream.c (all rows of one snapshot). */
 #ifndef KOAN_API_API_H
 #define KOAN_API_API_H
 
@@ -41,14 +42,17 @@ struct ledger;
 struct loop;
 
 enum {
-    API_LOOPS_MAX = 256,      /* loops that /livez asks */
-    API_POOL_READERS = 4,     /* connections of the pool: libuv runs four threads */
-    API_SEQ_WAIT_MS = 5000,   /* a read with X-Koan-Seq waits so long for this node */
-    API_LIVE_LAG_S = 10,      /* a loop that did not turn for so long is stuck */
-    API_KEY_BYTES = 32,       /* of cursor_key */
-    API_TOKEN_HASH = 32,      /* of api_token_hash */
-    API_TOKEN_MIN = 16,       /* characters of a token */
-    API_ANSWER_MAX = 64 << 20 /* bytes of one answer held in memory */
+    API_LOOPS_MAX = 256,           /* loops that /livez asks */
+    API_POOL_READERS = 4,          /* connections of the pool: libuv runs four threads */
+    API_SEQ_WAIT_MS = 5000,        /* a read with X-Koan-Seq waits so long for this node */
+    API_LIVE_LAG_S = 10,           /* a loop that did not turn for so long is stuck */
+    API_KEY_BYTES = 32,            /* of cursor_key */
+    API_TOKEN_HASH = 32,           /* of api_token_hash */
+    API_TOKEN_MIN = 16,            /* characters of a token */
+    API_STREAMS_MAX = 16,          /* streams of records at a time, each with a connection */
+    API_STREAM_MS = 5 * 60 * 1000, /* how long one holds its snapshot, unless said otherwise */
+    API_STREAM_BATCH = 128 << 10,  /* bytes of rows read at once for one */
+    API_ANSWER_MAX = 64 << 20      /* bytes of one answer held in memory */
 };
 
 struct api_options {
@@ -68,6 +72,7 @@ struct api_options {
     uint8_t cursor_key[API_KEY_BYTES];  /* random, made once, kept in the data directory */
     const char *env;                    /* "production", "development"; texts are copied */
     const char *node_id, *data_dir;
+    uint64_t stream_ms; /* 0: API_STREAM_MS */
 };
 
 int api_new(const struct api_options *o, struct api **out, struct err *e);

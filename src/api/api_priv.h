@@ -37,6 +37,7 @@ struct api {
     int64_t started_ms;
     unsigned threads; /* of api_thread_new, counted */
     atomic_bool draining;
+    atomic_int streams; /* of records, under way */
 
     pthread_mutex_t lock; /* what stands below */
     bool scripts_ready;
@@ -156,6 +157,18 @@ void api_page_headers(struct http_request *req, const struct entity_def *d,
 /* The raw bytes of a cursor that we gave out for this entity. */
 int api_cursor_open(const struct api *a, const struct entity_def *d, const char *text,
                     struct buf *out, struct err *e);
+
+/* Appends the signed text of a cursor. */
+void api_cursor_text(const struct api *a, const struct entity_def *d, const struct buf *raw,
+                     struct buf *out);
+
+/* ---- stream.c ---- */
+
+struct filter;
+struct entity_query;
+/* Answers with all rows as lines. Takes definition and filter; copies the rest. */
+void api_stream_start(struct http_request *req, struct entity_def *d, struct filter *filter,
+                      const struct entity_query *q);
 
 /* ---- canon ---- */
 

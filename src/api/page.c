@@ -43,8 +43,8 @@ int api_cursor_open(const struct api *a, const struct entity_def *d, const char 
                      d->name);
 }
 
-static void api_cursor_add(const struct api *a, const struct entity_def *d, const struct buf *raw,
-                           struct buf *link)
+void api_cursor_text(const struct api *a, const struct entity_def *d, const struct buf *raw,
+                     struct buf *out)
 {
     AUTO(buf_fini) struct buf whole = BUF_INIT(ENTITY_CURSOR_MAX + API_SIGNATURE);
     AUTO(buf_fini) struct buf text = BUF_INIT(2 * ENTITY_CURSOR_MAX);
@@ -53,7 +53,7 @@ static void api_cursor_add(const struct api *a, const struct entity_def *d, cons
     buf_add(&whole, signature, API_SIGNATURE);
     buf_add(&whole, raw->data, raw->len);
     base64_encode(BASE64_URL, whole.data, whole.len, &text);
-    buf_addf(link, "cursor=%s", buf_str(&text));
+    buf_adds(out, buf_str(&text));
 }
 
 /* "</api/customer?" and the query as it came, but for the page. */
@@ -98,7 +98,8 @@ static void api_link(struct http_request *req, const struct entity_def *d,
         api_link_page(req, &link, p->page + 1, "next");
     } else if (p->more && p->cursor.len > 0) {
         api_link_begin(req, &link);
-        api_cursor_add(api_thread_of(req)->api, d, &p->cursor, &link);
+        buf_adds(&link, "cursor=");
+        api_cursor_text(api_thread_of(req)->api, d, &p->cursor, &link);
         buf_adds(&link, ">; rel=\"next\"");
     }
     if (link.len > 0 && !buf_failed(&link))

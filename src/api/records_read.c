@@ -133,11 +133,34 @@ static struct records_list *records_list_new(struct http_request *req, struct en
     return l;
 }
 
+/* Lines are of all pages, unless one was asked for. */
+static bool records_list_is_stream(const struct records_list *l)
+{
+    return l->query.stream && l->query.page == 0 && l->query.page_size == 0 &&
+           http_verb(l->job.req) != HTTP_VERB_HEAD;
+}
+
+static void records_list_stream(struct records_list *l)
+{
+    struct filter *filter = l->filter;
+    struct entity_def *d = entity_def_ref(l->def);
+    l->filter = NULL;
+    /* It copies what it needs: the arena's part ends here. */
+    api_stream_start(l->job.req, d, filter, &l->query);
+}
+
 static void records_list_go(struct records_list *l)
 {
     l->query.filter = l->filter;
+    if (l->job.err.code == 0 && records_list_is_stream(l) && l->query.count != ENTITY_COUNT_SOME)
+        err_field(&l->job.err, ERR_INVALID, "count",
+                  "count: a stream of all records has no totals; ask for a page with pageSize");
     if (l->job.err.code != 0) {
         records_list_done(&l->job);
+    } else if (records_list_is_stream(l)) {
+        struct records_list copy = *l;
+        records_list_stream(&copy);
+        records_list_fini(&copy);
     } else if (filter_is_empty(l->filter) && l->query.sort == NULL && l->query.q == NULL &&
                l->query.count != ENTITY_COUNT_EXACT) {
         records_list_run(&l->job, api_thread_of(l->job.req)->db);

@@ -203,7 +203,8 @@ static int node_open_api(struct node *n, struct err *e)
                             .token_required = n->access.token != NULL,
                             .env = config_text(n->config, SET_ENV),
                             .node_id = n->id,
-                            .data_dir = n->data};
+                            .data_dir = n->data,
+                            .stream_ms = (uint64_t)config_number(n->config, SET_HTTP_STREAM_TIME)};
     if (n->access.token != NULL)
         api_token_hash(n->access.token, o.token_hash);
     if (node_cursor_key(n, o.cursor_key, e) != 0 || api_new(&o, &n->api, e) != 0)

@@ -41,6 +41,9 @@ const struct setting settings_table[SET_COUNT] = {
                               "Threads that serve connections. 0: two, or one on a single core."},
     [SET_HTTP_CONNECTIONS] = {"http.connections", SETTING_INT, "10000", 16, 1000000,
                               .help = "Connections at a time, over all threads."},
+    [SET_HTTP_STREAM_TIME] = {"http.stream_time", SETTING_DURATION, "5m", 100, SETTING_HOUR_MS,
+                              .help = "How long a stream of records may hold its snapshot; then "
+                                      "its last line is a cursor to go on with."},
     [SET_LEDGER_TIMEOUT] =
         {"ledger.timeout", SETTING_DURATION, "10s", 100, SETTING_HOUR_MS,
          .help = "How long a write may wait for its commit; then 504 and its outcome is unknown."},

@@ -89,4 +89,19 @@ int entity_count(struct db *db, const struct entity_def *d, const char *tenant,
 int entity_query_ids(struct db *db, const struct entity_def *d, const char *tenant,
                      const struct filter *f, size_t max, json_t **out, struct err *e);
 
+/* All rows of a question, a batch at a time, out of one snapshot: rows as lines, in its order, from
+ * its cursor on. Page numbers and count do not apply. The connection belongs to the scan until it
+ * is closed; calls may come from different threads, one after the other. What `q` points to must
+ * live as long. */
+struct entity_scan;
+int entity_scan_open(struct db *db, const struct entity_def *d, const char *tenant,
+                     const struct entity_query *q, struct entity_scan **out, struct err *e);
+/* Appends rows until there are `bytes` of them. 1: more may follow, 0: that was all, negative: an
+ * error. A batch may visit as much as a query. */
+int entity_scan_next(struct entity_scan *s, size_t bytes, struct buf *out, struct err *e);
+/* Raw bytes to go on behind the last row, while there was more; NULL if a sort value is too long.
+ */
+const struct buf *entity_scan_cursor(const struct entity_scan *s);
+void entity_scan_close(struct entity_scan *s); /* takes NULL */
+
 #endif

@@ -1,10 +1,12 @@
 """Reading many records: counts, the end of page numbers, cursors, refusals of what would take too long."""
 import json
 import re
+import socket
+import time
 import unittest
 import urllib.parse
 
-from e2e.node import Case
+from e2e.node import SANITIZED, Case
 
 SCRIPT = """
 entity "Book" {
@@ -98,6 +100,113 @@ class Many(Case):
         p = self.ask(400, q="name").json
         self.assertIn("no field of Row is searched", p["detail"])
         self.assertEqual(p["errors"][0]["field"], "q")
+
+    def lines(self, status=200, path="/api/row", **q):
+        a = self.c("GET", path + "?" + urllib.parse.urlencode(q), None, {"Accept": "application/x-ndjson"})
+        self.assertEqual(a.status, status, a.body[:300])
+        return a
+
+    def test_a_stream_gives_all_pages_as_lines(self):
+        a = self.lines()
+        self.assertEqual(a.headers["Content-Type"], "application/x-ndjson")
+        self.assertEqual(a.headers["Transfer-Encoding"], "chunked")
+        rows = [json.loads(line) for line in a.body.decode().splitlines()]
+        self.assertEqual([r["id"] for r in rows], [f"r{i:05}" for i in range(ROWS)])
+        rows = [json.loads(line) for line in self.lines(sort="-n,name", fields="n,name", filter='{"n": {"$lt": 50}}')
+                .body.decode().splitlines()]
+        self.assertEqual(len(rows), 50 * 100 + 50)
+        self.assertEqual(rows, sorted(rows, key=lambda r: (-r["n"], r["name"])))
+        self.assertEqual(set(rows[0]), {"id", "n", "name"})
+        self.assertEqual(self.lines(filter='{"n": -5}').body, b"")
+        a = self.c("POST", "/api/row/query", {"filter": {"n": 7}}, {"Accept": "application/x-ndjson"})
+        self.assertEqual(len(a.body.splitlines()), 101)
+        # With a size it is one page.
+        self.assertEqual(len(self.lines(pageSize=7).body.splitlines()), 7)
+        for wrong in ({"count": "exact"}, {"sort": "nmae"}, {"filter": "{"}, {"cursor": "x"}, {"q": "x"}):
+            self.lines(400, **wrong)
+
+
+class Slow(Case):
+    """Readers that do not keep up."""
+
+    def setUp(self):
+        super().setUp()
+        self.write("scripts/row.lua", SCRIPT)
+
+    def serve(self, *args):
+        node = self.node(self.path("scripts"), *args)
+        c = node.client()
+        for at in range(60):
+            rows = [{"id": f"r{at * 100 + i:05}", "n": i, "name": "x" * 2000} for i in range(100)]
+            self.assertEqual(c("POST", "/api/row/bulk", rows).status, 200)
+        return node, c
+
+    def open(self, node, path):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        s.connect(("127.0.0.1", node.port))
+        s.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n"
+                  b"Connection: close\r\n\r\n")
+        self.addCleanup(s.close)
+        return s
+
+    def read(self, s):
+        data = b""
+        while part := s.recv(1 << 16):
+            data += part
+        body, rest = b"", data.split(b"\r\n\r\n", 1)[1]
+        while rest:
+            size, rest = rest.split(b"\r\n", 1)
+            n = int(size, 16)
+            body, rest = body + rest[:n], rest[n + 2:]
+            if n == 0:
+                return [json.loads(line) for line in body.decode().splitlines()]
+        self.fail("the stream was cut off")
+
+    def test_a_stream_ends_after_its_time_with_a_cursor_to_go_on_with(self):
+        node, c = self.serve("--http.stream_time", "500ms")
+        slow = self.open(node, "/api/row?sort=-id")
+        time.sleep(1)
+        rows = self.read(slow)
+        cursor = rows.pop()["$cursor"]
+        self.assertTrue(0 < len(rows) < 6000)
+        while cursor:
+            more = self.read(self.open(node, "/api/row?sort=-id&cursor=" + cursor))
+            cursor = more.pop()["$cursor"] if "$cursor" in more[-1] else None
+            rows += more
+        self.assertEqual([r["id"] for r in rows], [f"r{i:05}" for i in reversed(range(6000))])
+
+    def test_a_stream_is_one_snapshot(self):
+        node, c = self.serve()
+        s = self.open(node, "/api/row?sort=-id")
+        s.recv(1, socket.MSG_PEEK)
+        self.assertEqual(c("PATCH", "/api/row/r00000", {"name": "changed meanwhile"}).status, 200)
+        self.assertEqual(c("DELETE", "/api/row/r00001").status, 204)
+        rows = self.read(s)
+        self.assertEqual((len(rows), rows[-1]["name"]), (6000, "x" * 2000))
+        self.assertEqual(len(self.read(self.open(node, "/api/row"))), 5999)
+
+    def test_many_slow_readers_cost_a_bounded_amount_and_hold_up_nobody(self):
+        node, c = self.serve()
+        before = int(node.status("VmRSS").split()[0])
+        slow = [self.open(node, "/api/row") for _ in range(16)]
+        time.sleep(0.5)
+        for _ in range(50):
+            self.assertEqual(len(c("GET", "/api/row?filter=%7B%22n%22%3A5%7D").json), 50)
+        p = c("GET", "/api/row", None, {"Accept": "application/x-ndjson"})
+        self.assertEqual((p.status, p.json["code"]), (503, "overloaded"))
+        self.assertIn("Retry-After", p.headers)
+        if not SANITIZED:
+            self.assertLess(int(node.status("VmRSS").split()[0]) - before, 64 * 1024)
+        for s in slow[:8]:
+            s.close()
+        self.assertEqual([len(self.read(s)) for s in slow[8:]], [6000] * 8)
+        # Places are given back, also those of the readers that went away.
+        for _ in range(16):
+            a = c("GET", "/api/row", None, {"Accept": "application/x-ndjson"})
+            self.assertEqual((a.status, len(a.body.splitlines())), (200, 6000))
+        self.open(node, "/api/row")
+        self.assertEqual(node.stop(), 0)
 
 
 if __name__ == "__main__":

@@ -407,6 +407,74 @@ static void pages_have_a_size_and_an_end(void **state)
                      ERR_TOO_LARGE);
 }
 
+/* All rows of a scan in batches of `bytes`; the place of the n-th batch in `cursor`. */
+static void scan(struct fixture *x, const struct entity_query *q, size_t bytes, struct buf *out,
+                 size_t stop, struct buf *cursor)
+{
+    struct entity_scan *s;
+    struct err e = ERR_INIT;
+    if (entity_scan_open(x->f->reader, x->d, "default", q, &s, &e) != 0)
+        fail_msg("%s", e.text);
+    int rc = 1;
+    for (size_t i = 0; rc > 0 && i < stop; i++) {
+        rc = entity_scan_next(s, bytes, out, &e);
+        assert_true(rc >= 0);
+    }
+    assert_int_equal(rc, stop == SIZE_MAX ? 0 : 1);
+    if (cursor != NULL)
+        buf_add(cursor, entity_scan_cursor(s)->data, entity_scan_cursor(s)->len);
+    entity_scan_close(s);
+}
+
+static void a_scan_gives_all_rows_of_one_snapshot_and_can_be_left_and_resumed(void **state)
+{
+    struct fixture *x = *state;
+    struct filter *f = filter(x, "{\"name\":{\"$ne\":\"n3\"}}");
+    struct entity_query q = {.filter = f, .sort = "-n,name", .fields = "n"};
+    struct buf whole = BUF_INIT(1 << 20), parts = BUF_INIT(1 << 20), cursor = BUF_INIT(1 << 20);
+    scan(x, &q, 1 << 20, &whole, SIZE_MAX, NULL);
+    scan(x, &q, 100, &parts, SIZE_MAX, NULL);
+    assert_string_equal(buf_str(&whole), buf_str(&parts));
+    buf_reset(&parts);
+    scan(x, &q, 200, &parts, 5, &cursor);
+    q.cursor = cursor.data;
+    q.cursor_len = cursor.len;
+    scan(x, &q, 100, &parts, SIZE_MAX, NULL);
+    assert_string_equal(buf_str(&whole), buf_str(&parts));
+    buf_fini(&whole);
+    buf_fini(&parts);
+    buf_fini(&cursor);
+    filter_free(f);
+    /* What is written while it runs is not seen. */
+    struct entity_scan *s;
+    struct buf out = BUF_INIT(1 << 20);
+    assert_int_equal(entity_scan_open(x->f->reader, x->d, "default",
+                                      &(struct entity_query){.sort = "-id"}, &s, NULL),
+                     0);
+    assert_int_equal(entity_scan_next(s, 1, &out, NULL), 1);
+    assert_int_equal(entity_db_save(x->f, x->d, "000new", ENTITY_CREATE, 0, "{}", NULL), 0);
+    assert_int_equal(entity_scan_next(s, 1 << 20, &out, NULL), 0);
+    assert_null(strstr(buf_str(&out), "000new"));
+    entity_scan_close(s);
+    buf_fini(&out);
+    assert_int_equal(entity_db_remove(x->f, x->d, "000new", 0, NULL), 0);
+    /* It is refused like a query, and leaves the connection free. */
+    assert_int_equal(entity_scan_open(x->f->reader, x->d, "default",
+                                      &(struct entity_query){.sort = "nmae"}, &s, NULL),
+                     ERR_INVALID);
+    struct entity_query low = {.sort = "r", .visit_max = 20};
+    assert_int_equal(entity_scan_open(x->f->reader, x->d, "default", &low, &s, NULL), 0);
+    struct buf none = BUF_INIT(1 << 20);
+    assert_int_equal(entity_scan_next(s, 1 << 20, &none, NULL), ERR_TOO_LARGE);
+    entity_scan_close(s);
+    buf_fini(&none);
+    int64_t n;
+    assert_int_equal(
+        entity_count(x->f->reader, x->d, "default", &(struct entity_query){.q = NULL}, &n, NULL),
+        0);
+    assert_int_equal(n, ROWS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,6 +488,7 @@ int main(void)
         cmocka_unit_test(an_index_serves_filter_and_sort),
         cmocka_unit_test(a_question_that_visits_too_much_is_stopped_and_told_what_index_it_lacks),
         cmocka_unit_test(a_question_that_runs_too_long_is_stopped),
+        cmocka_unit_test(a_scan_gives_all_rows_of_one_snapshot_and_can_be_left_and_resumed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
