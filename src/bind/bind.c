@@ -25,8 +25,21 @@ static bool thread_owns(void *arg, const char *model)
     return bind_engine(t->bind, model) == t->engine;
 }
 
+/* All other script threads: each has the same functions. */
+static size_t thread_hands(const struct bind_thread *t, struct canon_hand *out)
+{
+    size_t n = 0;
+    for (int i = 0; i < t->bind->threads_total; i++) {
+        struct bind_thread *other = &t->bind->threads[i];
+        if (other != t && n < CANON_HANDS_MAX)
+            out[n++] = (struct canon_hand){other->runner, &other->stages.hooks};
+    }
+    return n;
+}
+
 static int thread_engine(struct bind_thread *t, struct err *e)
 {
+    struct canon_hand hands[CANON_HANDS_MAX];
     if (t->bind->canon == NULL)
         return 0;
     struct canon_engine_options o = {.canon = t->bind->canon,
@@ -34,6 +47,8 @@ static int thread_engine(struct bind_thread *t, struct err *e)
                                      .world = t->world,
                                      .reader = t->reader,
                                      .hooks = &t->stages.hooks,
+                                     .hands = hands,
+                                     .hands_count = thread_hands(t, hands),
                                      .owns = thread_owns,
                                      .owns_arg = t};
     return canon_engine_new(&o, &t->engine, e);
@@ -64,10 +79,16 @@ static int thread_open(struct bind *b, int index, struct err *e)
     if (rc == 0) {
         db_set_clock(t->reader, t->world);
         db_set_clock(t->pool_reader, t->world);
-        rc = thread_engine(t, e);
     }
+    return rc != 0 ? err_context(e, "script thread %d", index + 1) : 0;
+}
+
+/* Once all are open: each works for the others. */
+static int thread_start(struct bind *b, int index, struct err *e)
+{
+    int rc = thread_engine(&b->threads[index], e);
     if (rc == 0)
-        rc = loop_start(t->loop, e);
+        rc = loop_start(b->threads[index].loop, e);
     if (rc == 0)
         b->threads_count++;
     return rc != 0 ? err_context(e, "script thread %d", index + 1) : 0;
@@ -92,6 +113,12 @@ static void thread_stop_again(struct world_timer *timer)
     thread_stop(&t->stop);
 }
 
+static void thread_stop_later(struct bind_thread *t)
+{
+    t->stop_timer.fire = thread_stop_again;
+    t->world->timer_start(t->world, &t->stop_timer, BIND_STOP_MS);
+}
+
 /* Waits, a little at a time, for what runs here. */
 static void thread_stop(struct task *task)
 {
@@ -104,17 +131,24 @@ static void thread_stop(struct task *task)
         canon_engine_stop(t->engine);
     bool busy = t->engine != NULL && !canon_engine_is_idle(t->engine);
     if (busy || t->sets > 0 || atomic_load(&t->runs) > 0 || !fetcher_is_idle(&t->fetcher)) {
-        t->stop_timer.fire = thread_stop_again;
-        t->world->timer_start(t->world, &t->stop_timer, BIND_STOP_MS);
+        thread_stop_later(t);
         return;
     }
-    if (t->engine != NULL)
-        canon_engine_free(t->engine);
+    if (!t->done) {
+        t->done = true;
+        atomic_fetch_sub(&t->bind->working, 1);
+    }
+    if (atomic_load(&t->bind->working) > 0) { /* another's engine may still have work for us */
+        thread_stop_later(t);
+        return;
+    }
+    canon_engine_free(t->engine);
     loop_stop(t->loop);
 }
 
 static void bind_free(struct bind *b, int opened)
 {
+    atomic_store(&b->working, b->threads_count);
     for (int i = 0; i < b->threads_count; i++) {
         b->threads[i].stop.run = thread_stop;
         runner_post(b->threads[i].runner, &b->threads[i].stop);
@@ -149,16 +183,19 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
     b->entities = o->entities;
     b->canon = o->canon;
     b->threads = mem_new_array((size_t)threads, sizeof *b->threads);
+    b->threads_total = threads;
     pthread_mutex_init(&b->status_lock, NULL);
     b->fetch_shared = fetch_shared_new();
     bind_hooks_init(b);
     bind_deploys_init(b);
-    for (int i = 0; i < threads; i++) {
-        rc = thread_open(b, i, e);
-        if (rc != 0) {
-            bind_free(b, i + 1);
-            return rc;
-        }
+    int opened = 0;
+    for (; opened < threads && rc == 0; opened++)
+        rc = thread_open(b, opened, e);
+    for (int i = 0; i < threads && rc == 0; i++)
+        rc = thread_start(b, i, e);
+    if (rc != 0) {
+        bind_free(b, opened);
+        return rc;
     }
     *out = b;
     return 0;

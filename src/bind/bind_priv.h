@@ -91,6 +91,7 @@ struct bind_thread {
     bool reading;
     struct list texts; /* runs of bind_run_text under way: they have no budget */
     struct task stop;
+    bool done; /* its own work is over */
     struct world_timer stop_timer;
     json_t *settings; /* as of settings_version */
     unsigned settings_version;
@@ -111,8 +112,9 @@ struct bind {
     struct canon *canon;
     struct bind_hooks hooks;
     struct bind_thread *threads;
-    int threads_count;
-    atomic_uint turn; /* round robin */
+    int threads_count, threads_total; /* that run; that were asked for */
+    atomic_int working;               /* at the end: threads whose own work is not over */
+    atomic_uint turn;                 /* round robin */
     atomic_size_t waiting;
     atomic_bool closing;
     struct bind_deploys *deploys;

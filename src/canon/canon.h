@@ -26,9 +26,10 @@
  * the touched part is dropped and the arrival runs again.
  *
  * Files: model.c (declaration), keys.c (normalisers, key values), survive.c (survivorship, pure),
- * pipeline.c (the tick of one arrival), parts.c (a withdrawal), working.c (the working set),
- * engine.c (requests, proposals, retries), wait.c and wake.c (parked until a key comes), apply.c
- * and conditions.c (operations), store*.c (all SQL), read.c (why, lineage, summary, tombstones). */
+ * pipeline.c (the tick of one arrival), prepare.c (its first phases on other threads), parts.c (a
+ * withdrawal), working.c (the working set), engine.c (requests, proposals, retries), wait.c and
+ * wake.c (parked until a key comes), apply.c and conditions.c (operations), store*.c (all SQL),
+ * read.c (why, lineage, summary, tombstones). */
 #ifndef KOAN_CANON_CANON_H
 #define KOAN_CANON_CANON_H
 
@@ -195,12 +196,22 @@ struct canon_request {
 };
 void canon_request_fini(struct canon_request *r);
 
+/* Another thread that can run intake, validate and normalisers for an engine. */
+struct canon_hand {
+    struct runner *runner;
+    struct canon_hooks *hooks; /* that thread's */
+};
+enum { CANON_HANDS_MAX = 63 };
+
 struct canon_engine_options {
     struct canon *canon;
     struct ledger *ledger;
     struct world *world; /* of the thread it lives on */
     struct db *reader;   /* that thread's connection */
     struct canon_hooks *hooks;
+    const struct canon_hand
+        *hands; /* copied; their threads outlive all that the engine has to do */
+    size_t hands_count;
     /* Whose parked arrivals it takes up; NULL: of all models. */
     bool (*owns)(void *arg, const char *model);
     void *owns_arg;

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "base/uuid.h"
 #include "canon/pipeline_priv.h"
+#include "canon/prepare_priv.h"
 #include "canon/wake_priv.h"
 #include "db/db.h"
 #include "entity/entity.h"
@@ -49,9 +50,11 @@ struct canon_engine {
     bool posted;
     struct uuid_gen ids;
     struct waker *waker;
+    struct prep *prep;
 };
 
 static void engine_work(struct task *t);
+static void engine_came(void *arg);
 
 int canon_engine_new(const struct canon_engine_options *o, struct canon_engine **out, struct err *e)
 {
@@ -68,6 +71,7 @@ int canon_engine_new(const struct canon_engine_options *o, struct canon_engine *
     list_init(&en->again);
     en->work.run = engine_work;
     en->waker = waker_new(en, o);
+    en->prep = prep_new(o, engine_came, en);
     *out = en;
     return 0;
 }
@@ -99,13 +103,9 @@ void canon_engine_free(struct canon_engine *en)
     canon_engine_stop(en);
     ASSERT(canon_engine_is_idle(en));
     waker_free(en->waker);
+    prep_free(en->prep);
     map_free(en->workings, working_free_value);
     mem_free(en);
-}
-
-struct canon_hooks *engine_hooks(struct canon_engine *en)
-{
-    return en->hooks;
 }
 
 struct canon *engine_canon(struct canon_engine *en)
@@ -130,6 +130,19 @@ static void engine_wake(struct canon_engine *en)
         return;
     en->posted = true;
     runner_post(en->world->runner, &en->work);
+}
+
+static void engine_came(void *arg)
+{
+    engine_wake(arg);
+}
+
+bool engine_give(struct canon_engine *en, struct canon_job *j)
+{
+    if (!prep_helps(en->prep, j->request->r->count))
+        return false;
+    prep_give(en->prep, j);
+    return true;
 }
 
 /* --- requests
@@ -260,6 +273,10 @@ static void stage_done(struct canon_stage_call *call)
     struct canon_job *j = call->arg;
     ASSERT(j->magic == JOB_MAGIC);
     struct canon_engine *en = j->engine;
+    if (j->prep != NULL) {
+        prep_answered(j);
+        return;
+    }
     job_tick(j);
     engine_wake(en);
 }
@@ -278,6 +295,7 @@ static struct canon_job *job_new(struct engine_request *er, struct canon_arrival
     j->state = er->kind == KIND_WITHDRAW ? JOB_AGGREGATE : JOB_INTAKE;
     j->source_id = a->source_id && a->source_id[0] ? mem_strdup(a->source_id) : NULL;
     j->observed_at = a->observed_at != INT64_MIN ? a->observed_at : en->world->wall_ms(en->world);
+    j->hooks = en->hooks;
     j->call.done = stage_done;
     j->call.arg = j;
     j->call.tags = TAKE(a->tags);
@@ -294,6 +312,7 @@ static void job_free(struct canon_job *j)
 {
     job_plan_fini(&j->plan);
     json_decref(j->data);
+    json_decref(j->keys);
     json_decref(j->call.data);
     json_decref(j->call.tags);
     json_decref(j->call.views);
@@ -505,7 +524,7 @@ static bool working_ready(struct canon_engine *en, struct working *w)
         working_sweep(w);
     if (!w->stale && !working_is_full(w))
         return true;
-    if (working_flight(w) > 0)
+    if (working_flight(w) > 0 || w->preparing > 0)
         return false;
     working_clear(w);
     struct canon_model *m = canon_find(en->canon, w->model->name);
@@ -536,19 +555,41 @@ static bool run_again(struct canon_engine *en)
     return true;
 }
 
-/* Arrivals in order, until the slice is over, too much is under way, or a set must be emptied
- * first. */
+static bool slice_is_over(struct canon_engine *en, uint64_t until)
+{
+    if (en->world->mono_ns(en->world) <= until)
+        return false;
+    engine_wake(en);
+    return true;
+}
+
+/* Arrivals in order, until the slice is over, too much is under way or being prepared, or a set
+ * must be emptied first. */
 static void start_jobs(struct canon_engine *en, uint64_t until)
 {
     while (!list_is_empty(&en->requests) && en->flight < ENGINE_FLIGHT_MAX) {
         struct engine_request *er = LIST_OF(en->requests.next, struct engine_request, node);
+        if (prep_helps(en->prep, er->r->count) && !prep_wants(en->prep))
+            return; /* those that are back come first */
         if (!working_ready(en, er->working))
             return; /* the last unit under way wakes us */
         job_start(er);
-        if (en->world->mono_ns(en->world) > until) {
-            engine_wake(en);
+        if (slice_is_over(en, until))
             return;
-        }
+    }
+}
+
+static void go_on_prepared(struct canon_engine *en, uint64_t until)
+{
+    struct canon_job *j;
+    while (en->flight < ENGINE_FLIGHT_MAX && (j = prep_peek(en->prep)) != NULL) {
+        if (!working_ready(en, j->working))
+            return;
+        prep_take(en->prep);
+        job_tick(j);
+        engine_wake(en); /* there is room for another one */
+        if (slice_is_over(en, until))
+            return;
     }
 }
 
@@ -561,8 +602,11 @@ static void engine_work(struct task *t)
     uint64_t until = en->world->mono_ns(en->world) + ENGINE_SLICE_NS;
     en->posted = false;
     bool snapshot = db_snapshot_begin(en->reader, NULL) == 0;
-    if (run_again(en))
+    if (run_again(en)) {
         start_jobs(en, until);
+        prep_flush(en->prep);
+        go_on_prepared(en, until);
+    }
     if (snapshot)
         db_snapshot_end(en->reader);
     outbox_flush(en);

@@ -12,7 +12,8 @@ struct unit;
 
 #define CANON_DIRECT "direct" /* origin of a save that did not come from a source */
 
-struct canon_hooks *engine_hooks(struct canon_engine *en);
+/* True: the job is prepared on another thread, and comes back at JOB_AGGREGATE or at its end. */
+bool engine_give(struct canon_engine *en, struct canon_job *j);
 struct canon *engine_canon(struct canon_engine *en);
 void engine_make_id(struct canon_engine *en, char out[STORE_ID]);
 /* 0: the job is suspended in JOB_COMMIT; the answer of its unit ticks it again. */

@@ -156,7 +156,7 @@ static int take_document(struct canon_job *j, struct err *e)
  * give). */
 static bool call_stage(struct canon_job *j, enum canon_stage stage, json_t *data)
 {
-    struct canon_hooks *h = engine_hooks(j->engine);
+    struct canon_hooks *h = j->hooks;
     struct canon_stage_call *c = &j->call;
     c->verdict = CANON_GO_ON;
     if (!j->working->model->stages[stage] || h == NULL) {
@@ -276,6 +276,7 @@ static json_t *golden_for_hook(struct canon_job *j)
  * -----------------------------------------------------------------------------------------------------------
  */
 
+/* False: it is with a hand. */
 static bool tick_intake(struct canon_job *j)
 {
     struct err e = ERR_INIT;
@@ -287,8 +288,8 @@ static bool tick_intake(struct canon_job *j)
     }
     if (j->source_id != NULL && left_as_repeat(j))
         return true;
-    j->state = JOB_INTAKE_ANSWER;
-    return call_stage(j, CANON_INTAKE, TAKE(j->data));
+    j->state = JOB_INTAKE_CALL;
+    return !engine_give(j->engine, j);
 }
 
 static void tick_answer(struct canon_job *j, enum job_state next)
@@ -390,6 +391,44 @@ static void tick_propose(struct canon_job *j)
         job_broken(j, &e);
 }
 
+/* The keys of what it says, while the functions are at hand. A fault is found again, and told, when
+ * they are wanted. */
+static void tick_keys(struct canon_job *j)
+{
+    struct err e = ERR_INIT;
+    j->keys_model = j->working->model->hash;
+    canon_keys_of(j->working->model, j->data, j->hooks, &j->keys, &e);
+    j->state = JOB_AGGREGATE;
+}
+
+bool job_prepare(struct canon_job *j)
+{
+    for (;;) {
+        switch (j->state) {
+        case JOB_INTAKE_CALL:
+            j->state = JOB_INTAKE_ANSWER;
+            if (!call_stage(j, CANON_INTAKE, TAKE(j->data)))
+                return false;
+            continue;
+        case JOB_INTAKE_ANSWER:
+            tick_answer(j, JOB_VALIDATE);
+            continue;
+        case JOB_VALIDATE:
+            if (!tick_validate(j))
+                return false;
+            continue;
+        case JOB_VALIDATE_ANSWER:
+            tick_answer(j, JOB_KEYS);
+            continue;
+        case JOB_KEYS:
+            tick_keys(j);
+            return true;
+        default:
+            return true;
+        }
+    }
+}
+
 void job_tick(struct canon_job *j)
 {
     for (;;) {
@@ -398,15 +437,13 @@ void job_tick(struct canon_job *j)
             if (!tick_intake(j))
                 return;
             continue;
+        case JOB_INTAKE_CALL:
         case JOB_INTAKE_ANSWER:
-            tick_answer(j, JOB_VALIDATE);
-            continue;
         case JOB_VALIDATE:
-            if (!tick_validate(j))
-                return;
-            continue;
         case JOB_VALIDATE_ANSWER:
-            tick_answer(j, JOB_AGGREGATE);
+        case JOB_KEYS:
+            if (!job_prepare(j))
+                return;
             continue;
         case JOB_AGGREGATE:
             tick_aggregate(j);

@@ -27,9 +27,11 @@ enum job_kind { KIND_ARRIVE, KIND_WITHDRAW, KIND_RESUME };
 
 enum job_state {
     JOB_INTAKE,
+    JOB_INTAKE_CALL, /* from here to JOB_KEYS perhaps with a hand (prepare_priv.h) */
     JOB_INTAKE_ANSWER,
     JOB_VALIDATE,
     JOB_VALIDATE_ANSWER,
+    JOB_KEYS,
     JOB_AGGREGATE,
     JOB_PROJECT,
     JOB_PROJECT_ANSWER,
@@ -91,6 +93,11 @@ struct canon_job {
     char *source_id; /* given, or the hash of its keys */
     int64_t observed_at;
     json_t *data; /* what it says, after intake */
+    json_t *keys; /* of `data`; NULL: not asked for yet */
+    uint64_t keys_model;
+    struct canon_hooks *hooks; /* of the thread it is on */
+    struct prep *prep;         /* it is with a hand of this one */
+    struct task back;
     struct canon_stage_call call;
     bool called; /* the call is with its function */
 
@@ -105,6 +112,8 @@ struct canon_job {
     uint32_t save_at; /* index of entity.save in the unit; UINT32_MAX: none */
 };
 
+/* JOB_INTAKE_CALL to JOB_KEYS. False: a function makes it wait. */
+bool job_prepare(struct canon_job *j);
 /* Runs as far as it can. JOB_DONE: the result stands in the arrival, the engine frees the job. */
 void job_tick(struct canon_job *j);
 void job_plan_fini(struct job_plan *p);

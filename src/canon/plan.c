@@ -319,13 +319,21 @@ static int plan_golden(struct canon_job *j, struct err *e)
     return rc;
 }
 
+static int keys_of_job(struct canon_job *j, json_t **out, struct err *e)
+{
+    if (j->keys == NULL || j->keys_model != j->working->model->hash)
+        return canon_keys_of(j->working->model, j->data, j->hooks, out, e);
+    *out = json_incref(j->keys);
+    return 0;
+}
+
 int job_plan(struct canon_job *j, struct err *e)
 {
     struct job_plan *p = &j->plan;
     job_plan_fini(p);
     p->generation = j->working->generation;
     AUTO(json_unref) json_t *keys = NULL;
-    int rc = canon_keys_of(j->working->model, j->data, engine_hooks(j->engine), &keys, e);
+    int rc = keys_of_job(j, &keys, e);
     if (rc != 0) {
         j->arrival->err = *e;
         job_end(j, STORED_FAILED, "INVALID");

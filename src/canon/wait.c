@@ -69,7 +69,7 @@ int job_waits(struct canon_job *j, struct err *e)
     }
     json_decref(j->waits);
     j->waits = NULL;
-    rc = keys_given(m, json_object_get(evidence, "key"), engine_hooks(j->engine), &j->waits, e);
+    rc = keys_given(m, json_object_get(evidence, "key"), j->hooks, &j->waits, e);
     str_copy(j->waits_model, sizeof j->waits_model, m->name);
     canon_model_unref(m);
     return rc == 0 ? 0 : err_context(e, "park(\"PARENT_NOT_FOUND\")");

@@ -44,6 +44,7 @@ struct working {
     struct map *sources, *goldens, *keys;
     uint64_t generation;          /* grows with every change */
     uint64_t proposed, completed; /* units of this set, which complete in order */
+    size_t preparing;             /* documents that other threads look at under this model */
     bool stale;                   /* a condition failed: empty it as soon as nothing is under way */
 };
 
