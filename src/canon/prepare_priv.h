@@ -1,9 +1,10 @@
 /* Prepare - the phases before identity, on other threads.
  *
- * Intake, validate and keys look at one document alone, so any thread with the model's functions can
- * run them: a *hand*. The engine gives documents away in batches and takes them back in the order
- * in which it gave them, so that arrivals meet the working set in the order in which they came. A
- * document whose function waits for something falls out of its batch and comes back by itself.
+ * Intake, validate and keys look at one document alone, so any thread with the model's functions
+ * can run them: a *hand*. The engine gives documents away in batches and takes them back in the
+ * order in which it gave them, so that arrivals meet the working set in the order in which they
+ * came. A document whose function waits for something falls out of its batch and comes back by
+ * itself.
  *
  * While a job is with a hand it belongs to that thread, but for `node` of its batch; of the working
  * set it reads model, entity and tenant, which stay as they are while `preparing` is above zero. */

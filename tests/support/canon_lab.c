@@ -38,7 +38,9 @@ static void lab_start(struct canon_lab *lab)
                                           .ledger = lab->ledger,
                                           .world = w,
                                           .reader = lab->reader,
-                                          .hooks = lab->hooks};
+                                          .hooks = lab->hooks,
+                                          .hands = lab->hands,
+                                          .hands_count = lab->hands_count};
         ASSERT(canon_engine_new(&eo, &lab->engines[i], &e) == 0);
         if (!lab->asleep)
             canon_engine_start(lab->engines[i]);

@@ -19,8 +19,10 @@ struct canon_lab {
     struct canon *canon;
     struct db *reader;
     struct canon_engine *engines[LAB_ENGINES];
-    struct canon_hooks *hooks; /* the test's, or NULL */
-    bool asleep;               /* engines are not started: they take up nothing by themselves */
+    struct canon_hooks *hooks;      /* the test's, or NULL */
+    const struct canon_hand *hands; /* of every engine that lab_reopen() makes */
+    size_t hands_count;
+    bool asleep; /* engines are not started: they take up nothing by themselves */
     struct envelope env;
 };
 
