@@ -167,6 +167,12 @@ local function add_reading(E, name, wrap)
   end
 
   function E.count(options) return host.count(name, options or {}) end
+
+  -- What was replaced, the newest first; or the record as it was at a version.
+  function E.history(id, version)
+    local found = host.history(name, id, version)
+    return version and found and wrap(found) or found
+  end
 end
 
 local function add_writing(E, name, wrap, methods)
@@ -174,6 +180,12 @@ local function add_writing(E, name, wrap, methods)
     local e = host.defaults(name)
     for k, v in pairs(fields or {}) do e[k] = v end
     return wrap(e)
+  end
+
+  -- Inside tx the record is there when the unit is committed.
+  function E.restore(id)
+    write { verb = "restore", entity = name, id = id }
+    return not unit() and E.get(id) or nil
   end
 
   function E.remove(id) write({ verb = "remove", entity = name, id = id }, false) end
@@ -217,7 +229,7 @@ local function add_writing(E, name, wrap, methods)
 end
 
 local function add_absent(E)
-  for _, verb in ipairs { "with_lease", "copy", "move", "mirror", "restore" } do
+  for _, verb in ipairs { "with_lease", "copy", "move", "mirror" } do
     E[verb] = function() host.fail("unsupported", verb .. ": this part of Koan is not in this version") end
   end
 end

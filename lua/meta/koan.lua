@@ -160,6 +160,9 @@ function HookContext:protect(field) end
 ---@field index? (string[]|table)[] { { "tier", "-created_at" } }
 ---@field path? string the name in URLs
 ---@field require_version? boolean
+---@field soft_remove? boolean|string how long removed records are kept; true: "30d"
+---@field ttl? boolean|string records have expires_at; a duration is the default, from creation
+---@field history? boolean|string|{ keep?: string, versions?: integer } replaced versions; true: "30d" and 100
 ---@field before_save? fun(e: table, prior: table?, ctx: HookContext)
 ---@field before_remove? fun(prior: table, ctx: HookContext)
 
@@ -207,8 +210,27 @@ function Entity.each(query) end
 ---@param query? { filter: table?, q: string? }
 ---@return integer
 function Entity.count(query) end
+---@class Replaced
+---@field version integer
+---@field replaced_at string
+---@field replaced_by string
+---@field how "save"|"patch"|"remove"|"expire"|"cascade"|"detach"
+---@field why? string
+---@field correlation? string
+---@field fields string[] that the next version has otherwise
+
+---Of an entity with history: what was replaced, the newest first; or the record as it was at a version, nil when that
+---is not kept.
+---@param id string
+---@param version? integer
+---@return Replaced[]|Record|nil
+function Entity.history(id, version) end
 ---@param id string
 function Entity.remove(id) end
+---Of an entity with soft_remove: what was removed comes back.
+---@param id string
+---@return Record? nil inside tx
+function Entity.restore(id) end
 ---All or none, at most 1 000.
 ---@param records table[]
 ---@return Record[]
@@ -224,8 +246,6 @@ function Entity.copy() end
 function Entity.move() end
 ---Not in this version.
 function Entity.mirror() end
----Not in this version.
-function Entity.restore() end
 
 ---entity "Customer" { fields = { name = text { required = true } } }
 ---@param name string

@@ -201,7 +201,8 @@ struct api_routes {
     const struct http_route *routes;
     size_t count;
 };
-extern const struct api_routes api_records_read_routes, api_records_write_routes, api_bulk_routes,
-    api_canon_routes, api_canon_read_routes, api_health_routes, api_docs_routes;
+extern const struct api_routes api_history_routes, api_records_read_routes,
+    api_records_write_routes, api_bulk_routes, api_canon_routes, api_canon_read_routes,
+    api_health_routes, api_docs_routes;
 
 #endif

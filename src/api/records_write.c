@@ -258,7 +258,24 @@ static void records_delete(struct http_request *req)
     records_write_start(op);
 }
 
+/* What soft_remove has hidden comes back. */
+static void records_restore(struct http_request *req)
+{
+    static const struct api_conditions none;
+    const char *id = records_id(req);
+    if (id == NULL || !API_QUERY_NONE(req) || !api_repeatable(req) || !api_body_none(req))
+        return;
+    AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
+    if (d == NULL || !records_is_plain(req, d, &(struct api_conditions){.none = true}))
+        return;
+    struct records_write *op = records_one(req, TAKE(d), &none, id);
+    op->by_name = true;
+    op->w.items[0].verb = ENTITY_RESTORE;
+    records_write_start(op);
+}
+
 static const struct http_route records_write_table[] = {
+    {.verb = HTTP_VERB_POST, .pattern = "/api/:entity/:id/restore", .handler = records_restore},
     {.verb = HTTP_VERB_POST, .pattern = "/api/:entity", .handler = records_post},
     {.verb = HTTP_VERB_PUT, .pattern = "/api/:entity/:id", .handler = records_put_id},
     {.verb = HTTP_VERB_PATCH, .pattern = "/api/:entity/:id", .handler = records_patch},

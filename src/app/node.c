@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "canon/canon.h"
 #include "entity/entity.h"
+#include "entity/sweep.h"
 #include "http/server.h"
 #include "io/file.h"
 #include "io/tls.h"
@@ -139,6 +140,7 @@ static int node_open_ledger(struct node *n, struct err *e)
         0)
         return e->code;
     canon_sweep_start(n->canon, n->ledger, loop_world(n->ledger_loop));
+    n->sweeper = entity_sweeper_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     struct ledger_status s;
     ledger_status(n->ledger, &s);
     node_report(n, "ledger", "position %llu, one voter, %.1f GiB free",
@@ -284,6 +286,7 @@ static void node_ledger_close_task(struct task *t)
 {
     struct node *n = LIST_OF(t, struct node, ledger_close);
     canon_sweep_stop(n->canon);
+    entity_sweeper_stop(n->sweeper);
     ledger_close(n->ledger, node_ledger_closed, n);
 }
 
@@ -295,10 +298,12 @@ static void node_close_ledger(struct node *n)
         loop_join(n->ledger_loop);
     } else if (n->ledger != NULL) {
         canon_sweep_stop(n->canon);
+        entity_sweeper_stop(n->sweeper);
         ledger_close(n->ledger, node_ledger_closed, n);
         while (n->ledger != NULL)
             loop_poll(n->ledger_loop);
     }
+    entity_sweeper_free(n->sweeper);
     canon_free(n->canon);
     entities_free(n->entities);
     if (n->ledger_loop != NULL)

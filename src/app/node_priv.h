@@ -59,6 +59,7 @@ struct node {
     struct entities *entities;
     struct canon *canon;
     struct ledger *ledger;
+    struct entity_sweeper *sweeper;
     struct bind *bind;
     struct api *api;
     struct tls_server *tls;

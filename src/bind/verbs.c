@@ -83,6 +83,30 @@ static int verb_get(lua_State *L)
     return 1;
 }
 
+/* host.history(entity, id[, version]) -> list, or record or nil */
+static int verb_history(lua_State *L)
+{
+    const char *id = check_id(L, 2);
+    bool one = !lua_isnoneornil(L, 3);
+    lua_Integer version = one ? luaL_checkinteger(L, 3) : 0;
+    struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    struct vm_guard *g = vm_guard_push(L, bind_json_free);
+    struct err e = ERR_INIT;
+    struct buf text = BUF_INIT(BIND_PAGE_BYTES);
+    struct db *db = bind_set_of(L)->thread->reader;
+    int rc = one ? entity_history_get(db, d, bind_tenant(L), id, (uint64_t)version, &text, &e)
+                 : entity_history(db, d, bind_tenant(L), id, &text, &e);
+    if (rc == 0)
+        g->p = json_read(buf_str(&text), text.len, &e);
+    buf_fini(&text);
+    if (one && (rc == ERR_NOT_FOUND || rc == ERR_GONE))
+        return lua_pushnil(L), 1;
+    if (g->p == NULL)
+        return vm_raise(L, &e);
+    vm_push_json(L, g->p, VM_PLAIN);
+    return 1;
+}
+
 struct rows {
     struct loop_work work;
     struct list node;
@@ -385,9 +409,9 @@ static int verb_who(lua_State *L)
 
 void bind_open_verbs(lua_State *L)
 {
-    static const luaL_Reg fns[] = {{"get", verb_get},     {"get_many", verb_get_many},
-                                   {"query", verb_query}, {"count", verb_count},
-                                   {"who", verb_who},     {"defaults", verb_defaults},
-                                   {NULL, NULL}};
+    static const luaL_Reg fns[] = {{"get", verb_get},         {"get_many", verb_get_many},
+                                   {"query", verb_query},     {"count", verb_count},
+                                   {"who", verb_who},         {"defaults", verb_defaults},
+                                   {"history", verb_history}, {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);
 }

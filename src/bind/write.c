@@ -122,9 +122,10 @@ static void read_doc(lua_State *L, int at, struct entity_item *it)
 static void read_item(lua_State *L, int at, struct entity_item *it)
 {
     const char *verb = text_of(L, at, "verb");
-    it->verb = strcmp(verb, "save") == 0    ? ENTITY_SAVE
-               : strcmp(verb, "patch") == 0 ? ENTITY_PATCH
-                                            : ENTITY_REMOVE;
+    it->verb = strcmp(verb, "save") == 0     ? ENTITY_SAVE
+               : strcmp(verb, "patch") == 0  ? ENTITY_PATCH
+               : strcmp(verb, "remove") == 0 ? ENTITY_REMOVE
+                                             : ENTITY_RESTORE;
     copy_id(L, it->id, text_of(L, at, "id"));
     const char *mode = text_of(L, at, "mode");
     it->mode = mode != NULL && strcmp(mode, "create") == 0 ? ENTITY_CREATE : ENTITY_UPSERT;

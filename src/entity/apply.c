@@ -13,18 +13,22 @@ struct change {
     struct row_change row;
     struct stored_row old;
     bool found;
+    bool expired; /* `old` is there, but only because it was not swept yet */
+    struct buf completed;
 };
 
 static void change_fini(struct change *c)
 {
     stored_row_fini(&c->old);
+    buf_fini(&c->completed);
 }
 
 static int change_begin(struct change *c, void *self, const struct apply *a,
                         const struct op_key *key, struct err *e)
 {
-    c->found = false;
+    c->found = c->expired = false;
     stored_row_init(&c->old);
+    buf_init(&c->completed, ENTITY_RECORD_BYTES_MAX);
     c->row = (struct row_change){.s = self, .a = a};
     c->row.def = entities_live(self, a, key->entity, key->entity_len, e);
     if (c->row.def == NULL)
@@ -37,7 +41,8 @@ static int change_begin(struct change *c, void *self, const struct apply *a,
 static int change_find(struct change *c, struct err *e)
 {
     int rc = store_find(c->row.a->db, c->row.def, &c->row.key, &c->old, e);
-    c->found = rc > 0;
+    c->expired = rc > 0 && ttl_is_over(c->row.def, c->old.body, c->old.body_len, c->row.a->at);
+    c->found = rc > 0 && !c->expired;
     return rc < 0 ? rc : 0;
 }
 
@@ -82,8 +87,16 @@ static void created(const struct change *c, struct buf *result)
     op_write_result(result, &r);
 }
 
-static int update(struct change *c, const struct new_body *b, struct buf *result, struct err *e)
+static int no_room(const struct change *c, struct err *e)
 {
+    return err_set(e, ERR_TOO_LARGE, "a record of %s has at most %d bytes", c->row.def->name,
+                   ENTITY_RECORD_BYTES_MAX);
+}
+
+static int update(struct change *c, struct new_body *b, struct buf *result, struct err *e)
+{
+    if (!ttl_complete(c->row.def, c->old.created_at, b, &c->completed))
+        return no_room(c, e);
     struct entity_result r = {.outcome = ENTITY_UNCHANGED,
                               .version = c->old.version,
                               .created_at = c->old.created_at,
@@ -100,11 +113,11 @@ static int update(struct change *c, const struct new_body *b, struct buf *result
     return 0;
 }
 
-static int save(struct change *c, const struct save_op *op, const struct new_body *b,
-                struct buf *result, struct err *e)
+static int save(struct change *c, const struct save_op *op, struct new_body *b, struct buf *result,
+                struct err *e)
 {
     int rc;
-    if (op->mode != ENTITY_CREATE || op->if_version > 0) {
+    if (op->mode != ENTITY_CREATE || op->if_version > 0 || c->row.def->ttl) {
         if ((rc = change_find(c, e)) < 0 || (rc = check_conditions(c, op->if_version, e)) < 0)
             return rc;
         if (c->found && op->mode != ENTITY_CREATE)
@@ -112,8 +125,10 @@ static int save(struct change *c, const struct save_op *op, const struct new_bod
         if (op->mode == ENTITY_REPLACE)
             return absent(c, e);
     }
+    if (!ttl_complete(c->row.def, c->row.a->at, b, &c->completed))
+        return no_room(c, e);
     /* Creating is one statement: the unique index finds out whether the id is taken. */
-    rc = rows_insert(&c->row, b, e);
+    rc = c->expired ? rows_revive(&c->row, &c->old, b, e) : rows_insert(&c->row, b, e);
     if (rc == 0)
         created(c, result);
     return rc;
@@ -153,6 +168,7 @@ static int patch_apply(void *self, const struct apply *a, uint8_t version, struc
     int rc = op_read_patch(payload, &op, e);
     if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
         return rc;
+    c.row.how = HOW_PATCH;
     if (!c.found && op.if_version == 0)
         return absent(&c, e);
     if ((rc = check_conditions(&c, op.if_version, e)) < 0)
@@ -182,6 +198,7 @@ static int remove_apply(void *self, const struct apply *a, uint8_t version, stru
     int rc = op_read_remove(payload, true, &op, e);
     if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
         return rc;
+    c.row.how = HOW_REMOVE;
     if (!c.found && op.version == 0)
         return absent(&c, e);
     if ((rc = check_conditions(&c, op.version, e)) < 0 || (rc = removal_run(&c.row, &c.old, e)) < 0)
@@ -190,6 +207,24 @@ static int remove_apply(void *self, const struct apply *a, uint8_t version, stru
                               .version = c.old.version,
                               .created_at = c.old.created_at,
                               .updated_at = c.old.updated_at};
+    op_write_result(result, &r);
+    return 0;
+}
+
+static int restore_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
+                         struct buf *result, struct err *e)
+{
+    (void)version;
+    struct remove_op op;
+    AUTO(change_fini) struct change c = {.found = false};
+    int rc = op_read_remove(payload, false, &op, e);
+    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 ||
+        (rc = removed_restore(&c.row, &c.old, e)) < 0)
+        return rc;
+    struct entity_result r = {.outcome = ENTITY_RESTORED,
+                              .version = c.old.version,
+                              .created_at = c.old.created_at,
+                              .updated_at = a->at};
     op_write_result(result, &r);
     return 0;
 }
@@ -250,6 +285,8 @@ const struct domain_op entity_ops[] = {
     {ENTITY_OP_SAVE, 1, false, true, "entity.save", save_apply},
     {ENTITY_OP_PATCH, 1, false, true, "entity.patch", patch_apply},
     {ENTITY_OP_REMOVE, 1, false, true, "entity.remove", remove_apply},
+    {ENTITY_OP_RESTORE, 1, false, true, "entity.restore", restore_apply},
+    {ENTITY_OP_SWEEP, 1, false, true, "entity.sweep", sweep_apply},
     {ENTITY_OP_IF_VERSION, 1, true, true, "version", if_version_apply},
     {ENTITY_OP_IF_ABSENT, 1, true, true, "absent", if_absent_apply},
     {ENTITY_OP_IF_EXISTS, 1, true, true, "exists", if_exists_apply},

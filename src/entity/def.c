@@ -21,10 +21,10 @@ static const char *const reserved_paths[] = {
     "users",   "roles",  "tokens", "audit",     "tenants",  "secrets", "config",  "flags", "events",
     "locks",   "leases", "kv",     "inbox",     "media",    "recipes", "admin",   "docs",  "health",
     "metrics", "mcp",    "backup", "restore",   "timeline", "entities"};
-static const char *const def_keys[] = {"name", "path", "fields", "index", "require_version",
-                                       "hooks"};
-static const char *const later_keys[] = {"access",  "history", "ttl",  "soft_remove", "partitions",
-                                         "migrate", "scope",   "view", "feed",        "search"};
+static const char *const def_keys[] = {
+    "name", "path", "fields", "index", "require_version", "hooks", "soft_remove", "ttl", "history"};
+static const char *const later_keys[] = {"access", "partitions", "migrate", "scope",
+                                         "view",   "feed",       "search"};
 static const char *const hook_names[] = {"before_save", "before_remove"};
 static const char *const index_keys[] = {"fields", "unique"};
 
@@ -58,6 +58,8 @@ static int field_name_check(const char *name, struct err *e)
     int rc = str_check_name(name, "field", e);
     if (rc < 0)
         return rc;
+    if (strcmp(name, ENTITY_EXPIRES) == 0)
+        return err_set(e, ERR_INVALID, "field '%s' comes with the option ttl = true", name);
     if (entity_is_system_field(name) || is_among(name, reserved_fields, ARRAY_LEN(reserved_fields)))
         return err_set(e, ERR_INVALID, "field '%s': every record has this name already", name);
     return 0;
@@ -66,10 +68,10 @@ static int field_name_check(const char *name, struct err *e)
 static int parse_fields(struct entity_def *d, const json_t *fields, struct err *e)
 {
     size_t n = json_object_size(fields);
-    if (n == 0 || n > ENTITY_FIELDS_MAX)
+    if (n == 0 || n >= ENTITY_FIELDS_MAX)
         return err_set(e, ERR_INVALID, "'fields' wants an object of 1 to %d fields",
-                       ENTITY_FIELDS_MAX);
-    d->fields = mem_new_array(n, sizeof(*d->fields));
+                       ENTITY_FIELDS_MAX - 1);
+    d->fields = mem_new_array(n + 1, sizeof(*d->fields));
     const char *name;
     json_t *v;
     json_object_foreach((json_t *)fields, name, v)
@@ -88,6 +90,14 @@ static int parse_fields(struct entity_def *d, const json_t *fields, struct err *
         d->has_refs = d->has_refs || f->kind == KIND_REF;
     }
     return 0;
+}
+
+/* Behind all others, so that it is found at the end of a body; def_expires() in ttl.c knows. */
+static void add_expires(struct entity_def *d)
+{
+    struct entity_field *f = &d->fields[d->fields_count++];
+    *f = (struct entity_field){.kind = KIND_TIME};
+    snprintf(f->name, sizeof(f->name), "%s", ENTITY_EXPIRES);
 }
 
 /* ---- indexes ---- */
@@ -129,8 +139,8 @@ static void index_name(const struct entity_def *d, struct entity_index *ix)
         buf_adds(&b, t->desc ? "-" : "+");
     }
     buf_adds(&b, ix->unique ? "u" : "");
-    snprintf(ix->name, sizeof(ix->name), "ix%016llx",
-             (unsigned long long)hash64(0, buf_str(&b), b.len));
+    snprintf(ix->name, sizeof(ix->name), "ix%016llx%s",
+             (unsigned long long)hash64(0, buf_str(&b), b.len), ix->global ? "g" : "");
 }
 
 static int add_index(struct entity_def *d, const json_t *terms, bool unique, struct err *e)
@@ -193,9 +203,19 @@ static int parse_index(struct entity_def *d, const json_t *v, struct err *e)
     return rc < 0 ? rc : add_index(d, json_object_get(v, "fields"), unique, e);
 }
 
+/* What expires next is asked over all tenants. */
+static void add_expires_index(struct entity_def *d)
+{
+    struct entity_index *ix = &d->indexes[d->indexes_count++];
+    *ix = (struct entity_index){.global = true, .terms_count = 1};
+    ix->terms[0].field = (int)d->fields_count - 1;
+    snprintf(ix->terms[0].name, sizeof(ix->terms[0].name), "%s", ENTITY_EXPIRES);
+    index_name(d, ix);
+}
+
 static int parse_indexes(struct entity_def *d, const json_t *j, struct err *e)
 {
-    d->indexes = mem_new_array(ENTITY_INDEXES_MAX, sizeof(*d->indexes));
+    d->indexes = mem_new_array(ENTITY_INDEXES_MAX + 1, sizeof(*d->indexes));
     const char *name;
     json_t *v;
     json_object_foreach(json_object_get(j, "fields"), name, v)
@@ -214,6 +234,8 @@ static int parse_indexes(struct entity_def *d, const json_t *j, struct err *e)
         if (rc < 0)
             return err_context(e, "index %zu", i + 1);
     }
+    if (d->ttl)
+        add_expires_index(d);
     return 0;
 }
 
@@ -288,10 +310,12 @@ static int print_def(struct entity_def *d, struct err *e)
 {
     AUTO(json_unref) json_t *o = json_pack("{s:s,s:s}", "name", d->name, "path", d->path);
     json_t *fields = json_object(), *indexes = json_array(), *hooks = json_array();
-    for (size_t i = 0; i < d->fields_count; i++)
+    for (size_t i = 0; i < d->fields_count - (d->ttl ? 1 : 0); i++)
         json_object_set_new(fields, d->fields[i].name, entity_field_json(&d->fields[i]));
-    for (size_t i = 0; i < d->indexes_count; i++)
-        json_array_append_new(indexes, index_json(&d->indexes[i]));
+    for (size_t i = 0; i < d->indexes_count; i++) {
+        if (!d->indexes[i].global)
+            json_array_append_new(indexes, index_json(&d->indexes[i]));
+    }
     if (d->before_save)
         json_array_append_new(hooks, json_string("before_save"));
     if (d->before_remove)
@@ -300,6 +324,7 @@ static int print_def(struct entity_def *d, struct err *e)
     json_object_set_new(o, "index", indexes);
     json_object_set_new(o, "require_version", json_boolean(d->require_version));
     json_object_set_new(o, "hooks", hooks);
+    entity_keeping_print(d, o);
     AUTO(buf_fini) struct buf b = BUF_INIT(ENTITY_DEF_BYTES_MAX);
     int rc = json_print(o, &b, e);
     if (rc < 0 || (rc = buf_check(&b, "the definition", e)) < 0)
@@ -311,9 +336,12 @@ static int print_def(struct entity_def *d, struct err *e)
 static int parse(struct entity_def *d, const json_t *j, struct err *e)
 {
     int rc = check_keys(j, e);
-    if (rc < 0 || (rc = parse_path(d, j, e)) < 0 ||
-        (rc = parse_fields(d, json_object_get(j, "fields"), e)) < 0 ||
-        (rc = parse_indexes(d, j, e)) < 0 || (rc = parse_hooks(d, j, e)) < 0)
+    if (rc < 0 || (rc = parse_path(d, j, e)) < 0 || (rc = entity_keeping_parse(d, j, e)) < 0 ||
+        (rc = parse_fields(d, json_object_get(j, "fields"), e)) < 0)
+        return rc;
+    if (d->ttl)
+        add_expires(d);
+    if ((rc = parse_indexes(d, j, e)) < 0 || (rc = parse_hooks(d, j, e)) < 0)
         return rc;
     rc = json_get_bool(j, "require_version", &d->require_version, e);
     if (rc < 0 && rc != ERR_NOT_FOUND)

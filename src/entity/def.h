@@ -36,6 +36,13 @@
  * Patterns are matched against the whole value, of at most 64 KiB, in time linear in it; see
  * pattern.h.
  *
+ * Options of the whole, with what `true` means:
+ *
+ * soft_remove  "30d"   removed records are kept so long and can be restored
+ * ttl          none    records have a field expires_at (time), past which they are gone; a duration
+ *                      gives those that do not say one, counted from their creation
+ * history      {"keep": "30d", "versions": 100}    replaced versions are kept
+ *
  * Names that belong to parts of Koan which are not there yet (sealed, blob, access
  * ...) are refused by name, never ignored; a misspelt name is refused with the nearest right
  * one.
@@ -63,7 +70,13 @@ enum {
     ENTITY_TEXT_BYTES = 64 << 10, /* text and bytes without a max */
     ENTITY_RECORD_BYTES_MAX = 1 << 20,
     ENTITY_ID_MAX = 256,
+    ENTITY_HISTORY_VERSIONS = 100,
+    ENTITY_HISTORY_VERSIONS_MAX = 10000,
 };
+
+#define ENTITY_KEEP_MS (30LL * 86400 * 1000)       /* of removed records and replaced versions */
+#define ENTITY_KEEP_MS_MAX (3660LL * 86400 * 1000) /* ten years */
+#define ENTITY_EXPIRES "expires_at"
 
 enum entity_kind {
     KIND_TEXT,
@@ -118,6 +131,7 @@ struct entity_index_term {
 
 struct entity_index {
     char name[32]; /* of the index inside the database: stable for equal terms */
+    bool global;   /* over all tenants: what the module itself looks for */
     struct entity_index_term terms[ENTITY_INDEX_FIELDS_MAX];
     size_t terms_count;
     bool unique;
@@ -134,6 +148,11 @@ struct entity_def {
     struct entity_index *indexes;
     size_t indexes_count;
     bool require_version;
+    int64_t soft_remove_ms; /* removed records are kept so long; 0: not at all */
+    bool ttl;               /* records have expires_at, the last of `fields` */
+    int64_t ttl_ms;         /* of records that do not say; 0: they do not expire */
+    int64_t history_ms;     /* replaced versions are kept so long; 0: not at all */
+    int64_t history_versions;
     bool before_save, before_remove;
     bool has_decimal; /* rows carry sort keys */
     bool has_search;  /* of a field */

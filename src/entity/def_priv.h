@@ -44,6 +44,12 @@ void entity_field_fini(struct entity_field *f);
 /* The normalised declaration. */
 json_t *entity_field_json(const struct entity_field *f);
 
+/* ---- keeping.c ---- */
+
+int entity_keeping_parse(struct entity_def *d, const json_t *j, struct err *e);
+/* Only what is there: a definition without such options keeps the text it had. */
+void entity_keeping_print(const struct entity_def *d, json_t *o);
+
 /* ---- sql.c ---- */
 
 /* The SQL expression that a declared or system field is in `body`, `keys` or a column. The same
@@ -53,7 +59,8 @@ void entity_sql_path(struct buf *out, const char *key); /* ."key" inside a JSON 
 
 struct entity_sql {
     char *table; /* quoted name */
-    char *get, *find, *exists, *insert, *update, *remove;
+    char *get, *find, *exists, *insert, *update, *remove, *revive, *restore;
+    char *visible; /* a further condition on rows that may be seen: "" or " AND ..." */
     char *search, *search_put, *search_change, *search_remove; /* NULL unless has_search */
 };
 struct entity_sql *entity_sql_new(const struct entity_def *d);

@@ -172,6 +172,37 @@ static int check_rows(struct entities *s, const struct apply *a, const struct en
                    to->name, why, row.text);
 }
 
+/* What expires cannot be told that somebody still refers to it. */
+static int restrict_meets_ttl(const struct entity_def *from, const struct entity_def *to,
+                              struct err *e)
+{
+    for (size_t i = 0; i < from->fields_count; i++) {
+        const struct entity_field *f = &from->fields[i];
+        if (f->kind == KIND_REF && f->on_remove == REF_RESTRICT && to->ttl &&
+            strcmp(f->to, to->name) == 0)
+            return err_field(e, ERR_CONFLICT, f->name,
+                             "entity '%s': records of %s expire, so field '%s' cannot have "
+                             "on_remove = restrict; say null, cascade or none",
+                             from->name, to->name, f->name);
+    }
+    return 0;
+}
+
+static int check_expiry(struct entities *s, const struct apply *a, const struct entity_def *to,
+                        struct err *e)
+{
+    size_t count;
+    const struct entity_def *const *all = entities_all(s, a, &count, e);
+    int rc = all != NULL ? restrict_meets_ttl(to, to, e) : e->code;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        if (strcmp(all[i]->name, to->name) == 0)
+            continue;
+        if ((rc = restrict_meets_ttl(all[i], to, e)) == 0)
+            rc = restrict_meets_ttl(to, all[i], e);
+    }
+    return rc;
+}
+
 /* ---- make it so ---- */
 
 static bool has_index(const struct entity_def *d, const char *name)
@@ -214,6 +245,8 @@ static int define(struct entities *s, const struct apply *a, struct entity_def *
         return rc;
     if (from == NULL && entities_live_count(s) >= ENTITY_DEFS_MAX)
         return err_set(e, ERR_TOO_LARGE, "at most %d entities", ENTITY_DEFS_MAX);
+    if ((rc = check_expiry(s, a, to, e)) < 0)
+        return rc;
     to->version = from != NULL ? from->version + 1 : 1;
     rc = from != NULL ? check_rows(s, a, from, to, e) : store_create_table(a->db, to, e);
     if (rc < 0 || (rc = change_indexes(a, from, to, e)) < 0 ||

@@ -6,6 +6,8 @@
  *     entity.save       the whole document: create, replace, or either
  *     entity.patch      a patch, applied to the row as it is at that point of the log
  *     entity.remove
+ *     entity.restore    a removed record comes back (soft_remove)
+ *     entity.sweep      what has expired goes
  *     version, absent, exists      conditions on a row
  *
  * and are read from the database by whoever asks, past the log (read.h). write.h is the one way for
@@ -59,6 +61,8 @@ enum entity_op {
     ENTITY_OP_SAVE = 0x0101,
     ENTITY_OP_PATCH = 0x0102,
     ENTITY_OP_REMOVE = 0x0103,
+    ENTITY_OP_RESTORE = 0x0104,
+    ENTITY_OP_SWEEP = 0x0105,
     ENTITY_OP_IF_VERSION = 0x0110, /* conditions */
     ENTITY_OP_IF_ABSENT = 0x0111,
     ENTITY_OP_IF_EXISTS = 0x0112,
@@ -93,6 +97,10 @@ int entity_txn_patch(struct txn *t, const struct entity_def *d, const char *id, 
                      enum entity_patch_kind kind, const json_t *patch, struct err *e);
 void entity_txn_remove(struct txn *t, const struct entity_def *d, const char *id,
                        uint64_t if_version);
+void entity_txn_restore(struct txn *t, const struct entity_def *d, const char *id);
+/* Expired records and what was kept long enough go, at most so many; the result is how many, u32.
+ * sweep.h proposes it. */
+void entity_txn_sweep(struct txn *t, uint32_t rows);
 void entity_txn_if_version(struct txn *t, const struct entity_def *d, const char *id,
                            uint64_t version);
 void entity_txn_if_absent(struct txn *t, const struct entity_def *d, const char *id);
@@ -102,7 +110,8 @@ enum entity_outcome {
     ENTITY_UNCHANGED = 0,
     ENTITY_CREATED = 1,
     ENTITY_UPDATED = 2,
-    ENTITY_REMOVED = 3
+    ENTITY_REMOVED = 3,
+    ENTITY_RESTORED = 4
 };
 const char *entity_outcome_name(enum entity_outcome o); /* "created" ... */
 

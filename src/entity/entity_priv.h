@@ -20,10 +20,14 @@ int entities_check_free(struct entities *s, const struct entity_def *d, struct e
 void entities_set_live(struct entities *s, struct entity_def *d);
 int entities_load(struct entities *s, struct db *db, struct err *e);
 size_t entities_live_count(const struct entities *s);
-/* The live definitions that have refs, in order of name; borrowed until the next define. NULL with
- * `e` when they cannot be read. */
-const struct entity_def *const *entities_referring(struct entities *s, const struct apply *a,
-                                                   size_t *count, struct err *e);
+/* The live definitions in order of name; borrowed until the next define. NULL with `e` when they
+ * cannot be read. */
+const struct entity_def *const *entities_all(struct entities *s, const struct apply *a,
+                                             size_t *count, struct err *e);
+/* When something is due for a sweep, ledger time. entities_due_at() only brings it nearer. */
+int64_t entities_due(const struct entities *s);
+void entities_due_at(struct entities *s, int64_t at);
+void entities_set_due(struct entities *s, int64_t at);
 
 /* ---- payloads: ops.c; golden bytes in its test ---- */
 
@@ -89,6 +93,8 @@ struct row_key {
 struct db_stmt;
 void stored_row_init(struct stored_row *r);
 void stored_row_fini(struct stored_row *r); /* also for AUTO */
+/* Columns rid, version, created_at, updated_at, created_by, updated_by, body, keys. */
+void stored_row_read(struct db_stmt *s, struct stored_row *out);
 /* 1: found, 0: absent, negative: error. */
 int store_find(struct db *db, const struct entity_def *d, const struct row_key *k,
                struct stored_row *out, struct err *e);
@@ -109,6 +115,10 @@ int store_insert(const struct apply *a, const struct entity_def *d, const struct
                  const struct new_body *b, struct err *e);
 int store_update(const struct apply *a, const struct entity_def *d, const struct row_key *k,
                  const struct stored_row *old, const struct new_body *b, struct err *e);
+int store_revive(const struct apply *a, const struct entity_def *d, const struct row_key *k,
+                 const struct stored_row *old, const struct new_body *b, struct err *e);
+int store_restore(const struct apply *a, const struct entity_def *d, const struct row_key *k,
+                  const struct stored_row *kept, const struct new_body *b, struct err *e);
 int store_remove(struct db *db, const struct entity_def *d, int64_t rid, struct err *e);
 int store_create_table(struct db *db, const struct entity_def *d, struct err *e);
 int store_create_index(struct db *db, const struct entity_def *d, const struct entity_index *ix,
@@ -126,18 +136,55 @@ int store_each(struct db *db, const struct entity_def *d, size_t max,
 
 /* ---- rows.c: one row changes, and everything that goes with it ---- */
 
+/* Numbers are kept in entity_history. */
+enum row_how { HOW_SAVE, HOW_PATCH, HOW_REMOVE, HOW_EXPIRE, HOW_CASCADE, HOW_DETACH, HOW_COUNT };
+
 struct row_change {
     struct entities *s;
     const struct apply *a;
     const struct entity_def *def;
     struct row_key key;
+    enum row_how how;
 };
 
 /* Each checks before it writes: after a refusal nothing has changed. */
 int rows_insert(const struct row_change *c, const struct new_body *b, struct err *e);
 int rows_update(const struct row_change *c, const struct stored_row *old, const struct new_body *b,
                 struct err *e);
+/* `old` has expired but is still there: a new record takes its place. */
+int rows_revive(const struct row_change *c, const struct stored_row *old, const struct new_body *b,
+                struct err *e);
+/* `kept` was removed and comes back, one version on. */
+int rows_restore(const struct row_change *c, const struct stored_row *kept,
+                 const struct new_body *b, struct err *e);
 int rows_remove(const struct row_change *c, const struct stored_row *old, struct err *e);
+
+/* ---- ttl.c: pure ---- */
+
+/* expires_at of a stored body; false when it has none. */
+bool ttl_read(const struct entity_def *d, const char *body, size_t n, int64_t *out);
+bool ttl_is_over(const struct entity_def *d, const char *body, size_t n, int64_t at);
+/* The time that the definition gives to a body without one; false when there is no memory. The new
+ * text is in `room`. */
+bool ttl_complete(const struct entity_def *d, int64_t created_at, struct new_body *b,
+                  struct buf *room);
+
+/* ---- history.c, removed.c ---- */
+
+/* `b` NULL: the record goes. Nothing without the option. */
+int history_keep(const struct row_change *c, const struct stored_row *old, const struct new_body *b,
+                 struct err *e);
+int removed_keep(const struct row_change *c, const struct stored_row *old, struct err *e);
+/* `out` gets version and created_at. */
+int removed_restore(const struct row_change *c, struct stored_row *out, struct err *e);
+
+/* ---- sweep.c ---- */
+
+int sweep_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
+                struct buf *result, struct err *e);
+/* When something is due; INT64_MAX: never. */
+int sweep_next(const struct entity_def *const *defs, size_t count, struct db *db, int64_t *out,
+               struct err *e);
 
 /* ---- refs.c ---- */
 

@@ -7,7 +7,8 @@
 #include "entity/entity_priv.h"
 #include "ledger/txn.h"
 
-static const char *const outcome_names[] = {"unchanged", "created", "updated", "removed"};
+static const char *const outcome_names[] = {"unchanged", "created", "updated", "removed",
+                                            "restored"};
 
 const char *entity_outcome_name(enum entity_outcome o)
 {
@@ -62,6 +63,18 @@ void entity_txn_remove(struct txn *t, const struct entity_def *d, const char *id
                        uint64_t if_version)
 {
     buf_add_u64(begin(t, ENTITY_OP_REMOVE, d, id), if_version);
+    txn_end(t);
+}
+
+void entity_txn_restore(struct txn *t, const struct entity_def *d, const char *id)
+{
+    begin(t, ENTITY_OP_RESTORE, d, id);
+    txn_end(t);
+}
+
+void entity_txn_sweep(struct txn *t, uint32_t rows)
+{
+    buf_add_u32(txn_begin(t, ENTITY_OP_SWEEP, 1), rows);
     txn_end(t);
 }
 
@@ -153,5 +166,5 @@ bool entity_result_parse(struct cursor *c, struct entity_result *out)
     out->version = cursor_u64(c);
     out->created_at = (int64_t)cursor_u64(c);
     out->updated_at = (int64_t)cursor_u64(c);
-    return !c->bad && cursor_left(c) == 0 && outcome <= ENTITY_REMOVED;
+    return !c->bad && cursor_left(c) == 0 && outcome <= ENTITY_RESTORED;
 }

@@ -76,7 +76,7 @@ void question_where(struct sql_text *s, const struct question *k)
         buf_addf(&s->text, "%s WHERE tenant = ", k->def->sql->table);
     }
     sql_text_bind(s, tenant);
-    buf_adds(&s->text, " AND part = ''");
+    buf_addf(&s->text, " AND part = ''%s", k->def->sql->visible);
     if (k->root != NULL) {
         buf_adds(&s->text, " AND ");
         filter_sql(s, k->root);

@@ -47,6 +47,14 @@ int entity_get_json(struct db *db, const struct entity_def *d, const char *tenan
 int entity_get_many(struct db *db, const struct entity_def *d, const char *tenant,
                     const char *const *ids, size_t count, struct buf *out, struct err *e);
 
+/* Replaced versions of a record, the newest first, as a JSON array; also of one that is removed.
+ * ERR_UNSUPPORTED when the entity keeps none. */
+int entity_history(struct db *db, const struct entity_def *d, const char *tenant, const char *id,
+                   struct buf *out, struct err *e);
+/* The record as it was at a version; ERR_GONE when it is not kept any more. */
+int entity_history_get(struct db *db, const struct entity_def *d, const char *tenant,
+                       const char *id, uint64_t version, struct buf *out, struct err *e);
+
 enum entity_count_mode { ENTITY_COUNT_SOME, ENTITY_COUNT_EXACT, ENTITY_COUNT_NONE };
 
 struct entity_query {

@@ -19,8 +19,10 @@ struct entities {
     struct map *live; /* name -> definition, as of the operation being applied */
     bool is_stale;    /* a rolled-back unit may have changed it: read it again before use */
     bool is_ahead;    /* it has something that is not published */
-    const struct entity_def **referring; /* of `live`, those with refs; NULL: not gathered */
-    size_t referring_count;
+    const struct entity_def **all; /* `live` in order of name; NULL: not gathered */
+    size_t all_count;
+    int64_t due;      /* when the next sweep has something to do; INT64_MAX: never */
+    bool due_is_late; /* the current entry has put it off */
     /* Every thread. The lock is held for a look-up or an exchange, never across a call elsewhere.
      */
     pthread_mutex_t lock;
@@ -34,10 +36,10 @@ static void drop(void *def)
 
 /* ---- the ledger's thread ---- */
 
-static void forget_referring(struct entities *s)
+static void forget_all(struct entities *s)
 {
-    mem_free(s->referring);
-    s->referring = NULL;
+    mem_free(s->all);
+    s->all = NULL;
 }
 
 static int load_row(struct entities *s, struct db_stmt *row, struct err *e)
@@ -57,7 +59,7 @@ static int load_row(struct entities *s, struct db_stmt *row, struct err *e)
 
 int entities_load(struct entities *s, struct db *db, struct err *e)
 {
-    forget_referring(s);
+    forget_all(s);
     map_clear(s->live, drop);
     AUTO(db_stmt_donep)
     struct db_stmt *rows =
@@ -104,7 +106,7 @@ int entities_check_free(struct entities *s, const struct entity_def *d, struct e
 
 void entities_set_live(struct entities *s, struct entity_def *d)
 {
-    forget_referring(s);
+    forget_all(s);
     entity_def_unref(map_puts(s->live, d->name, d));
     s->is_ahead = true;
 }
@@ -115,22 +117,37 @@ static int by_name(const void *a, const void *b)
     return strcmp((*x)->name, (*y)->name);
 }
 
-const struct entity_def *const *entities_referring(struct entities *s, const struct apply *a,
-                                                   size_t *count, struct err *e)
+const struct entity_def *const *entities_all(struct entities *s, const struct apply *a,
+                                             size_t *count, struct err *e)
 {
     if (s->is_stale && entities_load(s, a->db, e) < 0)
         return NULL;
-    if (s->referring == NULL) {
-        s->referring = mem_new_array(map_count(s->live) + 1, sizeof(*s->referring));
-        s->referring_count = 0;
-        for (struct map_iter it = {0}; map_next(s->live, &it);) {
-            if (((struct entity_def *)it.value)->has_refs)
-                s->referring[s->referring_count++] = it.value;
-        }
-        qsort(s->referring, s->referring_count, sizeof(*s->referring), by_name);
+    if (s->all == NULL) {
+        s->all = mem_new_array(map_count(s->live) + 1, sizeof(*s->all));
+        s->all_count = 0;
+        for (struct map_iter it = {0}; map_next(s->live, &it);)
+            s->all[s->all_count++] = it.value;
+        qsort(s->all, s->all_count, sizeof(*s->all), by_name);
     }
-    *count = s->referring_count;
-    return s->referring;
+    *count = s->all_count;
+    return s->all;
+}
+
+int64_t entities_due(const struct entities *s)
+{
+    return s->due;
+}
+
+void entities_due_at(struct entities *s, int64_t at)
+{
+    if (at < s->due)
+        s->due = at;
+}
+
+void entities_set_due(struct entities *s, int64_t at)
+{
+    s->due = at;
+    s->due_is_late = true;
 }
 
 size_t entities_live_count(const struct entities *s)
@@ -156,9 +173,12 @@ static int opened(void *self, struct db *db, struct err *e)
     struct entities *s = self;
     s->db = db;
     int rc = entities_load(s, db, e);
-    if (rc == 0)
-        publish(s);
-    return rc;
+    if (rc < 0)
+        return rc;
+    publish(s);
+    size_t count;
+    const struct entity_def *const *all = entities_all(s, &(struct apply){.db = db}, &count, e);
+    return all != NULL ? sweep_next(all, count, db, &s->due, e) : e->code;
 }
 
 static void undo(void *self, bool entry_too)
@@ -167,6 +187,8 @@ static void undo(void *self, bool entry_too)
     struct entities *s = self;
     if (s->is_ahead)
         s->is_stale = true;
+    if (s->due_is_late)
+        s->due = 0; /* what it was is not known any more: look */
 }
 
 static void committed(void *self, uint64_t seq, int64_t at)
@@ -175,6 +197,7 @@ static void committed(void *self, uint64_t seq, int64_t at)
     (void)at;
     struct entities *s = self;
     struct err e = ERR_INIT;
+    s->due_is_late = false;
     if (!s->is_ahead || (s->is_stale && entities_load(s, s->db, &e) < 0))
         return;
     publish(s);
@@ -259,7 +282,7 @@ void entities_free(struct entities *s)
 {
     if (s == NULL)
         return;
-    mem_free(s->referring);
+    mem_free(s->all);
     map_free(s->live, drop);
     map_free(s->published, drop);
     pthread_mutex_destroy(&s->lock);

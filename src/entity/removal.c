@@ -126,13 +126,13 @@ static struct row_key key_of(const struct removal *r, const struct victim *v)
 static int ask(struct removal *r, const struct victim *v, bool cascade, struct err *e)
 {
     size_t count;
-    const struct entity_def *const *all = entities_referring(r->c->s, r->c->a, &count, e);
+    const struct entity_def *const *all = entities_all(r->c->s, r->c->a, &count, e);
     if (all == NULL)
         return e->code;
     struct row_key k = key_of(r, v);
     int rc = 0;
     for (size_t i = 0; i < count; i++) {
-        for (size_t n = 0; n < all[i]->fields_count && rc == 0; n++) {
+        for (size_t n = 0; all[i]->has_refs && n < all[i]->fields_count && rc == 0; n++) {
             const struct entity_field *f = &all[i]->fields[n];
             if (f->kind != KIND_REF || strcmp(f->to, v->def->name) != 0 ||
                 f->on_remove == REF_NONE || (f->on_remove == REF_CASCADE) != cascade)
@@ -190,6 +190,8 @@ static int carry_out(struct removal *r, const struct victim *v, struct err *e)
     struct row_change c = *r->c;
     c.def = v->def;
     c.key = key_of(r, v);
+    if (v != r->list[0])
+        c.how = v->goes ? HOW_CASCADE : HOW_DETACH;
     AUTO(stored_row_fini) struct stored_row old;
     stored_row_init(&old);
     int rc = store_find(c.a->db, c.def, &c.key, &old, e);
@@ -204,12 +206,12 @@ static int carry_out(struct removal *r, const struct victim *v, struct err *e)
 static int is_free(const struct row_change *c, bool *out, struct err *e)
 {
     size_t count;
-    const struct entity_def *const *all = entities_referring(c->s, c->a, &count, e);
+    const struct entity_def *const *all = entities_all(c->s, c->a, &count, e);
     if (all == NULL)
         return e->code;
     *out = true;
     for (size_t i = 0; i < count && *out; i++) {
-        for (size_t n = 0; n < all[i]->fields_count; n++)
+        for (size_t n = 0; all[i]->has_refs && n < all[i]->fields_count; n++)
             *out = *out && strcmp(all[i]->fields[n].to, c->def->name) != 0;
     }
     return 0;

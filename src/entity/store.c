@@ -60,7 +60,7 @@ static size_t keep_text(struct buf *b, struct db_stmt *s, int column, size_t *n)
     return at;
 }
 
-static void read_row(struct db_stmt *s, struct stored_row *out)
+void stored_row_read(struct db_stmt *s, struct stored_row *out)
 {
     struct buf *b = &out->text;
     buf_reset(b);
@@ -87,7 +87,7 @@ int store_find(struct db *db, const struct entity_def *d, const struct row_key *
     int rc = db_step(s, e);
     if (rc <= 0)
         return rc;
-    read_row(s, out);
+    stored_row_read(s, out);
     return buf_failed(&out->text) ? err_set(e, ERR_NOMEM, "no memory for a record") : 1;
 }
 
@@ -108,7 +108,8 @@ int store_referring(struct db *db, const struct entity_def *d, const struct enti
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
     buf_addf(&sql, "SELECT id FROM %s WHERE tenant = ?1 AND part = ?2 AND ", d->sql->table);
     entity_sql_expr(&sql, f, f->name);
-    buf_adds(&sql, " = ?3 ORDER BY id");
+    buf_adds(&sql, " = ?3");
+    buf_addf(&sql, "%s ORDER BY id", d->sql->visible);
     AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
     if (s == NULL)
         return e->code;
@@ -229,6 +230,43 @@ int store_update(const struct apply *a, const struct entity_def *d, const struct
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, false, e) : rc;
 }
 
+int store_revive(const struct apply *a, const struct entity_def *d, const struct row_key *k,
+                 const struct stored_row *old, const struct new_body *b, struct err *e)
+{
+    struct db_stmt *s = db_stmt_get(a->db, d->sql->revive, e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, old->rid);
+    db_bind_int(s, 2, a->at);
+    db_bind_str(s, 3, a->env->principal);
+    db_bind_text(s, 4, b->body, b->body_len);
+    db_bind_text(s, 5, b->keys, b->keys_len);
+    int rc = db_run(s, e);
+    if (rc == 0)
+        return search_change(a->db, d, old, b, e);
+    return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, false, e) : rc;
+}
+
+int store_restore(const struct apply *a, const struct entity_def *d, const struct row_key *k,
+                  const struct stored_row *kept, const struct new_body *b, struct err *e)
+{
+    struct db_stmt *s = db_stmt_get(a->db, d->sql->restore, e);
+    if (s == NULL)
+        return e->code;
+    bind_key(s, k);
+    db_bind_int(s, 4, (int64_t)kept->version + 1);
+    db_bind_int(s, 5, kept->created_at);
+    db_bind_int(s, 6, a->at);
+    db_bind_str(s, 7, kept->created_by);
+    db_bind_str(s, 8, a->env->principal);
+    db_bind_text(s, 9, b->body, b->body_len);
+    db_bind_text(s, 10, b->keys, b->keys_len);
+    int rc = db_run(s, e);
+    if (rc == 0)
+        return search_put(a->db, d, db_last_rowid(a->db), b, e);
+    return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, true, e) : rc;
+}
+
 int store_remove(struct db *db, const struct entity_def *d, int64_t rid, struct err *e)
 {
     struct db_stmt *s = db_stmt_get(db, d->sql->remove, e);
@@ -296,19 +334,19 @@ int store_create_index(struct db *db, const struct entity_def *d, const struct e
                        struct err *e)
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
-    buf_addf(&sql, "CREATE %sINDEX \"%s_%s\" ON %s(tenant, part", ix->unique ? "UNIQUE " : "",
-             d->name, ix->name, d->sql->table);
+    buf_addf(&sql, "CREATE %sINDEX \"%s_%s\" ON %s(%s", ix->unique ? "UNIQUE " : "", d->name,
+             ix->name, d->sql->table, ix->global ? "" : "tenant, part");
     bool ends_in_id = false, desc = false;
     for (size_t i = 0; i < ix->terms_count; i++) {
         desc = ix->terms[i].desc;
         ends_in_id = strcmp(ix->terms[i].name, "id") == 0;
-        buf_adds(&sql, ", ");
+        buf_adds(&sql, ix->global && i == 0 ? "" : ", ");
         add_term(&sql, d, &ix->terms[i]);
         buf_adds(&sql, desc ? " DESC" : "");
     }
     /* The id breaks ties of a sort in the direction of its last term; with it in the index a page
        is read off without sorting. */
-    if (!ix->unique && !ends_in_id)
+    if (!ix->unique && !ix->global && !ends_in_id)
         buf_adds(&sql, desc ? ", id DESC" : ", id");
     buf_adds(&sql, ")");
     int rc = db_exec(db, buf_str(&sql), e);

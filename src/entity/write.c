@@ -50,6 +50,9 @@ static int check_item(struct entity_write *w, struct entity_item *it, struct slo
         rc = check_save(w, it, s, e);
     else if (it->verb == ENTITY_PATCH)
         rc = change_check_patch(it->def, it->patch_kind, it->doc, e);
+    else if (it->verb == ENTITY_RESTORE && it->def->soft_remove_ms == 0)
+        rc = err_set(e, ERR_UNSUPPORTED,
+                     "%s is declared without soft_remove: what is removed is gone", it->def->name);
     if (rc == 0)
         rc = str_check_id(it->id, strlen(it->id), e);
     if (rc == 0 && slot_has_hook(it) && w->hooks == NULL)

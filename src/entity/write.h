@@ -39,7 +39,7 @@ enum {
     ENTITY_HOOK_TRIES = 5,
 };
 
-enum entity_verb { ENTITY_SAVE, ENTITY_PATCH, ENTITY_REMOVE };
+enum entity_verb { ENTITY_SAVE, ENTITY_PATCH, ENTITY_REMOVE, ENTITY_RESTORE };
 
 struct entity_item {
     /* in */

@@ -11,6 +11,8 @@ static void job_tick(struct job *j);
 
 bool slot_has_hook(const struct entity_item *it)
 {
+    if (it->verb == ENTITY_RESTORE)
+        return false;
     return it->verb == ENTITY_REMOVE ? it->def->before_remove : it->def->before_save;
 }
 
@@ -230,6 +232,8 @@ static int add_item(struct job *j, size_t i, struct err *e)
     s->op_last = t->ops;
     if (it->verb == ENTITY_REMOVE)
         entity_txn_remove(t, it->def, it->id, s->hooked ? s->prior_version : it->if_version);
+    else if (it->verb == ENTITY_RESTORE)
+        entity_txn_restore(t, it->def, it->id);
     else if (it->verb == ENTITY_PATCH && !s->hooked)
         rc = entity_txn_patch(t, it->def, it->id, it->if_version, it->patch_kind, it->doc, e);
     else

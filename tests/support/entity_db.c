@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "entity/read.h"
 
 json_t *entity_db_json(const char *text)
 {
@@ -114,6 +115,10 @@ int entity_db_apply(struct entity_db *f, struct txn *t, struct err *e)
         db_rollback_to(f->writer);
         d->undo(d->self, false);
     }
+    /* Ledger time, as the ledger keeps it. */
+    struct db_stmt *s = db_stmt_get(f->writer, "UPDATE local_meta SET at = ?1", NULL);
+    db_bind_int(s, 1, f->at);
+    assert_int_equal(db_run(s, NULL), 0);
     assert_int_equal(db_commit(f->writer, NULL), 0);
     d->committed(d->self, f->seq, f->at);
     txn_view_fini(&v);
@@ -198,6 +203,38 @@ int entity_db_patch(struct entity_db *f, const struct entity_def *d, const char 
         return entity_db_apply(f, &t, e);
     txn_fini(&t);
     return rc;
+}
+
+int entity_db_restore(struct entity_db *f, const struct entity_def *d, const char *id,
+                      struct err *e)
+{
+    struct txn t;
+    begin(f, &t);
+    entity_txn_restore(&t, d, id);
+    return entity_db_apply(f, &t, e);
+}
+
+uint32_t entity_db_sweep(struct entity_db *f, uint32_t rows)
+{
+    struct txn t;
+    struct err e = ERR_INIT;
+    struct cursor c;
+    size_t n;
+    begin(f, &t);
+    entity_txn_sweep(&t, rows);
+    if (entity_db_apply(f, &t, &e) != 0)
+        fail_msg("%s", e.text);
+    cursor_init(&c, buf_str(&f->results), f->results.len);
+    cursor_bytes(&c, &n);
+    cursor_init(&c, buf_str(&f->results) + 4, n);
+    return cursor_u32(&c);
+}
+
+json_t *entity_db_get(struct entity_db *f, const struct entity_def *d, const char *id)
+{
+    json_t *record = NULL;
+    entity_get_json(f->reader, d, f->tenant, id, &record, NULL, NULL);
+    return record;
 }
 
 int entity_db_remove(struct entity_db *f, const struct entity_def *d, const char *id,

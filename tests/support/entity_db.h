@@ -36,6 +36,12 @@ int entity_db_patch(struct entity_db *f, const struct entity_def *d, const char 
                     enum entity_patch_kind kind, const char *patch, struct err *e);
 int entity_db_remove(struct entity_db *f, const struct entity_def *d, const char *id,
                      uint64_t if_version, struct err *e);
+int entity_db_restore(struct entity_db *f, const struct entity_def *d, const char *id,
+                      struct err *e);
+/* Rows that went. */
+uint32_t entity_db_sweep(struct entity_db *f, uint32_t rows);
+/* A new reference, NULL when it is not there. */
+json_t *entity_db_get(struct entity_db *f, const struct entity_def *d, const char *id);
 json_t *entity_db_json(const char *text);
 
 #endif

@@ -1,0 +1,122 @@
+"""What entities keep and let go: soft remove and restore, expiry, history; over HTTP, from scripts, over restarts."""
+import datetime
+import time
+import unittest
+
+from e2e.entity_refs_test import Store
+from e2e.node import Case
+
+APP = """
+entity "Note" {
+  fields = { text = text { search = true }, code = text { unique = true } },
+  soft_remove = true,
+  history = { versions = 5 },
+}
+entity "Ticket" { fields = { text = text }, ttl = true }
+entity "Badge" { fields = { ticket = ref { "Ticket", on_remove = "cascade" } } }
+entity "Probe" {
+  fields = { text = text },
+  before_save = function(e)
+    if e.text == "restore" then
+      local n = Note.restore(e.id)
+      e.text = n.text .. n.version
+    elseif e.text == "history" then
+      local list = Note.history(e.id)
+      e.text = list[1].how .. #list .. Note.history(e.id, 1).text .. tostring(Note.history(e.id, 99))
+    end
+  end,
+}
+""".replace("entity \"Note\" {", "Note = entity \"Note\" {")
+
+
+def in_ms(ms):
+    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(milliseconds=ms)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Kept(Store):
+    APP = APP
+
+    def test_a_removed_record_is_hidden_and_restored(self):
+        self.ok("PUT", "/api/note/s1", {"text": "cormorant", "code": "s1"}, 201)
+        self.ok("DELETE", "/api/note/s1", status=204)
+        self.ok("GET", "/api/note/s1", status=404)
+        self.assertEqual(self.ok("GET", "/api/note?q=cormorant").json, [])
+        self.assertNotIn("s1", [r["id"] for r in self.ok("GET", "/api/note").json])
+        a = self.ok("POST", "/api/note/s1/restore")
+        self.assertEqual((a.headers["X-Koan-Outcome"], a.headers["ETag"], a.json["version"]), ("restored", '"2"', 2))
+        self.assertEqual([r["id"] for r in self.ok("GET", "/api/note?q=cormorant").json], ["s1"])
+        self.refused("POST", "/api/note/s1/restore", None, 404, "not_found", "s1")
+        self.ok("DELETE", "/api/note/s1", status=204)
+        self.ok("PUT", "/api/note/s2", {"code": "s1"}, 201)
+        self.refused("POST", "/api/note/s1/restore", None, 409, "conflict", "code")
+        self.refused("POST", "/api/ticket/s1/restore", None, 422, "unsupported", "soft_remove")
+        self.refused("GET", "/api/note/s1/restore", None, 405, "method")
+
+    def test_history_tells_who_how_why_and_which(self):
+        self.ok("PUT", "/api/note/h1", {"text": "1"}, 201)
+        self.ok("PATCH", "/api/note/h1", {"text": "2"}, X_Koan_Reason="a typo")
+        self.ok("DELETE", "/api/note/h1", status=204)
+        history = self.ok("GET", "/api/note/h1/history").json
+        self.assertEqual([(h["version"], h["how"], h["fields"], h.get("why")) for h in history],
+                         [(2, "remove", ["text"], None), (1, "patch", ["text"], "a typo")])
+        self.assertEqual(history[0]["replaced_by"], "local")
+        self.assertEqual(self.ok("GET", "/api/note/h1/history/1").json["text"], "1")
+        self.refused("GET", "/api/note/h1/history/3", None, 404, "not_found")
+        self.refused("GET", "/api/note/h1/history/x", None, 400, "invalid")
+        self.refused("GET", "/api/ticket/h1/history", None, 422, "unsupported", "history = true")
+        for i in range(8):
+            self.ok("PUT", "/api/note/h2", {"text": str(i)}, 201 if i == 0 else 200)
+        self.assertEqual([h["version"] for h in self.ok("GET", "/api/note/h2/history").json], [7, 6, 5, 4, 3])
+        self.refused("GET", "/api/note/h2/history/2", None, 410, "gone", "no longer kept")
+
+    def test_an_expired_record_goes_by_itself(self):
+        self.ok("PUT", "/api/ticket/e1", {"text": "x", "expires_at": in_ms(400)}, 201)
+        self.ok("PUT", "/api/badge/e1", {"ticket": "e1"}, 201)
+        self.ok("PUT", "/api/ticket/e2", {"text": "stays"}, 201)
+        self.assertEqual(self.ok("GET", "/api/ticket/e1").status, 200)
+        end = time.monotonic() + 10
+        while self.c("GET", "/api/badge/e1").status == 200:  # the cascade is the removal, not the hiding
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+        self.ok("GET", "/api/ticket/e1", status=404)
+        self.ok("GET", "/api/ticket/e2")
+        self.assertEqual([r["id"] for r in self.ok("GET", "/api/ticket?filter=%7B%22expires_at%22:null%7D").json], ["e2"])
+
+    def test_what_is_already_over_is_never_seen(self):
+        self.ok("PUT", "/api/ticket/o1", {"expires_at": "2020-01-01T00:00:00Z"}, 201)
+        self.ok("GET", "/api/ticket/o1", status=404)
+
+    def test_scripts_restore_and_look_back(self):
+        self.ok("PUT", "/api/note/l1", {"text": "a"}, 201)
+        self.ok("PUT", "/api/note/l1", {"text": "b"})
+        self.ok("DELETE", "/api/note/l1", status=204)
+        self.assertEqual(self.ok("PUT", "/api/probe/l1", {"text": "restore"}, 201).json["text"], "b3")
+        self.assertEqual(self.ok("PUT", "/api/probe/l1", {"text": "history"}).json["text"], "remove2anil")
+
+
+class OverRestarts(Case):
+    def test_what_expires_while_the_node_is_down_goes_when_it_is_up(self):
+        self.write("scripts/app.lua", APP)
+        node = self.node("--scripts", self.path("scripts"))
+        c = node.client()
+        self.assertEqual(c("PUT", "/api/ticket/a", {"expires_at": in_ms(600)}).status, 201)
+        self.assertEqual(c("PUT", "/api/badge/a", {"ticket": "a"}).status, 201)
+        self.assertEqual(c("PUT", "/api/note/n", {"text": "1"}).status, 201)
+        self.assertEqual(c("DELETE", "/api/note/n").status, 204)
+        node.kill()
+        time.sleep(0.7)
+        node = self.node("--scripts", self.path("scripts"))
+        c = node.client()
+        end = time.monotonic() + 10
+        while c("GET", "/api/badge/a").status == 200:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+        self.assertEqual(c("GET", "/api/ticket/a").status, 404)
+        self.assertEqual(c("POST", "/api/note/n/restore").status, 200)
+        self.assertEqual([h["how"] for h in c("GET", "/api/note/n/history").json], ["remove"])
+        self.assertEqual(node.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
