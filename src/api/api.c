@@ -201,12 +201,44 @@ static bool api_token_fits(const struct api *a, const char *header)
     return crypt_equal(hash, a->o.token_hash, sizeof hash);
 }
 
+/* What a request does to the records of its entity. */
+static enum entity_access_verb api_access_verb(const struct http_request *req)
+{
+    const struct http_route *route = http_route(req);
+    switch (http_verb(req)) {
+    case HTTP_VERB_GET:
+    case HTTP_VERB_HEAD:
+        return ACCESS_READ;
+    case HTTP_VERB_DELETE:
+        return ACCESS_REMOVE;
+    default:
+        return str_ends(route->pattern, "/query") ? ACCESS_READ : ACCESS_WRITE;
+    }
+}
+
+/* The entity lets anybody do this. Its hooks and envelope see the principal "public". */
+static bool api_is_public(struct http_request *req)
+{
+    const struct http_route *route = http_route(req);
+    /* Who brings a credential means it: a wrong one is told so. */
+    if (route == NULL || http_header_in(req, "Authorization") != NULL ||
+        !str_starts(route->pattern, "/api/:entity"))
+        return false;
+    AUTO(entity_def_unrefp)
+    struct entity_def *d =
+        entities_find_path(api_thread_of(req)->api->o.entities, http_param(req, "entity"));
+    if (d == NULL || d->access[api_access_verb(req)] != ACCESS_PUBLIC)
+        return false;
+    http_set_user(req, (void *)"public");
+    return true;
+}
+
 bool api_before(struct http_request *req)
 {
     const struct api *a = api_thread_of(req)->api;
     const struct http_route *route = http_route(req);
     if (a->o.token_required && !(route != NULL && (route->flags & HTTP_OPEN)) &&
-        !api_token_fits(a, http_header_in(req, "Authorization"))) {
+        !api_token_fits(a, http_header_in(req, "Authorization")) && !api_is_public(req)) {
         http_header(req, "WWW-Authenticate", "Bearer realm=\"koan\"");
         http_refuse(req, ERR_UNAUTHORIZED,
                     "this node wants a token: send 'Authorization: Bearer TOKEN'; the token was "
@@ -226,7 +258,9 @@ void api_envelope(const struct http_request *req, struct envelope *env)
 {
     const struct api *a = api_thread_of(req)->api;
     *env = (struct envelope){.tenant = API_TENANT,
-                             .principal = a->o.token_required ? "token" : "local",
+                             .principal = http_user(req) != NULL ? http_user(req)
+                                          : a->o.token_required  ? "token"
+                                                                 : "local",
                              .correlation = http_correlation(req),
                              .traceparent = http_header_in(req, "traceparent"),
                              .reason = http_header_in(req, "X-Koan-Reason")};

@@ -21,10 +21,10 @@ static const char *const reserved_paths[] = {
     "users",   "roles",  "tokens", "audit",     "tenants",  "secrets", "config",  "flags", "events",
     "locks",   "leases", "kv",     "inbox",     "media",    "recipes", "admin",   "docs",  "health",
     "metrics", "mcp",    "backup", "restore",   "timeline", "entities"};
-static const char *const def_keys[] = {
-    "name", "path", "fields", "index", "require_version", "hooks", "soft_remove", "ttl", "history"};
-static const char *const later_keys[] = {"access", "partitions", "migrate", "scope",
-                                         "view",   "feed",       "search"};
+static const char *const def_keys[] = {"name",  "path",   "fields",      "index", "require_version",
+                                       "hooks", "access", "soft_remove", "ttl",   "history"};
+static const char *const later_keys[] = {"partitions", "migrate", "scope",
+                                         "view",       "feed",    "search"};
 static const char *const hook_names[] = {"before_save", "before_remove"};
 static const char *const index_keys[] = {"fields", "unique"};
 
@@ -325,6 +325,9 @@ static int print_def(struct entity_def *d, struct err *e)
     json_object_set_new(o, "require_version", json_boolean(d->require_version));
     json_object_set_new(o, "hooks", hooks);
     entity_keeping_print(d, o);
+    json_t *access = entity_access_json(d);
+    if (access != NULL)
+        json_object_set_new(o, "access", access);
     AUTO(buf_fini) struct buf b = BUF_INIT(ENTITY_DEF_BYTES_MAX);
     int rc = json_print(o, &b, e);
     if (rc < 0 || (rc = buf_check(&b, "the definition", e)) < 0)
@@ -341,7 +344,8 @@ static int parse(struct entity_def *d, const json_t *j, struct err *e)
         return rc;
     if (d->ttl)
         add_expires(d);
-    if ((rc = parse_indexes(d, j, e)) < 0 || (rc = parse_hooks(d, j, e)) < 0)
+    if ((rc = parse_indexes(d, j, e)) < 0 || (rc = parse_hooks(d, j, e)) < 0 ||
+        (rc = entity_access_parse(d, j, e)) < 0)
         return rc;
     rc = json_get_bool(j, "require_version", &d->require_version, e);
     if (rc < 0 && rc != ERR_NOT_FOUND)

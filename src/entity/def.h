@@ -10,7 +10,7 @@
  *                 "tier":  {"kind": "choice", "choices": ["free", "pro"], "default": "free"},
  *                 "tags":  {"kind": "list", "of": {"kind": "text", "max": 40}}},
  *      "index": [["tier", "-created_at"], {"fields": ["name", "tier"], "unique": true}],
- *      "require_version": false, "hooks": ["before_save"]}
+ *      "require_version": false, "access": {"read": "public"}, "hooks": ["before_save"]}
  *
  * kind     value in JSON                        options besides required, default
  * text     string, 64 KiB unless max            min max (characters), pattern, search, index,
@@ -43,7 +43,7 @@
  *                      gives those that do not say one, counted from their creation
  * history      {"keep": "30d", "versions": 100}    replaced versions are kept
  *
- * Names that belong to parts of Koan which are not there yet (sealed, blob, access
+ * Names that belong to parts of Koan which are not there yet (sealed, blob, view
  * ...) are refused by name, never ignored; a misspelt name is refused with the nearest right
  * one.
  */
@@ -137,6 +137,10 @@ struct entity_index {
     bool unique;
 };
 
+/* Who may; what is unsaid needs the node's token where it asks for one. */
+enum entity_access_verb { ACCESS_READ, ACCESS_WRITE, ACCESS_REMOVE, ACCESS_VERBS };
+enum entity_access { ACCESS_UNSAID, ACCESS_SIGNED_IN, ACCESS_PUBLIC };
+
 struct entity_sql; /* the module's own */
 
 struct entity_def {
@@ -153,6 +157,7 @@ struct entity_def {
     int64_t ttl_ms;         /* of records that do not say; 0: they do not expire */
     int64_t history_ms;     /* replaced versions are kept so long; 0: not at all */
     int64_t history_versions;
+    enum entity_access access[ACCESS_VERBS];
     bool before_save, before_remove;
     bool has_decimal; /* rows carry sort keys */
     bool has_search;  /* of a field */

@@ -70,4 +70,9 @@ void entity_sql_free(struct entity_sql *s);
 
 void search_sql(struct entity_sql *s, const struct entity_def *d);
 
+/* ---- access.c ---- */
+
+int entity_access_parse(struct entity_def *d, const json_t *j, struct err *e);
+json_t *entity_access_json(const struct entity_def *d); /* NULL when nothing is said */
+
 #endif

@@ -126,6 +126,42 @@ class Many(Case):
             self.lines(400, **wrong)
 
 
+class Access(Case):
+    """What an entity lets anybody do where the node wants a token."""
+
+    def test_public_verbs_need_no_token_and_others_do(self):
+        self.write("scripts/note.lua", """
+            entity "Note" { fields = { text = text { search = true } }, access = { read = "public", write = "signed-in" } }
+            entity "Letter" { fields = { text = text }, access = { write = "signed-in | public" } }
+            entity "Diary" { fields = { text = text } }
+        """)
+        node = self.node(self.path("scripts"), env={"KOAN_TOKEN": "a-token-of-the-test-1"})
+        anybody, owner = node.client(), node.client(token="a-token-of-the-test-1")
+        wrong = node.client(token="another-token-altogether")
+        self.assertEqual(owner("PUT", "/api/note/1", {"text": "hello"}).status, 201)
+        for path in ("/api/note", "/api/note/1", "/api/note?q=hello", "/api/note/new"):
+            self.assertEqual(anybody("GET", path).status, 200, path)
+            self.assertEqual(wrong("GET", path).status, 401, path)
+        self.assertEqual(anybody("POST", "/api/note/query", {"q": "hel"}).json[0]["id"], "1")
+        for method, path, body in (("PUT", "/api/note/2", {}), ("POST", "/api/note", {}), ("PATCH", "/api/note/1", {}),
+                                   ("POST", "/api/note/bulk", []), ("DELETE", "/api/note/1", None),
+                                   ("DELETE", "/api/note/bulk", {"ids": ["1"]}), ("GET", "/api/letter", None),
+                                   ("DELETE", "/api/letter/1", None), ("GET", "/api/diary", None),
+                                   ("GET", "/api/nothing", None), ("GET", "/api/cluster/status", None),
+                                   ("GET", "/metrics", None)):
+            a = anybody(method, path, body)
+            self.assertEqual((a.status, a.json["code"]), (401, "unauthorized"), (method, path))
+        made = anybody("POST", "/api/letter", {"text": "from nobody"})
+        self.assertEqual((made.status, made.json["created_by"]), (201, "public"))
+        self.assertEqual(owner("POST", "/api/letter", {}).json["created_by"], "token")
+
+    def test_what_cannot_be_decided_is_refused_when_it_loads(self):
+        path = self.write("a/x.lua", 'entity "X" { fields = { a = text }, access = { write = "role:sales | owner" } }')
+        code, said = self.fails(path)
+        self.assertEqual(code, 1)
+        self.assertIn("access.write: 'role:sales' needs users and roles", said)
+
+
 class Slow(Case):
     """Readers that do not keep up."""
 

@@ -105,6 +105,19 @@ static void what_is_wrong_is_named_with_the_way_out(void **state)
          "'of'", ERR_INVALID},
         {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"list\",\"index\":true}}}", "does not fit",
          ERR_INVALID},
+        {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"text\"}},\"access\":{\"write\":\"public | "
+         "role:sales\"}}",
+         "access.write: 'role:sales' needs users and roles", ERR_UNSUPPORTED},
+        {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"text\"}},\"access\":{\"remove\":\"owner\"}"
+         "}",
+         "needs users", ERR_UNSUPPORTED},
+        {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"text\"}},\"access\":{\"read\":\"signed_"
+         "in\"}}",
+         "did you mean 'signed-in'", ERR_INVALID},
+        {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"text\"}},\"access\":{\"reed\":\"public\"}}",
+         "did you mean 'read'", ERR_INVALID},
+        {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"text\"}},\"access\":\"public\"}",
+         "read = ..", ERR_INVALID},
         {"{\"name\":\"X\",\"fields\":{\"name\":{\"kind\":\"text\"}},\"index\":[[\"nmae\"]]}",
          "did you mean 'name'", ERR_INVALID},
         {"{\"name\":\"X\",\"fields\":{\"a\":{\"kind\":\"json\"}},\"index\":[[\"a\"]]}", "json",
