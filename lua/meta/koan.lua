@@ -467,5 +467,36 @@ base64 = {
   decode = function(text, url) end,
 }
 
+-- --- tests ---
+
+---What a test of a file _test.lua is given.
+---@class Test
+local Test = {}
+---Compared at every depth.
+---@param got any
+---@param want any
+---@param words? string
+function Test.equal(got, want, words) end
+---@param value any
+---@param words? string
+function Test.ok(value, words) end
+---fn raises; `what` is the error's code or a part of its words. Returns the error.
+---@param fn fun()
+---@param what? string
+---@return any
+function Test.fails(fn, what) end
+---The clock of the test, which stands still: sets it, forward only; without an argument, tells it.
+---@param moment? Moment
+---@return integer?
+function Test.clock(moment) end
+---t.advance("2h"), t.advance { days = 1 }
+---@param amounts table|string|integer
+function Test.advance(amounts) end
+
+---In files that end in _test.lua: `koan check` runs it, with an empty ledger and a clock of its own.
+---@param name string
+---@param fn fun(t: Test)
+function test(name, fn) end
+
 -- For the test alone; an editor never runs this.
 return { Entity = Entity, Record = Record, HookContext = HookContext, StageContext = StageContext, Model = Model }

@@ -9,11 +9,11 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum { CLI_COMMANDS_MAX = 64, CLI_FAULTS_MAX = 64 << 10 };
+enum { CLI_COMMANDS_MAX = 96, CLI_FAULTS_MAX = 64 << 10 };
 
-static const struct cli_command *const cli_groups[] = {cli_serve_commands,  cli_run_commands,
-                                                       cli_import_commands, cli_entity_commands,
-                                                       cli_canon_commands,  cli_info_commands};
+static const struct cli_command *const cli_groups[] = {
+    cli_serve_commands,  cli_run_commands,    cli_new_commands,   cli_check_commands,
+    cli_import_commands, cli_entity_commands, cli_canon_commands, cli_info_commands};
 
 static const struct cli_flag cli_common[] = {
     {"json", NULL, "machine-readable output"},

@@ -97,6 +97,8 @@ void cli_table_print(const struct cli *c, struct cli_table *t, unsigned right);
 /* ---- commands, each file has its own ---- */
 extern const struct cli_command cli_serve_commands[];
 extern const struct cli_command cli_run_commands[];
+extern const struct cli_command cli_new_commands[];
+extern const struct cli_command cli_check_commands[];
 extern const struct cli_command cli_import_commands[];
 extern const struct cli_command cli_entity_commands[];
 extern const struct cli_command cli_canon_commands[];

@@ -4,6 +4,7 @@
 
 #include "app/cli.h"
 #include "app/node.h"
+#include "app/project.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -21,9 +22,9 @@ static void cmd_serve_log(const struct config *config)
 static int cmd_serve_any(struct cli *c, bool dev)
 {
     struct config *config = NULL;
-    if (c->places_count > 0)
-        c->settings[c->settings_count++] = (struct config_flag){"scripts", c->places[0]};
-    int rc = cli_config(c, dev, &config);
+    int rc = project_enter(c);
+    if (rc == CLI_OK)
+        rc = cli_config(c, dev, &config);
     if (rc != CLI_OK)
         return rc;
     cmd_serve_log(config);

@@ -122,6 +122,8 @@ static int node_open_ledger(struct node *n, struct err *e)
 {
     if (loop_new("ledger", &n->ledger_loop, e) != 0)
         return e->code;
+    if (n->clock != NULL)
+        loop_world(n->ledger_loop)->wall_ms = n->clock->wall_ms;
     n->entities = entities_new();
     if (canon_new(n->entities, &n->canon, e) != 0)
         return e->code;
@@ -173,6 +175,7 @@ static int node_open_scripts(struct node *n, struct err *e)
                              .entities = n->entities,
                              .canon = n->canon,
                              .threads = node_threads(n, SET_SCRIPT_THREADS),
+                             .clock = n->clock,
                              .memory_max = (size_t)config_number(n->config, SET_SCRIPT_MEMORY)};
     if (bind_open(&o, &n->bind, e) != 0)
         return err_context(e, "scripts");
@@ -257,6 +260,7 @@ int node_open(const struct node_options *o, struct node **out, struct err *e)
     n->config = o->config;
     n->sources = o->sources;
     n->dev = o->dev;
+    n->clock = o->clock;
     n->work = o->work;
     n->arg = o->arg;
     n->lock = -1;

@@ -20,6 +20,7 @@
 #include "app/settings.h"
 
 struct bind;
+struct bind_clock;
 struct err;
 struct node;
 
@@ -27,6 +28,7 @@ struct node_options {
     struct config *config;                /* ownership passes with success */
     const struct config_sources *sources; /* to read it again on SIGHUP; outlives the node */
     bool dev;
+    const struct bind_clock *clock; /* NULL: the machine's */
     /* No sockets: called on the control loop when the scripts are live; ends with node_stop().
      * NULL: serve. */
     void (*work)(struct node *n, void *arg);

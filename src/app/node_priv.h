@@ -46,6 +46,7 @@ struct node {
     struct config *config;
     const struct config_sources *sources;
     bool dev;
+    const struct bind_clock *clock;
     void (*work)(struct node *n, void *arg); /* instead of serving */
     void *arg;
     char *data;
@@ -70,7 +71,8 @@ struct node {
 
     /* serve.c */
     struct task begin, ledger_close;
-    struct scripts scripts;
+    struct scripts scripts; /* being deployed */
+    struct scripts live;    /* in `koan dev`: the last that loaded */
     struct bind_deploy deploy;
     bool deploying, deploy_again, serving, draining, aborted;
     uint64_t signature;
@@ -90,6 +92,10 @@ void node_nets_closed(struct node *n);
 
 /* Hands scripts their part of the configuration. */
 void node_tell_scripts(struct node *n);
+
+/* serve_tell.c */
+void node_tell_script_error(const struct node *n, const struct err *e);
+void node_tell_script_changes(struct node *n); /* `scripts` are live now; takes them */
 
 void node_report(struct node *n, const char *topic, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

@@ -47,7 +47,7 @@ static void serve_ready(struct node *n)
 
 static void serve_deploy_failed(struct node *n, const struct err *e)
 {
-    log_error("scripts", "%s", e->text);
+    node_tell_script_error(n, e);
     if (n->api != NULL)
         api_set_scripts(n->api, e->text);
     if (n->serving)
@@ -72,6 +72,7 @@ static void serve_deployed(struct bind_deploy *d)
         if (n->work == NULL && (!d->unchanged || !n->serving))
             log_info("scripts", "live files=%zu entities=%zu canons=%zu hash=%s", n->scripts.count,
                      json_array_size(d->entities), json_array_size(d->canons), d->hash);
+        node_tell_script_changes(n);
         serve_ready(n);
     }
     bind_deploy_fini(d);
@@ -274,5 +275,6 @@ void node_serve_end(struct node *n)
     /* A deploy under way posts to the control loop, and may have just been refused with it. */
     while (n->deploying)
         loop_poll(n->control);
+    scripts_fini(&n->live);
     scripts_fini(&n->scripts);
 }

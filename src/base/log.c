@@ -35,6 +35,11 @@ void log_set_level(enum log_level min)
     __atomic_store_n(&log_state.min, (int)min, __ATOMIC_RELAXED);
 }
 
+bool log_is_readable(void)
+{
+    return !log_state.json;
+}
+
 bool log_level_parse(const char *s, enum log_level *out)
 {
     for (int i = 0; i < 4; i++) {

@@ -12,6 +12,7 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 void log_setup(enum log_level min, bool json, int fd);
 void log_set_level(enum log_level min);
+bool log_is_readable(void); /* lines for people, not JSON */
 bool log_level_parse(const char *s, enum log_level *out);
 /* `area` is the module: "ledger". The message is plain words; facts go behind it as key=value in
  * the format. */

@@ -68,6 +68,8 @@ static int thread_open(struct bind *b, int index, struct err *e)
         return rc;
     t->world = loop_world(t->loop);
     fetcher_init(&t->fetcher, t->loop, b->fetch_shared);
+    if (b->clock != NULL)
+        t->world->wall_ms = b->clock->wall_ms;
     t->runner = loop_runner(t->loop);
     t->ids.ids.make = ids_make;
     t->ids.world = t->world;
@@ -185,6 +187,7 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
     b->threads = mem_new_array((size_t)threads, sizeof *b->threads);
     b->threads_total = threads;
     pthread_mutex_init(&b->status_lock, NULL);
+    b->clock = o->clock;
     b->fetch_shared = fetch_shared_new();
     bind_hooks_init(b);
     bind_deploys_init(b);

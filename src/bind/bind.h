@@ -52,12 +52,20 @@ enum {
     BIND_HOOKS_WAITING = 4096, /* hook calls posted and not finished; then overloaded */
 };
 
+/* A clock that is not the machine's, for tests: scripts and whoever else is handed `wall_ms` see
+ * it. */
+struct bind_clock {
+    int64_t (*wall_ms)(struct world *w);
+    void (*set)(int64_t ms); /* any thread */
+};
+
 struct bind_options {
     struct ledger *ledger;
     struct entities *entities;
-    struct canon *canon; /* may be NULL: then `canon` is refused */
-    int threads;         /* 0: 1 */
-    size_t memory_max;   /* of a VM; 0: VM_MEMORY_MAX */
+    struct canon *canon;            /* may be NULL: then `canon` is refused */
+    int threads;                    /* 0: 1 */
+    size_t memory_max;              /* of a VM; 0: VM_MEMORY_MAX */
+    const struct bind_clock *clock; /* NULL: the world's, which tests cannot set */
 };
 
 /* Starts the threads, without a set. After ledger_open. */
@@ -114,6 +122,10 @@ struct bind_text {
     size_t len;
     const char *tenant, *principal; /* NULL: default, system */
     json_t *args;                   /* array, becomes `...`; ownership passes; may be NULL */
+    uint32_t limit_ms;              /* of processor time; 0: none */
+    /* A file of tests: 0 runs it and answers the names of its tests, n runs the n-th. */
+    bool test;
+    int test_index;
     void (*print)(struct bind_text *t, const char *line); /* on the script thread; may be NULL */
     struct runner *home;
     void (*done)(struct bind_text *t); /* once, on `home` */

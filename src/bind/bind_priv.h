@@ -55,8 +55,8 @@ struct bind_set {
     size_t entities_count;
     struct bind_canon canons[BIND_CANONS_MAX];
     size_t canons_count;
-    int library;                               /* the table that the Lua library handed in */
-    int save_hook, remove_hook, stage, finish; /* its functions: references */
+    int library; /* the table that the Lua library handed in */
+    int save_hook, remove_hook, stage, finish, test_file; /* its functions: references */
     char hash[17];
     size_t files;
 };
@@ -123,6 +123,7 @@ struct bind {
     char *settings; /* JSON, replaced by bind_set_settings; under status_lock too */
     atomic_uint settings_version;
     struct fetch_shared *fetch_shared;
+    const struct bind_clock *clock;
     size_t memory_max;
 };
 

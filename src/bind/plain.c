@@ -220,6 +220,26 @@ static int plain_fail(lua_State *L)
     return vm_raise_code(L, luaL_checkstring(L, 1), luaL_optstring(L, 2, NULL));
 }
 
+/* host.where(): "file:line" of the script */
+static int plain_where(lua_State *L)
+{
+    char where[160];
+    vm_where(L, where, sizeof where);
+    lua_pushstring(L, where);
+    return 1;
+}
+
+/* host.clock(ms): sets the clock of tests */
+static int plain_clock(lua_State *L)
+{
+    const struct bind_clock *clock = bind_set_of(L)->thread->bind->clock;
+    lua_Integer ms = luaL_checkinteger(L, 1);
+    if (clock == NULL)
+        return vm_raise_code(L, "unsupported", "only `koan check` has a clock that can be set");
+    clock->set(ms);
+    return 0;
+}
+
 static int plain_loading(lua_State *L)
 {
     lua_pushboolean(L, vm_is_loading(vm_of(L)));
@@ -277,6 +297,8 @@ void bind_open_plain(lua_State *L)
                                    {"loading", plain_loading},
                                    {"self", plain_self},
                                    {"freeze", plain_freeze},
+                                   {"where", plain_where},
+                                   {"clock", plain_clock},
                                    {"nearest", plain_nearest},
                                    {"meta", plain_meta},
                                    {NULL, NULL}};

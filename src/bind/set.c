@@ -12,7 +12,7 @@
 /* The Lua part of the library, in the order in which it is loaded. */
 static const char *const library[] = {"lua/lib/values.lua", "lua/lib/base.lua",
                                       "lua/lib/entity.lua", "lua/lib/canon.lua",
-                                      "lua/lib/http.lua"};
+                                      "lua/lib/http.lua",   "lua/lib/test.lua"};
 
 static uint64_t set_mono_ns(struct vm_host *h)
 {
@@ -133,6 +133,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     s->remove_hook = take_function(L, host, "remove_hook");
     s->stage = take_function(L, host, "stage");
     s->finish = take_function(L, host, "finish");
+    s->test_file = take_function(L, host, "test_file");
     lua_settop(L, host - 1);
 }
 

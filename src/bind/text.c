@@ -17,6 +17,12 @@ static int text_push(lua_State *L, struct vm_run *run)
 {
     struct bind_text *t = ((struct text_run *)run)->run.text;
     struct vm_source s = {.name = t->name, .text = t->text, .len = t->len};
+    if (t->test) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, ((struct text_run *)run)->run.set->test_file);
+        vm_push_source(L, &s);
+        lua_pushinteger(L, t->test_index);
+        return 2;
+    }
     vm_push_source(L, &s);
     int n = (int)json_array_size(t->args);
     luaL_checkstack(L, n + 4, "too many arguments");
@@ -79,6 +85,7 @@ static void text_begin(struct task *task)
         text_end(r);
         return;
     }
+    r->run.run.limits.ns = (uint64_t)t->limit_ms * 1000000;
     r->run.run.push = text_push;
     r->run.run.take = text_take;
     r->run.run.done = text_done;

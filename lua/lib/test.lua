@@ -1,0 +1,92 @@
+-- Test: what files that end in _test.lua say, and how `koan check` runs them. Each test has a ledger of its own, empty, and a
+-- clock that stands still until the test moves it.
+local host, null = host, host.null
+
+local collecting = setmetatable({}, { __mode = "k" }) -- coroutine -> the tests of its file
+
+function test(name, fn)
+  local list = collecting[host.self()]
+  if not list then host.fail("invalid", "test: stands at the top of a file that ends in _test.lua; `koan check` runs it") end
+  if type(name) ~= "string" or type(fn) ~= "function" then
+    host.fail("invalid", "test wants a name and a function: test(\"an order is paid\", function(t) .. end)")
+  end
+  for _, other in ipairs(list) do
+    if other.name == name then host.fail("invalid", "test '" .. name .. "' is there twice") end
+  end
+  list[#list + 1] = { name = name, fn = fn }
+end
+
+-- --- what a test asks ---
+
+local function shown(v)
+  local ok, text = pcall(host.json_encode, v, true)
+  return ok and text or tostring(v)
+end
+
+local function same(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
+  for k, v in pairs(a) do
+    if not same(v, b[k]) then return false end
+  end
+  for k in pairs(b) do
+    if a[k] == nil then return false end
+  end
+  return true
+end
+
+local function fail(words, detail) error(host.where() .. ": " .. (words and tostring(words) .. ": " or "") .. detail, 0) end
+
+local t = { __metatable = false }
+t.__index = t
+
+function t.equal(got, want, words)
+  if not same(got, want) then fail(words, "got " .. shown(got) .. ", wanted " .. shown(want)) end
+end
+
+function t.ok(value, words)
+  if not value then fail(words, "got " .. tostring(value)) end
+end
+
+-- The error, so that more may be asked of it. `what` is its code, or a part of its words.
+function t.fails(fn, what)
+  local ok, e = pcall(fn)
+  if ok then fail(nil, "no error, wanted " .. (what or "one")) end
+  if what and not (type(e) == "table" and e.code == what or tostring(e):find(what, 1, true)) then
+    fail(nil, "wanted " .. what .. ", got " .. tostring(e))
+  end
+  return e
+end
+
+local function moment(at)
+  if math.type(at) == "integer" then return at end
+  local ms = type(at) == "string" and host.time_parse(at)
+  if not ms then host.fail("invalid", "t.clock wants a moment like \"2026-11-22T12:00:00Z\"") end
+  return ms
+end
+
+function t.clock(at)
+  if at == nil then return host.now() end
+  local ms = moment(at)
+  if ms < host.now() then host.fail("invalid", "t.clock: time goes forward only") end
+  host.clock(ms)
+end
+
+function t.advance(amount) t.clock(host.time_add(host.now(), amount)) end
+
+-- --- running ---
+
+function host.test_file(chunk, index)
+  local me, list = host.self(), {}
+  collecting[me] = list
+  local ok, e = pcall(chunk)
+  collecting[me] = nil
+  if not ok then error(e, 0) end
+  if index == 0 then
+    local names = {}
+    for i, one in ipairs(list) do names[i] = one.name end
+    return host.json_list(names)
+  end
+  ok, e = pcall(list[index].fn, setmetatable({}, t))
+  if not ok then error(tostring(e), 0) end -- with its place, whatever raised it
+  return null
+end

@@ -1,0 +1,39 @@
+/* Check - a set of scripts looked at without serving it: read, linted, loaded, tested.
+ *
+ * Loading and every test happen in a node of their own, without sockets, on a data directory that
+ * is made for it and goes with it, under a clock that begins at CHECK_BEGINS and moves only when a
+ * test says so. So tests neither see each other nor anything of this machine.
+ *
+ * Blocks; main thread; one at a time in a process (the clock is one). */
+#ifndef KOAN_APP_CHECK_H
+#define KOAN_APP_CHECK_H
+
+#include "app/scripts.h"
+#include "base/json.h"
+
+struct cli;
+struct err;
+
+enum { CHECK_TEST_MS = 10 * 1000, CHECK_TIMEOUT_MAX_MS = 3600 * 1000, CHECK_OUTPUT_MAX = 64 << 10 };
+#define CHECK_BEGINS INT64_C(1767225600000) /* 2026-01-01T00:00:00Z */
+
+struct check {
+    struct cli *cli; /* its settings are in force, but for data, scripts and threads */
+    struct scripts scripts;
+
+    json_t *problems; /* [{file, line, column, severity: "error" | "warning", text}], by place */
+    json_t *tests;    /* [{file, name, ok, ms, error?, output?}] */
+    uint32_t
+        timeout_ms; /* processor time of a test: CHECK_TEST_MS unless the caller says otherwise */
+    size_t errors, warnings, passed, failed;
+};
+
+/* Reads the scripts; then the two steps. `tested` is called after each test; may be NULL. ERR_*
+ * only where the check itself could not be made. */
+int check_open(struct check *k, struct cli *c, const char *path, struct err *e);
+int check_lint(struct check *k, struct err *e);
+int check_tests(struct check *k, void (*tested)(struct check *k, const json_t *test),
+                struct err *e);
+void check_fini(struct check *k); /* also for AUTO */
+
+#endif
