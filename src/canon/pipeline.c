@@ -224,13 +224,13 @@ static int check_field(const struct canon_job *j, const char *name, json_t *v, j
         return err_field(e, ERR_INVALID, name, "entity '%s' has no field '%s'; remove it at intake",
                          j->working->def->name, name);
     if (json_is_null(v)) {
-        json_object_set(out, name, v);
+        json_object_set_nocheck(out, name, v);
         return 0;
     }
     json_t *checked = entity_value_check(f, v, e);
     if (checked == NULL)
         return e->code;
-    json_object_set_new(out, name, checked);
+    json_object_set_new_nocheck(out, name, checked);
     return 0;
 }
 

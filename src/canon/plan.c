@@ -262,9 +262,9 @@ static json_t *differences(const struct entity_def *d, const json_t *before, con
         const char *name = d->fields[i].name;
         json_t *was = json_object_get(before, name), *is = json_object_get(after, name);
         if (is == NULL && was != NULL)
-            json_object_set_new(changes, name, json_null());
+            json_object_set_new_nocheck(changes, name, json_null());
         else if (is != NULL && (was == NULL || json_compare(was, is) != 0))
-            json_object_set(changes, name, is);
+            json_object_set_nocheck(changes, name, is);
     }
     return changes;
 }

@@ -7,28 +7,42 @@
 #include "canon/pipeline_priv.h"
 #include "entity/entity.h"
 
-/* Texts that the unit takes over while it is composed. */
-struct texts {
-    char *evidence, *work, *tags, *changes, *fields, *ever, *keys, *new_keys, *lose_keys, *views;
+enum text {
+    TEXT_EVIDENCE,
+    TEXT_WORK,
+    TEXT_TAGS,
+    TEXT_CHANGES,
+    TEXT_FIELDS,
+    TEXT_EVER,
+    TEXT_KEYS,
+    TEXT_NEW_KEYS,
+    TEXT_LOSE_KEYS,
+    TEXT_VIEWS,
+    TEXTS
 };
 
-static void texts_fini(struct texts *t)
-{
-    char **const all[] = {&t->evidence, &t->work, &t->tags,     &t->changes,   &t->fields,
-                          &t->ever,     &t->keys, &t->new_keys, &t->lose_keys, &t->views};
-    for (size_t i = 0; i < ARRAY_LEN(all); i++)
-        mem_free(*all[i]);
-}
+/* JSON that the unit takes over while it is composed: in one buffer, each with a NUL behind it. */
+struct texts {
+    struct buf b;
+    size_t at[TEXTS]; /* SIZE_MAX: none */
+};
 
-static int text_of(const json_t *v, char **out, struct err *e)
+enum { TEXTS_USUAL = 2048, TEXTS_MAX = 16 * CANON_BODY_MAX, UNIT_USUAL = 3072 };
+
+static int text_add(struct texts *x, enum text which, const json_t *v, struct err *e)
 {
+    x->at[which] = SIZE_MAX;
     if (v == NULL)
         return 0;
-    AUTO(buf_fini) struct buf b = BUF_INIT(4 * CANON_BODY_MAX);
-    int rc = json_print(v, &b, e);
-    if (rc == 0)
-        *out = buf_take(&b);
+    x->at[which] = x->b.len;
+    int rc = json_print(v, &x->b, e);
+    buf_addc(&x->b, '\0');
     return rc;
+}
+
+static const char *text_of(const struct texts *x, enum text which)
+{
+    return x->at[which] == SIZE_MAX ? NULL : x->b.data + x->at[which];
 }
 
 static bool stores_golden(const struct canon_job *j)
@@ -64,29 +78,28 @@ static int compose_conditions(struct canon_job *j, struct txn *t, struct err *e)
     return 0;
 }
 
-static int fill_texts(const struct canon_job *j, struct texts *t, struct err *e)
+static int fill_texts(const struct canon_job *j, struct texts *x, struct err *e)
 {
     const struct job_plan *p = &j->plan;
     bool parked = j->outcome == STORED_PARKED || j->outcome == STORED_FAILED;
-    const struct {
-        const json_t *v;
-        char **out;
-    } all[] = {
-        {parked ? j->call.evidence : NULL, &t->evidence},
-        {parked && j->phase != PHASE_INTAKE ? j->data : NULL, &t->work},
-        {j->call.tags, &t->tags},
-        {j->outcome == STORED_CANONIZED || j->outcome == STORED_WITHDRAWN ? p->changes : NULL,
-         &t->changes},
-        {p->fields, &t->fields},
-        {p->ever, &t->ever},
-        {p->fields ? p->keys : NULL, &t->keys},
-        {json_array_size(p->new_keys) > 0 ? p->new_keys : NULL, &t->new_keys},
-        {json_array_size(p->lose_keys) > 0 ? p->lose_keys : NULL, &t->lose_keys},
-        {j->call.views, &t->views},
+    bool changes = j->outcome == STORED_CANONIZED || j->outcome == STORED_WITHDRAWN;
+    const json_t *const all[TEXTS] = {
+        [TEXT_EVIDENCE] = parked ? j->call.evidence : NULL,
+        [TEXT_WORK] = parked && j->phase != PHASE_INTAKE ? j->data : NULL,
+        [TEXT_TAGS] = j->call.tags,
+        [TEXT_CHANGES] = changes ? p->changes : NULL,
+        [TEXT_FIELDS] = p->fields,
+        [TEXT_EVER] = p->ever,
+        [TEXT_KEYS] = p->fields ? p->keys : NULL,
+        [TEXT_NEW_KEYS] = json_array_size(p->new_keys) > 0 ? p->new_keys : NULL,
+        [TEXT_LOSE_KEYS] = json_array_size(p->lose_keys) > 0 ? p->lose_keys : NULL,
+        [TEXT_VIEWS] = j->call.views,
     };
+    buf_init(&x->b, TEXTS_MAX);
+    buf_reserve(&x->b, TEXTS_USUAL); /* instead of growing there in small steps */
     int rc = 0;
-    for (size_t i = 0; i < ARRAY_LEN(all) && rc == 0; i++)
-        rc = text_of(all[i].v, all[i].out, e);
+    for (size_t i = 0; i < TEXTS && rc == 0; i++)
+        rc = text_add(x, (enum text)i, all[i], e);
     return rc;
 }
 
@@ -104,29 +117,29 @@ static void compose_arrive(struct canon_job *j, struct txn *t, const struct text
         .outcome = (uint8_t)j->outcome,
         .phase = (uint8_t)j->phase,
         .reason = j->arrival->reason[0] ? j->arrival->reason : NULL,
-        .evidence = x->evidence,
+        .evidence = text_of(x, TEXT_EVIDENCE),
         .golden = p->id[0] ? p->id : NULL,
         .body = j->body,
-        .work = x->work,
-        .tags = x->tags,
-        .changes = x->changes,
+        .work = text_of(x, TEXT_WORK),
+        .tags = text_of(x, TEXT_TAGS),
+        .changes = text_of(x, TEXT_CHANGES),
         .resumes = j->resumes[0] ? j->resumes : NULL,
         .has_source = true,
         .last_hash = j->body_hash,
         .said_at = p->fields ? p->said_at : j->observed_at,
         .said_arrival = p->fields ? p->said_arrival : NULL,
-        .fields = x->fields,
-        .ever = x->ever,
-        .keys = x->keys,
+        .fields = text_of(x, TEXT_FIELDS),
+        .ever = text_of(x, TEXT_EVER),
+        .keys = text_of(x, TEXT_KEYS),
         .withdraw = j->kind == KIND_WITHDRAW,
-        .new_keys = x->new_keys,
-        .lose_keys = x->lose_keys,
+        .new_keys = text_of(x, TEXT_NEW_KEYS),
+        .lose_keys = text_of(x, TEXT_LOSE_KEYS),
         .has_golden = p->id[0] != '\0',
         .same_golden = p->same,
         .said = p->said,
         .lifecycle = p->empty ? LIFE_WITHDRAWN : LIFE_ACTIVE,
         .readiness = p->needs_review ? READY_REVIEW : READY_COMPLETE,
-        .views = x->views,
+        .views = text_of(x, TEXT_VIEWS),
     };
     for (size_t i = 0; i < p->losers_count; i++)
         op.losers[op.losers_count++] = p->losers[i]->id;
@@ -166,6 +179,7 @@ int job_compose(struct canon_job *j, struct err *e)
     }
     if (rc == 0)
         rc = fill_texts(j, &x, e);
+    buf_reserve(&t->body, x.b.len + UNIT_USUAL);
     if (rc == 0)
         rc = compose_conditions(j, t, e);
     if (rc == 0)
@@ -180,7 +194,7 @@ int job_compose(struct canon_job *j, struct err *e)
         rc = job_compose_wait(j, t, e);
     for (size_t i = 0; i < j->plan.losers_count && rc == 0; i++)
         entity_txn_remove(t, j->working->def, j->plan.losers[i]->id, 0);
-    texts_fini(&x);
+    buf_fini(&x.b);
     return rc;
 }
 

@@ -35,7 +35,7 @@ static json_t *group_value(const struct canon_group *g, const json_t *fields)
             continue;
         if (block == NULL)
             block = json_object();
-        json_object_set(block, g->fields[i], v);
+        json_object_set_nocheck(block, g->fields[i], v);
     }
     return block != NULL ? block : stated ? json_null() : NULL;
 }
@@ -371,7 +371,7 @@ static void decide_field(const struct decision *d, const char *field, const stru
     if (is_null(won))
         won = NULL;
     if (won != NULL)
-        json_object_set(out->golden, field, won);
+        json_object_set_nocheck(out->golden, field, won);
     if (out->footprint == NULL)
         return;
     bool joined = d->policy == POLICY_UNION;

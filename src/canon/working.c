@@ -187,7 +187,7 @@ int working_values(struct working *w, struct work_golden *g, const json_t **out,
     for (size_t i = 0; i < w->def->fields_count; i++) {
         json_t *v = json_object_get(row, w->def->fields[i].name);
         if (v != NULL && !json_is_null(v))
-            json_object_set(g->values, w->def->fields[i].name, v);
+            json_object_set_nocheck(g->values, w->def->fields[i].name, v);
     }
     return 0;
 }

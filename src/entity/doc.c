@@ -80,7 +80,7 @@ static void check_field(struct faults *fs, const struct entity_field *f, const j
         /* A null that is said out loud means null, not the default. */
         json_t *d = v == NULL && !(flags & ENTITY_DOC_NO_DEFAULTS) ? default_value(f) : NULL;
         if (d != NULL)
-            json_object_set_new(out, f->name, d);
+            json_object_set_new_nocheck(out, f->name, d);
         else if (f->required && !((flags & ENTITY_DOC_STORED) && f->default_json != NULL))
             faults_add(fs, f->name, "is required");
         return;
@@ -90,7 +90,7 @@ static void check_field(struct faults *fs, const struct entity_field *f, const j
     if (checked == NULL)
         faults_add(fs, f->name, e.text);
     else
-        json_object_set_new(out, f->name, checked);
+        json_object_set_new_nocheck(out, f->name, checked);
 }
 
 json_t *entity_doc_check(const struct entity_def *d, const json_t *in, int flags, json_t **errors,
