@@ -179,9 +179,12 @@ void api_model_unrefp(struct canon_model **m);
 /* `id` is not there: if it was merged, answers 308 (or what went wrong) and returns true. */
 bool api_redirect_merged(struct http_request *req, const struct entity_def *d, const char *id);
 /* Changes of golden records from outside: arrivals of origin "direct". They answer. */
-void api_direct_save(struct http_request *req, struct entity_def *d, const char *id, json_t *doc);
-void api_direct_patch(struct http_request *req, struct entity_def *d);
-void api_direct_remove(struct http_request *req, struct entity_def *d);
+void api_direct_save(struct http_request *req, struct entity_def *d, const char *id, json_t *doc,
+                     const struct api_conditions *c);
+void api_direct_patch(struct http_request *req, struct entity_def *d, enum entity_patch_kind kind,
+                      const struct api_conditions *c);
+void api_direct_remove(struct http_request *req, struct entity_def *d,
+                       const struct api_conditions *c);
 
 /* ---- answers ---- */
 

@@ -42,6 +42,23 @@ bool api_redirect_merged(struct http_request *req, const struct entity_def *d, c
 
 /* ---- the answer: the golden record as it is now ---- */
 
+static const char *direct_outcome(const struct canon_arrival *a)
+{
+    if (a->outcome == CANON_NOOP)
+        return "unchanged";
+    return a->version == 1 ? "created" : "updated";
+}
+
+/* As any other record refuses it: what is invalid is invalid, whether or not it was stored as an
+ * arrival that failed. */
+static void direct_refused(struct canon_post *p)
+{
+    struct err e = p->one.err;
+    if (e.code == 0)
+        e.code = ERR_REJECTED;
+    canon_answer_failed(p->req, &p->one, &e);
+}
+
 static void direct_answer(struct canon_post *p)
 {
     const struct canon_arrival *a = &p->one;
@@ -49,8 +66,11 @@ static void direct_answer(struct canon_post *p)
     struct buf out = BUF_INIT(API_RECORD_MAX);
     uint64_t version;
     struct err e = ERR_INIT;
-    bool took = a->outcome == CANON_CANONIZED || a->outcome == CANON_NOOP;
-    if (!took || a->golden_id[0] == '\0' ||
+    if (a->outcome == CANON_FAILED) {
+        direct_refused(p);
+        return;
+    }
+    if (a->outcome == CANON_PARKED || a->golden_id[0] == '\0' ||
         entity_get(api_thread_of(req)->db, p->def, API_TENANT, a->golden_id, &out, &version, &e) !=
             0) {
         buf_fini(&out);
@@ -59,9 +79,9 @@ static void direct_answer(struct canon_post *p)
     }
     if (a->seq > 0)
         http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)a->seq);
-    http_header(req, "X-Koan-Outcome", a->outcome == CANON_NOOP ? "noop" : "canonized");
-    api_etag(req, version);
     bool created = a->outcome == CANON_CANONIZED && a->version == 1;
+    http_header(req, "X-Koan-Outcome", direct_outcome(a));
+    api_etag(req, version);
     if (created)
         api_location(req, p->def, a->golden_id);
     http_respond_buf(req, created ? 201 : 200, API_JSON, &out);
@@ -69,116 +89,97 @@ static void direct_answer(struct canon_post *p)
 
 /* ---- POST, PUT ---- */
 
-static void direct_arrive(struct http_request *req, struct entity_def *d, json_t *id, json_t *doc)
+/* The request of the engine, for one record that is there or not; NULL when that was refused. Takes
+ * the definition and `id`. */
+static struct canon_post *direct_post(struct http_request *req, struct entity_def *def, json_t *id,
+                                      const struct api_conditions *c,
+                                      void (*answer)(struct canon_post *p))
 {
-    struct canon_model *m = api_model_of(api_thread_of(req)->api, d);
+    AUTO(entity_def_unrefp) struct entity_def *d = def;
+    struct api_thread *t = api_thread_of(req);
+    struct canon_model *m = api_model_of(t->api, d);
     if (m == NULL) { /* redeployed without the model in between */
         http_refuse(req, ERR_CONFLICT, "'%s' is not made by canon any more; try again", d->name);
         json_decref(id);
-        json_decref(doc);
-        entity_def_unref(d);
-        return;
+        return NULL;
     }
-    for (size_t i = 0; i < ARRAY_LEN(direct_system); i++)
-        json_object_del(doc, direct_system[i]);
-    struct canon_post *p = canon_post_new(req, m, NULL, 1, direct_answer);
-    p->def = d;
+    struct canon_post *p = canon_post_new(req, m, NULL, 1, answer);
+    p->def = TAKE(d);
     p->texts = id;
     p->one.origin = CANON_DIRECT;
     p->one.source_id = json_string_value(id);
-    p->one.data = doc;
-    canon_post_start(p, CANON_POST_ARRIVE);
+    p->one.if_version = c->version;
+    p->one.if_exists = c->any;
+    p->one.if_absent = c->none;
+    return p;
 }
 
-void api_direct_save(struct http_request *req, struct entity_def *d, const char *id, json_t *doc)
+void api_direct_document(json_t *doc)
 {
-    struct api_thread *t = api_thread_of(req);
+    for (size_t i = 0; i < ARRAY_LEN(direct_system); i++)
+        json_object_del(doc, direct_system[i]);
+}
+
+json_t *api_direct_id(struct api_thread *t, const char *id, const json_t *doc)
+{
     const json_t *inside = json_object_get(doc, "id");
-    json_t *name = NULL;
-    if (id != NULL) {
-        name = json_string(id);
-    } else if (json_is_string(inside)) {
-        name = json_stringn(json_string_value(inside), json_string_length(inside));
-    } else if (inside != NULL && !json_is_null(inside)) {
-        name = json_string(""); /* refused below */
-    } else {
-        struct uuid u;
-        char text[UUID_TEXT];
-        t->ids.make(&t->ids, &u);
-        uuid_format(&u, text);
-        name = json_string(text);
-    }
+    if (id != NULL)
+        return json_string(id);
+    if (json_is_string(inside))
+        return json_stringn(json_string_value(inside), json_string_length(inside));
+    if (inside != NULL && !json_is_null(inside))
+        return json_string(""); /* refused as an id */
+    struct uuid u;
+    char text[UUID_TEXT];
+    t->ids.make(&t->ids, &u);
+    uuid_format(&u, text);
+    return json_string(text);
+}
+
+void api_direct_save(struct http_request *req, struct entity_def *def, const char *id, json_t *doc,
+                     const struct api_conditions *c)
+{
+    AUTO(entity_def_unrefp) struct entity_def *d = def;
+    AUTO(json_unref) json_t *own = doc;
+    AUTO(json_unref) json_t *name = api_direct_id(api_thread_of(req), id, doc);
     struct err e = ERR_INIT;
-    int rc = str_check_id(json_string_value(name), json_string_length(name), &e);
-    if (rc != 0)
+    if (str_check_id(json_string_value(name), json_string_length(name), &e) != 0) {
         http_problem(req, &e);
-    if (rc != 0 || api_redirect_merged(req, d, json_string_value(name))) {
-        json_decref(name);
-        json_decref(doc);
-        entity_def_unref(d);
         return;
     }
-    direct_arrive(req, d, name, doc);
+    if (api_redirect_merged(req, d, json_string_value(name)))
+        return;
+    struct canon_post *p = direct_post(req, TAKE(d), TAKE(name), c, direct_answer);
+    if (p == NULL)
+        return;
+    api_direct_document(own);
+    p->one.data = TAKE(own);
+    canon_post_start(p, CANON_POST_ARRIVE);
 }
 
 /* ---- PATCH ---- */
 
-/* What the direct statement becomes; NULL when that was refused. */
-static json_t *direct_patched(struct http_request *req, const struct entity_def *d, const char *id,
-                              json_t *patch)
-{
-    struct api_thread *t = api_thread_of(req);
-    struct err e = ERR_INIT;
-    json_t *doc = NULL;
-    char live[ENTITY_ID_MAX + 1];
-    int rc = canon_survivor(t->db, d->name, API_TENANT, id, live, &e);
-    if (rc == 0) {
-        rc = canon_stated(t->db, d->name, API_TENANT, CANON_DIRECT, id, &doc, &e);
-        if (rc == ERR_NOT_FOUND) {
-            doc = json_object();
-            rc = 0;
-        }
-    }
-    if (rc == 0)
-        rc = patch_merge(&doc, patch, &e);
-    if (rc == 0)
-        return doc;
-    json_decref(doc);
-    http_problem(req, &e);
-    return NULL;
-}
-
-void api_direct_patch(struct http_request *req, struct entity_def *def)
+void api_direct_patch(struct http_request *req, struct entity_def *def, enum entity_patch_kind kind,
+                      const struct api_conditions *c)
 {
     AUTO(entity_def_unrefp) struct entity_def *d = def;
     const char *id = http_param(req, "id");
-    if (api_media(req) == API_MEDIA_JSON_PATCH) {
-        http_refuse(req, ERR_UNSUPPORTED,
-                    "'%s' is made by canon: a patch of it is a merge-patch of what was stated "
-                    "directly; send application/merge-patch+json",
-                    d->name);
-        return;
-    }
     AUTO(json_unref) json_t *patch = api_body(req);
     if (patch == NULL)
         return;
-    if (!json_is_object(patch)) {
-        http_refuse(req, ERR_INVALID, "the body is %s, not an object", json_type_name(patch));
+    struct err e = ERR_INIT;
+    if (patch_check(kind, patch, &e) != 0) {
+        http_problem(req, &e);
         return;
     }
     if (api_redirect_merged(req, d, id))
         return;
-    for (size_t i = 0; i < ARRAY_LEN(direct_system); i++)
-        if (json_object_get(patch, direct_system[i]) != NULL) {
-            struct err e = ERR_INIT;
-            err_field(&e, ERR_INVALID, direct_system[i], "'%s' is kept by Koan and not patched",
-                      direct_system[i]);
-            http_problem(req, &e);
-            return;
-        }
-    json_t *doc = direct_patched(req, d, id, patch);
-    if (doc != NULL)
-        direct_arrive(req, TAKE(d), json_string(id), doc);
+    struct canon_post *p = direct_post(req, TAKE(d), json_string(id), c, direct_answer);
+    if (p == NULL)
+        return;
+    p->one.data = TAKE(patch);
+    p->one.change = kind == ENTITY_PATCH_JSON ? CANON_JSON_PATCH : CANON_MERGE_PATCH;
+    canon_post_start(p, CANON_POST_ARRIVE);
 }
 
 /* ---- DELETE ---- */
@@ -195,7 +196,7 @@ static void direct_remove_answer(struct canon_post *p)
         return;
     }
     if (a->outcome == CANON_FAILED) {
-        canon_answer_one(p->req, a);
+        direct_refused(p);
         return;
     }
     if (a->seq > 0)
@@ -204,7 +205,8 @@ static void direct_remove_answer(struct canon_post *p)
     http_respond(p->req, 204, NULL, NULL, 0);
 }
 
-void api_direct_remove(struct http_request *req, struct entity_def *def)
+void api_direct_remove(struct http_request *req, struct entity_def *def,
+                       const struct api_conditions *c)
 {
     AUTO(entity_def_unrefp) struct entity_def *d = def;
     struct api_thread *t = api_thread_of(req);
@@ -217,14 +219,7 @@ void api_direct_remove(struct http_request *req, struct entity_def *def)
     }
     if (api_redirect_merged(req, d, id))
         return;
-    struct canon_model *m = api_model_of(t->api, d);
-    if (m == NULL) {
-        http_refuse(req, ERR_CONFLICT, "'%s' is not made by canon any more; try again", d->name);
-        return;
-    }
-    struct canon_post *p = canon_post_new(req, m, NULL, 1, direct_remove_answer);
-    p->def = TAKE(d);
-    p->one.origin = CANON_DIRECT;
-    p->one.source_id = id;
-    canon_post_start(p, CANON_POST_WITHDRAW);
+    struct canon_post *p = direct_post(req, TAKE(d), json_string(id), c, direct_remove_answer);
+    if (p != NULL)
+        canon_post_start(p, CANON_POST_WITHDRAW);
 }

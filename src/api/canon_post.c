@@ -103,20 +103,33 @@ void canon_print(struct buf *out, const struct canon_arrival *a, bool changes)
     buf_addc(out, '}');
 }
 
+static void canon_answer_seq(struct http_request *req, const struct canon_arrival *a)
+{
+    if (a->seq > 0)
+        http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)a->seq);
+    http_header(req, "X-Koan-Outcome", canon_outcome_name(a->outcome));
+}
+
+void canon_answer_failed(struct http_request *req, const struct canon_arrival *a,
+                         const struct err *e)
+{
+    struct buf out = BUF_INIT(API_ANSWER_MAX);
+    canon_answer_seq(req, a);
+    canon_print_members(&out, a, false);
+    api_problem(req, e, NULL, buf_str(&out));
+    buf_fini(&out);
+}
+
 void canon_answer_one(struct http_request *req, const struct canon_arrival *a)
 {
     struct err e;
     int status = canon_status(a, &e);
-    struct buf out = BUF_INIT(API_ANSWER_MAX);
-    if (a->seq > 0)
-        http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)a->seq);
-    http_header(req, "X-Koan-Outcome", canon_outcome_name(a->outcome));
     if (status >= 400) {
-        canon_print_members(&out, a, false);
-        api_problem(req, &e, NULL, buf_str(&out));
-        buf_fini(&out);
+        canon_answer_failed(req, a, &e);
         return;
     }
+    struct buf out = BUF_INIT(API_ANSWER_MAX);
+    canon_answer_seq(req, a);
     if (a->version > 0)
         api_etag(req, a->version);
     canon_print(&out, a, true);

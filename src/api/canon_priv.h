@@ -39,7 +39,15 @@ int canon_status(const struct canon_arrival *a, struct err *e);
 const char *canon_outcome_name(enum canon_outcome o);
 /* {"outcome",...} */
 void canon_print(struct buf *out, const struct canon_arrival *a, bool changes);
+/* What it came to, in the problem `e`. */
+void canon_answer_failed(struct http_request *req, const struct canon_arrival *a,
+                         const struct err *e);
 /* The answer for one arrival. */
 void canon_answer_one(struct http_request *req, const struct canon_arrival *a);
+
+/* canon_direct.c: the id that the URL (or NULL) or the document gives, or a new one; to be checked.
+ * And a document without what Koan keeps itself. */
+json_t *api_direct_id(struct api_thread *t, const char *id, const json_t *doc);
+void api_direct_document(json_t *doc);
 
 #endif

@@ -131,20 +131,12 @@ static const char *records_id(struct http_request *req)
     return NULL;
 }
 
-/* What both kinds of records have in common; canon-backed ones go their own way. True: go on. */
-static bool records_is_plain(struct http_request *req, const struct entity_def *d,
-                             const struct api_conditions *c)
+/* Canon-backed ones go their own way. */
+static bool records_is_plain(struct http_request *req, const struct entity_def *d)
 {
     AUTO(api_model_unrefp)
     struct canon_model *m = api_model_of(api_thread_of(req)->api, d);
-    if (m == NULL)
-        return true;
-    if (c->has_match || c->none)
-        http_refuse(req, ERR_UNSUPPORTED,
-                    "'%s' is made by canon: what you send is one statement among others, so "
-                    "If-Match and If-None-Match are not taken; leave them out",
-                    d->name);
-    return false;
+    return m == NULL;
 }
 
 /* Doc's "id" against the URL's. */
@@ -171,9 +163,8 @@ static void records_put(struct http_request *req, const char *id)
     AUTO(json_unref) json_t *doc = api_body_object(req);
     if (doc == NULL || !records_same_id(req, doc, id))
         return;
-    if (!records_is_plain(req, d, &c)) {
-        if (!c.has_match && !c.none)
-            api_direct_save(req, TAKE(d), id, TAKE(doc));
+    if (!records_is_plain(req, d)) {
+        api_direct_save(req, TAKE(d), id, TAKE(doc), &c);
         return;
     }
     records_save(req, TAKE(d), TAKE(doc), &c, id);
@@ -214,13 +205,12 @@ static void records_patch(struct http_request *req)
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)
         return;
-    if (!records_is_plain(req, d, &c)) {
-        if (!c.has_match && !c.none)
-            api_direct_patch(req, TAKE(d));
-        return;
-    }
     if (c.none) {
         http_refuse(req, ERR_INVALID, "If-None-Match: * has no sense on a patch: use PUT");
+        return;
+    }
+    if (!records_is_plain(req, d)) {
+        api_direct_patch(req, TAKE(d), kind, &c);
         return;
     }
     AUTO(json_unref) json_t *patch = api_body(req);
@@ -244,13 +234,12 @@ static void records_delete(struct http_request *req)
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)
         return;
-    if (!records_is_plain(req, d, &c)) {
-        if (!c.has_match && !c.none)
-            api_direct_remove(req, TAKE(d));
-        return;
-    }
     if (c.none) {
         http_refuse(req, ERR_INVALID, "If-None-Match: * has no sense on a removal");
+        return;
+    }
+    if (!records_is_plain(req, d)) {
+        api_direct_remove(req, TAKE(d), &c);
         return;
     }
     struct records_write *op = records_one(req, TAKE(d), &c, id);
@@ -266,8 +255,15 @@ static void records_restore(struct http_request *req)
     if (id == NULL || !API_QUERY_NONE(req) || !api_repeatable(req) || !api_body_none(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
-    if (d == NULL || !records_is_plain(req, d, &(struct api_conditions){.none = true}))
+    if (d == NULL)
         return;
+    if (!records_is_plain(req, d)) {
+        http_refuse(req, ERR_UNSUPPORTED,
+                    "'%s' is made by canon: a golden record comes back when a source speaks of it "
+                    "again",
+                    d->name);
+        return;
+    }
     struct records_write *op = records_one(req, TAKE(d), &none, id);
     op->by_name = true;
     op->w.items[0].verb = ENTITY_RESTORE;

@@ -372,6 +372,11 @@ static bool is_group(const struct canon_model *m, const char *name)
 int canon_model_check(const struct canon_model *m, const struct entity_def *d, struct err *e)
 {
     int rc = 0;
+    if (d->require_version)
+        return err_field(e, ERR_INVALID, "require_version",
+                         "canon '%s': entity '%s' wants a version with every change, which a "
+                         "source cannot know; remove require_version",
+                         m->name, d->name);
     for (size_t i = 0; i < m->keys_count && rc == 0; i++)
         for (size_t k = 0; k < m->keys[i].parts_count && rc == 0; k++)
             if (strchr(m->keys[i].parts[k].field, '.') == NULL)

@@ -27,7 +27,8 @@
  *
  * Files: model.c (declaration), keys.c (normalisers, key values), survive.c (survivorship, pure),
  * pipeline.c (the tick of one arrival), prepare.c (its first phases on other threads), parts.c (a
- * withdrawal), working.c (the working set), engine.c (requests, proposals, retries), wait.c and
+ * withdrawal), direct.c (a golden record changed directly), working.c (the working set), engine.c
+ * (requests, proposals, retries), wait.c and
  * wake.c (parked until a key comes), apply.c and conditions.c (operations), store*.c (all SQL),
  * read.c (why, lineage, summary, tombstones). */
 #ifndef KOAN_CANON_CANON_H
@@ -158,14 +159,23 @@ struct canon_hooks {
 /* --- arrivals
  * -------------------------------------------------------------------------------------------------------
  */
+/* What `data` of an arrival is: what the source says, or a patch of the golden record that the
+ * source id names, of origin "direct": of its values as they are when the arrival is committed. */
+enum canon_change { CANON_SAYS, CANON_MERGE_PATCH, CANON_JSON_PATCH };
+
 enum canon_outcome { CANON_CANONIZED, CANON_NOOP, CANON_PARKED, CANON_FAILED };
 
 struct canon_arrival {
     const char *origin;    /* declared in `sources`, or "direct" */
     const char *source_id; /* NULL: a hash of its keys */
     int64_t observed_at;   /* ms; INT64_MIN: the time of arrival */
-    json_t *data;          /* object; ownership passes to the request */
+    json_t *data;          /* object, or JSON-patch; ownership passes to the request */
     json_t *tags;          /* object or NULL; ownership passes */
+    enum canon_change change;
+    /* Of the golden record that the source id names; else ERR_VERSION_MISMATCH, and nothing is
+     * stored. */
+    uint64_t if_version; /* 0: whatever it is */
+    bool if_exists, if_absent;
 
     /* The result. */
     enum canon_outcome outcome;
@@ -254,10 +264,6 @@ int canon_survivor(struct db *db, const char *model, const char *tenant, const c
  * without words when none does. ERR_INVALID when it gives no key of the model. */
 int canon_find_key(struct canon *c, struct db *db, struct canon_hooks *hooks, const char *model,
                    const char *tenant, const json_t *says, char out[257], struct err *e);
-/* What (origin, source id) states now, a new reference; ERR_NOT_FOUND, without words, when it never
- * did or was withdrawn. */
-int canon_stated(struct db *db, const char *model, const char *tenant, const char *origin,
-                 const char *source_id, json_t **out, struct err *e);
 /* {"id","lifecycle","readiness","fields":{f:{"value","origin","source_id","arrival","observed_at","policy","beat":[...]}},
  *  "sources":[...],"keys":[...],"views":{...}}; `with`, a second id or NULL, adds "with": the keys
  * both share, or none. */

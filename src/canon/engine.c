@@ -318,6 +318,7 @@ static void job_free(struct canon_job *j)
     json_decref(j->call.views);
     json_decref(j->call.evidence);
     json_decref(j->waits);
+    json_decref(j->patch);
     mem_free(j->body);
     mem_free(j->source_id);
     mem_free(j);
@@ -357,7 +358,7 @@ static void job_result(struct canon_job *j)
 
 static bool lost_a_race(const struct canon_job *j)
 {
-    return j->unit.err.code == ERR_VERSION_MISMATCH;
+    return j->unit.err.code == ERR_VERSION_MISMATCH && !job_failed_precondition(j);
 }
 
 static void job_failed(struct canon_job *j)
@@ -549,7 +550,7 @@ static bool run_again(struct canon_engine *en)
         list_remove(it);
         bool ended_early = j->outcome == STORED_PARKED || j->outcome == STORED_FAILED ||
                            (j->outcome == STORED_NOOP && j->plan.keys == NULL);
-        j->state = ended_early ? JOB_PROPOSE : JOB_AGGREGATE;
+        j->state = j->patch != NULL ? JOB_INTAKE : ended_early ? JOB_PROPOSE : JOB_AGGREGATE;
         job_tick(j);
     }
     return true;

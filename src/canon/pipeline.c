@@ -68,8 +68,8 @@ static void job_broken(struct canon_job *j, const struct err *e)
  * effect. */
 static bool is_repeat(const struct canon_job *j, const struct work_source *s)
 {
-    return j->kind == KIND_ARRIVE && s->row.rev > 0 && s->row.last_hash == j->body_hash &&
-           s->row.last_def == j->working->model->hash;
+    return j->kind == KIND_ARRIVE && !job_has_precondition(j) && s->row.rev > 0 &&
+           s->row.last_hash == j->body_hash && s->row.last_def == j->working->model->hash;
 }
 
 /* Nothing of the source came through, and by now what failed was removed with it: the set remembers
@@ -147,6 +147,7 @@ static int take_document(struct canon_job *j, struct err *e)
         return err_context(e, "arrival");
     uint64_t seed = j->arrival->observed_at == INT64_MIN ? 0 : (uint64_t)j->arrival->observed_at;
     j->body_hash = hash64(seed, b.data, b.len);
+    mem_free(j->body);
     j->body = buf_take(&b);
     j->data = TAKE(j->arrival->data);
     return 0;
@@ -272,6 +273,37 @@ static json_t *golden_for_hook(struct canon_job *j)
     return g;
 }
 
+/* The patch as a statement. False: it makes none, and the job is at its end, or on its way again.
+ */
+static bool patch_holds(struct canon_job *j)
+{
+    struct err e = ERR_INIT;
+    int rc = j->source_id == NULL ? err_set(&e, ERR_INVALID, "a patch names its golden record")
+                                  : job_direct(j, &e);
+    if (rc == 0)
+        return true;
+    if (rc == ERR_VERSION_MISMATCH && engine_job_again(j->engine, j)) {
+        j->state = JOB_COMMIT;
+        return false;
+    }
+    if (rc == ERR_VERSION_MISMATCH)
+        err_set(&e, ERR_CONFLICT, "too many concurrent changes; send the patch again");
+    j->arrival->err = e;
+    job_leave(j, CANON_FAILED, err_info(e.code)->name);
+    return false;
+}
+
+static void patch_again(struct canon_job *j)
+{
+    struct err e = ERR_INIT;
+    if (j->tries++ < CANON_TRIES) {
+        j->state = JOB_INTAKE;
+        return;
+    }
+    err_set(&e, ERR_CONFLICT, "too many concurrent changes; send the patch again");
+    job_broken(j, &e);
+}
+
 /* --- states
  * -----------------------------------------------------------------------------------------------------------
  */
@@ -281,6 +313,8 @@ static bool tick_intake(struct canon_job *j)
 {
     struct err e = ERR_INIT;
     j->phase = PHASE_INTAKE;
+    if (j->arrival->change != CANON_SAYS && !patch_holds(j))
+        return true;
     if (take_document(j, &e) != 0) {
         j->arrival->err = e;
         job_leave(j, CANON_FAILED, "INVALID");
@@ -312,6 +346,10 @@ static void tick_aggregate(struct canon_job *j)
 {
     struct err e = ERR_INIT;
     j->phase = PHASE_AGGREGATE;
+    if (j->patch != NULL && job_direct_is_old(j)) { /* a stage took its time */
+        patch_again(j);
+        return;
+    }
     err_clear(&j->arrival->err);
     if (j->kind != KIND_WITHDRAW && j->source_id == NULL && j->working->model->keys_count == 0)
         j->source_id = mem_printf("%016" PRIx64, j->body_hash);

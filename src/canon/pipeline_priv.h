@@ -104,6 +104,9 @@ struct canon_job {
     enum canon_stored outcome; /* to be stored */
     enum canon_phase phase;
     char resumes[40];
+    json_t *patch; /* as it came; `data` is what it makes of the direct statement */
+    uint64_t base_source, base_golden;          /* revisions of what it was applied to */
+    uint32_t precondition_at, precondition_end; /* in the unit */
     json_t *waits; /* parked: keys of `waits_model`, one of which it waits for */
     char waits_model[ENTITY_NAME_MAX + 1];
     int waits_tries;
@@ -137,6 +140,16 @@ struct canon_said job_said(const struct canon_job *j, const struct work_source *
  * accordingly. */
 int job_compose(struct canon_job *j, struct err *e);
 void job_commit_working(struct canon_job *j);
+
+/* direct.c: works out what a patch states; the arrival's data is then an object as of any source.
+ */
+int job_direct(struct canon_job *j, struct err *e);
+/* It was applied to what is not so any more. */
+bool job_direct_is_old(struct canon_job *j);
+void job_compose_preconditions(struct canon_job *j, struct txn *t);
+bool job_has_precondition(const struct canon_job *j);
+/* That is why its unit was refused. */
+bool job_failed_precondition(const struct canon_job *j);
 
 /* wait.c: the stage has parked it; what it waits for, if it says so, goes to j->waits. */
 int job_waits(struct canon_job *j, struct err *e);

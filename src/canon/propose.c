@@ -60,6 +60,7 @@ static int compose_conditions(struct canon_job *j, struct txn *t, struct err *e)
 {
     const struct job_plan *p = &j->plan;
     const char *model = j->working->model->name;
+    job_compose_preconditions(j, t);
     canon_op_if_source(t, model, j->arrival->origin, job_source_id(j), p->source->row.rev);
     if (j->resumes[0] != '\0')
         canon_op_if_parked(t, j->resumes);

@@ -43,17 +43,6 @@ int canon_survivor(struct db *db, const char *model, const char *tenant, const c
     return 0;
 }
 
-int canon_stated(struct db *db, const char *model, const char *tenant, const char *origin,
-                 const char *source_id, json_t **out, struct err *e)
-{
-    struct store_source s = {.origin = NULL};
-    int rc = store_source_get(db, tenant, model, origin, source_id, &s, e);
-    if (rc == 0)
-        *out = json_copy(s.fields);
-    store_source_fini(&s);
-    return rc;
-}
-
 /* --- the source records of a golden record
  * ------------------------------------------------------------------------------ */
 

@@ -149,6 +149,25 @@ void lab_send(struct canon_lab *lab, int engine, const char *model, struct lab_r
         PANIC("%s", e.text);
 }
 
+void lab_send_patch(struct canon_lab *lab, int engine, const char *model, struct lab_request *q,
+                    const char *id, enum canon_change change, const char *patch)
+{
+    struct err e = ERR_INIT;
+    *q = (struct lab_request){.arrivals = mem_new(sizeof *q->arrivals)};
+    q->arrivals[0] = (struct canon_arrival){.origin = "direct",
+                                            .source_id = id,
+                                            .observed_at = INT64_MIN,
+                                            .data = json_read(patch, strlen(patch), &e),
+                                            .change = change};
+    q->r = (struct canon_request){.home = loop_runner(lab->loop),
+                                  .env = &lab->env,
+                                  .arrivals = q->arrivals,
+                                  .count = 1,
+                                  .done = lab_done};
+    if (canon_arrive(lab->engines[engine], model, &q->r, &e) != 0)
+        PANIC("%s", e.text);
+}
+
 void lab_wait(struct canon_lab *lab, struct lab_request *q)
 {
     while (!q->over)

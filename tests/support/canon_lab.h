@@ -51,6 +51,9 @@ struct lab_request {
 };
 void lab_send(struct canon_lab *lab, int engine, const char *model, struct lab_request *q,
               const struct lab_arrival *list, size_t count);
+/* One patch of a golden record in the same way. */
+void lab_send_patch(struct canon_lab *lab, int engine, const char *model, struct lab_request *q,
+                    const char *id, enum canon_change change, const char *patch);
 void lab_wait(struct canon_lab *lab, struct lab_request *q);
 void lab_request_fini(struct lab_request *q);
 /* One arrival through the first engine, waited for: the outcome; its golden id in `id` when not

@@ -108,6 +108,10 @@ TEST(a_wrong_model_names_file_and_line)
         {"canon \"P\" { sources = { a = { rank = 1 } }, keys = { n = 'name' } }", "keys is a list"},
         {"canon \"P\" { sources = { a = { rank = 1 } }, keys = 'name' }", "keys is a list"},
         {"canon \"Q\" { sources = { a = { rank = 1 } }, keys = { \"name\" } }", "declare it too"},
+        {"entity \"R\" { fields = { k = text }, require_version = true } canon \"R\" { sources = { "
+         "a "
+         "= {} }, keys = { \"k\" } }",
+         "app.lua:2: canon 'R': entity 'R' wants a version"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char text[512];

@@ -1,0 +1,188 @@
+"""Golden records changed directly over HTTP: patches, conditions, the answers of other records."""
+import json
+import threading
+import unittest
+
+from e2e.node import Case
+
+PEOPLE = """
+entity "Person" {
+  fields = {
+    name  = text { max = 40 }, email = email {}, phone = text {}, city = text {}, job = text {},
+    tags  = list {}, home = map {}, n = int {}, m = int {},
+  },
+}
+canon "Person" {
+  sources = { erp = { rank = 1 }, crm = { rank = 2 } },
+  keys    = { "email:email" },
+  policy  = { city = source_of_truth { "erp", fallback = "latest" } },
+}
+"""
+MERGE, PATCH = "application/merge-patch+json", "application/json-patch+json"
+
+
+class Direct(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.house = Case()
+        cls.house.setUp()
+        cls.addClassCleanup(cls.house.doCleanups)
+        cls.house.write("scripts/people.lua", PEOPLE)
+        cls.server = cls.house.node("--scripts", cls.house.path("scripts"))
+        cls.addClassCleanup(cls.server.stop)
+
+    def setUp(self):
+        self.c = self.server.client()
+        self.addCleanup(self.c.close)
+
+    def ok(self, method, path, body=None, status=200, **headers):
+        a = self.c(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+        self.assertEqual(a.status, status, a.body)
+        return a
+
+    def refused(self, method, path, body=None, status=400, code="invalid", words="", **headers):
+        a = self.ok(method, path, body, status, **headers)
+        self.assertEqual((a.json["code"], a.json["status"]), (code, status))
+        self.assertIn(words, a.json["detail"] + json.dumps(a.json.get("errors", "")))
+        return a.json
+
+    def person(self, tag, **data):
+        """A golden record that one source made: its path."""
+        a = self.ok("POST", f"/api/canon/person?source_id={tag}&origin=crm", {"email": tag + "@example.org", **data})
+        return "/api/person/" + a.json["id"]
+
+    def stated(self, path):
+        sources = self.ok("GET", path.replace("/api/person", "/api/canon/person") + "/why").json["sources"]
+        return next((s["fields"] for s in sources if s["origin"] == "direct"), None)
+
+
+class Patches(Direct):
+    def test_patches_of_different_fields_at_the_same_time_all_survive(self):
+        path = self.person("conc")
+
+        def work(field):
+            c = self.server.client()
+            for i in range(1, 31):
+                a = c("PATCH", path, {field: i})
+                self.assertIn(a.status, (200, 409), a.body)
+                while a.status == 409:
+                    a = c("PATCH", path, {field: i})
+
+        workers = [threading.Thread(target=work, args=(f,)) for f in ("n", "m")]
+        for w in workers:
+            w.start()
+        for w in workers:
+            w.join()
+        now = self.ok("GET", path).json
+        self.assertEqual((now["n"], now["m"]), (30, 30))
+        self.assertEqual(self.stated(path), {"n": 30, "m": 30})
+
+    def test_a_bulk_of_patches_in_one_pipeline_keeps_every_field(self):
+        path = self.person("pipe")
+        fields = ["name", "phone", "job"]
+        threads = [threading.Thread(target=lambda f=f: self.server.client()("PATCH", path, {f: f})) for f in fields]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        now = self.ok("GET", path).json
+        self.assertEqual([now[f] for f in fields], fields)
+
+    def test_a_merge_patch_states_what_it_names(self):
+        path = self.person("mp", name="Ann", phone="1", home={"street": "A", "zip": "1"})
+        a = self.ok("PATCH", path, {"home": {"zip": "2"}, "job": "smith"}, Content_Type=MERGE)
+        self.assertEqual((a.json["home"], a.json["job"], a.json["name"]), ({"street": "A", "zip": "2"}, "smith", "Ann"))
+        self.assertEqual((a.headers["X-Koan-Outcome"], a.headers["ETag"]), ("updated", '"2"'))
+        self.assertEqual(self.stated(path), {"home": {"street": "A", "zip": "2"}, "job": "smith"})
+        a = self.ok("PATCH", path, {"job": None})
+        self.assertNotIn("job", a.json)
+        self.assertEqual(self.ok("PATCH", path, {"job": None}).headers["X-Koan-Outcome"], "unchanged")
+
+    def test_a_json_patch_works_on_the_record_as_it_is_seen(self):
+        path = self.person("jp", name="Ann", phone="1", tags=["a", "b"])
+        a = self.ok("PATCH", path, [
+            {"op": "test", "path": "/name", "value": "Ann"},
+            {"op": "replace", "path": "/name", "value": "Bea"},
+            {"op": "add", "path": "/tags/-", "value": "c"},
+            {"op": "copy", "from": "/phone", "path": "/job"},
+            {"op": "test", "path": "/city", "value": None},
+        ], Content_Type=PATCH)
+        self.assertEqual((a.json["name"], a.json["tags"], a.json["job"]), ("Bea", ["a", "b", "c"], "1"))
+        self.assertEqual(self.stated(path), {"name": "Bea", "tags": ["a", "b", "c"], "job": "1"})
+        a = self.ok("PATCH", path, [{"op": "move", "from": "/job", "path": "/phone"},
+                                    {"op": "remove", "path": "/name"}], Content_Type=PATCH)
+        self.assertEqual((a.json["name"], a.json["phone"], a.json.get("job")), ("Ann", "1", None))
+        self.assertEqual(self.stated(path), {"tags": ["a", "b", "c"], "phone": "1"})
+
+    def test_a_json_patch_that_does_not_hold_changes_nothing(self):
+        path = self.person("jq", name="Ann")
+        self.refused("PATCH", path, [{"op": "replace", "path": "/job", "value": "x"},
+                                     {"op": "test", "path": "/name", "value": "Bea"}],
+                     status=409, code="conflict", Content_Type=PATCH)
+        self.refused("PATCH", path, [{"op": "replace", "path": "/tags/7", "value": "x"}],
+                     status=409, code="conflict", Content_Type=PATCH)
+        self.refused("PATCH", path, [{"op": "change", "path": "/name"}], Content_Type=PATCH)
+        self.refused("PATCH", path, {"name": "x"}, Content_Type=PATCH)
+        self.refused("PATCH", path, [{"op": "replace", "path": "/version", "value": 9}], Content_Type=PATCH)
+        self.refused("PATCH", path, {"version": 9}, words="version")
+        self.refused("PATCH", path, [{"op": "add", "path": "/nmae", "value": "x"}], words="nmae", Content_Type=PATCH)
+        self.refused("PATCH", path, {"n": "many"}, words="n")
+        self.refused("PATCH", path, {"name": "x"}, status=415, code="media_type", Content_Type="text/plain")
+        self.assertIsNone(self.stated(path))
+        self.assertEqual(self.ok("GET", path).json["version"], 1)
+
+    def test_policies_stand_above_what_is_stated_directly(self):
+        path = self.person("po")
+        self.ok("POST", "/api/canon/person?source_id=po2&origin=erp", {"email": "po@example.org", "city": "Oslo"})
+        a = self.ok("PATCH", path, {"city": "Rome"})
+        self.assertEqual((a.json["city"], a.headers["X-Koan-Outcome"]), ("Oslo", "unchanged"))
+        self.assertEqual(self.stated(path), {"city": "Rome"})
+
+
+class Conditions(Direct):
+    def test_a_change_with_the_version_it_read_wins_once(self):
+        path = self.person("im")
+        codes = []
+
+        def work(i):
+            codes.append(self.server.client()("PATCH", path, {"n": i}, {"If-Match": '"1"'}).status)
+
+        workers = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+        for w in workers:
+            w.start()
+        for w in workers:
+            w.join()
+        self.assertEqual(sorted(codes), [200] + [412] * 7)
+        self.assertEqual(self.ok("GET", path).json["version"], 2)
+
+    def test_each_verb_takes_the_version_it_expects(self):
+        path = self.person("iv", name="Ann")
+        for method, body in (("PUT", {"name": "x"}), ("PATCH", {"name": "x"})):
+            self.refused(method, path, body, 412, "version_mismatch", If_Match='"9"')
+        self.ok("PUT", path, {"name": "Bea"}, If_Match='"1"')
+        self.ok("PATCH", path, [{"op": "replace", "path": "/name", "value": "Cy"}], Content_Type=PATCH, If_Match='"2"')
+        self.ok("PATCH", path, {"phone": "1"}, If_Match="*")
+        self.refused("DELETE", path, None, 412, "version_mismatch", If_Match='"3"')
+        self.ok("DELETE", path, status=204, If_Match='"4"')
+        self.assertEqual(self.ok("GET", path).json["name"], "Ann")
+        self.assertEqual(self.ok("GET", path).headers["ETag"], '"5"')
+
+    def test_what_changes_nothing_still_needs_the_right_version(self):
+        path = self.person("in")
+        self.ok("PUT", path, {"name": "A"})
+        self.assertEqual(self.ok("PUT", path, {"name": "A"}, If_Match='"2"').headers["X-Koan-Outcome"], "unchanged")
+        self.refused("PUT", path, {"name": "A"}, 412, "version_mismatch", If_Match='"1"')
+
+    def test_only_a_new_record_is_made_with_if_none_match(self):
+        path = self.person("nm")
+        self.refused("PUT", path, {"name": "x"}, 412, "version_mismatch", If_None_Match="*")
+        a = self.ok("PUT", "/api/person/mine", {"name": "x", "email": "mine@example.org"}, 201, If_None_Match="*")
+        self.assertEqual((a.headers["X-Koan-Outcome"], a.headers["ETag"], a.json["id"]), ("created", '"1"', "mine"))
+        self.refused("PUT", "/api/person/mine", {"name": "y"}, 412, "version_mismatch", If_None_Match="*")
+        self.refused("PUT", "/api/person/nobody", {"name": "y"}, 412, "version_mismatch", If_Match="*")
+        self.refused("PATCH", path, {"name": "y"}, If_None_Match="*")
+        self.refused("PUT", path, {"name": "y"}, words="If-Match", If_Match="7")
+
+
+if __name__ == "__main__":
+    unittest.main()
