@@ -369,7 +369,7 @@ deb: KINDS = deb
 dist deb:
 	@$(if $(SYSROOT),,echo '$@ packs static binaries, which SYSTEM_DEPS=1 does not make' >&2; exit 1)
 	@packaging/setup dist
-	@$(MAKE) --no-print-directory $(foreach a,$(ARCHS),$(call binary_for,$a))
+	@$(MAKE) --no-print-directory build/rel/koan $(foreach a,$(ARCHS),$(call binary_for,$a))
 	@mkdir -p build/dist
 	@$(foreach a,$(ARCHS),packaging/dist $a $(call binary_for,$a) $(VERSION) $(KINDS) &&) cd build/dist && \
 	    sha256sum $$(ls | grep -v '^SHA256SUMS$$') | tee SHA256SUMS

@@ -12,8 +12,9 @@
 enum { CLI_COMMANDS_MAX = 96, CLI_FAULTS_MAX = 64 << 10 };
 
 static const struct cli_command *const cli_groups[] = {
-    cli_serve_commands,  cli_run_commands,    cli_new_commands,   cli_check_commands,
-    cli_import_commands, cli_entity_commands, cli_canon_commands, cli_info_commands};
+    cli_serve_commands,      cli_run_commands,    cli_new_commands,   cli_check_commands,
+    cli_import_commands,     cli_entity_commands, cli_canon_commands, cli_info_commands,
+    cli_completion_commands, cli_man_commands};
 
 static const struct cli_flag cli_common[] = {
     {"json", NULL, "machine-readable output"},
@@ -31,7 +32,7 @@ static const struct cli_flag cli_settings[] = {
 
 /* ---- finding things ---- */
 
-static const struct cli_command *cli_next(const struct cli_command *last, size_t *group)
+const struct cli_command *cli_next(const struct cli_command *last, size_t *group)
 {
     if (last != NULL)
         last++;
@@ -89,6 +90,29 @@ static const struct cli_flag *cli_flag_of(const struct cli_command *c, const cha
     if (f == NULL && c->settings)
         f = cli_flag_in(cli_settings, ARRAY_LEN(cli_settings), name);
     return f;
+}
+
+static void cli_each_in(const struct cli_flag *flags, size_t count, cli_flag_cb *each, void *arg)
+{
+    for (size_t i = 0; i < count; i++)
+        each(arg, &flags[i]);
+}
+
+void cli_each_flag(const struct cli_command *c, unsigned kinds, cli_flag_cb *each, void *arg)
+{
+    bool settings = c->settings && (kinds & CLI_FLAGS_SETTINGS) != 0;
+    if ((kinds & CLI_FLAGS_OWN) != 0)
+        cli_each_in(c->flags, c->flags_count, each, arg);
+    if (settings)
+        cli_each_in(cli_settings, ARRAY_LEN(cli_settings), each, arg);
+    for (int i = 0; settings && i < SET_COUNT; i++) {
+        const struct setting *s = &settings_table[i];
+        each(arg, &(struct cli_flag){s->flag != NULL ? s->flag : s->name, "VALUE", s->help});
+    }
+    if (c->remote && (kinds & CLI_FLAGS_REMOTE) != 0)
+        cli_each_in(cli_remote, ARRAY_LEN(cli_remote), each, arg);
+    if ((kinds & CLI_FLAGS_COMMON) != 0)
+        cli_each_in(cli_common, ARRAY_LEN(cli_common), each, arg);
 }
 
 /* ---- help ---- */

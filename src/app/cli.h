@@ -94,6 +94,23 @@ void cli_table_json(struct cli_table *t, const json_t *v); /* a value, shortened
 /* The first row is the heading. Frees it. `right`: bit n set aligns column n to the right. */
 void cli_table_print(const struct cli *c, struct cli_table *t, unsigned right);
 
+/* ---- the tables, for what is made of them ---- */
+
+/* The command after `last` (NULL: the first), or NULL; `group` belongs to the walk. */
+const struct cli_command *cli_next(const struct cli_command *last, size_t *group);
+
+enum cli_flags {
+    CLI_FLAGS_OWN = 1,
+    CLI_FLAGS_SETTINGS = 2,
+    CLI_FLAGS_REMOTE = 4,
+    CLI_FLAGS_COMMON = 8,
+    CLI_FLAGS_ALL = 15
+};
+
+typedef void cli_flag_cb(void *arg, const struct cli_flag *f);
+/* Those of the asked for kinds that the command takes. */
+void cli_each_flag(const struct cli_command *c, unsigned kinds, cli_flag_cb *each, void *arg);
+
 /* ---- commands, each file has its own ---- */
 extern const struct cli_command cli_serve_commands[];
 extern const struct cli_command cli_run_commands[];
@@ -103,5 +120,7 @@ extern const struct cli_command cli_import_commands[];
 extern const struct cli_command cli_entity_commands[];
 extern const struct cli_command cli_canon_commands[];
 extern const struct cli_command cli_info_commands[];
+extern const struct cli_command cli_completion_commands[];
+extern const struct cli_command cli_man_commands[];
 
 #endif

@@ -87,7 +87,7 @@ class ArchiveTest(unittest.TestCase):
             tar.extractall(self.dir)
         there = os.path.join(self.dir, NAME)
         for name in ("LICENSE", "NOTICE", "CHANGELOG.md", "koan.lua", "systemd/koan.service", "docs/install.md",
-                     "meta/koan.lua", "licenses/raft", "licenses/LGPL-2.1"):
+                     "meta/koan.lua", "licenses/raft", "licenses/LGPL-2.1", "man/koan.1", "completion/_koan"):
             self.assertGreater(os.path.getsize(os.path.join(there, name)), 0, name)
         self.assertIn(VERSION, output(os.path.join(there, "koan"), "version", env=environment()))
 
