@@ -162,6 +162,7 @@ function HookContext:protect(field) end
 ---@field require_version? boolean
 ---@field soft_remove? boolean|string how long removed records are kept; true: "30d"
 ---@field ttl? boolean|string records have expires_at; a duration is the default, from creation
+---@field feed? boolean false: its changes cannot be followed
 ---@field history? boolean|string|{ keep?: string, versions?: integer } replaced versions; true: "30d" and 100
 ---@field access? { read?: string, write?: string, remove?: string } "public" or "signed-in" each
 ---@field before_save? fun(e: table, prior: table?, ctx: HookContext)

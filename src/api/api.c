@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/api_priv.h"
+#include "api/feed_priv.h"
 #include "base/mem.h"
 #include "base/stat.h"
 #include "base/str.h"
@@ -65,10 +66,11 @@ void api_free(struct api *a)
 
 int api_routes(struct api *a, struct http_router *r, struct err *e)
 {
-    const struct api_routes *all[] = {
-        &api_history_routes, &api_records_read_routes, &api_records_write_routes,
-        &api_bulk_routes,    &api_health_routes,       &api_docs_routes,
-        &api_openapi_routes, &api_canon_routes,        &api_canon_read_routes};
+    const struct api_routes *all[] = {&api_feed_routes,         &api_history_routes,
+                                      &api_records_read_routes, &api_records_write_routes,
+                                      &api_bulk_routes,         &api_health_routes,
+                                      &api_docs_routes,         &api_openapi_routes,
+                                      &api_canon_routes,        &api_canon_read_routes};
     size_t count = ARRAY_LEN(all) - (a->o.canon == NULL ? 2 : 0);
     for (size_t i = 0; i < count; i++) {
         int rc = http_router_add(r, all[i]->routes, all[i]->count, e);
@@ -166,6 +168,7 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
     db_set_clock(t->db, loop_world(loop));
     t->turn.run = api_turn_over;
     loop_hook_add(loop, &t->turn);
+    api_feed_new(t);
     if (a->started_ms == 0)
         a->started_ms = api_now_ms(t);
     char name[16];
@@ -175,10 +178,16 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
     return 0;
 }
 
+void api_thread_drain(struct api_thread *t)
+{
+    api_feed_close(t);
+}
+
 void api_thread_free(struct api_thread *t)
 {
     if (t == NULL)
         return;
+    api_feed_free(t);
     loop_hook_remove(t->loop, &t->turn);
     if (t->points_open)
         db_snapshot_end(t->points);
@@ -223,6 +232,9 @@ static bool api_is_public(struct http_request *req)
     /* Who brings a credential means it: a wrong one is told so. */
     if (route == NULL || http_header_in(req, "Authorization") != NULL ||
         !str_starts(route->pattern, "/api/:entity"))
+        return false;
+    /* What is public is the record as it is: not what it was, nor who changed it and why. */
+    if (strstr(route->pattern, "/history") != NULL)
         return false;
     AUTO(entity_def_unrefp)
     struct entity_def *d =

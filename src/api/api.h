@@ -82,7 +82,9 @@ int api_routes(struct api *a, struct http_router *r, struct err *e);
 
 /* Opens the thread's readers. `loop` is one that will serve requests. */
 int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, struct err *e);
-void api_thread_free(struct api_thread *t); /* takes NULL */
+/* On its loop, before http_server_close: what would never end by itself ends. */
+void api_thread_drain(struct api_thread *t);
+void api_thread_free(struct api_thread *t); /* takes NULL; when the loop runs no more */
 
 /* For http_options.before. */
 bool api_before(struct http_request *req);

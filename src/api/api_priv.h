@@ -55,6 +55,7 @@ struct api_thread {
     bool points_open;  /* it holds a snapshot */
     uint64_t points_seq;
     struct loop_hook turn;
+    struct api_feed *feed; /* feed.c */
     struct entity_ids ids;
     struct uuid_gen gen;
     uint8_t random[API_RANDOM_BYTES];
@@ -204,7 +205,7 @@ struct api_routes {
     const struct http_route *routes;
     size_t count;
 };
-extern const struct api_routes api_history_routes, api_records_read_routes,
+extern const struct api_routes api_feed_routes, api_history_routes, api_records_read_routes,
     api_records_write_routes, api_bulk_routes, api_openapi_routes, api_canon_routes,
     api_canon_read_routes, api_health_routes, api_docs_routes;
 

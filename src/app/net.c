@@ -27,6 +27,7 @@ static void net_closed(void *arg)
 static void net_close_task(struct task *t)
 {
     struct net *net = LIST_OF(t, struct net, close);
+    api_thread_drain(net->thread);
     if (net->server != NULL)
         http_server_close(net->server, net_closed, net);
 }

@@ -21,10 +21,10 @@ static const char *const reserved_paths[] = {
     "users",   "roles",  "tokens", "audit",     "tenants",  "secrets", "config",  "flags", "events",
     "locks",   "leases", "kv",     "inbox",     "media",    "recipes", "admin",   "docs",  "health",
     "metrics", "mcp",    "backup", "restore",   "timeline", "entities"};
-static const char *const def_keys[] = {"name",  "path",   "fields",      "index", "require_version",
-                                       "hooks", "access", "soft_remove", "ttl",   "history"};
-static const char *const later_keys[] = {"partitions", "migrate", "scope",
-                                         "view",       "feed",    "search"};
+static const char *const def_keys[] = {
+    "name",   "path", "fields",      "index", "require_version", "hooks",
+    "access", "feed", "soft_remove", "ttl",   "history"};
+static const char *const later_keys[] = {"partitions", "migrate", "scope", "view", "search"};
 static const char *const hook_names[] = {"before_save", "before_remove"};
 static const char *const index_keys[] = {"fields", "unique"};
 

@@ -41,6 +41,7 @@
  * soft_remove  "30d"   removed records are kept so long and can be restored
  * ttl          none    records have a field expires_at (time), past which they are gone; a duration
  *                      gives those that do not say one, counted from their creation
+ * feed         true    changes can be followed (GET /changes); only false is said
  * history      {"keep": "30d", "versions": 100}    replaced versions are kept
  *
  * Names that belong to parts of Koan which are not there yet (sealed, blob, view
@@ -153,6 +154,7 @@ struct entity_def {
     size_t indexes_count;
     bool require_version;
     int64_t soft_remove_ms; /* removed records are kept so long; 0: not at all */
+    bool no_feed;           /* its changes are not written down */
     bool ttl;               /* records have expires_at, the last of `fields` */
     int64_t ttl_ms;         /* of records that do not say; 0: they do not expire */
     int64_t history_ms;     /* replaced versions are kept so long; 0: not at all */

@@ -2,6 +2,9 @@
 #ifndef KOAN_ENTITY_ENTITY_PRIV_H
 #define KOAN_ENTITY_ENTITY_PRIV_H
 
+#include <pthread.h>
+
+#include "entity/changes.h"
 #include "entity/def_priv.h"
 #include "entity/entity.h"
 #include "ledger/domain.h"
@@ -185,6 +188,31 @@ int sweep_apply(void *self, const struct apply *a, uint8_t version, struct curso
 /* When something is due; INT64_MAX: never. */
 int sweep_next(const struct entity_def *const *defs, size_t count, struct db *db, int64_t *out,
                struct err *e);
+
+/* ---- changes.c: what an entry did ---- */
+
+struct changes {
+    /* The ledger's thread only. */
+    struct buf pending; /* changes of the entry under way */
+    size_t mark;        /* where its current unit began */
+    bool loaded;        /* the following is known */
+    int64_t total, oldest_seq, oldest_at, oldest_before;
+    /* Every thread. */
+    pthread_mutex_t lock;
+    struct entity_watch *watches;
+};
+
+struct changes *entities_changes(struct entities *s);
+void changes_init(struct changes *f);
+void changes_fini(struct changes *f);
+void changes_add(struct changes *f, const struct row_change *c, enum entity_change_verb verb,
+                 const struct entity_change *what);
+void changes_unit(struct changes *f);
+void changes_undo(struct changes *f, bool entry_too);
+int changes_close(struct changes *f, const struct apply *a, struct err *e);
+void changes_committed(struct changes *f);
+void changes_watch(struct changes *f, struct entity_watch *w);
+void changes_unwatch(struct changes *f, struct entity_watch *w);
 
 /* ---- refs.c ---- */
 

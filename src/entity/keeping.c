@@ -60,7 +60,10 @@ int entity_keeping_parse(struct entity_def *d, const json_t *j, struct err *e)
         (rc = read_keep("ttl", ttl, 0, &d->ttl_ms, e)) < 0)
         return rc;
     d->ttl = d->ttl_ms > 0 || json_is_true(ttl);
-    return 0;
+    bool feed = true;
+    rc = json_get_bool(j, "feed", &feed, e);
+    d->no_feed = !feed;
+    return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
 static json_t *keep_json(int64_t ms)
@@ -72,6 +75,8 @@ void entity_keeping_print(const struct entity_def *d, json_t *o)
 {
     if (d->soft_remove_ms > 0)
         json_object_set_new(o, "soft_remove", keep_json(d->soft_remove_ms));
+    if (d->no_feed)
+        json_object_set_new(o, "feed", json_false());
     if (d->ttl)
         json_object_set_new(o, "ttl", d->ttl_ms > 0 ? keep_json(d->ttl_ms) : json_true());
     if (d->history_ms > 0)

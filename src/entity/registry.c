@@ -23,6 +23,7 @@ struct entities {
     size_t all_count;
     int64_t due;      /* when the next sweep has something to do; INT64_MAX: never */
     bool due_is_late; /* the current entry has put it off */
+    struct changes changes;
     /* Every thread. The lock is held for a look-up or an exchange, never across a call elsewhere.
      */
     pthread_mutex_t lock;
@@ -181,10 +182,26 @@ static int opened(void *self, struct db *db, struct err *e)
     return all != NULL ? sweep_next(all, count, db, &s->due, e) : e->code;
 }
 
+static void unit(void *self, const struct apply *a)
+{
+    (void)a;
+    changes_unit(&((struct entities *)self)->changes);
+}
+
+static int close_entry(void *self, const struct apply *a, struct err *e)
+{
+    return changes_close(&((struct entities *)self)->changes, a, e);
+}
+
+struct changes *entities_changes(struct entities *s)
+{
+    return &s->changes;
+}
+
 static void undo(void *self, bool entry_too)
 {
-    (void)entry_too;
     struct entities *s = self;
+    changes_undo(&s->changes, entry_too);
     if (s->is_ahead)
         s->is_stale = true;
     if (s->due_is_late)
@@ -198,12 +215,23 @@ static void committed(void *self, uint64_t seq, int64_t at)
     struct entities *s = self;
     struct err e = ERR_INIT;
     s->due_is_late = false;
+    changes_committed(&s->changes);
     if (!s->is_ahead || (s->is_stale && entities_load(s, s->db, &e) < 0))
         return;
     publish(s);
 }
 
 /* ---- every thread ---- */
+
+void entities_watch(struct entities *s, struct entity_watch *w)
+{
+    changes_watch(&s->changes, w);
+}
+
+void entities_unwatch(struct entities *s, struct entity_watch *w)
+{
+    changes_unwatch(&s->changes, w);
+}
 
 struct entity_def *entities_find(struct entities *s, const char *name)
 {
@@ -268,11 +296,14 @@ struct entities *entities_new(void)
     s->live = map_new();
     s->published = map_new();
     pthread_mutex_init(&s->lock, NULL);
+    changes_init(&s->changes);
     s->domain = (struct domain){.name = "entity",
                                 .self = s,
                                 .ops = entity_ops,
                                 .ops_count = entity_ops_count,
                                 .opened = opened,
+                                .unit = unit,
+                                .close = close_entry,
                                 .undo = undo,
                                 .committed = committed};
     return s;
@@ -286,6 +317,7 @@ void entities_free(struct entities *s)
     map_free(s->live, drop);
     map_free(s->published, drop);
     pthread_mutex_destroy(&s->lock);
+    changes_fini(&s->changes);
     mem_free(s);
 }
 

@@ -142,6 +142,24 @@ static int unit_in_savepoint(struct unit_apply *u, struct err *e)
     return rc;
 }
 
+static void domains_unit(struct ledger *l, const struct apply *a)
+{
+    for (size_t i = 0; i < l->domains_count; i++) {
+        if (l->domains[i].unit != NULL)
+            l->domains[i].unit(l->domains[i].self, a);
+    }
+}
+
+static int domains_close(struct ledger *l, const struct apply *a, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < l->domains_count && rc == 0; i++) {
+        if (l->domains[i].close != NULL)
+            rc = l->domains[i].close(l->domains[i].self, a, e);
+    }
+    return rc;
+}
+
 /* 0, with the outcome in l->outcome; negative when the entry cannot go on. */
 static int unit_apply(struct unit_apply *u, const void *p, size_t n, struct err *e)
 {
@@ -165,8 +183,10 @@ static int unit_apply(struct unit_apply *u, const void *p, size_t n, struct err 
             return rc < 0 ? rc : 0;
     }
     rc = unit_conditions(u, e);
-    if (rc == 0)
+    if (rc == 0) {
+        domains_unit(u->l, &u->a);
         rc = unit_in_savepoint(u, e);
+    }
     if (rc < 0 || !remembered)
         return rc < 0 ? rc : 0;
     rc = store_repeat_put(l->db, u->a.seq * LEDGER_ENTRY_UNITS + u->a.unit, &u->view.id, u->a.at, o,
@@ -279,6 +299,8 @@ int ledger_apply(struct ledger *l, uint64_t index, uint64_t term, enum consensus
         return rc;
     if (type == CONSENSUS_UNITS)
         rc = entry_units(l, &a, p, n, units, e);
+    if (rc == 0)
+        rc = domains_close(l, &a, e);
     if (rc == 0)
         rc = entry_close(l, &a, term, e);
     if (rc < 0) {

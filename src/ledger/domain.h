@@ -56,6 +56,11 @@ struct domain {
     size_t ops_count;
     /* After migrations, before the first entry is applied: load caches. May be NULL. */
     int (*opened)(void *self, struct db *db, struct err *e);
+    /* The operations of a unit are about to be applied. May be NULL. */
+    void (*unit)(void *self, const struct apply *a);
+    /* All units of the entry are applied; what was gathered meanwhile can be written before it is
+     * committed. Only ERR_ codes that speak of this machine. May be NULL. */
+    int (*close)(void *self, const struct apply *a, struct err *e);
     /* The current unit (entry_too: the current entry) was rolled back: drop cached state that it
      * may have changed. May be NULL. */
     void (*undo)(void *self, bool entry_too);

@@ -107,6 +107,7 @@ int entity_db_apply(struct entity_db *f, struct txn *t, struct err *e)
     assert_int_equal(db_begin(f->writer, NULL), 0);
     assert_int_equal(db_savepoint(f->writer, NULL), 0);
     int rc = run(f, &v, &a, true, e);
+    d->unit(d->self, &a);
     if (rc == 0)
         rc = run(f, &v, &a, false, e);
     if (rc == 0) {
@@ -115,9 +116,11 @@ int entity_db_apply(struct entity_db *f, struct txn *t, struct err *e)
         db_rollback_to(f->writer);
         d->undo(d->self, false);
     }
-    /* Ledger time, as the ledger keeps it. */
-    struct db_stmt *s = db_stmt_get(f->writer, "UPDATE local_meta SET at = ?1", NULL);
+    assert_int_equal(d->close(d->self, &a, NULL), 0);
+    /* Position and time, as the ledger keeps them. */
+    struct db_stmt *s = db_stmt_get(f->writer, "UPDATE local_meta SET at = ?1, seq = ?2", NULL);
     db_bind_int(s, 1, f->at);
+    db_bind_int(s, 2, (int64_t)f->seq);
     assert_int_equal(db_run(s, NULL), 0);
     assert_int_equal(db_commit(f->writer, NULL), 0);
     d->committed(d->self, f->seq, f->at);

@@ -1,0 +1,538 @@
+/* GET /api/{entity}/changes: what happens to records, as server-sent events.
+ *
+ * A stream has a position: everything up to it was sent. While it is behind (it resumed at an old
+ * position) it reads the kept changes for itself, at the pace of its client. Once it is at the end
+ * it is live: whenever entries were applied, the thread reads what they did once for all its live
+ * streams. Both read entity/changes.h and nothing else, so there is neither gap nor duplicate where
+ * the one goes over into the other.
+ *
+ * Invariants, on the loop's thread:
+ *   1. a live stream's position is at least `seq` of the thread; one behind is in nobody's way.
+ *   2. `live` counts the streams that are not behind; with none of them `seq` means nothing. */
+#include <string.h>
+
+#include "api/feed_priv.h"
+#include "base/json.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "entity/changes.h"
+#include "entity/filter.h"
+
+enum {
+    FEED_BEAT_MS = 15000,
+    FEED_BEHIND_MAX = 1 << 20,   /* bytes that wait for a reader; then it is cut off */
+    FEED_TURN_BYTES = 1 << 20,   /* of kept changes read before others get their turn */
+    FEED_EVENTS_MAX = 128 << 20, /* text of one entry */
+    FEED_RECORD_MAX = 4 << 20,
+    FEED_STREAMS_MAX = 10000
+};
+
+struct feed_stream {
+    struct list link;
+    struct task step;
+    struct api_feed *feed;
+    struct http_request *req;
+    struct entity_def *def;
+    struct filter *filter; /* NULL: everything */
+    uint64_t seq;          /* all up to it was sent */
+    uint64_t skip_seq;     /* of this entry the first `skip` changes were sent before */
+    uint32_t skip;
+    bool behind;
+    bool stepping; /* its task is posted */
+    bool over;     /* to be freed by its task */
+};
+
+struct api_feed {
+    struct entity_watch watch; /* first */
+    struct api_thread *thread;
+    struct list streams;
+    size_t count, live;
+    uint64_t seq;
+    size_t turn_bytes;
+    struct world_timer beat;
+    bool beating, closed;
+    struct task again;
+    bool again_posted;
+    struct feed_shared *shared; /* of the entry at hand */
+};
+
+/* Text of one entry for all live streams of an entity that have no filter. */
+struct feed_shared {
+    struct feed_shared *next;
+    const char *entity;
+    struct buf text;
+};
+
+/* ---- events ---- */
+
+static void feed_event(struct buf *out, const char *name, uint64_t seq, uint32_t n,
+                       const struct entity_change *c)
+{
+    bool removed = c->verb == ENTITY_CHANGE_REMOVED;
+    buf_addf(out, "event: %s\nid: %llu-%u\ndata: ", name, (unsigned long long)seq, n);
+    entity_change_record(c, removed ? &c->before : &c->after, out);
+    buf_adds(out, "\n\n");
+}
+
+static bool feed_matches(const struct feed_stream *s, const struct entity_change *c,
+                         const struct entity_state *state)
+{
+    if (state->body == NULL)
+        return false;
+    if (s->filter == NULL)
+        return true;
+    AUTO(buf_fini) struct buf text = BUF_INIT(FEED_RECORD_MAX);
+    entity_change_record(c, state, &text);
+    AUTO(json_unref) json_t *record = json_read(buf_str(&text), text.len, NULL);
+    return record != NULL && filter_match(s->filter, record);
+}
+
+/* What a change is to whoever looks through the filter; NULL: nothing. */
+static const char *feed_name(const struct feed_stream *s, const struct entity_change *c)
+{
+    bool was = feed_matches(s, c, &c->before), is = feed_matches(s, c, &c->after);
+    switch (c->verb) {
+    case ENTITY_CHANGE_CREATED:
+        return is ? "created" : NULL;
+    case ENTITY_CHANGE_REMOVED:
+        return was ? "removed" : NULL;
+    case ENTITY_CHANGE_UPDATED:
+        break;
+    }
+    return was && is ? "updated" : is ? "entered" : was ? "left" : NULL;
+}
+
+static bool feed_is_of(const struct entity_change *c, const char *entity)
+{
+    return c->entity_len == strlen(entity) && memcmp(c->entity, entity, c->entity_len) == 0 &&
+           c->part_len == 0;
+}
+
+/* Appends what of the entry is news to `s`. */
+static void feed_render(const struct feed_stream *s, uint64_t seq, const void *p, size_t n,
+                        struct buf *out)
+{
+    struct cursor c;
+    struct entity_change change;
+    uint32_t at = 0;
+    cursor_init(&c, p, n);
+    while (entity_change_next(&c, &change)) {
+        at++;
+        if (!feed_is_of(&change, s->def->name) || (seq == s->skip_seq && at <= s->skip))
+            continue;
+        const char *name = feed_name(s, &change);
+        if (name != NULL)
+            feed_event(out, name, seq, at, &change);
+    }
+}
+
+/* ---- the life of a stream ---- */
+
+static void feed_step(struct task *t);
+
+static void feed_post(struct feed_stream *s)
+{
+    if (s->stepping)
+        return;
+    s->stepping = true;
+    s->step.run = feed_step;
+    struct runner *r = loop_runner(s->feed->thread->loop);
+    r->post(r, &s->step);
+}
+
+/* The client sees an answer that broke off, and comes back with the last id that it got. Freed by a
+ * task: a loop over the streams may be under way. */
+static void feed_cut(struct feed_stream *s)
+{
+    struct api_feed *f = s->feed;
+    if (s->over)
+        return;
+    s->over = true;
+    if (!s->behind)
+        f->live--;
+    f->count--;
+    list_remove(&s->link);
+    http_stream_abort(s->req);
+    s->req = NULL;
+    feed_post(s);
+}
+
+static void feed_free(struct feed_stream *s)
+{
+    filter_free(s->filter);
+    entity_def_unref(s->def);
+    mem_free(s);
+}
+
+static void feed_gone(struct http_request *req, void *arg)
+{
+    (void)req;
+    feed_cut(arg);
+}
+
+static void feed_drained(struct http_request *req, void *arg)
+{
+    (void)req;
+    struct feed_stream *s = arg;
+    if (s->behind && !s->over)
+        feed_post(s);
+}
+
+/* False: wait for the client. */
+static bool feed_send(struct feed_stream *s, const struct buf *text)
+{
+    if (text->len == 0)
+        return true;
+    if (buf_failed(text)) {
+        feed_cut(s);
+        return false;
+    }
+    return http_stream_write(s->req, text->data, text->len);
+}
+
+/* ---- behind ---- */
+
+static int feed_step_row(void *arg, uint64_t seq, const void *p, size_t n)
+{
+    struct feed_stream *s = arg;
+    AUTO(buf_fini) struct buf text = BUF_INIT(FEED_EVENTS_MAX);
+    feed_render(s, seq, p, n, &text);
+    s->seq = seq;
+    s->feed->turn_bytes += n;
+    bool go_on = feed_send(s, &text);
+    return s->over || !go_on || s->feed->turn_bytes > FEED_TURN_BYTES ? 1 : 0;
+}
+
+static void feed_is_live(struct feed_stream *s, uint64_t applied)
+{
+    struct api_feed *f = s->feed;
+    s->behind = false;
+    s->seq = applied;
+    if (f->live++ == 0)
+        f->seq = applied;
+}
+
+static void feed_step(struct task *t)
+{
+    struct feed_stream *s = LIST_OF(t, struct feed_stream, step);
+    struct api_feed *f = s->feed;
+    uint64_t applied;
+    s->stepping = false;
+    if (s->over) {
+        feed_free(s);
+        return;
+    }
+    if (!s->behind)
+        return;
+    f->turn_bytes = 0;
+    int rc = entity_changes_each(f->thread->db, s->seq, feed_step_row, s, &applied, NULL);
+    if (s->over)
+        return;
+    if (rc < 0)
+        feed_cut(s);
+    else if (rc == 0)
+        feed_is_live(s, applied);
+    else if (http_stream_waiting(s->req) <= HTTP_STREAM_HIGH)
+        feed_post(s);
+}
+
+/* ---- live ---- */
+
+static struct feed_shared *feed_shared_of(struct api_feed *f, struct feed_stream *s, uint64_t seq,
+                                          const void *p, size_t n)
+{
+    struct feed_shared *x = f->shared;
+    while (x != NULL && strcmp(x->entity, s->def->name) != 0)
+        x = x->next;
+    if (x != NULL)
+        return x;
+    x = mem_new(sizeof *x);
+    x->next = f->shared;
+    x->entity = s->def->name;
+    buf_init(&x->text, FEED_EVENTS_MAX);
+    feed_render(s, seq, p, n, &x->text);
+    f->shared = x;
+    return x;
+}
+
+static void feed_shared_free(struct api_feed *f)
+{
+    while (f->shared != NULL) {
+        struct feed_shared *x = f->shared;
+        f->shared = x->next;
+        buf_fini(&x->text);
+        mem_free(x);
+    }
+}
+
+static void feed_live_stream(struct feed_stream *s, uint64_t seq, const void *p, size_t n)
+{
+    if (s->filter == NULL && seq != s->skip_seq) {
+        feed_send(s, &feed_shared_of(s->feed, s, seq, p, n)->text);
+    } else {
+        AUTO(buf_fini) struct buf text = BUF_INIT(FEED_EVENTS_MAX);
+        feed_render(s, seq, p, n, &text);
+        feed_send(s, &text);
+    }
+    if (s->over)
+        return;
+    s->seq = seq;
+    if (http_stream_waiting(s->req) > FEED_BEHIND_MAX)
+        feed_cut(s);
+}
+
+static int feed_live_row(void *arg, uint64_t seq, const void *p, size_t n)
+{
+    struct api_feed *f = arg;
+    LIST_EACH_SAFE(it, &f->streams)
+    {
+        struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
+        if (!s->behind && s->seq < seq)
+            feed_live_stream(s, seq, p, n);
+    }
+    feed_shared_free(f);
+    f->seq = seq;
+    f->turn_bytes += n;
+    return f->turn_bytes > FEED_TURN_BYTES ? 1 : 0;
+}
+
+static void feed_cut_all(struct api_feed *f, bool live_only)
+{
+    LIST_EACH_SAFE(it, &f->streams)
+    {
+        struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
+        if (!live_only || !s->behind)
+            feed_cut(s);
+    }
+}
+
+static void feed_turn(struct api_feed *f)
+{
+    uint64_t applied;
+    if (f->live == 0)
+        return;
+    f->turn_bytes = 0;
+    int rc = entity_changes_each(f->thread->db, f->seq, feed_live_row, f, &applied, NULL);
+    if (rc < 0) {
+        feed_cut_all(f, true);
+    } else if (rc == 0) {
+        f->seq = applied;
+        LIST_EACH(it, &f->streams)
+        {
+            struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
+            if (!s->behind && s->seq < applied)
+                s->seq = applied;
+        }
+    } else if (!f->again_posted) {
+        struct runner *r = loop_runner(f->thread->loop);
+        f->again_posted = true;
+        r->post(r, &f->again);
+    }
+}
+
+static void feed_again(struct task *t)
+{
+    struct api_feed *f = LIST_OF(t, struct api_feed, again);
+    f->again_posted = false;
+    feed_turn(f);
+}
+
+static void feed_changed(struct entity_watch *w)
+{
+    feed_turn((struct api_feed *)w);
+}
+
+/* ---- beats: proxies keep the connection, and a quiet client keeps its place ---- */
+
+static void feed_beat(struct world_timer *t)
+{
+    struct api_feed *f = LIST_OF(t, struct api_feed, beat);
+    struct world *w = loop_world(f->thread->loop);
+    f->beating = false;
+    LIST_EACH_SAFE(it, &f->streams)
+    {
+        struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
+        AUTO(buf_fini) struct buf text = BUF_INIT(128);
+        buf_adds(&text, ": still here\n");
+        if (!s->behind)
+            buf_addf(&text, "id: %llu\n", (unsigned long long)s->seq);
+        buf_adds(&text, "\n");
+        http_stream_write(s->req, text.data, text.len);
+    }
+    if (f->count > 0) {
+        f->beating = true;
+        w->timer_start(w, &f->beat, FEED_BEAT_MS);
+    }
+}
+
+/* ---- a request ---- */
+
+/* "57" (all of entry 57 is known) or "57-2" (its first two changes are). */
+static bool feed_parse_place(const char *text, struct feed_stream *s)
+{
+    const char *dash = strchr(text, '-');
+    size_t n = dash != NULL ? (size_t)(dash - text) : strlen(text);
+    uint64_t part = 0;
+    if (!str_to_u64(text, n, &s->seq) || s->seq > INT64_MAX)
+        return false;
+    if (dash == NULL)
+        return true;
+    if (!str_to_u64(dash + 1, strlen(dash + 1), &part) || part > UINT32_MAX || s->seq == 0)
+        return false;
+    s->skip_seq = s->seq--;
+    s->skip = (uint32_t)part;
+    return true;
+}
+
+static int feed_any(void *arg, uint64_t seq, const void *p, size_t n)
+{
+    (void)arg;
+    (void)seq;
+    (void)p;
+    (void)n;
+    return 1;
+}
+
+/* Where it begins: what is asked for, if that is kept and was ever reached, else now. */
+static int feed_place(struct feed_stream *s, struct http_request *req, struct err *e)
+{
+    const char *text = http_header_in(req, "Last-Event-ID");
+    uint64_t applied = 0;
+    if (text == NULL || *text == '\0')
+        text = http_query(req, "since");
+    if (text != NULL && !feed_parse_place(text, s))
+        return err_field(e, ERR_INVALID, "since",
+                         "'%.40s' is not a position: take the id of an event, or X-Koan-Seq of a "
+                         "write",
+                         text);
+    int rc = entity_changes_each(s->feed->thread->db, text != NULL ? s->seq : INT64_MAX, feed_any,
+                                 NULL, &applied, e);
+    if (rc < 0)
+        return rc;
+    uint64_t last = s->skip > 0 ? s->skip_seq : s->seq;
+    if (text != NULL && last > applied)
+        return err_field(e, ERR_INVALID, "since", "position %llu is not reached yet, %llu is",
+                         (unsigned long long)last, (unsigned long long)applied);
+    s->behind = rc > 0;
+    if (text == NULL)
+        s->seq = applied;
+    return 0;
+}
+
+static int feed_open(struct feed_stream *s, struct http_request *req, struct err *e)
+{
+    struct api_feed *f = s->feed;
+    if (f->closed)
+        return err_set(e, ERR_DRAINING, "this node is leaving; ask another one");
+    if (f->count >= FEED_STREAMS_MAX)
+        return err_set(e, ERR_OVERLOADED, "%d feeds are open here", FEED_STREAMS_MAX);
+    if (s->def->no_feed)
+        return err_set(e, ERR_UNSUPPORTED, "%s is declared with feed = false", s->def->name);
+    const char *filter = http_query(req, "filter");
+    int rc = filter != NULL ? filter_parse_text(s->def, filter, strlen(filter), &s->filter, e) : 0;
+    if (rc == 0 && s->filter != NULL && filter_is_empty(s->filter)) {
+        filter_free(s->filter);
+        s->filter = NULL;
+    }
+    return rc < 0 ? rc : feed_place(s, req, e);
+}
+
+static void feed_begin(struct feed_stream *s)
+{
+    struct api_feed *f = s->feed;
+    struct world *w = loop_world(f->thread->loop);
+    AUTO(buf_fini) struct buf hello = BUF_INIT(128);
+    http_header(s->req, "Cache-Control", "no-store");
+    http_header(s->req, "X-Accel-Buffering", "no");
+    http_stream_begin(s->req, 200, "text/event-stream");
+    buf_adds(&hello, "retry: 1000\n");
+    /* So that one who breaks off before the first event resumes here. */
+    if (s->skip == 0)
+        buf_addf(&hello, "id: %llu\n", (unsigned long long)s->seq);
+    buf_adds(&hello, "\n");
+    list_push(&f->streams, &s->link);
+    f->count++;
+    if (s->behind)
+        feed_post(s);
+    else
+        feed_is_live(s, s->seq);
+    http_on_cancel(s->req, feed_gone, s);
+    http_stream_on_drain(s->req, feed_drained, s);
+    http_stream_write(s->req, hello.data, hello.len);
+    if (!f->beating) {
+        f->beating = true;
+        w->timer_start(w, &f->beat, FEED_BEAT_MS);
+    }
+}
+
+static void feed_get_now(struct http_request *req)
+{
+    struct entity_def *d = api_entity(req);
+    if (d == NULL)
+        return;
+    struct err e = ERR_INIT;
+    struct feed_stream *s = mem_new(sizeof *s);
+    s->feed = api_thread_of(req)->feed;
+    s->req = req;
+    s->def = d;
+    if (feed_open(s, req, &e) == 0) {
+        feed_begin(s);
+        return;
+    }
+    feed_free(s);
+    http_problem(req, &e);
+}
+
+static void feed_get(struct http_request *req)
+{
+    if (API_QUERY_ONLY(req, "since", "filter"))
+        api_read(req, feed_get_now);
+}
+
+static const struct http_route feed_table[] = {
+    {.verb = HTTP_VERB_GET,
+     .pattern = "/api/:entity/changes",
+     .handler = feed_get,
+     .flags = HTTP_LONG},
+};
+const struct api_routes api_feed_routes = {feed_table, ARRAY_LEN(feed_table)};
+
+/* ---- the thread's ---- */
+
+void api_feed_new(struct api_thread *t)
+{
+    struct api_feed *f = mem_new(sizeof *f);
+    f->thread = t;
+    f->watch.home = loop_runner(t->loop);
+    f->watch.changed = feed_changed;
+    f->beat.fire = feed_beat;
+    f->again.run = feed_again;
+    list_init(&f->streams);
+    t->feed = f;
+    entities_watch(t->api->o.entities, &f->watch);
+}
+
+void api_feed_close(struct api_thread *t)
+{
+    struct api_feed *f = t->feed;
+    if (f == NULL || f->closed)
+        return;
+    f->closed = true;
+    entities_unwatch(t->api->o.entities, &f->watch);
+    feed_cut_all(f, false);
+    struct world *w = loop_world(t->loop);
+    w->timer_stop(w, &f->beat);
+    f->beating = true; /* none is started again */
+}
+
+void api_feed_free(struct api_thread *t)
+{
+    if (t->feed == NULL)
+        return;
+    api_feed_close(t);
+    /* Tasks that were posted before: the loop does not run any more, so by hand. */
+    loop_poll(t->loop);
+    mem_free(t->feed);
+    t->feed = NULL;
+}
