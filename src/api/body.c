@@ -24,7 +24,7 @@ struct entity_def *api_entity(struct http_request *req)
 /* ---- query ---- */
 
 /* Keys of the public contract whose part of Koan is not there yet: named, never ignored. */
-static const char *const api_later_keys[] = {"with", "partition"};
+static const char *const api_later_keys[] = {"partition"};
 
 bool api_query_only(struct http_request *req, const char *const *names, size_t count)
 {

@@ -96,6 +96,8 @@ static void openapi_access(json_t *paths, const struct entity_def *d)
     json_t *item, *op;
     json_object_foreach(paths, path, item)
     {
+        if (strstr(path, "/history") != NULL)
+            continue; /* never for anybody */
         json_object_foreach(item, method, op)
         {
             if (json_is_object(op) && d->access[openapi_verb(path, method)] == ACCESS_PUBLIC)
@@ -130,6 +132,8 @@ static void openapi_add_entity(json_t *doc, const struct entity_def *d)
         openapi_drop_path(paths, d, "/{id}/history");
         openapi_drop_path(paths, d, "/{id}/history/{version}");
     }
+    if (d->no_feed)
+        openapi_drop_path(paths, d, "/changes");
     openapi_access(paths, d);
     openapi_add_schemas(schemas, d);
     json_object_update(openapi_member(doc, "paths"), paths);

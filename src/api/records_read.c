@@ -5,10 +5,12 @@
 #include <string.h>
 
 #include "api/api_priv.h"
+#include "api/with_priv.h"
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "db/db.h"
 #include "entity/filter.h"
 #include "entity/read.h"
 
@@ -38,8 +40,8 @@ static void records_get_now(struct http_request *req)
 
 static void records_get(struct http_request *req)
 {
-    if (API_QUERY_NONE(req))
-        api_read(req, records_get_now);
+    if (API_QUERY_ONLY(req, "with"))
+        api_read(req, http_query(req, "with") != NULL ? api_with_get : records_get_now);
 }
 
 static void records_new(struct http_request *req)
@@ -56,6 +58,8 @@ struct records_list {
     struct entity_def *def;
     struct entity_query query;
     struct filter *filter;
+    const char *with; /* NULL: nothing */
+    struct entity_expand *expand;
     struct buf cursor;
     struct entity_page page;
 };
@@ -74,6 +78,7 @@ static void records_list_answer(struct records_list *l)
 static void records_list_fini(struct records_list *l)
 {
     entity_page_fini(&l->page);
+    entity_expand_free(l->expand);
     buf_fini(&l->cursor);
     filter_free(l->filter);
     entity_def_unref(l->def);
@@ -82,7 +87,15 @@ static void records_list_fini(struct records_list *l)
 static void records_list_run(struct api_job *j, struct db *db)
 {
     struct records_list *l = (struct records_list *)j;
-    entity_query(db, l->def, API_TENANT, &l->query, &l->page, &j->err);
+    if (l->expand == NULL) {
+        entity_query(db, l->def, API_TENANT, &l->query, &l->page, &j->err);
+        return;
+    }
+    if (db_snapshot_begin(db, &j->err) != 0)
+        return;
+    if (entity_query(db, l->def, API_TENANT, &l->query, &l->page, &j->err) == 0)
+        api_with_apply(l->expand, db, &l->page.rows, &j->err);
+    db_snapshot_end(db);
 }
 
 static void records_list_done(struct api_job *j)
@@ -149,9 +162,20 @@ static void records_list_stream(struct records_list *l)
     api_stream_start(l->job.req, d, filter, &l->query);
 }
 
+static void records_list_with(struct records_list *l)
+{
+    struct err *e = &l->job.err;
+    if (l->query.stream)
+        err_field(e, ERR_INVALID, "with", "with: not in lines; ask for pages of JSON");
+    else
+        api_with_new(l->job.req, l->def, l->with, l->query.fields, &l->expand, e);
+}
+
 static void records_list_go(struct records_list *l)
 {
     l->query.filter = l->filter;
+    if (l->job.err.code == 0 && l->with != NULL)
+        records_list_with(l);
     if (l->job.err.code == 0 && records_list_is_stream(l) && l->query.count != ENTITY_COUNT_SOME)
         err_field(&l->job.err, ERR_INVALID, "count",
                   "count: a stream of all records has no totals; ask for a page with pageSize");
@@ -162,7 +186,7 @@ static void records_list_go(struct records_list *l)
         records_list_stream(&copy);
         records_list_fini(&copy);
     } else if (filter_is_empty(l->filter) && l->query.sort == NULL && l->query.q == NULL &&
-               l->query.count != ENTITY_COUNT_EXACT) {
+               l->expand == NULL && l->query.count != ENTITY_COUNT_EXACT) {
         records_list_run(&l->job, api_thread_of(l->job.req)->db);
         records_list_done(&l->job);
     } else {
@@ -187,6 +211,7 @@ static void records_list_now(struct http_request *req)
     l->query.sort = http_query(req, "sort");
     l->query.q = http_query(req, "q");
     l->query.fields = http_query(req, "fields");
+    l->with = http_query(req, "with");
     if (filter != NULL)
         filter_parse_text(d, filter, strlen(filter), &l->filter, e);
     else
@@ -198,14 +223,15 @@ static void records_list_now(struct http_request *req)
 
 static void records_list(struct http_request *req)
 {
-    if (API_QUERY_ONLY(req, "page", "pageSize", "sort", "filter", "q", "fields", "count", "cursor"))
+    if (API_QUERY_ONLY(req, "page", "pageSize", "sort", "filter", "q", "fields", "count", "cursor",
+                       "with"))
         api_read(req, records_list_now);
 }
 
 /* ---- POST /query: the same as a body ---- */
 
-static const char *const records_query_names[] = {"filter", "q",        "sort",   "fields",
-                                                  "page",   "pageSize", "cursor", "count"};
+static const char *const records_query_names[] = {"filter",   "q",      "sort",  "fields", "page",
+                                                  "pageSize", "cursor", "count", "with"};
 
 /* "a,b" or ["a", "b"]; in the request's arena. */
 static int records_names(struct http_request *req, const json_t *body, const char *key,
@@ -267,6 +293,7 @@ static int records_query_read(struct records_list *l, const json_t *body, struct
                              e)) != 0 ||
         (rc = records_names(req, body, "sort", &q->sort, e)) != 0 ||
         (rc = records_names(req, body, "fields", &q->fields, e)) != 0 ||
+        (rc = records_names(req, body, "with", &l->with, e)) != 0 ||
         (rc = records_number(body, "page", INT32_MAX, &q->page, e)) != 0 ||
         (rc = records_number(body, "pageSize", ENTITY_PAGE_SIZE_MAX, &q->page_size, e)) != 0 ||
         (rc = records_text(req, body, "cursor", &cursor, e)) != 0 ||

@@ -95,6 +95,90 @@ class References(Store):
         self.ok("GET", "/api/customer/made-by-f1")
 
 
+class With(Store):
+    APP = """
+entity "Region"   { fields = { name = text } }
+entity "Customer" { fields = { name = text, region = ref { "Region" }, boss = ref { "Customer", inverse = "staff" } } }
+entity "Order"    { fields = { customer = ref { "Customer", inverse = "orders" }, note = text, other = ref { "Customer", check = false } } }
+entity "Line"     { fields = { order = ref { "Order", inverse = "lines" }, sku = text }, ttl = true }
+entity "TwinA"    { fields = { c = ref { "Region", inverse = "twins" } } }
+entity "TwinB"    { fields = { c = ref { "Region", inverse = "twins" } } }
+"""
+
+    def setUp(self):
+        super().setUp()
+        self.c("PUT", "/api/region/r", {"name": "north"})
+        self.c("PUT", "/api/customer/b", {"name": "boss"})
+        for i in range(3):
+            self.c("PUT", f"/api/customer/c{i}", {"name": f"n{i}", "region": "r", "boss": "b"})
+            self.c("PUT", f"/api/order/o{i}", {"customer": f"c{i}", "other": "nobody"})
+            self.c("PUT", f"/api/line/l{i}", {"order": "o0", "sku": str(i)})
+
+    def test_a_ref_an_inverse_and_what_lies_behind_them(self):
+        o = self.ok("GET", "/api/order/o0?with=customer.region,lines,other,customer.boss").json
+        plain = self.ok("GET", "/api/order/o0").json
+        self.assertEqual({k: v for k, v in o.items() if k != "_with"}, plain)
+        w = o["_with"]
+        self.assertEqual(w["customer"]["name"], "n0")
+        self.assertEqual(w["customer"]["_with"]["region"]["name"], "north")
+        self.assertEqual(w["customer"]["_with"]["boss"]["name"], "boss")
+        self.assertEqual([line["id"] for line in w["lines"]], ["l0", "l1", "l2"])
+        self.assertNotIn("_with", w["lines"][0])
+        self.assertIsNone(w["other"])
+
+    def test_a_page_and_a_question(self):
+        page = self.ok("GET", "/api/order?with=lines.order,customer&fields=customer").json
+        self.assertEqual([r["_with"]["customer"]["name"] for r in page], ["n0", "n1", "n2"])
+        self.assertEqual([len(r["_with"]["lines"]) for r in page], [3, 0, 0])
+        self.assertEqual(page[0]["_with"]["lines"][1]["_with"]["order"]["id"], "o0")
+        found = self.ok("POST", "/api/customer/query", {"filter": {"id": "b"}, "with": ["staff.orders.lines"]}).json
+        staff = found[0]["_with"]["staff"]
+        self.assertEqual([s["id"] for s in staff], ["c0", "c1", "c2"])
+        self.assertEqual(len(staff[0]["_with"]["orders"][0]["_with"]["lines"]), 3)
+
+    def test_hidden_records_are_never_seen(self):
+        self.ok("PUT", "/api/order/h", {}, 201)
+        self.ok("PUT", "/api/line/h1", {"order": "h", "expires_at": "2020-01-01T00:00:00Z"}, 201)
+        self.ok("PUT", "/api/line/h2", {"order": "h"}, 201)
+        self.assertEqual([line["id"] for line in self.ok("GET", "/api/order/h?with=lines").json["_with"]["lines"]], ["h2"])
+
+    def test_over_two_hundred_is_refused_and_the_way_out_named(self):
+        self.ok("PUT", "/api/order/many", {}, 201)
+        self.ok("POST", "/api/line/bulk", [{"id": f"m{i:03}", "order": "many"} for i in range(200)])
+        self.assertEqual(len(self.ok("GET", "/api/order/many?with=lines").json["_with"]["lines"]), 200)
+        self.ok("PUT", "/api/line/m200", {"order": "many"}, 201)
+        self.refused("GET", "/api/order/many?with=lines", None, 413, "too_large", "/api/line?filter=")
+
+    def test_what_cannot_be_asked_is_said(self):
+        self.refused("GET", "/api/order/o0?with=custmer", None, 400, "invalid", "did you mean 'customer'")
+        self.refused("GET", "/api/order/o0?with=note", None, 400, "invalid", "neither a ref")
+        self.refused("GET", "/api/customer/b?with=staff.staff.staff.staff", None, 400, "invalid", "3 names deep")
+        self.refused("GET", "/api/region/r?with=twins", None, 400, "invalid", "TwinA.c and of TwinB.c")
+        self.refused("GET", "/api/order?with=customer&fields=note", None, 400, "invalid", "among fields")
+        self.refused("GET", "/api/order?with=customer&pageSize=5", None, 400, "invalid", "not in lines", Accept="application/x-ndjson")
+        self.refused("GET", "/api/order/nope?with=customer", None, 404, "not_found")
+
+
+class Public(Case):
+    def test_to_anybody_only_what_is_public_is_shown(self):
+        self.write("scripts/app.lua", 'entity "Customer" { fields = { name = text } }\n'
+                   'entity "Tag" { fields = { name = text }, access = { read = "public" } }\n'
+                   'entity "Order" { fields = { customer = ref { "Customer" }, tag = ref { "Tag" } }, history = true, '
+                   'access = { read = "public" } }\n')
+        node = self.node("--scripts", self.path("scripts"), env={"KOAN_TOKEN": "a-token-of-some-length"})
+        mine, anybody = node.client(token="a-token-of-some-length"), node.client()
+        self.assertEqual(mine("PUT", "/api/customer/c", {}).status, 201)
+        self.assertEqual(mine("PUT", "/api/tag/t", {"name": "x"}).status, 201)
+        self.assertEqual(mine("PUT", "/api/order/o", {"customer": "c", "tag": "t"}).status, 201)
+        self.assertEqual(mine("GET", "/api/order/o?with=customer").status, 200)
+        self.assertEqual(anybody("GET", "/api/order/o?with=tag").json["_with"]["tag"]["name"], "x")
+        answer = anybody("GET", "/api/order/o?with=customer")
+        self.assertEqual((answer.status, answer.json["code"]), (403, "forbidden"))
+        self.assertEqual(anybody("GET", "/api/order/o/history").status, 401)
+        self.assertEqual(mine("GET", "/api/order/o/history").status, 200)
+        self.assertEqual(node.stop(), 0)
+
+
 class Declarations(Case):
     def test_a_misspelt_target_refuses_the_set_and_names_the_nearest(self):
         self.write("scripts/app.lua", 'entity "Customer" { fields = { name = text } }\n'

@@ -1,0 +1,86 @@
+/* ?with=customer,lines: records with what they refer to. It may visit many rows, so it is read on
+ * the pool. */
+#include "api/with_priv.h"
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "db/db.h"
+#include "entity/read.h"
+
+static bool with_is_public(const struct entity_def *d)
+{
+    return d->access[ACCESS_READ] == ACCESS_PUBLIC;
+}
+
+int api_with_new(struct http_request *req, const struct entity_def *d, const char *with,
+                 const char *fields, struct entity_expand **out, struct err *e)
+{
+    bool anybody = http_user(req) != NULL;
+    return entity_expand_new(api_thread_of(req)->api->o.entities, d, with, fields,
+                             anybody ? with_is_public : NULL, out, e);
+}
+
+int api_with_apply(struct entity_expand *x, struct db *db, struct buf *rows, struct err *e)
+{
+    AUTO(json_unref) json_t *v = json_read(buf_str(rows), rows->len, e);
+    if (v == NULL)
+        return ERR_CORRUPT;
+    int rc = entity_expand(x, db, API_TENANT, v, e);
+    buf_reset(rows);
+    if (rc == 0)
+        rc = json_print(v, rows, e);
+    return rc == 0 ? buf_check(rows, "the answer", e) : rc;
+}
+
+/* ---- one record ---- */
+
+struct with_get {
+    struct api_job job; /* first */
+    struct entity_def *def;
+    const char *id;
+    struct entity_expand *expand;
+    struct buf out;
+};
+
+static void with_get_run(struct api_job *j, struct db *db)
+{
+    struct with_get *g = (struct with_get *)j;
+    if (db_snapshot_begin(db, &j->err) != 0)
+        return;
+    if (entity_get(db, g->def, API_TENANT, g->id, &g->out, NULL, &j->err) == 0)
+        api_with_apply(g->expand, db, &g->out, &j->err);
+    db_snapshot_end(db);
+}
+
+static void with_get_done(struct api_job *j)
+{
+    struct with_get g = *(struct with_get *)j; /* it goes with the request */
+    AUTO(entity_def_unrefp) struct entity_def *d = g.def;
+    bool elsewhere = g.job.err.code == ERR_NOT_FOUND && api_redirect_merged(g.job.req, d, g.id);
+    if (!elsewhere && g.job.err.code != 0)
+        http_problem(g.job.req, &g.job.err);
+    else if (!elsewhere)
+        http_respond_buf(g.job.req, 200, API_JSON, &g.out);
+    buf_fini(&g.out);
+    entity_expand_free(g.expand);
+}
+
+/* Without an ETag: the version speaks of the record alone. */
+void api_with_get(struct http_request *req)
+{
+    struct entity_def *d = api_entity(req);
+    if (d == NULL)
+        return;
+    struct with_get *g = arena_new(http_arena(req), sizeof *g);
+    g->job.run = with_get_run;
+    g->job.done = with_get_done;
+    g->job.req = req;
+    g->def = d;
+    g->id = http_param(req, "id");
+    buf_init(&g->out, API_ANSWER_MAX);
+    if (api_with_new(req, d, http_query(req, "with"), NULL, &g->expand, &g->job.err) != 0)
+        with_get_done(&g->job);
+    else
+        api_job_start(&g->job, req);
+}

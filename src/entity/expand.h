@@ -1,0 +1,44 @@
+/* Expand - what records refer to, and what refers to them, put beside them:
+ * with=customer,lines.product
+ *
+ * A name is a ref field of the entity, or the `inverse` of a ref field elsewhere that refers to it;
+ * a dot goes on from there. What is found stands in the record's member "_with", under its name: a
+ * record (null where there is none), or for an inverse a list. No field can have that name.
+ *
+ * Bounds: ENTITY_WITH_DEPTH names deep, ENTITY_WITH_ROWS of an inverse under one record,
+ * ENTITY_WITH_TOTAL in all; over the latter two it is ERR_TOO_LARGE, since a list cut short would
+ * look like a whole one. All is read as readers read: hidden records are never seen. */
+#ifndef KOAN_ENTITY_EXPAND_H
+#define KOAN_ENTITY_EXPAND_H
+
+#include <stdbool.h>
+
+#include "base/json.h"
+#include "entity/def.h"
+
+struct db;
+struct entities;
+struct entity_expand;
+struct err;
+
+enum {
+    ENTITY_WITH_DEPTH = 3,
+    ENTITY_WITH_NAMES = 20, /* in one question */
+    ENTITY_WITH_BYTES = 1024,
+    ENTITY_WITH_ROWS = 200,
+    ENTITY_WITH_TOTAL = 10000,
+};
+#define ENTITY_WITH_MEMBER "_with"
+
+/* `fields`: the names that the records will have, or NULL for all. `may_read` (NULL: all) says
+ * which entities the caller may see. ERR_INVALID names what is unknown, ERR_FORBIDDEN what is not
+ * his. */
+int entity_expand_new(struct entities *s, const struct entity_def *d, const char *with,
+                      const char *fields, bool (*may_read)(const struct entity_def *d),
+                      struct entity_expand **out, struct err *e);
+void entity_expand_free(struct entity_expand *x); /* takes NULL */
+/* One record, or a list of them. Once; in a snapshot with what gave the records. */
+int entity_expand(struct entity_expand *x, struct db *db, const char *tenant, json_t *records,
+                  struct err *e);
+
+#endif
