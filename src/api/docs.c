@@ -1,4 +1,5 @@
-/* What is served for reading: /metrics and the guide that lies inside the binary, /docs/. */
+/* What is served for reading: /metrics, and /docs/: the guide that lies inside the binary, as
+ * pages, and the API explorer, a page that reads /openapi.json. */
 #include <string.h>
 
 #include "api/api_priv.h"
@@ -6,11 +7,14 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "base/str.h"
+#include "codec/markdown.h"
 #include "codec/mime.h"
 
 #define DOCS_FOLDER "web/docs/"
 
-enum { DOCS_PATH_MAX = 512 };
+#define DOCS_EXPLORER "api"
+
+enum { DOCS_PATH_MAX = 512, DOCS_PAGE_MAX = 1 << 20 };
 
 /* ---- metrics ---- */
 
@@ -55,17 +59,89 @@ static void docs_metrics(struct http_request *req)
 
 /* ---- the guide ---- */
 
-static const struct embed_file *docs_find(const char *rest)
+/* In this order; what is not named here follows by name. */
+static const char *const docs_order[] = {"index", "entities", "canon",        "http",
+                                         "lua",   "install",  "configuration"};
+
+static const struct embed_file *docs_file(const char *name, const char *ending)
 {
-    static const char *const endings[] = {"", ".html", ".md", "index.html", "index.md"};
-    for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
-        AUTO(buf_fini) struct buf path = BUF_INIT(DOCS_PATH_MAX);
-        buf_addf(&path, DOCS_FOLDER "%s%s", rest, endings[i]);
-        const struct embed_file *f = buf_failed(&path) ? NULL : embed_find(buf_str(&path));
-        if (f != NULL)
-            return f;
+    char path[DOCS_PATH_MAX];
+    int n = snprintf(path, sizeof path, DOCS_FOLDER "%s%s", name, ending);
+    return n > 0 && (size_t)n < sizeof path ? embed_find(path) : NULL;
+}
+
+static void docs_nav_item(struct buf *out, const char *name, const struct embed_file *f,
+                          const char *current)
+{
+    bool home = strcmp(name, "index") == 0;
+    buf_addf(out, "<li><a href=\"/docs/%s\"%s>", home ? "" : name,
+             strcmp(name, current) == 0 ? " aria-current=\"page\"" : "");
+    if (f != NULL)
+        markdown_title((const char *)f->data, f->size, out);
+    else
+        buf_adds(out, "API explorer");
+    buf_adds(out, "</a></li>\n");
+}
+
+static bool docs_is_ordered(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(docs_order); i++) {
+        if (strcmp(name, docs_order[i]) == 0)
+            return true;
     }
-    return NULL;
+    return false;
+}
+
+static void docs_nav(struct buf *out, const char *current)
+{
+    buf_adds(out, "<ul>\n");
+    for (size_t i = 0; i < ARRAY_LEN(docs_order); i++) {
+        const struct embed_file *f = docs_file(docs_order[i], ".md");
+        if (f != NULL)
+            docs_nav_item(out, docs_order[i], f, current);
+    }
+    for (const struct embed_file *f = NULL; (f = embed_next(DOCS_FOLDER, f)) != NULL;) {
+        char name[DOCS_PATH_MAX];
+        str_copy(name, sizeof name, f->path + strlen(DOCS_FOLDER));
+        if (!str_ends(name, ".md"))
+            continue;
+        name[strlen(name) - strlen(".md")] = '\0';
+        if (!docs_is_ordered(name))
+            docs_nav_item(out, name, f, current);
+    }
+    docs_nav_item(out, DOCS_EXPLORER, NULL, current);
+    buf_adds(out, "</ul>\n");
+}
+
+/* The shell of every page, with its four places filled in. */
+static void docs_shell(struct http_request *req, const char *current, const struct embed_file *page)
+{
+    const struct embed_file *shell = docs_file("_page", ".html");
+    ASSERT(shell != NULL);
+    struct buf out = BUF_INIT(DOCS_PAGE_MAX);
+    bool guide = str_ends(page->path, ".md");
+    for (const char *p = (const char *)shell->data; *p != '\0'; p++) {
+        if (str_starts(p, "{title}")) {
+            if (guide)
+                markdown_title((const char *)page->data, page->size, &out);
+            else
+                buf_adds(&out, "API explorer");
+        } else if (str_starts(p, "{head}")) {
+            buf_adds(&out, guide ? "" : "<script src=\"/docs/explorer.js\" defer></script>\n");
+        } else if (str_starts(p, "{nav}")) {
+            docs_nav(&out, current);
+        } else if (str_starts(p, "{body}")) {
+            if (guide)
+                markdown_html((const char *)page->data, page->size, &out);
+            else
+                buf_add(&out, (const char *)page->data, page->size);
+        } else {
+            buf_addc(&out, *p);
+            continue;
+        }
+        p = strchr(p, '}');
+    }
+    http_respond_buf(req, 200, "text/html; charset=utf-8", &out);
 }
 
 /* Browsers would store Markdown as a file; as plain text they show it, and it reads well. */
@@ -76,13 +152,27 @@ static const char *docs_type(struct http_request *req, const struct embed_file *
     return mime_of_path(f->path);
 }
 
+/* /docs/canon is a page, /docs/canon.md what it is made of; files in between have their own name.
+ */
 static void docs_page(struct http_request *req)
 {
     const char *rest = http_param(req, "rest");
-    const struct embed_file *f = docs_find(rest != NULL ? rest : "");
+    const char *name = rest == NULL || *rest == '\0' ? "index" : rest;
+    const struct embed_file *f;
+    if (*name == '_')
+        f = NULL;
+    else if (strcmp(name, DOCS_EXPLORER) == 0)
+        f = docs_file("_explorer", ".html");
+    else
+        f = docs_file(name, ".md");
+    if (f != NULL) {
+        docs_shell(req, name, f);
+        return;
+    }
+    f = *name != '_' ? docs_file(name, "") : NULL;
     if (f == NULL)
         http_refuse(req, ERR_NOT_FOUND, "the guide has no page '%.100s'; it begins at /docs/",
-                    rest != NULL ? rest : "");
+                    name);
     else
         http_respond(req, 200, docs_type(req, f), f->data, f->size);
 }

@@ -2,7 +2,10 @@
 import glob
 import os
 import re
+import shutil
+import subprocess
 import unittest
+import urllib.parse
 
 from e2e.node import ROOT, Case
 
@@ -24,6 +27,51 @@ class Docs(Case):
             answer = c("GET", "/docs/" + os.path.basename(page))
             with open(page, "rb") as f:
                 self.assertEqual((answer.status, answer.body), (200, f.read()), page)
+
+    def test_every_page_is_html_too_and_its_links_lead_on(self):
+        c = self.node().client()
+        seen, queue = set(), ["/docs/", "/docs/api"]
+        while queue:
+            path = queue.pop().split("#")[0]
+            if path in seen:
+                continue
+            seen.add(path)
+            answer = c("GET", path)
+            self.assertEqual(answer.status, 200, path)
+            if not answer.headers["Content-Type"].startswith("text/html"):
+                continue
+            page = answer.body.decode()
+            self.assertTrue(page.startswith("<!doctype html>") and page.rstrip().endswith("</html>"), path)
+            self.assertNotRegex(page, r"\{(title|head|nav|body)\}")
+            self.assertIn("script-src 'self'" if "script-src" in answer.headers["Content-Security-Policy"] else
+                          "default-src 'self'", answer.headers["Content-Security-Policy"])
+            self.assertNotRegex(page, r'<[^>]+ (style|on\w+)="')
+            ids = re.findall(r' id="([^"]*)"', page)
+            self.assertEqual(len(ids), len(set(ids)), f"{path}: an id twice")
+            for link in re.findall(r'(?:href|src)="([^"]+)"', page):
+                if "://" not in link:
+                    queue.append(urllib.parse.urljoin(path, link))
+        names = {"/docs/" + os.path.basename(p)[:-3] for p in PAGES} - {"/docs/index"}
+        self.assertLessEqual(names | {"/docs/explorer.js", "/docs/docs.css", "/openapi.json"}, seen)
+        for hidden in ("/docs/_page.html", "/docs/_explorer", "/docs/nothing"):
+            self.assertEqual(c("GET", hidden).status, 404, hidden)
+
+    def test_the_explorer_shows_what_is_declared(self):
+        browser = shutil.which("chromium")
+        if browser is None:
+            self.skipTest("no chromium; packaging/setup test brings it")
+        self.write("scripts/a.lua", 'entity "Todo" { fields = { title = text { required = true } } }')
+        node = self.node(self.path("scripts"))
+        p = subprocess.run([browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + self.path("profile"),
+                            "--virtual-time-budget=5000", "--dump-dom", node.url + "/docs/api#createTodo"],
+                           capture_output=True, text=True, timeout=120)
+        dom = p.stdout
+        self.assertRegex(dom, r'id="state"[^>]*>Koan \S+: \d+ paths\.')
+        for name in ("listTodo", "createTodo", "patchTodo", "getHealth"):
+            self.assertIn(f'id="{name}"', dom)
+        # The one that the address names is open, with a body to send.
+        self.assertRegex(dom, r'<details class="op" id="createTodo"[^>]* open')
+        self.assertIn('name="body"', dom)
 
     def test_every_declaration_loads(self):
         blocks = 0
