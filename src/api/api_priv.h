@@ -184,6 +184,8 @@ void api_direct_save(struct http_request *req, struct entity_def *d, const char 
                      const struct api_conditions *c);
 void api_direct_patch(struct http_request *req, struct entity_def *d, enum entity_patch_kind kind,
                       const struct api_conditions *c);
+/* Takes both. */
+void api_direct_bulk(struct http_request *req, struct entity_def *d, json_t *docs, bool atomic);
 void api_direct_remove(struct http_request *req, struct entity_def *d,
                        const struct api_conditions *c);
 

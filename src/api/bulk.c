@@ -102,14 +102,10 @@ static void bulk_done(struct entity_write *w)
     entity_def_unref(d);
 }
 
-/* Golden records come from arrivals. True: go on. */
 static bool bulk_is_plain(struct http_request *req, const struct entity_def *d)
 {
     AUTO(api_model_unrefp)
     struct canon_model *m = api_model_of(api_thread_of(req)->api, d);
-    if (m != NULL)
-        http_refuse(req, ERR_UNSUPPORTED,
-                    "'%s' is made by canon: send arrivals to /api/canon/%s/bulk", d->name, d->path);
     return m == NULL;
 }
 
@@ -140,11 +136,15 @@ static void bulk_post(struct http_request *req)
         !api_repeatable(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
-    if (d == NULL || !bulk_is_plain(req, d))
+    if (d == NULL)
         return;
     AUTO(json_unref) json_t *list = api_body_list(req, ENTITY_BULK_MAX);
     if (list == NULL)
         return;
+    if (!bulk_is_plain(req, d)) { /* statements about golden records */
+        api_direct_bulk(req, TAKE(d), TAKE(list), atomic);
+        return;
+    }
     size_t count = json_array_size(list);
     struct entity_item *items = bulk_items(req, count);
     if (items == NULL)
@@ -270,8 +270,15 @@ static void bulk_delete(struct http_request *req)
         !api_repeatable(req) || !api_media_json(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
-    if (d == NULL || !bulk_is_plain(req, d))
+    if (d == NULL)
         return;
+    if (!bulk_is_plain(req, d)) {
+        http_refuse(req, ERR_UNSUPPORTED,
+                    "'%s' is made by canon: golden records go when their sources do; withdraw "
+                    "those with DELETE /api/canon/%s/sources/{origin}/{id}",
+                    d->name, d->path);
+        return;
+    }
     AUTO(json_unref) json_t *body = api_body(req);
     if (body == NULL)
         return;

@@ -167,6 +167,7 @@ static void canon_post_done(struct canon_request *r)
     canon_request_fini(r);
     if (p->arrivals != &p->one)
         mem_free(p->arrivals);
+    canon_bulk_free(p->bulk);
     json_decref(p->texts);
     entity_def_unref(p->def);
     canon_model_unref(p->model);

@@ -5,6 +5,8 @@
 #include "api/api_priv.h"
 #include "canon/canon.h"
 
+struct bulk;
+
 /* One request of a client as a request of the engine. Freed when it is answered. */
 struct canon_post {
     struct canon_request r;
@@ -13,6 +15,7 @@ struct canon_post {
     struct entity_def *def; /* of a direct change; else NULL */
     struct envelope env;
     struct canon_arrival one, *arrivals; /* `arrivals` is &one, or an array of its own */
+    struct bulk *bulk;                   /* of many direct changes; else NULL */
     json_t *texts;                       /* what the arrivals' texts point into; may be NULL */
     void (*answer)(struct canon_post *p);
 };
@@ -45,6 +48,8 @@ void canon_answer_failed(struct http_request *req, const struct canon_arrival *a
 /* The answer for one arrival. */
 void canon_answer_one(struct http_request *req, const struct canon_arrival *a);
 
+/* canon_bulk.c. Takes NULL. */
+void canon_bulk_free(struct bulk *b);
 /* canon_direct.c: the id that the URL (or NULL) or the document gives, or a new one; to be checked.
  * And a document without what Koan keeps itself. */
 json_t *api_direct_id(struct api_thread *t, const char *id, const json_t *doc);

@@ -28,7 +28,7 @@
  * Files: model.c (declaration), keys.c (normalisers, key values), survive.c (survivorship, pure),
  * pipeline.c (the tick of one arrival), prepare.c (its first phases on other threads), parts.c (a
  * withdrawal), direct.c (a golden record changed directly), working.c (the working set), engine.c
- * (requests, proposals, retries), wait.c and
+ * (requests, proposals, retries), whole.c (requests that are one unit), wait.c and
  * wake.c (parked until a key comes), apply.c and conditions.c (operations), store*.c (all SQL),
  * read.c (why, lineage, summary, tombstones). */
 #ifndef KOAN_CANON_CANON_H
@@ -190,9 +190,9 @@ struct canon_arrival {
     uint64_t seq;        /* log position */
 };
 
-/* Up to CANON_BULK_MAX arrivals, worked in order, one unit each. Part of the caller's struct.
- * done() runs once on `home`; the arrays belong to the caller and are freed by canon_request_fini()
- * after that. */
+/* Up to CANON_BULK_MAX arrivals, worked in order, one unit each (but see `whole`). Part of the
+ * caller's struct. done() runs once on `home`; the arrays belong to the caller and are freed by
+ * canon_request_fini() after that. */
 struct canon_request {
     struct task task;
     struct runner *home;
@@ -200,6 +200,9 @@ struct canon_request {
     struct canon_arrival *arrivals;
     size_t count;
     bool skip_distribution;
+    /* All arrivals are one unit, or none: one that parks or fails refuses all, and has the error;
+     * the others say ERR_CANCELED. */
+    bool whole;
     void (*done)(struct canon_request *r);
     struct err err; /* set when the request as a whole was refused: no such model, draining */
     void *impl;

@@ -9,7 +9,9 @@
 #include "base/uuid.h"
 #include "canon/pipeline_priv.h"
 #include "canon/prepare_priv.h"
+#include "canon/state_priv.h"
 #include "canon/wake_priv.h"
+#include "canon/whole_priv.h"
 #include "db/db.h"
 #include "entity/entity.h"
 #include "entity/patch.h"
@@ -20,37 +22,6 @@ enum {
     ENGINE_SLICE_NS = 8 * 1000 * 1000, /* then other work of the thread gets its turn */
     REQUEST_MAGIC = 0x63717265,
     JOB_MAGIC = 0x636a6f62,
-};
-
-struct engine_request {
-    uint32_t magic;
-    struct list node;
-    struct canon_engine *engine;
-    struct canon_request *r;
-    char *model;
-    enum job_kind kind;
-    bool erase;
-    struct working *working;
-    size_t next, open;
-    char *origin, *source_id; /* of a resumed arrival */
-};
-
-struct canon_engine {
-    struct canon *canon;
-    struct ledger *ledger;
-    struct world *world;
-    struct db *reader;
-    struct canon_hooks *hooks;
-    struct map *workings; /* "tenant/model" */
-    struct list requests; /* not all arrivals started */
-    struct list outbox;   /* jobs whose units are ready: proposed together at the end of a slice */
-    struct list again;    /* jobs to run again once nothing of their working set is under way */
-    size_t flight, open_requests;
-    struct task work;
-    bool posted;
-    struct uuid_gen ids;
-    struct waker *waker;
-    struct prep *prep;
 };
 
 static void engine_work(struct task *t);
@@ -124,7 +95,7 @@ void engine_make_id(struct canon_engine *en, char out[STORE_ID])
     memcpy(out, text, sizeof text);
 }
 
-static void engine_wake(struct canon_engine *en)
+void engine_wake(struct canon_engine *en)
 {
     if (en->posted)
         return;
@@ -139,7 +110,7 @@ static void engine_came(void *arg)
 
 bool engine_give(struct canon_engine *en, struct canon_job *j)
 {
-    if (!prep_helps(en->prep, j->request->r->count))
+    if (j->whole != NULL || !prep_helps(en->prep, j->request->r->count))
         return false;
     prep_give(en->prep, j);
     return true;
@@ -155,10 +126,15 @@ static void request_answer(struct task *t)
     r->done(r);
 }
 
-static void request_finish(struct engine_request *er)
+void request_finish(struct engine_request *er)
 {
     struct canon_request *r = er->r;
     er->engine->open_requests--;
+    if (er->whole != NULL) {
+        whole_free(TAKE(er->whole));
+        er->engine->alone = NULL;
+        engine_wake(er->engine);
+    }
     r->task.run = request_answer;
     runner_post(r->home, &r->task); /* r may be gone after this line */
 }
@@ -222,6 +198,8 @@ static void request_come(struct task *t)
         request_finish(er);
         return;
     }
+    if (r->whole)
+        er->whole = whole_new(en, er->working);
     list_push(&en->requests, &er->node);
     engine_wake(en);
 }
@@ -288,6 +266,7 @@ static struct canon_job *job_new(struct engine_request *er, struct canon_arrival
     j->magic = JOB_MAGIC;
     j->engine = en;
     j->request = er;
+    j->whole = er->whole;
     j->working = er->working;
     j->arrival = a;
     j->kind = er->kind;
@@ -305,6 +284,7 @@ static struct canon_job *job_new(struct engine_request *er, struct canon_arrival
     err_clear(&a->err);
     a->reason[0] = a->golden_id[0] = '\0';
     er->open++;
+    en->jobs++;
     return j;
 }
 
@@ -327,14 +307,16 @@ static void job_free(struct canon_job *j)
 void engine_job_done(struct canon_engine *en, struct canon_job *j)
 {
     struct engine_request *er = j->request;
+    whole_job_ends(j);
     job_free(j);
+    en->jobs--;
     if (--er->open == 0 && er->next == er->r->count)
         request_finish(er);
     engine_wake(en);
 }
 
 /* What was committed, in the words of the answer. */
-static void job_result(struct canon_job *j)
+void job_result(struct canon_job *j)
 {
     static const enum canon_outcome shown[] = {
         [STORED_CANONIZED] = CANON_CANONIZED, [STORED_NOOP] = CANON_NOOP,
@@ -345,12 +327,13 @@ static void job_result(struct canon_job *j)
     struct cursor c;
     struct entity_result saved;
     a->outcome = shown[j->outcome];
-    a->seq = j->unit.seq;
+    const struct unit *u = job_unit(j);
+    a->seq = u->seq;
     a->merged = (uint32_t)j->plan.losers_count;
     memcpy(a->golden_id, j->plan.id, sizeof a->golden_id);
     if (a->outcome == CANON_CANONIZED && j->request->r->count == 1)
         a->changes = json_deep_copy(j->plan.changes); /* it goes to another thread */
-    if (j->save_at != UINT32_MAX && unit_result(&j->unit, j->save_at, &c) &&
+    if (j->save_at != UINT32_MAX && unit_result(u, j->save_at, &c) &&
         entity_result_parse(&c, &saved))
         a->version = saved.version;
     j->state = JOB_DONE;
@@ -399,6 +382,8 @@ bool engine_job_again(struct canon_engine *en, struct canon_job *j)
     j->working->stale = true;
     if (++j->tries >= CANON_TRIES)
         return false;
+    if (j->whole != NULL)
+        whole_again(en, j->whole);
     list_push(&en->again, &j->node);
     engine_wake(en);
     return true;
@@ -408,6 +393,8 @@ int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e)
 {
     en->world->random(en->world, &j->rev, sizeof j->rev);
     j->rev = (j->rev & INT64_MAX) | 1;
+    if (j->whole != NULL)
+        return whole_gather(j->whole, j, e);
     unit_init(&j->unit, en->world->runner, unit_done);
     txn_envelope(&j->unit.txn, j->request->r->env);
     int rc = job_compose(j, e);
@@ -539,13 +526,19 @@ static bool working_ready(struct canon_engine *en, struct working *w)
     return true;
 }
 
+/* What a whole request has gathered stays in the set until its unit is there or dropped. */
+static bool job_may_run(struct canon_engine *en, struct working *w)
+{
+    return whole_has_begun(en) || working_ready(en, w);
+}
+
 /* Jobs that lost a race go first, in their order. */
 static bool run_again(struct canon_engine *en)
 {
     LIST_EACH_SAFE(it, &en->again)
     {
         struct canon_job *j = LIST_OF(it, struct canon_job, node);
-        if (!working_ready(en, j->working))
+        if (!job_may_run(en, j->working))
             return false;
         list_remove(it);
         bool ended_early = j->outcome == STORED_PARKED || j->outcome == STORED_FAILED ||
@@ -572,7 +565,9 @@ static void start_jobs(struct canon_engine *en, uint64_t until)
         struct engine_request *er = LIST_OF(en->requests.next, struct engine_request, node);
         if (prep_helps(en->prep, er->r->count) && !prep_wants(en->prep))
             return; /* those that are back come first */
-        if (!working_ready(en, er->working))
+        if (!whole_lets(en, er))
+            return;
+        if (!job_may_run(en, er->working))
             return; /* the last unit under way wakes us */
         job_start(er);
         if (slice_is_over(en, until))
@@ -611,4 +606,5 @@ static void engine_work(struct task *t)
     if (snapshot)
         db_snapshot_end(en->reader);
     outbox_flush(en);
+    whole_look(en);
 }

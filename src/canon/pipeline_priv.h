@@ -22,6 +22,7 @@
 
 struct canon_engine;
 struct engine_request;
+struct whole;
 
 enum job_kind { KIND_ARRIVE, KIND_WITHDRAW, KIND_RESUME };
 
@@ -112,6 +113,8 @@ struct canon_job {
     int waits_tries;
     struct job_plan plan;
     struct unit unit;
+    struct whole *whole; /* its part of the request's unit instead (whole_priv.h); or NULL */
+    uint32_t ops_from, ops_to;
     uint32_t save_at; /* index of entity.save in the unit; UINT32_MAX: none */
 };
 

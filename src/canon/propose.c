@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "canon/engine_priv.h"
 #include "canon/pipeline_priv.h"
+#include "canon/whole_priv.h"
 #include "entity/entity.h"
 
 enum text {
@@ -61,20 +62,25 @@ static int compose_conditions(struct canon_job *j, struct txn *t, struct err *e)
     const struct job_plan *p = &j->plan;
     const char *model = j->working->model->name;
     job_compose_preconditions(j, t);
-    canon_op_if_source(t, model, j->arrival->origin, job_source_id(j), p->source->row.rev);
+    if (!whole_changed(j, p->source->touched))
+        canon_op_if_source(t, model, j->arrival->origin, job_source_id(j), p->source->row.rev);
     if (j->resumes[0] != '\0')
         canon_op_if_parked(t, j->resumes);
     if (p->id[0] == '\0')
         return 0;
-    canon_op_if_golden(t, model, p->id, p->winner ? p->winner->rev : 0);
+    if (p->winner == NULL || !whole_changed(j, p->winner->touched))
+        canon_op_if_golden(t, model, p->id, p->winner ? p->winner->rev : 0);
     for (size_t i = 0; i < p->losers_count; i++)
-        canon_op_if_golden(t, model, p->losers[i]->id, p->losers[i]->rev);
+        if (!whole_changed(j, p->losers[i]->touched))
+            canon_op_if_golden(t, model, p->losers[i]->id, p->losers[i]->rev);
     for (size_t i = 0; i < json_array_size(p->new_keys); i++) {
-        const char *key = json_string_value(json_array_get(p->new_keys, i)), *owner;
-        int rc = working_owner(j->working, key, &owner, e);
+        const char *key = json_string_value(json_array_get(p->new_keys, i));
+        const struct work_key *k;
+        int rc = working_key(j->working, key, &k, e);
         if (rc != 0)
             return rc;
-        canon_op_if_key(t, model, key, owner[0] ? owner : NULL);
+        if (!whole_changed(j, k->touched))
+            canon_op_if_key(t, model, key, k->owner[0] ? k->owner : NULL);
     }
     return 0;
 }
@@ -168,7 +174,7 @@ static int compose_save(struct canon_job *j, struct txn *t, struct err *e)
 
 int job_compose(struct canon_job *j, struct err *e)
 {
-    struct txn *t = &j->unit.txn;
+    struct txn *t = &job_unit(j)->txn;
     struct texts x = {0};
     int rc = 0;
     j->save_at = UINT32_MAX;

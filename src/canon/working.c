@@ -260,7 +260,7 @@ int working_source(struct working *w, const char *origin, const char *source_id,
                                : rc;
 }
 
-int working_owner(struct working *w, const char *key, const char **owner, struct err *e)
+int working_key(struct working *w, const char *key, const struct work_key **out, struct err *e)
 {
     struct work_key *k = map_gets(w->keys, key);
     if (k == NULL) {
@@ -272,8 +272,17 @@ int working_owner(struct working *w, const char *key, const char **owner, struct
         k = map_gets(w->keys, key);
         k->touched = 0; /* as the database has it */
     }
-    *owner = k->owner;
+    *out = k;
     return 0;
+}
+
+int working_owner(struct working *w, const char *key, const char **owner, struct err *e)
+{
+    const struct work_key *k;
+    int rc = working_key(w, key, &k, e);
+    if (rc == 0)
+        *owner = k->owner;
+    return rc;
 }
 
 void working_set_owner(struct working *w, const char *key, const char *owner)

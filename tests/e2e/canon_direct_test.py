@@ -184,5 +184,71 @@ class Conditions(Direct):
         self.refused("PUT", path, {"name": "y"}, words="If-Match", If_Match="7")
 
 
+class Bulk(Direct):
+    def test_a_bulk_is_saved_whole_with_an_outcome_each(self):
+        old = self.person("bo", name="Old").rsplit("/", 1)[1]
+        rows = [{"id": f"b{i}", "email": f"b{i}@example.org", "name": f"B{i}"} for i in range(200)]
+        rows += [{"id": old, "name": "New"}, {"name": "no id", "email": "b-none@example.org"}]
+        a = self.ok("POST", "/api/person/bulk", rows)
+        self.assertEqual(a.json["counts"], {"unchanged": 0, "created": 201, "updated": 1, "removed": 0, "parked": 0, "failed": 0})
+        self.assertEqual(a.json["results"][7], {"id": "b7", "outcome": "created", "version": 1})
+        self.assertEqual(a.json["results"][200], {"id": old, "outcome": "updated", "version": 2})
+        self.assertGreater(int(a.headers["X-Koan-Seq"]), 0)
+        self.assertEqual(self.ok("GET", "/api/person/b7").json["name"], "B7")
+        again = self.ok("POST", "/api/person/bulk", rows[:3]).json
+        self.assertEqual(again["results"][0], {"id": "b0", "outcome": "unchanged", "version": 1})
+
+    def test_one_that_is_wrong_refuses_all(self):
+        rows = [{"id": f"w{i}", "email": f"w{i}@example.org"} for i in range(20)]
+        for bad, words, status in (({"id": "wx", "nmae": 1}, "nmae", 400), ({"id": "wy", "n": "many"}, "n", 400),
+                                   (7, "object", 400), ({"id": "a/b"}, "id", 400)):
+            p = self.refused("POST", "/api/person/bulk", rows[:11] + [bad] + rows[11:], status, words=words)
+            self.assertEqual(p["failed_op"], 11)
+            self.assertIn("item 11", p["detail"])
+            self.ok("GET", "/api/person/w0", status=404)
+        lineage = self.c("GET", "/api/canon/person/parked").json
+        self.assertEqual(lineage, [])
+
+    def test_items_of_a_bulk_see_those_before_them(self):
+        rows = [{"id": "s1", "email": "s@example.org", "name": "A"}, {"id": "s2", "email": "s@example.org", "phone": "2"},
+                {"id": "s1", "email": "s@example.org", "name": "B"}]
+        r = self.ok("POST", "/api/person/bulk", rows).json["results"]
+        self.assertEqual([(x["id"], x["version"]) for x in r], [("s1", 1), ("s1", 2), ("s1", 3)])
+        now = self.ok("GET", "/api/person/s1").json
+        self.assertEqual((now["name"], now["phone"], now["version"]), ("B", "2", 3))
+
+    def test_without_atomic_each_item_stands_alone(self):
+        rows = [{"id": "n1", "email": "n1@example.org"}, {"id": "n2", "n": "many"}, 7, {"id": "n3", "email": "n3@example.org"}]
+        r = self.ok("POST", "/api/person/bulk?atomic=false", rows).json
+        self.assertEqual([x["outcome"] for x in r["results"]], ["created", "failed", "failed", "created"])
+        self.assertEqual((r["results"][1]["error"]["code"], r["results"][2]["error"]["code"]), ("invalid", "invalid"))
+        self.assertEqual((r["counts"]["created"], r["counts"]["failed"]), (2, 2))
+
+    def test_a_merged_id_is_named(self):
+        a = self.person("mg1").rsplit("/", 1)[1]
+        self.ok("PUT", "/api/person/mg2", {"email": "mg2@example.org"}, 201)
+        self.ok("POST", "/api/canon/person?source_id=mg1&origin=crm", {"email": "mg2@example.org"})
+        p = self.refused("POST", "/api/person/bulk", [{"id": "mg2", "name": "x"}], 409, "conflict", words="merged into")
+        self.assertIn(a, p["detail"])
+        self.refused("DELETE", "/api/person/bulk", ["mg2"], 422, "unsupported", words="sources")
+
+    def test_bulks_and_arrivals_at_the_same_time_lose_nothing(self):
+        def work(tag):
+            c = self.server.client()
+            for k in range(6):
+                rows = [{"id": f"{tag}{k}-{i}", "email": f"{tag}{k}-{i}@example.org"} for i in range(40)]
+                self.assertEqual(c("POST", "/api/person/bulk", rows).status, 200)
+                for i in range(5):
+                    c("POST", f"/api/canon/person?origin=erp&source_id={tag}{k}{i}", {"email": f"{tag}{k}-{i}@example.org", "n": i})
+
+        workers = [threading.Thread(target=work, args=(t,)) for t in ("x", "y", "z")]
+        for w in workers:
+            w.start()
+        for w in workers:
+            w.join()
+        for t in "xyz":
+            self.assertEqual(self.ok("GET", f"/api/person/{t}5-4").json["n"], 4)
+
+
 if __name__ == "__main__":
     unittest.main()

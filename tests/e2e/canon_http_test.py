@@ -228,7 +228,6 @@ class Golden(People):
         self.refused("PATCH", path, {"version": 3}, words="version")
         self.refused("PATCH", "/api/person/nobody", {"name": "x"}, status=404, code="not_found")
         self.refused("DELETE", "/api/person/nobody", status=404, code="not_found")
-        self.refused("POST", "/api/person/bulk", [{"name": "x"}], status=422, code="unsupported", words="/api/canon/")
 
     def test_ids_of_golden_records_are_ids(self):
         for bad in ("a/b", "x" * 300, "x/" * 300, "a\u0001", "a\0b", "new", "", 7):

@@ -277,13 +277,16 @@ static void request_done(struct canon_request *r)
     struct request *q = (struct request *)r;
     struct node *n = q->node;
     bool counts = !sim_is_frozen(n->sim);
-    if (counts && r->err.code != 0)
+    if (counts && r->err.code != 0 && !(r->whole && r->err.code == ERR_CONFLICT))
         sim_fail("request: %s", r->err.text);
+    bool done = false, undone = false;
     for (size_t i = 0; i < r->count && counts; i++) {
         const struct canon_arrival *a = &r->arrivals[i];
         sim_event(n->sim, "answer", a->reason, a->outcome, hash64(0, a->golden_id, 36));
         /* Two engines may be in each other's way once too often; the client sends it again. */
-        bool lost = a->err.code == ERR_CONFLICT;
+        bool lost = r->whole || a->err.code == ERR_CONFLICT; /* whole: what another did wrong */
+        done |= a->outcome != CANON_FAILED && a->arrival_id[0] != '\0';
+        undone |= a->outcome == CANON_FAILED;
         if (a->outcome == CANON_FAILED && !lost && strcmp(a->reason, "INVALID") != 0 &&
             strcmp(a->reason, "NOT_FOUND") != 0)
             sim_fail("arrival of %s/%s failed: %s %s", a->origin, a->source_id, a->reason,
@@ -292,10 +295,12 @@ static void request_done(struct canon_request *r)
             continue;
         struct answer *ans = &n->answers[n->answers_count++];
         ans->outcome = a->outcome;
-        ans->lost = lost;
+        ans->lost = lost && a->outcome == CANON_FAILED;
         memcpy(ans->arrival, a->arrival_id, sizeof(ans->arrival));
         memcpy(ans->golden, a->golden_id, sizeof(ans->golden));
     }
+    if (r->whole && done && undone)
+        sim_fail("a whole request is half done");
     list_remove(&q->list);
     canon_request_fini(r);
     mem_free(q);
@@ -376,7 +381,8 @@ static void node_send(struct node *n)
         request_add(q, origins[origin], id, (int64_t)sim_rand(n->sim, 1000),
                     port_make(n, 3 * number + origin));
     }
-    sim_event(n->sim, "send", "", q->r.count, 0);
+    q->r.whole = sim_chance(n->sim, 20);
+    sim_event(n->sim, "send", "", q->r.count, q->r.whole);
     request_send(q);
 }
 

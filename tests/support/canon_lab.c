@@ -15,7 +15,7 @@
 
 enum { LAB_PATIENCE = 100000, LAB_QUIET = 200 }; /* turns */
 
-static void lab_turn(struct canon_lab *lab)
+void lab_step(struct canon_lab *lab)
 {
     loop_poll(lab->loop);
     usleep(50);
@@ -57,13 +57,13 @@ static void lab_stop(struct canon_lab *lab)
     for (size_t i = 0; i < LAB_ENGINES; i++) {
         canon_engine_stop(lab->engines[i]);
         while (!canon_engine_is_idle(lab->engines[i]))
-            lab_turn(lab);
+            lab_step(lab);
         canon_engine_free(lab->engines[i]);
     }
     db_close(lab->reader);
     ledger_close(lab->ledger, lab_closed, lab);
     while (lab->ledger != NULL)
-        lab_turn(lab);
+        lab_step(lab);
     canon_free(lab->canon);
     entities_free(lab->entities);
 }
@@ -87,7 +87,7 @@ void lab_define(struct canon_lab *lab, const char *entity, const char *model)
         PANIC("%s", e.text);
     ASSERT(ledger_propose(lab->ledger, &u, &e) == 0);
     while (u.deadline_ns != 0)
-        lab_turn(lab);
+        lab_step(lab);
     if (u.err.code != 0)
         PANIC("%s", u.err.text);
     unit_fini(&u);
@@ -171,7 +171,7 @@ void lab_send_patch(struct canon_lab *lab, int engine, const char *model, struct
 void lab_wait(struct canon_lab *lab, struct lab_request *q)
 {
     while (!q->over)
-        lab_turn(lab);
+        lab_step(lab);
 }
 
 void lab_request_fini(struct lab_request *q)
@@ -228,7 +228,7 @@ int64_t lab_number(struct canon_lab *lab, const char *sql)
 void lab_until(struct canon_lab *lab, const char *sql, int64_t want)
 {
     for (int i = 0; i < LAB_PATIENCE && lab_number(lab, sql) != want; i++)
-        lab_turn(lab);
+        lab_step(lab);
     if (lab_number(lab, sql) != want)
         PANIC("%s: it is %lld, not %lld", sql, (long long)lab_number(lab, sql), (long long)want);
 }
@@ -236,7 +236,7 @@ void lab_until(struct canon_lab *lab, const char *sql, int64_t want)
 void lab_settle(struct canon_lab *lab)
 {
     for (int quiet = 0; quiet < LAB_QUIET; quiet++) {
-        lab_turn(lab);
+        lab_step(lab);
         for (size_t i = 0; i < LAB_ENGINES; i++)
             if (!canon_engine_is_idle(lab->engines[i]))
                 quiet = 0;

@@ -69,6 +69,7 @@ char *lab_state(struct canon_lab *lab, const char *model);
 int64_t lab_number(struct canon_lab *lab, const char *sql);
 /* Turns until the number is that, or fails. */
 void lab_until(struct canon_lab *lab, const char *sql, int64_t want);
+void lab_step(struct canon_lab *lab); /* one turn */
 /* Turns until nothing is left to do. */
 void lab_settle(struct canon_lab *lab);
 

@@ -1,0 +1,52 @@
+/* What an engine is made of, for engine.c and whole.c. */
+#ifndef KOAN_CANON_STATE_H
+#define KOAN_CANON_STATE_H
+
+#include "base/uuid.h"
+#include "canon/pipeline_priv.h"
+
+struct map;
+struct prep;
+struct waker;
+struct whole;
+
+struct engine_request {
+    uint32_t magic;
+    struct list node;
+    struct canon_engine *engine;
+    struct canon_request *r;
+    char *model;
+    enum job_kind kind;
+    bool erase;
+    struct working *working;
+    size_t next, open;
+    char *origin, *source_id; /* of a resumed arrival */
+    struct whole *whole;      /* all its arrivals are one unit; or NULL */
+};
+
+struct canon_engine {
+    struct canon *canon;
+    struct ledger *ledger;
+    struct world *world;
+    struct db *reader;
+    struct canon_hooks *hooks;
+    struct map *workings; /* "tenant/model" */
+    struct list requests; /* not all arrivals started */
+    struct list outbox;   /* jobs whose units are ready: proposed together at the end of a slice */
+    struct list again;    /* jobs to run again once nothing of their working set is under way */
+    size_t flight, open_requests, jobs;
+    struct engine_request *alone; /* the whole request that is worked: nothing else is begun */
+    struct task work;
+    bool posted;
+    struct uuid_gen ids;
+    struct waker *waker;
+    struct prep *prep;
+};
+
+/* All its arrivals are at their end; it may be gone afterwards. */
+void request_finish(struct engine_request *er);
+void engine_wake(struct canon_engine *en);
+/* What was committed, in the words of the answer: the job is at its end. */
+void job_result(struct canon_job *j);
+
+#endif
