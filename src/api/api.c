@@ -77,7 +77,9 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
         if (rc != 0)
             return rc;
     }
-    return 0;
+    if (a->o.script_call == NULL)
+        return 0;
+    return http_router_add(r, api_scripts_routes.routes, api_scripts_routes.count, e);
 }
 
 void api_watch_loop(struct api *a, const char *name, struct loop *loop)

@@ -27,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "base/json.h"
 
 struct api;
@@ -35,7 +36,6 @@ struct canon;
 struct canon_engine;
 struct entities;
 struct entity_hooks;
-struct err;
 struct http_request;
 struct http_router;
 struct ledger;
@@ -55,6 +55,25 @@ enum {
     API_ANSWER_MAX = 64 << 20      /* bytes of one answer held in memory */
 };
 
+enum api_script_verb {
+    API_SCRIPTS_LIST,
+    API_SCRIPTS_DEPLOY,
+    API_SCRIPTS_ROLLBACK,
+    API_SCRIPTS_RUN
+};
+
+/* Something that is asked of the scripts, from a net thread. */
+struct api_script_call {
+    enum api_script_verb verb;
+    json_t *body; /* an object; NULL for API_SCRIPTS_LIST; stays the asker's */
+    const char *principal;
+    struct loop *loop;                       /* where done() runs, once: later, or at once */
+    void (*done)(struct api_script_call *c); /* the struct is the asker's again */
+    struct err err;
+    json_t *answer; /* of err.code 0; a new reference */
+    void *impl;
+};
+
 struct api_options {
     struct ledger *ledger;
     struct entities *entities;
@@ -65,6 +84,9 @@ struct api_options {
     /* bind_status() of `scripts_arg`: a new reference, or NULL. May be NULL. */
     json_t *(*scripts)(void *scripts_arg);
     void *scripts_arg;
+    /* POST /api/cluster/run, /api/cluster/scripts. NULL: the routes are not there. */
+    void (*script_call)(void *arg, struct api_script_call *c);
+    void *script_call_arg;
 
     /* With a token every request but the health probes must bring `Authorization: Bearer`. */
     bool token_required;

@@ -51,7 +51,7 @@ struct check_step {
     json_t *result;
 };
 
-static void check_print(struct bind_text *t, const char *line)
+static void check_output(struct bind_text *t, const char *line)
 {
     struct check_step *s = LIST_OF(t, struct check_step, text);
     buf_adds(&s->output, line);
@@ -82,7 +82,7 @@ static void check_deployed(struct bind_deploy *d)
                                  .limit_ms = s->check->timeout_ms,
                                  .test = s->file != NULL,
                                  .test_index = s->index,
-                                 .print = check_print,
+                                 .print = check_output,
                                  .home = loop_runner(node_control(s->node)),
                                  .done = check_ran};
     bind_run_text(node_bind(s->node), &s->text);

@@ -34,6 +34,10 @@ int check_open(struct check *k, struct cli *c, const char *path, struct err *e);
 int check_lint(struct check *k, struct err *e);
 int check_tests(struct check *k, void (*tested)(struct check *k, const json_t *test),
                 struct err *e);
+/* For commands: the script folder of the project that place 0 names, or that place itself (free
+ * it); all of a check, printed. Exit codes. `quiet`: only what is wrong. */
+int check_folder(struct cli *c, char **out);
+int check_print(struct cli *c, const char *path, bool tests, bool quiet);
 void check_fini(struct check *k); /* also for AUTO */
 
 #endif

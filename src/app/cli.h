@@ -116,6 +116,8 @@ extern const struct cli_command cli_serve_commands[];
 extern const struct cli_command cli_run_commands[];
 extern const struct cli_command cli_new_commands[];
 extern const struct cli_command cli_check_commands[];
+extern const struct cli_command cli_deploy_commands[];
+extern const struct cli_command cli_repl_commands[];
 extern const struct cli_command cli_import_commands[];
 extern const struct cli_command cli_entity_commands[];
 extern const struct cli_command cli_canon_commands[];

@@ -97,8 +97,7 @@ static int cmd_check_sum(struct check *k)
     return bad ? CLI_ERROR : CLI_OK;
 }
 
-/* The script folder: of the project, or the place itself. */
-static int cmd_check_path(struct cli *c, char **out)
+int check_folder(struct cli *c, char **out)
 {
     AUTO(config_freep) struct config *config = NULL;
     int rc = project_enter(c);
@@ -113,35 +112,55 @@ static int cmd_check_path(struct cli *c, char **out)
     return CLI_OK;
 }
 
-static int cmd_check(struct cli *c)
+static int cmd_check_timeout(struct cli *c, struct check *k)
 {
-    AUTO(mem_freep) char *path = NULL;
+    const char *timeout = cli_flag(c, "timeout");
+    int64_t ms = CHECK_TEST_MS;
+    struct err e = ERR_INIT;
+    if (timeout != NULL && duration_parse(timeout, &ms, &e) != 0)
+        return cli_usage(c, "--timeout: %s", e.text);
+    k->timeout_ms = ms > CHECK_TIMEOUT_MAX_MS ? CHECK_TIMEOUT_MAX_MS : (uint32_t)ms;
+    return CLI_OK;
+}
+
+static int cmd_check_all(struct check *k, bool tests)
+{
+    struct err e = ERR_INIT;
+    size_t i;
+    json_t *problem;
+    if (check_lint(k, &e) != 0)
+        return cli_fail(k->cli, &e);
+    json_array_foreach(k->problems, i, problem)
+    {
+        if (!k->cli->json)
+            cmd_check_problem(k, problem);
+    }
+    if (k->errors == 0 && tests && check_tests(k, cmd_check_tested, &e) != 0)
+        return cli_fail(k->cli, &e);
+    return CLI_OK;
+}
+
+int check_print(struct cli *c, const char *path, bool tests, bool quiet)
+{
     AUTO(check_fini) struct check k = {0};
     struct err e = ERR_INIT;
-    int rc = cmd_check_path(c, &path);
-    if (rc != CLI_OK)
-        return rc;
     log_setup(LOG_ERROR, isatty(STDERR_FILENO) != 1, STDERR_FILENO);
     if (check_open(&k, c, path, &e) != 0)
         return cli_fail(c, &e);
-    const char *timeout = cli_flag(c, "timeout");
-    int64_t ms = CHECK_TEST_MS;
-    if (timeout != NULL && duration_parse(timeout, &ms, &e) != 0)
-        return cli_usage(c, "--timeout: %s", e.text);
-    k.timeout_ms = ms > CHECK_TIMEOUT_MAX_MS ? CHECK_TIMEOUT_MAX_MS : (uint32_t)ms;
-    if (check_lint(&k, &e) != 0)
-        return cli_fail(c, &e);
-    size_t i;
-    json_t *problem;
-    json_array_foreach(k.problems, i, problem)
-    {
-        if (!c->json)
-            cmd_check_problem(&k, problem);
-    }
-    if (k.errors == 0 && cli_flag(c, "no-tests") == NULL &&
-        check_tests(&k, cmd_check_tested, &e) != 0)
-        return cli_fail(c, &e);
-    return cmd_check_sum(&k);
+    int rc = cmd_check_timeout(c, &k);
+    if (rc == CLI_OK)
+        rc = cmd_check_all(&k, tests);
+    if (rc != CLI_OK)
+        return rc;
+    bool bad = k.errors > 0 || k.failed > 0;
+    return quiet && !bad ? CLI_OK : cmd_check_sum(&k);
+}
+
+static int cmd_check(struct cli *c)
+{
+    AUTO(mem_freep) char *path = NULL;
+    int rc = check_folder(c, &path);
+    return rc != CLI_OK ? rc : check_print(c, path, cli_flag(c, "no-tests") == NULL, false);
 }
 
 static const struct cli_flag cmd_check_flags[] = {

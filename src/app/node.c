@@ -9,8 +9,10 @@
 
 #include "api/api.h"
 #include "app/node_priv.h"
+#include "app/script_calls.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "bind/script_store.h"
 #include "canon/canon.h"
 #include "entity/entity.h"
 #include "entity/sweep.h"
@@ -135,9 +137,8 @@ static int node_open_ledger(struct node *n, struct err *e)
         .keep_bytes = (uint64_t)config_number(n->config, SET_LEDGER_KEEP_BYTES),
         .timeout_ms = (int)config_number(n->config, SET_LEDGER_TIMEOUT),
     };
-    struct domain domains[2];
-    domains[0] = *entities_domain(n->entities);
-    domains[1] = *canon_domain(n->canon);
+    struct domain domains[] = {*entities_domain(n->entities), *canon_domain(n->canon),
+                               *script_domain()};
     if (ledger_open(&o, loop_world(n->ledger_loop), domains, ARRAY_LEN(domains), &n->ledger, e) !=
         0)
         return e->code;
@@ -205,6 +206,8 @@ static int node_open_api(struct node *n, struct err *e)
                             .engine = node_engine,
                             .scripts = node_scripts_status,
                             .scripts_arg = n->bind,
+                            .script_call = script_call,
+                            .script_call_arg = n,
                             .token_required = n->access.token != NULL,
                             .env = config_text(n->config, SET_ENV),
                             .node_id = n->id,

@@ -7,8 +7,10 @@
 #include "app/cli.h"
 #include "app/node_priv.h"
 #include "app/notify.h"
+#include "app/script_calls.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "bind/script_store.h"
 
 enum { SERVE_FAULTS_MAX = 64 << 10 };
 
@@ -81,6 +83,21 @@ static void serve_deployed(struct bind_deploy *d)
         serve_deploy(n);
 }
 
+/* What was deployed into the ledger goes before the folder, but where somebody works on it: `koan
+ * dev`, and `koan run` with a folder. */
+static int serve_scripts(struct node *n, const char *path, struct err *e)
+{
+    char name[SCRIPT_NAME_MAX + 1];
+    bool folder_first = n->dev || (n->work != NULL && *path != '\0');
+    if (folder_first || !script_deployed(n, &n->scripts, name, e))
+        return e->code != 0 ? e->code : scripts_read(path, &n->scripts, e);
+    if (!n->serving)
+        node_report(n, "scripts", "the deployed set '%s'", name);
+    if (n->work == NULL)
+        script_drift(n, &n->scripts, name);
+    return 0;
+}
+
 static void serve_deploy(struct node *n)
 {
     struct err e = ERR_INIT;
@@ -89,7 +106,7 @@ static void serve_deploy(struct node *n)
         return;
     const char *path = config_text(n->config, SET_SCRIPTS);
     n->signature = scripts_signature(path);
-    if (scripts_read(path, &n->scripts, &e) != 0) {
+    if (serve_scripts(n, path, &e) != 0) {
         serve_deploy_failed(n, &e);
         return;
     }
@@ -193,6 +210,7 @@ static void serve_drain(struct node *n)
     notify_send("STOPPING=1\nSTATUS=draining");
     log_info("koan", "draining");
     api_set_draining(n->api, true);
+    bind_cancel_texts(n->bind);
     w->timer_start(w, &n->drain, (uint64_t)config_number(n->config, SET_DRAIN_TIMEOUT));
     node_nets_close(n);
 }

@@ -91,6 +91,10 @@ struct bind_deploy {
     const struct vm_source *files;
     size_t count;
     bool check_only; /* load and check, change nothing */
+    /* Not NULL: kept in the ledger under this name, in the unit that brings the definitions. */
+    const char *record;
+    bool rollback;         /* that is what it was */
+    const char *principal; /* who wants it; NULL: system */
     struct runner *home;
     void (*done)(struct bind_deploy *d); /* once, on `home` */
 
@@ -137,6 +141,12 @@ struct bind_text {
     void *impl;
 };
 void bind_run_text(struct bind *b, struct bind_text *t);
+/* Any thread: texts under way end with ERR_CANCELED, soon. For a node that drains: they may have no
+ * bound. */
+void bind_cancel_texts(struct bind *b);
+
+/* Of names and texts, tests left out: what bind_deploy.hash will be. */
+void bind_set_hash(const struct vm_source *files, size_t count, char out[17]);
 
 /* Any thread. {"hash","files","entities","canons","functions","threads":[{"runs"}]}; hash
  * "" without a set. A new reference. */

@@ -90,8 +90,9 @@ struct bind_thread {
     struct task read_start;
     bool reading;
     struct list texts; /* runs of bind_run_text under way: they have no budget */
-    struct task stop;
-    bool done; /* its own work is over */
+    struct task stop, cancel;
+    atomic_bool cancelling; /* `cancel` is posted */
+    bool done;              /* its own work is over */
     struct world_timer stop_timer;
     json_t *settings; /* as of settings_version */
     unsigned settings_version;
@@ -166,7 +167,6 @@ int bind_set_new(struct bind_thread *t, const struct vm_source *files, size_t co
 void bind_set_drop(struct bind_set *s); /* frees it when its last run has ended; takes NULL */
 const struct bind_entity *bind_set_entity(const struct bind_set *s, const char *name);
 const struct bind_canon *bind_set_canon(const struct bind_set *s, const char *name);
-void bind_set_hash(const struct vm_source *files, size_t count, char out[17]);
 void bind_run_init(struct bind_run *r, struct bind_set *s, const struct envelope *env);
 
 /* ---- declare.c, verbs.c, write.c, canon_verbs.c, plain.c: functions for the table `host` ---- */

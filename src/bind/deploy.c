@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "bind/bind_priv.h"
+#include "bind/script_store.h"
 
 enum deploy_state { DEPLOY_LOAD, DEPLOY_DEFINE, DEPLOY_SWITCH, DEPLOY_DROP };
 
@@ -266,6 +268,23 @@ static void deploy_committed(struct unit *u)
     deploy_step((struct deploy *)u);
 }
 
+static int add_record(struct deploy *op, struct err *e)
+{
+    struct bind_deploy *d = op->d;
+    if (d->record == NULL)
+        return 0;
+    AUTO(json_unref) json_t *files = json_object();
+    for (size_t i = 0; i < d->count; i++)
+        if (!str_ends(d->files[i].name, "_test.lua") &&
+            json_object_set_new(files, d->files[i].name,
+                                json_stringn(d->files[i].text, d->files[i].len)) != 0)
+            return err_set(e, ERR_INVALID, "%s: not UTF-8", d->files[i].name);
+    struct envelope env = {.principal = d->principal};
+    txn_envelope(&op->unit.txn, &env);
+    return script_txn_deploy(&op->unit.txn, d->hash, d->record,
+                             d->rollback ? SCRIPT_ROLLBACK : SCRIPT_DEPLOY, files, e);
+}
+
 static void deploy_define(struct deploy *op)
 {
     struct err e = ERR_INIT;
@@ -274,7 +293,7 @@ static void deploy_define(struct deploy *op)
         return;
     }
     collect_names(op);
-    if (add_definitions(op, &e) != 0 || op->d->check_only) {
+    if (add_definitions(op, &e) != 0 || add_record(op, &e) != 0 || op->d->check_only) {
         deploy_fail(op, &e);
         return;
     }
@@ -322,7 +341,7 @@ static void deploy_begin(struct bind *b, struct bind_deploy *d)
         op->parts[i].op = op;
         op->parts[i].thread = &b->threads[i];
     }
-    if (live == NULL || d->check_only || strcmp(live->hash, d->hash) != 0) {
+    if (live == NULL || d->check_only || d->record != NULL || strcmp(live->hash, d->hash) != 0) {
         deploy_everywhere(op, DEPLOY_LOAD, part_load);
         return;
     }

@@ -113,3 +113,22 @@ void bind_run_text(struct bind *b, struct bind_text *t)
     atomic_fetch_add(&r->thread->runs, 1);
     runner_post(r->thread->runner, &t->task);
 }
+
+static void texts_cancel_task(struct task *task)
+{
+    struct bind_thread *t =
+        (struct bind_thread *)((char *)task - offsetof(struct bind_thread, cancel));
+    atomic_store(&t->cancelling, false);
+    bind_texts_cancel(t);
+}
+
+void bind_cancel_texts(struct bind *b)
+{
+    for (int i = 0; i < b->threads_count; i++) {
+        struct bind_thread *t = &b->threads[i];
+        if (atomic_exchange(&t->cancelling, true))
+            continue;
+        t->cancel.run = texts_cancel_task;
+        runner_post(t->runner, &t->cancel);
+    }
+}

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/stat.h"
 #include "bind/bind_priv.h"
+#include "bind/script_store.h"
 #include "db/db.h"
 #include "support/ledger_kit.h"
 #include "support/unit.h"
@@ -43,9 +44,10 @@ static inline void house_open(struct house *h, int threads)
     if (loop_new("ledger", &h->ledger_loop, &e) != 0 || loop_new("home", &h->home, &e) != 0 ||
         canon_new(h->entities, &h->canon, &e) != 0)
         fail_msg("%s", e.text);
-    struct domain domains[] = {*entities_domain(h->entities), *canon_domain(h->canon)};
+    struct domain domains[] = {*entities_domain(h->entities), *canon_domain(h->canon),
+                               *script_domain()};
     struct ledger_options o = {.dir = h->dir, .segment_bytes = 1 << 20};
-    if (ledger_open(&o, loop_world(h->ledger_loop), domains, 2, &h->ledger, &e) != 0 ||
+    if (ledger_open(&o, loop_world(h->ledger_loop), domains, 3, &h->ledger, &e) != 0 ||
         loop_start(h->ledger_loop, &e) != 0)
         fail_msg("%s", e.text);
     struct bind_options b = {

@@ -1,0 +1,116 @@
+/* koan deploy: a folder of scripts into the ledger of a running server, or an older set again. */
+#include <string.h>
+
+#include "app/check.h"
+#include "app/cli.h"
+#include "app/remote.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#define CMD_DEPLOY_PATH "/api/cluster/scripts"
+
+static json_t *cmd_deploy_body(const struct scripts *s, const char *name)
+{
+    json_t *files = json_object(), *body = json_object();
+    for (size_t i = 0; i < s->count; i++)
+        if (!str_ends(s->files[i].name, "_test.lua"))
+            json_object_set_new(files, s->files[i].name,
+                                json_stringn(s->files[i].text, s->files[i].len));
+    json_object_set_new(body, "files", files);
+    if (name != NULL)
+        json_object_set_new(body, "name", json_string(name));
+    return body;
+}
+
+static int cmd_deploy_send(struct cli *c, const char *path, const json_t *body)
+{
+    AUTO(json_unref) json_t *answer = NULL;
+    int rc = remote_once(c, "POST", path, body, NULL, &answer);
+    if (rc != CLI_OK)
+        return rc;
+    if (c->json)
+        cli_print_json(c, answer);
+    else
+        printf("live: %s (%s), %zu entities, %zu canon models\n",
+               json_string_value(json_object_get(answer, "name")),
+               json_string_value(json_object_get(answer, "hash")),
+               json_array_size(json_object_get(answer, "entities")),
+               json_array_size(json_object_get(answer, "canons")));
+    return CLI_OK;
+}
+
+static int cmd_deploy_list(struct cli *c)
+{
+    static const char *const columns[] = {"seq", "name", "hash", "kind", "by", "at"};
+    AUTO(json_unref) json_t *answer = NULL;
+    int rc = remote_once(c, "GET", CMD_DEPLOY_PATH, NULL, NULL, &answer);
+    if (rc != CLI_OK)
+        return rc;
+    if (c->json) {
+        cli_print_json(c, answer);
+        return CLI_OK;
+    }
+    size_t i, k;
+    json_t *row;
+    struct cli_table t;
+    cli_table_init(&t, ARRAY_LEN(columns));
+    for (k = 0; k < ARRAY_LEN(columns); k++)
+        cli_table_cell(&t, "%s", columns[k]);
+    json_array_foreach(json_object_get(answer, "history"), i, row)
+    {
+        for (k = 0; k < ARRAY_LEN(columns); k++)
+            cli_table_json(&t, json_object_get(row, columns[k]));
+    }
+    cli_table_print(c, &t, 1);
+    json_array_foreach(json_object_get(answer, "drift"), i, row) printf(
+        "drift: %s is %s in the server's folder\n", json_string_value(json_object_get(row, "file")),
+        json_string_value(json_object_get(row, "change")));
+    return CLI_OK;
+}
+
+static int cmd_deploy_rollback(struct cli *c, const char *to)
+{
+    AUTO(json_unref)
+    json_t *body = json_pack("{s:s}", "to", strcmp(to, "previous") == 0 ? "" : to);
+    return cmd_deploy_send(c, CMD_DEPLOY_PATH "/rollback", body);
+}
+
+static int cmd_deploy(struct cli *c)
+{
+    AUTO(mem_freep) char *path = NULL;
+    AUTO(scripts_fini) struct scripts set = {0};
+    struct err e = ERR_INIT;
+    if (cli_flag(c, "list") != NULL)
+        return cmd_deploy_list(c);
+    if (cli_flag(c, "rollback") != NULL)
+        return cmd_deploy_rollback(c, cli_flag(c, "rollback"));
+    int rc = check_folder(c, &path);
+    if (rc == CLI_OK && cli_flag(c, "no-check") == NULL)
+        rc = check_print(c, path, true, true);
+    if (rc != CLI_OK)
+        return rc;
+    if (scripts_read(path, &set, &e) != 0)
+        return cli_fail(c, &e);
+    AUTO(json_unref) json_t *body = cmd_deploy_body(&set, cli_flag(c, "name"));
+    return cmd_deploy_send(c, CMD_DEPLOY_PATH, body);
+}
+
+static const struct cli_flag cmd_deploy_flags[] = {
+    {"name", "NAME", "what to call the set (else the time)"},
+    {"rollback", "NAME", "bring back a set by its name, the beginning of its hash, or `previous`"},
+    {"list", NULL, "what was deployed, and whether the server's folder differs"},
+    {"no-check", NULL, "without `koan check` before"},
+};
+
+const struct cli_command cli_deploy_commands[] = {
+    {.name = "deploy",
+     .args = "[DIR]",
+     .summary = "check scripts and bring them into force on a running server",
+     .max = 1,
+     .remote = true,
+     .flags = cmd_deploy_flags,
+     .flags_count = ARRAY_LEN(cmd_deploy_flags),
+     .run = cmd_deploy},
+    {0},
+};
