@@ -53,22 +53,25 @@ void http_conn_forget(struct http_conn *c, struct http_request *req)
     req->conn = NULL;
 }
 
-/* Requests at work outlive the connection: their handlers are told and answer nobody. */
+/* A handler at work outlives its place in a connection: it is told, and answers nobody. */
+static void http_request_orphan(struct http_request *req)
+{
+    http_out_clear(&req->server->pool, &req->out);
+    list_push(&req->server->orphans, &req->link);
+    req->cancelled = true;
+    if (req->gone != NULL)
+        req->gone(req, req->gone_arg); /* it may answer, and be gone */
+}
+
 static void http_conn_orphan(struct http_conn *c)
 {
-    struct http_server *s = c->server;
     while (!list_is_empty(&c->requests)) {
         struct http_request *req = LIST_OF(c->requests.next, struct http_request, link);
         http_conn_forget(c, req);
-        if (req->phase != HTTP_RUNNING || req->answered) {
+        if (req->phase != HTTP_RUNNING || req->answered)
             http_request_free(req);
-            continue;
-        }
-        http_out_clear(&s->pool, &req->out);
-        list_push(&s->orphans, &req->link);
-        req->cancelled = true;
-        if (req->gone != NULL)
-            req->gone(req, req->gone_arg); /* it may answer, and be gone */
+        else
+            http_request_orphan(req);
     }
 }
 
@@ -192,6 +195,24 @@ void http_conn_check(const struct http_conn *c)
 
 /* ---- input ---- */
 
+/* The client's bytes end the request of a handler that is in the middle of its body. The handler is
+ * told that nobody waits for it any more, and may answer whenever it likes; a request in its place
+ * gets the words of the refusal. */
+static struct http_request *http_conn_overrule(struct http_conn *c, struct http_request *req)
+{
+    struct http_request *stand_in = http_request_new(c->server);
+    http_conn_forget(c, req);
+    stand_in->conn = c;
+    stand_in->verb = req->verb;
+    stand_in->http10 = req->http10;
+    stand_in->started_ns = req->started_ns;
+    memcpy(stand_in->correlation, req->correlation, sizeof req->correlation);
+    list_push(&c->requests, &stand_in->link);
+    c->request_count++;
+    http_request_orphan(req);
+    return stand_in;
+}
+
 /* What the client sent cannot be understood or is too much: say so, then close. */
 static void http_conn_refuse(struct http_conn *c, llhttp_errno_t rc, uint64_t at)
 {
@@ -199,19 +220,21 @@ static void http_conn_refuse(struct http_conn *c, llhttp_errno_t rc, uint64_t at
     c->input_over = c->unread = true;
     if (c->doomed || c->last) /* the last answer is given: nothing may follow it */
         return;
-    if (req != NULL && (req->phase == HTTP_RUNNING || req->answered)) {
-        if (req->answered) {
-            c->last = true;
-            c->reading = NULL;
-            http_conn_pop(c);
-        } else {
-            http_conn_kill(c); /* a handler is in the middle of this body */
-        }
+    if (req != NULL && req->answered) {
+        c->last = true;
+        c->reading = NULL;
+        http_conn_pop(c);
+        return;
+    }
+    if (req != NULL && req->phase == HTTP_RUNNING && req->begun) {
+        http_conn_kill(c); /* half an answer is out: only the cut can tell */
         return;
     }
     if (req == NULL) {
         http_parser_settings.on_message_begin(&c->parser);
         req = c->reading;
+    } else if (req->phase == HTTP_RUNNING) {
+        req = http_conn_overrule(c, req);
     }
     c->reading = NULL;
     req->phase = HTTP_RUNNING;

@@ -246,8 +246,8 @@ static int http_on_body(llhttp_t *parser, const char *p, size_t n)
         size_t max = req->match.route->body_max;
         req->part_bytes += n;
         if (max > 0 && req->part_bytes > max)
-            http_conn_kill(c); /* its handler is at work: too late for a plain refusal */
-        else if (req->part != NULL)
+            return http_fail(c, ERR_TOO_LARGE, "the body is larger than is taken here");
+        if (req->part != NULL)
             req->part(req, req->part_arg, p, n);
         return 0;
     }

@@ -166,7 +166,8 @@ void *http_user(const struct http_request *req);
 
 /* Body in pieces, for routes with HTTP_STREAM_BODY: call it from the handler. `part` gets the bytes
  * as they come and n == 0 once at the end. It never runs after the answer or when the client broke
- * off (also: sent a malformed chunk, or more than body_max): for that there is http_on_cancel().
+ * off: for that there is http_on_cancel(). A malformed chunk, or more than body_max, is the same to
+ * the handler; the client gets 400 or 413 for it, unless the handler has begun to answer.
  * Between pause and resume at most 16 KiB more arrive. A handler that returns without asking for
  * the body never sees it. */
 typedef void http_part_cb(struct http_request *req, void *arg, const char *p, size_t n);

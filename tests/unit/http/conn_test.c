@@ -199,17 +199,56 @@ static void a_body_that_waits_for_us_is_not_slow(void **state)
     hello(f->later[0]);
 }
 
-static void a_stream_past_its_bound_is_cut_and_its_handler_told(void **state)
+/* What the client gets so far, and that nothing of the connection is left to be read. */
+static void expect_refusal(struct fixture *f, const char *status)
+{
+    char *text = mem_strndup(f->conn->out.head->data, f->conn->out.bytes);
+    assert_int_equal(strncmp(text, status, strlen(status)), 0);
+    assert_non_null(strstr(text, "Connection: close"));
+    mem_free(text);
+    assert_false(f->conn->doomed);
+    assert_true(f->conn->last && f->conn->input_over);
+    assert_false(http_conn_may_parse(f->conn));
+}
+
+static void a_stream_past_its_bound_is_refused_and_its_handler_told(void **state)
 {
     struct fixture *f = *state;
     feed(f, "POST /import HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
             "15\r\n012345678901234567890\r\n0\r\n\r\n");
+    expect_refusal(f, "HTTP/1.1 413 ");
+    assert_int_equal(f->cancels, 1);
+    assert_int_equal(f->ends, 0);
+    assert_int_equal(f->server->inflight, 1); /* the handler is at work still */
+    assert_true(http_is_cancelled(f->later[0]));
+    size_t bytes = f->conn->out.bytes;
+    hello(f->later[0]);
+    assert_int_equal(f->conn->out.bytes, bytes);
+    assert_int_equal(f->server->inflight, 0);
+}
+
+static void a_malformed_chunk_of_a_stream_is_refused_and_its_handler_told(void **state)
+{
+    struct fixture *f = *state;
+    feed(f, "POST /import HTTP/1.1\r\nHost: x\r\nX-Correlation-ID: mine\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\nnonsense\r\n\r\n");
+    expect_refusal(f, "HTTP/1.1 400 ");
+    assert_non_null(strstr(f->conn->out.head->data, "X-Correlation-ID: mine\r\n"));
+    assert_int_equal(f->cancels, 1);
+    hello(f->later[0]);
+}
+
+static void an_answer_begun_is_cut_when_its_request_turns_out_bad(void **state)
+{
+    struct fixture *f = *state;
+    feed(f, "POST /import HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+    http_stream_begin(f->later[0], 200, "text/plain");
+    feed(f, "nonsense\r\n\r\n");
     assert_true(f->conn->doomed);
     http_server_turn(f->server);
     f->conn = NULL;
     assert_int_equal(f->cancels, 1);
-    assert_int_equal(f->ends, 0);
-    hello(f->later[0]);
+    http_stream_end(f->later[0]);
 }
 
 static void an_answer_that_nobody_reads_is_given_up(void **state)
@@ -287,7 +326,9 @@ int main(void)
         T(a_request_at_work_has_no_deadline_here),
         T(a_body_must_bring_a_kilobyte_a_second),
         T(a_body_that_waits_for_us_is_not_slow),
-        T(a_stream_past_its_bound_is_cut_and_its_handler_told),
+        T(a_stream_past_its_bound_is_refused_and_its_handler_told),
+        T(a_malformed_chunk_of_a_stream_is_refused_and_its_handler_told),
+        T(an_answer_begun_is_cut_when_its_request_turns_out_bad),
         T(an_answer_that_nobody_reads_is_given_up),
         T(nothing_follows_the_last_answer),
         T(a_pipeline_is_bounded_and_goes_on_when_answered),
