@@ -1,5 +1,6 @@
 /* The threads that serve connections: same port, same routes, nothing shared. */
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -39,6 +40,30 @@ static void net_abort_task(struct task *t)
         http_server_abort(net->server);
 }
 
+/* Open files that connections may not take: the log, the database on every thread, what scripts
+ * fetch. Without them a crowd of clients would keep the ledger from opening its next segment. */
+enum { NET_FILES_RESERVED = 256, NET_CONNECTIONS_MIN = 16 };
+
+static size_t net_connections(struct node *n)
+{
+    size_t wanted = (size_t)config_number(n->config, SET_HTTP_CONNECTIONS);
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return wanted;
+    files.rlim_cur = files.rlim_max; /* the lower one is for programs that use select() */
+    if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+        getrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur == RLIM_INFINITY || wanted + NET_FILES_RESERVED <= files.rlim_cur)
+        return wanted;
+    size_t room = files.rlim_cur > NET_FILES_RESERVED + NET_CONNECTIONS_MIN
+                      ? (size_t)files.rlim_cur - NET_FILES_RESERVED
+                      : NET_CONNECTIONS_MIN;
+    node_report(n, "http",
+                "at most %zu connections instead of %zu: %llu open files are allowed (ulimit -n)",
+                room, wanted, (unsigned long long)files.rlim_cur);
+    return room;
+}
+
 static int net_open(struct node *n, struct net *net, const char *host, int fd, struct err *e)
 {
     net->node = n;
@@ -57,8 +82,7 @@ static int net_open(struct node *n, struct net *net, const char *host, int fd, s
         .shared = net != n->nets,
         .fd = fd,
         .tls = n->tls,
-        .connections_max =
-            (size_t)config_number(n->config, SET_HTTP_CONNECTIONS) / (size_t)n->nets_count + 1,
+        .connections_max = n->connections_max / (size_t)n->nets_count + 1,
         .context = net->thread,
         .before = api_before,
     };
@@ -79,6 +103,7 @@ int node_nets_open(struct node *n, struct err *e)
     int fd = activation_socket(environ, address, e);
     if (fd < 0)
         return fd;
+    n->connections_max = net_connections(n);
     for (int i = 0; i < count; i++)
         if (net_open(n, &n->nets[i], host, fd, e) != 0)
             return e->code;

@@ -67,6 +67,7 @@ struct node {
     struct http_router *router;
     struct net nets[NODE_NETS_MAX];
     int nets_count, nets_serving;
+    size_t connections_max; /* all nets together */
     uint16_t port;
 
     /* serve.c */

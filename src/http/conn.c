@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -84,12 +85,29 @@ void http_conn_free(struct http_conn *c)
     http_out_clear(&s->pool, &c->out);
     buf_fini(&c->rest);
     tcp_close(c->tcp);
-    if (s->conn_count-- >= s->connections_max && s->listener != NULL)
-        tcp_listener_pause(s->listener, false);
+    s->conn_count--;
+    http_server_has_room(s);
     stat_change(s->gauge_conns, -1);
     c->magic = 0;
     mem_free(c);
     http_server_check_closed(s);
+}
+
+void http_conn_touch(struct http_conn *c)
+{
+    list_remove(&c->link);
+    list_push(&c->server->conns, &c->link);
+}
+
+bool http_conn_is_idle(const struct http_conn *c)
+{
+    if (c->doomed || c->out.bytes > 0)
+        return false;
+    if (c->lingering)
+        return true;
+    if (c->reading != NULL && !c->reading->headers_done && c->request_count == 1)
+        return c->server->now_ms - c->since_ms > HTTP_EVICT_HEAD_MS;
+    return list_is_empty(&c->requests);
 }
 
 /* ---- the order of requests ---- */
@@ -154,6 +172,8 @@ void http_conn_pop(struct http_conn *c)
     }
     if (c->reading == NULL)
         c->since_ms = c->server->now_ms;
+    if (list_is_empty(&c->requests))
+        http_server_has_room(c->server);
     http_conn_mark(c);
 }
 
@@ -246,6 +266,27 @@ static void http_conn_refuse(struct http_conn *c, llhttp_errno_t rc, uint64_t at
                     (unsigned long long)at, llhttp_get_error_reason(&c->parser));
 }
 
+/* The parser swallows what means nothing; without a bound a client could send it for ever. A slice
+ * counts whole for the request that is open at its end: the allowances are larger than that. */
+static bool http_conn_is_padded(struct http_conn *c, size_t part)
+{
+    enum { HEAD_MAX = HTTP_LINE_MAX + HTTP_HEADERS_BYTES_MAX + HTTP_SLICE };
+    struct http_request *req = c->reading;
+    if (req == NULL || req->answered)
+        return false;
+    req->raw_bytes += part;
+    uint64_t max = HEAD_MAX;
+    if (req->headers_done)
+        max += HTTP_PADDING_MAX + HTTP_PADDING_RATIO * (req->part_bytes + req->body.len);
+    if (req->raw_bytes <= max)
+        return false;
+    c->fail_code = req->headers_done ? ERR_INVALID : ERR_HEADERS_TOO_LARGE;
+    snprintf(c->fail, sizeof c->fail, "%s",
+             req->headers_done ? "the chunks of the body hold too little beside their sizes"
+                               : "the headers are larger than 32 KiB");
+    return true;
+}
+
 void http_conn_feed(struct http_conn *c, const char *p, size_t n)
 {
     while (n > 0 && http_conn_may_parse(c)) {
@@ -264,6 +305,8 @@ void http_conn_feed(struct http_conn *c, const char *p, size_t n)
             llhttp_resume_after_upgrade(&c->parser);
         else if (rc != HPE_OK)
             http_conn_refuse(c, rc, c->fed);
+        else if (http_conn_is_padded(c, part))
+            http_conn_refuse(c, HPE_USER, c->fed);
     }
     if (n > 0 && !c->input_over)
         buf_add(&c->rest, p, n);

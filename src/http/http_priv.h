@@ -56,7 +56,13 @@ enum {
     HTTP_SWEEP_MS = 1000,
     HTTP_EXTRA_MAX = 16 * 1024, /* headers a handler adds */
     HTTP_CORRELATION_MAX = 128,
-    HTTP_RETRY_AFTER_S = 5
+    HTTP_RETRY_AFTER_S = 5,
+    /* Bytes of a message that are neither head nor body, like blanks before a value and extensions
+     * of chunks: so many, and so many for each byte of the body. */
+    HTTP_PADDING_MAX = 64 * 1024,
+    HTTP_PADDING_RATIO = 8,
+    HTTP_EVICT_LOOK = 64,      /* connections looked at to find one that may go */
+    HTTP_EVICT_HEAD_MS = 1000, /* one that takes longer than this for its headers may */
 };
 
 #define HTTP_CONN_MAGIC 0x6b6f616eu
@@ -135,7 +141,7 @@ struct http_request {
     struct http_match match;
     struct arena arena;
     bool http10, keep_alive, has_length, chunked, expects, value_open, headers_done;
-    uint64_t content_length, started_ns;
+    uint64_t content_length, started_ns, raw_bytes;
 
     /* the handler's */
     void *user;
@@ -161,7 +167,7 @@ struct http_request {
 
 struct http_conn {
     uint32_t magic;
-    struct list link;  /* server->conns */
+    struct list link;  /* server->conns, by the beginning of the latest request */
     struct list dirty; /* server->dirty, or alone */
     struct http_server *server;
     struct tcp *tcp; /* NULL when fed by a test */
@@ -201,6 +207,7 @@ struct http_server {
     http_closed_cb *closed;
     void *closed_arg;
     bool closing, sweeping, gone;
+    bool full;       /* all connections are at work: nobody else is accepted until one is not */
     uint64_t now_ms; /* of this turn */
 
     struct list conns, dirty, orphans;
@@ -227,6 +234,8 @@ struct http_server *http_server_new(struct loop *loop, const struct http_options
 void http_server_random(struct http_server *s, uint8_t out[8]);
 /* "Thu, 01 Jan 1970 00:00:00 GMT" */
 const char *http_server_date(struct http_server *s);
+/* A connection ended, or has nothing to do: there may be room for another. */
+void http_server_has_room(struct http_server *s);
 /* Something went away: perhaps that was the last. */
 void http_server_check_closed(struct http_server *s);
 /* For tests: what the end of a turn does. */
@@ -244,6 +253,10 @@ void http_conn_feed(struct http_conn *c, const char *p, size_t n);
 void http_conn_mark(struct http_conn *c); /* has work for the end of the turn */
 void http_conn_turn(struct http_conn *c); /* that work */
 void http_conn_sweep(struct http_conn *c);
+/* A request begins: the last to be asked to go. */
+void http_conn_touch(struct http_conn *c);
+/* Nothing is lost with it: no request of it is at work, no answer on its way. */
+bool http_conn_is_idle(const struct http_conn *c);
 bool http_conn_may_parse(const struct http_conn *c);
 /* Asserts the invariants above. */
 void http_conn_check(const struct http_conn *c);

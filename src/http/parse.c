@@ -35,6 +35,7 @@ static int http_on_begin(llhttp_t *parser)
     c->request_count++;
     c->reading = req;
     c->since_ms = c->server->now_ms;
+    http_conn_touch(c);
     return 0;
 }
 

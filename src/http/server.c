@@ -100,19 +100,45 @@ static void http_server_sweep(struct world_timer *t)
 
 /* ---- life ---- */
 
+/* The connection that has been idle longest makes room. Those at work that are met on the way go to
+ * the end of the list, so that thousands of them are not looked at again for every newcomer. */
+static bool http_server_evict(struct http_server *s, const struct http_conn *newcomer)
+{
+    for (int i = 0; i < HTTP_EVICT_LOOK && s->conns.next != &newcomer->link; i++) {
+        struct http_conn *c = LIST_OF(s->conns.next, struct http_conn, link);
+        bool idle = http_conn_is_idle(c);
+        http_conn_touch(c);
+        if (idle) {
+            http_conn_kill(c);
+            return true;
+        }
+    }
+    return false;
+}
+
+void http_server_has_room(struct http_server *s)
+{
+    if (!s->full || s->listener == NULL)
+        return;
+    s->full = false;
+    tcp_listener_pause(s->listener, false);
+}
+
 static void http_server_accepted(void *arg, struct tcp *t)
 {
     struct http_server *s = arg;
     s->now_ms = s->world->mono_ns(s->world) / 1000000;
-    http_conn_new(s, t);
+    struct http_conn *c = http_conn_new(s, t);
     if (!s->sweeping) {
         s->sweeping = true;
         s->world->timer_start(s->world, &s->sweep, HTTP_SWEEP_MS);
     }
-    if (s->conn_count >= s->connections_max) {
-        log_warn("http", "%zu connections are open, the limit: new ones wait", s->conn_count);
-        tcp_listener_pause(s->listener, true);
-    }
+    if (s->conn_count <= s->connections_max || http_server_evict(s, c))
+        return;
+    log_warn("http", "%zu connections are open and at work, the limit: new ones wait",
+             s->conn_count);
+    s->full = true;
+    tcp_listener_pause(s->listener, true);
 }
 
 static void http_server_free(struct task *t)
