@@ -55,32 +55,56 @@ static uint64_t cmd_import_now(void)
 /* ---- workers ---- */
 
 /* What may be sent again: it was surely not done, or doing it twice is the same. */
-static bool cmd_import_again(const struct cmd_import *ci, int code)
+static bool cmd_import_again(const void *arg, int code)
 {
+    const struct cmd_import *ci = arg;
     if (code == ERR_OVERLOADED || code == ERR_RATE_LIMITED || code == ERR_NO_LEADER ||
         code == ERR_DRAINING || code == ERR_UNAVAILABLE)
         return true;
     return ci->im.o.canon != NULL && (code == ERR_TIMEOUT || code == ERR_CANCELED);
 }
 
-static int cmd_import_post(struct cmd_import *ci, struct http_client *h,
-                           const struct import_batch *b, json_t **out, struct err *e)
+static void cmd_import_wait(int tries)
+{
+    struct timespec wait = {0, (long)CMD_IMPORT_BACKOFF_MS * tries * 1000000};
+    nanosleep(&wait, NULL);
+}
+
+static int cmd_import_post(struct cmd_import *ci, struct http_client *h, const struct buf *body,
+                           json_t **out, struct err *e)
 {
     struct http_client_request q = {.method = "POST",
                                     .path = ci->path,
                                     .type = ci->im.o.canon != NULL ? "application/x-ndjson"
                                                                    : "application/json",
                                     .headers = ci->headers,
-                                    .body = b->body.data,
-                                    .body_n = b->body.len};
+                                    .body = body->data,
+                                    .body_n = body->len};
     for (int i = 1;; i++) {
         err_clear(e);
         int rc = remote_call(h, &q, out, e);
         if (rc == 0 || i == CMD_IMPORT_TRIES || !cmd_import_again(ci, rc) || cmd_import_stop)
             return rc;
-        struct timespec wait = {0, (long)CMD_IMPORT_BACKOFF_MS * i * 1000000};
-        nanosleep(&wait, NULL);
+        cmd_import_wait(i);
     }
+}
+
+/* The batch, then again and again what of it was refused only for now. */
+static int cmd_import_send(struct cmd_import *ci, struct http_client *h,
+                           const struct import_batch *b, json_t **out, struct err *e)
+{
+    int rc = cmd_import_post(ci, h, &b->body, out, e);
+    for (int i = 1; rc == 0 && i < CMD_IMPORT_TRIES && !cmd_import_stop; i++) {
+        AUTO(import_resend_fini) struct import_resend r;
+        AUTO(json_unref) json_t *second = NULL;
+        if (import_resend(&ci->im, b, *out, cmd_import_again, ci, &r) == 0)
+            break;
+        cmd_import_wait(i);
+        rc = cmd_import_post(ci, h, &r.body, &second, e);
+        if (rc == 0)
+            rc = import_resend_merge(*out, &r, second, e);
+    }
+    return rc;
 }
 
 static bool cmd_import_next(struct cmd_import *ci, struct import_batch **b)
@@ -104,7 +128,7 @@ static void *cmd_import_work(void *arg)
     int rc = remote_open(ci->cli, &h, &e);
     while (rc == 0 && cmd_import_next(ci, &b)) {
         json_t *answer = NULL;
-        rc = cmd_import_post(ci, h, b, &answer, &e);
+        rc = cmd_import_send(ci, h, b, &answer, &e);
         pthread_mutex_lock(&ci->lock);
         if (rc == 0)
             rc = import_answered(&ci->im, b, answer, &e);

@@ -201,10 +201,12 @@ static int import_add(struct import *im, struct import_batch *b, const struct re
 {
     struct err why = ERR_INIT;
     struct import_item *item = &b->items[b->count];
-    *item = (struct import_item){rec->number, rec->line, b->texts.len, rec->n};
+    *item = (struct import_item){
+        .number = rec->number, .line = rec->line, .at = b->texts.len, .n = rec->n};
     size_t before = b->body.len;
     if (im->o.canon == NULL) {
         buf_adds(&b->body, b->count == 0 ? "[" : ",");
+        before = b->body.len;
         buf_add(&b->body, rec->json, rec->n);
     } else if (import_arrival(im, rec, &b->body, &why) != 0) {
         b->body.len = before;
@@ -212,6 +214,8 @@ static int import_add(struct import *im, struct import_batch *b, const struct re
         im->answered++;
         return import_reject(im, item, err_info(why.code)->name, why.text, rec->json, e);
     }
+    item->body_at = before;
+    item->body_n = b->body.len - before;
     buf_add(&b->texts, rec->json, rec->n);
     b->count++;
     return 0;

@@ -50,7 +50,8 @@ struct import_options {
 
 struct import_item {
     uint64_t number, line;
-    size_t at, n; /* its text in the batch's `texts` */
+    size_t at, n;           /* its text in the batch's `texts` */
+    size_t body_at, body_n; /* what is sent of it, in `body` */
 };
 
 struct import_batch {
@@ -96,6 +97,23 @@ void import_close(struct import *im); /* also when open failed half way */
 int import_next(struct import *im, struct import_batch **out, struct err *e);
 /* What the server said, {"results": [...]}: one for each record. The batch is gone. */
 int import_answered(struct import *im, struct import_batch *b, const json_t *answer, struct err *e);
+
+/* Some records of an answer may be refused only for now: the server was too busy, or did not know
+ * in time. `again` says of which codes that is so. */
+struct import_resend {
+    struct buf body; /* those records, as they are sent */
+    size_t *which;   /* their places in the batch */
+    size_t count;
+};
+typedef bool import_again_cb(const void *arg, int code);
+/* Returns how many there are; `out` is to be freed in any case. */
+size_t import_resend(const struct import *im, const struct import_batch *b, const json_t *answer,
+                     import_again_cb *again, const void *arg, struct import_resend *out);
+/* Their results of `second` take the place of those in `answer`. */
+int import_resend_merge(json_t *answer, const struct import_resend *r, const json_t *second,
+                        struct err *e);
+void import_resend_fini(struct import_resend *r);
+
 /* Write the state now if it is due, or `force`. */
 int import_save(struct import *im, bool force, struct err *e);
 /* All is done: the state is not needed any more. */

@@ -1,4 +1,5 @@
-/* What the files of an import share: import.c (reading, batches, answers), import_state.c. */
+/* What the files of an import share: import.c (reading, batches, answers), import_state.c,
+ * import_again.c (records that are sent once more). */
 #ifndef KOAN_APP_IMPORT_PRIV_H
 #define KOAN_APP_IMPORT_PRIV_H
 

@@ -1,10 +1,12 @@
 """koan import: formats, targets, refusals, and going on where it stopped."""
 import csv
+import http.server
 import json
 import os
 import pty
 import signal
 import subprocess
+import threading
 import time
 import unittest
 
@@ -196,6 +198,68 @@ class Import(Case):
         code, out, err = run("import", "-", "--url", self.server.url, "--entity", "item", "--json", home=self.dir,
                              stdin='{"name": "x"}\n{"name": "y"}\n')
         self.assertEqual((code, json.loads(out)["records"]), (0, 2), err)
+
+
+class Refusing(Case):
+    """A server that refuses some records of a batch for a passing reason, at first."""
+
+    def serve(self, code, times):
+        """Every third record is refused with `code`, the first `times` times it comes. Returns (url, bodies)."""
+        bodies, seen = [], {}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                text = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                records = json.loads(text) if text.startswith("[") else [json.loads(x)["data"] for x in text.splitlines()]
+                bodies.append([r["n"] for r in records])
+                results = []
+                for n in bodies[-1]:
+                    seen[n] = seen.get(n, 0) + 1
+                    refused = n % 3 == 0 and seen[n] <= times
+                    results.append({"outcome": "failed", "error": {"code": code, "detail": "not now"}} if refused
+                                   else {"outcome": "canonized"})
+                answer = json.dumps({"results": results}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_):
+                pass
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return f"http://127.0.0.1:{server.server_port}", bodies
+
+    def load(self, url, *target):
+        path = self.write("x.ndjson", "".join(json.dumps({"n": n}) + "\n" for n in range(9)))
+        code, out, err = run("import", path, "--url", url, "--json", *target, home=self.dir)
+        return code, json.loads(out), err
+
+    def test_only_the_records_that_were_refused_for_now_are_sent_again(self):
+        for target in (("--canon", "Place"), ("--entity", "Place")):
+            url, bodies = self.serve("overloaded", 2)
+            code, told, err = self.load(url, *target)
+            self.assertEqual((code, told["outcomes"], told["rejected"]), (0, {"canonized": 9}, 0), err)
+            self.assertEqual(bodies, [list(range(9)), [0, 3, 6], [0, 3, 6]])
+
+    def test_an_unknown_outcome_is_tried_again_only_where_twice_is_the_same(self):
+        url, bodies = self.serve("timeout", 1)
+        code, told, err = self.load(url, "--canon", "Place")
+        self.assertEqual((code, told["outcomes"], len(bodies)), (0, {"canonized": 9}, 2), err)
+        url, bodies = self.serve("timeout", 1)
+        code, told, err = self.load(url, "--entity", "Place")
+        self.assertEqual((told["outcomes"], len(bodies)), ({"failed": 3, "canonized": 6}, 1), err)
+
+    def test_what_stays_refused_is_counted_in_the_end(self):
+        url, bodies = self.serve("overloaded", 100)
+        code, told, err = self.load(url, "--canon", "Place")
+        self.assertEqual((told["outcomes"], told["reasons"]), ({"failed": 3, "canonized": 6}, {"failed overloaded": 3}), err)
+        self.assertEqual(len(bodies), 8)
 
 
 if __name__ == "__main__":
