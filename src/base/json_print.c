@@ -1,7 +1,6 @@
 /* Printing: our own, because jansson 2.14 writes 0.1 as 0.10000000000000001. */
 #include "base/json.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,117 +70,6 @@ static void json_print_text(struct buf *b, const char *s, size_t n, bool is_key)
 void json_print_string(struct buf *b, const char *s, size_t n)
 {
     json_print_text(b, s, n, false);
-}
-
-static void json_print_int(struct buf *b, int64_t v)
-{
-    char text[24];
-    char *p = text + sizeof(text);
-    uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    do {
-        *--p = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (v < 0)
-        *--p = '-';
-    buf_add(b, p, (size_t)(text + sizeof(text) - p));
-}
-
-static void json_print_decimal(struct buf *b, uint64_t digits, size_t decimals, bool negative)
-{
-    char text[32], *p = text + sizeof(text);
-    if (decimals == 0) { /* ".0", so that it comes back as a real */
-        digits *= 10;
-        decimals = 1;
-    }
-    for (size_t i = 0; i < decimals; i++, digits /= 10)
-        *--p = (char)('0' + digits % 10);
-    *--p = '.';
-    do {
-        *--p = (char)('0' + digits % 10);
-        digits /= 10;
-    } while (digits > 0);
-    if (negative)
-        *--p = '-';
-    buf_add(b, p, (size_t)(text + sizeof(text) - p));
-}
-
-/* Integers up to 2^53 are exact in a double. */
-static const double JSON_EXACT_MAX = 9007199254740992.0;
-/* No double needs more digits. */
-static const long double JSON_DIGITS_MAX = 1e17L;
-
-/* Most numbers that people write have few digits. If r / 10^k, both exact in a double, divides to
- * v, then the text of r with k decimals reads back as v: division and reading round the same exact
- * quotient. The least k gives the shortest text. The number of decimals tried is left in *k. */
-static bool json_print_short_real(struct buf *b, double v, size_t *k)
-{
-    static const double power[] = {1,   1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,
-                                   1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17};
-    double size = fabs(v);
-    for (*k = 0; *k < ARRAY_LEN(power); (*k)++) {
-        double r = nearbyint(size * power[*k]);
-        if (r > JSON_EXACT_MAX)
-            return false;
-        if (r / power[*k] != size)
-            continue;
-        json_print_decimal(b, (uint64_t)r, *k, v < 0);
-        return true;
-    }
-    return false;
-}
-
-/* Whether the exact quotient near q, which is right to half a unit in its last place, surely
- * rounds to the double that q rounds to: not so when q lies where two doubles meet. */
-static bool json_rounds_alike(long double q)
-{
-    int exponent;
-    uint64_t mantissa = (uint64_t)ldexpl(frexpl(q, &exponent), 64);
-    uint64_t low = mantissa & 0x7ff;
-    return low < 0x3ff || low > 0x401;
-}
-
-/* The same for sixteen and seventeen digits, with the longer mantissa of a long double; a product
- * of sixteen digits may have been rounded to a wrong integer above, so the last of those is tried
- * again. */
-static bool json_print_long_real(struct buf *b, double v, size_t k)
-{
-    static const long double power[] = {1,     1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,
-                                        1e7L,  1e8L,  1e9L,  1e10L, 1e11L, 1e12L, 1e13L,
-                                        1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L, 1e20L};
-    long double size = fabs(v);
-    for (k -= k > 0; k < ARRAY_LEN(power); k++) {
-        long double r = nearbyintl(size * power[k]), q = r / power[k];
-        if (r >= JSON_DIGITS_MAX)
-            return false;
-        if (!json_rounds_alike(q))
-            return false;
-        if ((double)q != (double)size)
-            continue;
-        json_print_decimal(b, (uint64_t)r, k, v < 0);
-        return true;
-    }
-    return false;
-}
-
-/* The shortest of 15, 16 or 17 digits that reads back as the same number; always with a point or
- * exponent, so that it comes back as a real. */
-static void json_print_real(struct buf *b, double v)
-{
-    char text[40];
-    size_t k;
-    double size = fabs(v);
-    if (size >= 1e-4 && size < 1e9 &&
-        (json_print_short_real(b, v, &k) || json_print_long_real(b, v, k)))
-        return;
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof(text), "%.*g", digits, v);
-        if (strtod(text, NULL) == v)
-            break;
-    }
-    buf_adds(b, text);
-    if (strpbrk(text, ".e") == NULL)
-        buf_adds(b, ".0");
 }
 
 int json_member_order(const void *a, const void *b)

@@ -4,6 +4,25 @@
 
 #include "base/json.h"
 
+struct buf;
+
+struct json_reader {
+    const char *text, *p, *end;
+    const struct json_place *from;
+    struct err *e;
+    int depth;
+};
+
+void json_bad_at(const struct json_reader *r, const char *at, const char *what);
+/* Something else stands where `expected` should; always false. */
+bool json_bad_token(const struct json_reader *r, const char *expected);
+/* A character that numbers and words are made of. */
+bool json_is_word(char c);
+/* The number that stands at the reader; NULL when it is none. */
+json_t *json_read_number(struct json_reader *r);
+void json_print_int(struct buf *b, int64_t v);
+void json_print_real(struct buf *b, double v);
+
 struct json_member {
     const char *key;
     size_t n;
