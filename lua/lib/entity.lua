@@ -236,7 +236,7 @@ end
 
 -- --- declaring ---
 
-local hooks = { before_save = true, before_remove = true }
+local hooks = { before_save = true, before_remove = true, view = true }
 
 local function declare(name, def)
   if type(def) ~= "table" then host.fail("invalid", "entity '" .. name .. "': wants a table with fields") end
@@ -248,7 +248,7 @@ local function declare(name, def)
     end
     if not hooks[k] then d[k] = v end
   end
-  host.entity(name, d, host.ordered(def.fields), def.before_save, def.before_remove)
+  host.entity(name, d, host.ordered(def.fields), def.before_save, def.before_remove, def.view)
 end
 
 local known = {}
@@ -301,6 +301,19 @@ end
 local function new_ctx(record, prior)
   local tenant, principal, correlation = host.who()
   return setmetatable({ tenant = tenant, principal = principal, correlation = correlation, record = record, prior = prior }, ctx)
+end
+
+-- What view(e) adds to each of the records, or false.
+function host.view_hook(fn, _, records)
+  local c, added = new_ctx(), {}
+  for i, e in ipairs(records) do
+    local more = fn(e, c)
+    if more ~= nil and type(more) ~= "table" then
+      host.fail("rejected", "view gives back a table of the fields that it adds, not a " .. type(more))
+    end
+    added[i] = more ~= nil and next(more) ~= nil and more or false
+  end
+  return host.json_list(added)
 end
 
 function host.save_hook(fn, _, record, prior)

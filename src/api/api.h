@@ -19,7 +19,7 @@
  *
  * Files: records_*.c (entities), canon_*.c, health.c, metrics.c, docs.c; body.c (what came), etag.c
  * (conditions), page.c (signed cursors, Link), wait.c (X-Koan-Seq, X-Koan-Consistency), pool.c,
- * openapi*.c, stream.c (all rows of one snapshot). */
+ * openapi*.c, view.c (computed fields), stream.c (all rows of one snapshot). */
 #ifndef KOAN_API_API_H
 #define KOAN_API_API_H
 

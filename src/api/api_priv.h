@@ -163,6 +163,27 @@ int api_cursor_open(const struct api *a, const struct entity_def *d, const char 
 void api_cursor_text(const struct api *a, const struct entity_def *d, const struct buf *raw,
                      struct buf *out);
 
+/* ---- view.c ---- */
+
+enum api_view_shape { API_VIEW_ONE, API_VIEW_ARRAY, API_VIEW_LINES };
+
+struct api_view {
+    struct entity_hook_call call;
+    struct envelope env;
+    json_t *rows;
+    /* in: */
+    enum api_view_shape shape;
+    /* On the request's loop, later: `out` has the records with what was computed, or `e` says why
+     * not. The callee ends `out`; the struct is not used afterwards. */
+    void (*done)(struct api_view *v, struct buf *out, const struct err *e);
+};
+/* `text` is read at once; definition and request live until done. */
+void api_view_start(struct api_view *v, struct http_request *req, const struct entity_def *d,
+                    const struct buf *text);
+/* Answers 200 with the records in `text` through the view of their entity. */
+void api_view_answer(struct http_request *req, const struct entity_def *d,
+                     enum api_view_shape shape, const char *type, const struct buf *text);
+
 /* ---- stream.c ---- */
 
 struct filter;

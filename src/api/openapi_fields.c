@@ -180,7 +180,10 @@ static json_t *openapi_record(const struct entity_def *d)
             json_array_append_new(required, json_string(f->name));
     }
     openapi_system(properties, required);
-    return openapi_object(properties, required);
+    json_t *o = openapi_object(properties, required);
+    if (d->view)
+        json_object_set_new(o, "description", json_string("Reads add what its view computes."));
+    return o;
 }
 
 static json_t *openapi_input(const struct entity_def *d)

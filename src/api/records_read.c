@@ -34,7 +34,11 @@ static void records_get_now(struct http_request *req)
         return;
     }
     api_etag(req, version);
-    if (api_fresh(req, version))
+    if (!api_fresh(req, version))
+        return;
+    if (d->view)
+        api_view_answer(req, d, API_VIEW_ONE, API_JSON, &out);
+    else
         http_respond_buf(req, 200, API_JSON, &out);
 }
 
@@ -70,8 +74,13 @@ static void records_list_answer(struct records_list *l)
     if (l->job.err.code != 0) {
         http_problem(req, &l->job.err);
     } else {
+        const char *type = l->query.stream ? API_NDJSON : API_JSON;
         api_page_headers(req, l->def, &l->page);
-        http_respond_buf(req, 200, l->query.stream ? API_NDJSON : API_JSON, &l->page.rows);
+        if (l->def->view && l->query.fields == NULL)
+            api_view_answer(req, l->def, l->query.stream ? API_VIEW_LINES : API_VIEW_ARRAY, type,
+                            &l->page.rows);
+        else
+            http_respond_buf(req, 200, type, &l->page.rows);
     }
 }
 

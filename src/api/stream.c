@@ -33,6 +33,7 @@ struct api_stream {
     struct db *db;
     struct entity_scan *scan;
     struct buf batch;
+    struct api_view view;
     struct err err;
     bool begun, more, waiting, late, gone;
 };
@@ -160,9 +161,8 @@ static void stream_begin(struct api_stream *s)
     http_stream_on_drain(s->req, stream_drained, s);
 }
 
-static void stream_done(struct loop_work *w)
+static void stream_give(struct api_stream *s, const struct buf *rows)
 {
-    struct api_stream *s = (struct api_stream *)((char *)w - offsetof(struct api_stream, work));
     if (s->err.code != 0 && !s->begun) {
         stream_refuse(s);
         return;
@@ -171,7 +171,7 @@ static void stream_done(struct loop_work *w)
         log_warn("api", "a stream of %s is cut off: %s", s->def->name, s->err.text);
     if (!s->begun)
         stream_begin(s);
-    bool fast = http_stream_write(s->req, s->batch.data, s->batch.len);
+    bool fast = http_stream_write(s->req, rows->data, rows->len);
     if (s->err.code != 0 || s->gone || !s->more)
         stream_end(s);
     else if (stream_is_over(s))
@@ -180,6 +180,25 @@ static void stream_done(struct loop_work *w)
         stream_read(s);
     else
         s->waiting = true;
+}
+
+static void stream_viewed(struct api_view *v, struct buf *out, const struct err *e)
+{
+    struct api_stream *s = (struct api_stream *)((char *)v - offsetof(struct api_stream, view));
+    s->err = *e;
+    stream_give(s, out);
+    buf_fini(out);
+}
+
+static void stream_done(struct loop_work *w)
+{
+    struct api_stream *s = (struct api_stream *)((char *)w - offsetof(struct api_stream, work));
+    if (s->err.code != 0 || !s->def->view || s->query.fields != NULL) {
+        stream_give(s, &s->batch);
+        return;
+    }
+    s->view = (struct api_view){.shape = API_VIEW_LINES, .done = stream_viewed};
+    api_view_start(&s->view, s->req, s->def, &s->batch);
 }
 
 static char *stream_copy(const char *text)

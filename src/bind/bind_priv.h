@@ -28,8 +28,8 @@ struct bind_thread;
 
 struct bind_entity {
     struct entity_def *def;
-    int before_save, before_remove; /* references of functions, LUA_NOREF when absent */
-    struct vm_meter *meter_save, *meter_remove;
+    int before_save, before_remove, view; /* references of functions, LUA_NOREF when absent */
+    struct vm_meter *meter_save, *meter_remove, *meter_view;
 };
 
 struct bind_canon {
@@ -56,7 +56,7 @@ struct bind_set {
     struct bind_canon canons[BIND_CANONS_MAX];
     size_t canons_count;
     int library; /* the table that the Lua library handed in */
-    int save_hook, remove_hook, stage, finish, test_file; /* its functions: references */
+    int save_hook, remove_hook, view_hook, stage, finish, test_file; /* its functions: references */
     char hash[17];
     size_t files;
 };

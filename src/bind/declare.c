@@ -76,7 +76,7 @@ static struct vm_meter *meter(const char *name, const char *function, int ref)
     return vm_meter_new(text);
 }
 
-/* host.entity(name, definition, order, before_save, before_remove) */
+/* host.entity(name, definition, order, before_save, before_remove, view) */
 static int declare_entity(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
@@ -94,9 +94,11 @@ static int declare_entity(lua_State *L)
     order_fields(L, 3, def);
     int save = optional_function(L, 4, "before_save");
     int removal = optional_function(L, 5, "before_remove");
+    int view = optional_function(L, 6, "view");
     json_object_set_new(def, "name", json_string(name));
     add_hook_name(def, save, "before_save");
     add_hook_name(def, removal, "before_remove");
+    add_hook_name(def, view, "view");
     struct entity_def *parsed = NULL;
     if (entity_def_parse(def, &parsed, &e) != 0)
         return refuse(L, &e);
@@ -104,8 +106,10 @@ static int declare_entity(lua_State *L)
         (struct bind_entity){.def = parsed,
                              .before_save = save,
                              .before_remove = removal,
+                             .view = view,
                              .meter_save = meter(name, "before_save", save),
-                             .meter_remove = meter(name, "before_remove", removal)};
+                             .meter_remove = meter(name, "before_remove", removal),
+                             .meter_view = meter(name, "view", view)};
     return 0;
 }
 

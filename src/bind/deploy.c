@@ -214,6 +214,7 @@ static void publish_status(struct deploy *op)
         const struct bind_entity *en = &s->entities[i];
         add_function(functions, en->def->name, "before_save", en->before_save);
         add_function(functions, en->def->name, "before_remove", en->before_remove);
+        add_function(functions, en->def->name, "view", en->view);
     }
     for (size_t i = 0; i < s->canons_count; i++)
         for (int k = 0; k < 3; k++)

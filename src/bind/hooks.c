@@ -1,5 +1,5 @@
-/* before_save and before_remove: entity_write asks on its thread, the function runs on a script
- * thread, the answer is posted back.
+/* before_save, before_remove and view: whoever writes or reads asks on its thread, the function
+ * runs on a script thread, the answer is posted back.
  *
  *     run() --post--> hook_begin -> coroutine ... -> hook_end --post--> call->home          */
 #include <string.h>
@@ -16,6 +16,15 @@ struct hook {
     int function;
 };
 
+static const char *const event_names[] = {"before_save", "before_remove", "view"};
+
+static int function_of(const struct bind_entity *en, enum entity_event event)
+{
+    return event == ENTITY_BEFORE_SAVE     ? en->before_save
+           : event == ENTITY_BEFORE_REMOVE ? en->before_remove
+                                           : en->view;
+}
+
 /* The live set's, or during a deploy the one that is about to be. */
 static struct bind_set *set_with_hook(struct bind_thread *t, const struct entity_hook_call *c,
                                       const struct bind_entity **out)
@@ -25,7 +34,7 @@ static struct bind_set *set_with_hook(struct bind_thread *t, const struct entity
         const struct bind_entity *en = bind_set_entity(sets[i], c->def->name);
         if (en == NULL)
             continue;
-        if ((c->event == ENTITY_BEFORE_SAVE ? en->before_save : en->before_remove) == LUA_NOREF)
+        if (function_of(en, c->event) == LUA_NOREF)
             continue;
         *out = en;
         return sets[i];
@@ -37,13 +46,15 @@ static int hook_push(lua_State *L, struct vm_run *run)
 {
     struct hook *h = (struct hook *)run;
     struct entity_hook_call *c = h->call;
-    bool save = c->event == ENTITY_BEFORE_SAVE;
+    bool save = c->event == ENTITY_BEFORE_SAVE, view = c->event == ENTITY_VIEW;
     struct bind_set *s = h->run.set;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, save ? s->save_hook : s->remove_hook);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, save ? s->save_hook : view ? s->view_hook : s->remove_hook);
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->function);
     lua_pushstring(L, c->def->name);
-    if (save)
+    if (save || view)
         vm_push_json(L, c->record, VM_PLAIN);
+    if (view)
+        return 3;
     vm_push_json(L, c->prior, VM_PLAIN);
     return save ? 4 : 3;
 }
@@ -52,12 +63,12 @@ static void hook_take(lua_State *L, struct vm_run *run, int first, int count)
 {
     struct hook *h = (struct hook *)run;
     struct entity_hook_call *c = h->call;
-    if (c->event != ENTITY_BEFORE_SAVE || count < 1)
+    if (c->event == ENTITY_BEFORE_REMOVE || count < 1)
         return;
     json_t *record = NULL;
     struct err e = ERR_INIT;
     if (vm_to_json(L, first, &record, &e) != 0) {
-        err_context(&e, "what before_save left");
+        err_context(&e, "what %s left", event_names[c->event]);
         vm_raise(L, &e);
     }
     json_decref(c->record);
@@ -69,8 +80,8 @@ static void hook_take(lua_State *L, struct vm_run *run, int first, int count)
 static void hook_broken(struct hook *h)
 {
     struct entity_hook_call *c = h->call;
-    const char *name = c->event == ENTITY_BEFORE_SAVE ? "before_save" : "before_remove";
-    err_set(&c->err, ERR_REJECTED, "%s of %s failed: %s", name, c->def->name, h->run.run.err.text);
+    err_set(&c->err, ERR_REJECTED, "%s of %s failed: %s", event_names[c->event], c->def->name,
+            h->run.run.err.text);
     log_warn("script", "%s", c->err.text);
 }
 
@@ -120,10 +131,11 @@ static void hook_begin(struct task *task)
         hook_end(h);
         return;
     }
-    bool save = c->event == ENTITY_BEFORE_SAVE;
-    h->function = save ? en->before_save : en->before_remove;
+    h->function = function_of(en, c->event);
     h->run.run.limits = (struct vm_limits){VM_HOOK_STEPS, (uint64_t)VM_HOOK_MS * 1000000};
-    h->run.run.meter = save ? en->meter_save : en->meter_remove;
+    h->run.run.meter = c->event == ENTITY_BEFORE_SAVE     ? en->meter_save
+                       : c->event == ENTITY_BEFORE_REMOVE ? en->meter_remove
+                                                          : en->meter_view;
     h->run.run.push = hook_push;
     h->run.run.take = hook_take;
     h->run.run.done = hook_done;

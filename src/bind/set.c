@@ -131,6 +131,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     lua_setfield(L, globals, "host");
     s->save_hook = take_function(L, host, "save_hook");
     s->remove_hook = take_function(L, host, "remove_hook");
+    s->view_hook = take_function(L, host, "view_hook");
     s->stage = take_function(L, host, "stage");
     s->finish = take_function(L, host, "finish");
     s->test_file = take_function(L, host, "test_file");

@@ -24,8 +24,8 @@ static const char *const reserved_paths[] = {
 static const char *const def_keys[] = {
     "name",   "path", "fields",      "index", "require_version", "hooks",
     "access", "feed", "soft_remove", "ttl",   "history"};
-static const char *const later_keys[] = {"partitions", "migrate", "scope", "view", "search"};
-static const char *const hook_names[] = {"before_save", "before_remove"};
+static const char *const later_keys[] = {"partitions", "migrate", "scope", "search"};
+static const char *const hook_names[] = {"before_save", "before_remove", "view"};
 static const char *const index_keys[] = {"fields", "unique"};
 
 static bool is_among(const char *s, const char *const *names, size_t count)
@@ -286,13 +286,14 @@ static int parse_hooks(struct entity_def *d, const json_t *j, struct err *e)
         if (!is_among(name, hook_names, ARRAY_LEN(hook_names))) {
             const char *near = str_nearest(name, hook_names, ARRAY_LEN(hook_names));
             return err_set(e, ERR_INVALID,
-                           "there is no hook '%.64s'; hooks are before_save and "
-                           "before_remove%s%s%s",
+                           "there is no hook '%.64s'; hooks are before_save, "
+                           "before_remove and view%s%s%s",
                            name, near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
                            near != NULL ? "'?" : "");
         }
         d->before_save = d->before_save || strcmp(name, "before_save") == 0;
         d->before_remove = d->before_remove || strcmp(name, "before_remove") == 0;
+        d->view = d->view || strcmp(name, "view") == 0;
     }
     return 0;
 }
@@ -320,6 +321,8 @@ static int print_def(struct entity_def *d, struct err *e)
         json_array_append_new(hooks, json_string("before_save"));
     if (d->before_remove)
         json_array_append_new(hooks, json_string("before_remove"));
+    if (d->view)
+        json_array_append_new(hooks, json_string("view"));
     json_object_set_new(o, "fields", fields);
     json_object_set_new(o, "index", indexes);
     json_object_set_new(o, "require_version", json_boolean(d->require_version));

@@ -44,7 +44,7 @@
  * feed         true    changes can be followed (GET /changes); only false is said
  * history      {"keep": "30d", "versions": 100}    replaced versions are kept
  *
- * Names that belong to parts of Koan which are not there yet (sealed, blob, view
+ * Names that belong to parts of Koan which are not there yet (sealed, blob, scope
  * ...) are refused by name, never ignored; a misspelt name is refused with the nearest right
  * one.
  */
@@ -161,6 +161,7 @@ struct entity_def {
     int64_t history_versions;
     enum entity_access access[ACCESS_VERBS];
     bool before_save, before_remove;
+    bool view;        /* reads from outside have fields computed by a function */
     bool has_decimal; /* rows carry sort keys */
     bool has_search;  /* of a field */
     bool has_refs;

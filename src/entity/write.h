@@ -61,7 +61,7 @@ struct entity_item {
 
 /* ---- hooks: implemented above, handed in ---- */
 
-enum entity_event { ENTITY_BEFORE_SAVE, ENTITY_BEFORE_REMOVE };
+enum entity_event { ENTITY_BEFORE_SAVE, ENTITY_BEFORE_REMOVE, ENTITY_VIEW };
 
 struct entity_hook_call {
     struct task task;    /* post it to `home` when finished, from any thread, exactly once */
@@ -70,8 +70,9 @@ struct entity_hook_call {
     enum entity_event event;
     const struct envelope *env; /* valid during the call */
     const char *id;
-    json_t *record; /* save: in and out, the declared fields and id; remove: NULL. Owned by whoever
-                       has the call */
+    json_t *record; /* save: in and out, the declared fields and id; remove: NULL; view: in an array
+                       of complete records, out one of what was computed for each, an object or
+                       false. Owned by whoever has the call */
     json_t *prior;  /* the record before, complete, or NULL. The same */
     struct err err; /* out: code 0 goes on; ERR_REJECTED or another code refuses */
     json_t *errors; /* out: faults by field, or NULL */

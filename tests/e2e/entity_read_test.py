@@ -162,6 +162,73 @@ class Access(Case):
         self.assertIn("access.write: 'role:sales' needs users and roles", said)
 
 
+class View(Case):
+    """Fields that a script computes where records are read."""
+
+    def test_what_a_view_computes_stands_behind_the_fields(self):
+        self.write("scripts/a.lua", """
+            entity "Person" {
+              fields = { first = text { required = true }, last = text, tags = list { text }, born = json },
+              view = function(e, ctx)
+                if e.first == "odd" then return nil end
+                return { full = e.first .. " " .. (e.last or "?"), count = #(e.tags or {}), seen_by = ctx.principal,
+                  parts = { e.first, e.last }, none = json.list {} }
+              end,
+            }
+        """)
+        node = self.node(self.path("scripts"))
+        c = node.client()
+        made = c("PUT", "/api/person/1", {"first": "Ana", "last": "Li", "tags": [], "born": {"a": [], "b": {}}}).json
+        self.assertNotIn("full", made)
+        a = c("GET", "/api/person/1")
+        self.assertEqual(a.headers["ETag"], '"1"')
+        self.assertEqual(a.json, {**made, "full": "Ana Li", "count": 0, "seen_by": "local", "parts": ["Ana", "Li"], "none": []})
+        self.assertEqual(list(a.json)[:4], ["id", "first", "last", "tags"])
+        self.assertEqual(c("GET", "/api/person/1", None, {"If-None-Match": '"1"'}).status, 304)
+        c("POST", "/api/person/bulk", [{"id": f"p{i}", "first": "odd" if i % 2 else f"n{i}"} for i in range(300)])
+        a = c("GET", "/api/person?pageSize=3&sort=-id")
+        self.assertEqual([r.get("full") for r in a.json], [None, "n98 ?", None])
+        self.assertEqual(a.headers["X-Total-Count"], "301")
+        self.assertEqual(c("GET", "/api/person?fields=first&pageSize=1").json, [{"id": "1", "first": "Ana"}])
+        a = c("POST", "/api/person/query", {"filter": {"last": "Li"}})
+        self.assertEqual(a.json[0]["full"], "Ana Li")
+        for path in ("/api/person", "/api/person?pageSize=200"):
+            a = c("GET", path, None, {"Accept": "application/x-ndjson"})
+            rows = [json.loads(line) for line in a.body.decode().splitlines()]
+            self.assertEqual(len(rows), 200 if "Size" in path else 301)
+            self.assertEqual(rows[0]["full"], "Ana Li")
+            self.assertEqual([("full" in r) for r in rows[1:]], [r["first"] != "odd" for r in rows[1:]])
+        self.assertEqual(c("GET", "/api/person?filter=%7B%22first%22%3A%22nobody%22%7D").json, [])
+        # What is computed is neither kept nor asked for.
+        self.assertEqual(c("GET", "/api/person?sort=full").status, 400)
+        self.assertEqual(c("PUT", "/api/person/2", {"first": "x", "full": "y"}).status, 400)
+
+    def test_a_view_that_fails_is_a_refusal_with_the_place(self):
+        self.write("scripts/a.lua", """
+            entity "Thing" { fields = { name = text }, view = function(e)
+              if e.name == "loop" then while true do end end
+              if e.name == "taken" then return { name = "other" } end
+              if e.name == "text" then return "no table" end
+              if e.name == "refused" then error({}) end
+              return { size = #e.name }
+            end }
+        """)
+        c = self.node(self.path("scripts")).client()
+        for name, words in (("loop", "view of Thing failed"), ("taken", "has already"), ("text", "not a string"),
+                            (None, "a.lua:7")):
+            c("PUT", "/api/thing/x", {"name": name} if name else {})
+            for path in ("/api/thing/x", "/api/thing"):
+                for accept in ("*/*", "application/x-ndjson"):
+                    a = c("GET", path, None, {"Accept": accept})
+                    self.assertEqual((a.status, a.json["code"]), (422, "rejected"), a.body)
+                    self.assertIn(words, a.json["detail"])
+        c("PUT", "/api/thing/x", {"name": "fine"})
+        self.assertEqual(c("GET", "/api/thing/x").json["size"], 4)
+        code, said = self.fails(self.write("b/b.lua", 'entity "X" { fields = { a = text }, view = 5 }'), data="other")
+        self.assertEqual(code, 1)
+        self.assertIn("view", said)
+
+
 class Slow(Case):
     """Readers that do not keep up."""
 
