@@ -5,7 +5,7 @@
 #include "vm/vm_priv.h"
 
 struct vm_meter {
-    struct stat_counter *runs, *errors, *ns, *steps;
+    struct stat_counter *runs, *errors, *ns, *steps, *bytes;
 };
 
 struct vm_meter *vm_meter_new(const char *function)
@@ -17,6 +17,8 @@ struct vm_meter *vm_meter_new(const char *function)
     m->errors = stat_counter("koan_script_errors_total", label, "Script functions that failed");
     m->ns = stat_counter("koan_script_seconds_total", label, "Time spent inside script functions");
     m->steps = stat_counter("koan_script_steps_total", label, "Instructions of script functions");
+    m->bytes = stat_counter("koan_script_allocated_bytes_total", label,
+                            "Memory that script functions allocated, freed or not");
     return m;
 }
 
@@ -32,4 +34,5 @@ void vm_meter_count(struct vm_meter *m, const struct vm_run *run)
         stat_add(m->errors, 1);
     stat_add(m->ns, run->ns);
     stat_add(m->steps, run->steps);
+    stat_add(m->bytes, run->bytes);
 }

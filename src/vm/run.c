@@ -244,14 +244,18 @@ static bool vm_continue(struct vm *vm, struct vm_run *run)
     bool watched = run->watched || (outer != NULL && outer->watched);
     uint64_t cpu = watched ? vm_cpu_ns(vm) : 0;
     run->cpu_entered_ns = cpu;
+    uint64_t allocated = vm->allocated;
     int results = 0;
     int status = lua_resume(run->co, outer != NULL ? outer->co : vm->L, 0, &results);
     uint64_t spent = vm->host->mono_ns(vm->host) - start;
     run->ns += spent;
+    run->bytes += vm->allocated - allocated;
     vm->current = outer;
     vm->slice_ns = outer_slice;
-    if (outer != NULL) /* its clock stood still meanwhile */
+    if (outer != NULL) { /* its clock stood still meanwhile */
         outer->entered_ns += spent;
+        outer->bytes -= vm->allocated - allocated; /* which its own slice will add */
+    }
     if (outer != NULL && outer->watched)
         outer->cpu_entered_ns += vm_cpu_ns(vm) - cpu;
     if (run->watched)
@@ -290,7 +294,7 @@ bool vm_start(struct vm *vm, struct vm_run *run)
     run->vm = vm;
     run->err.code = 0;
     run->err.field[0] = run->err.text[0] = run->err_code[0] = '\0';
-    run->ns = run->steps = run->cpu_ns = 0;
+    run->ns = run->steps = run->bytes = run->cpu_ns = 0;
     run->killed = run->watched = false;
     run->interval = VM_INTERVAL;
     list_init(&run->node);

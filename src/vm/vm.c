@@ -57,6 +57,7 @@ static bool may_grow(struct vm *vm, const void *p, size_t kind, size_t had, size
         return false;
     if (p == NULL && (kind == LUA_TSTRING || kind == LUA_TUSERDATA) && n > VM_STRING_MAX)
         return false;
+    vm->allocated += n - had;
     vm->charged += n / VM_CHARGE_BYTES;
     if (vm->charged > VM_CHARGE_LOOK)
         vm_look_soon(vm);

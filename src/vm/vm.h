@@ -133,6 +133,7 @@ struct vm_run {
     struct err err;     /* code 0: it returned */
     char err_code[64];  /* a code of the script's own from error objects ("NO_COUNTRY"), or "" */
     uint64_t ns, steps; /* spent inside Lua */
+    uint64_t bytes;     /* allocated there, whether or not they were freed again */
 
     /* The VM's own. */
     struct list node;
@@ -226,7 +227,7 @@ bool vm_is_null(struct lua_State *L, int at);
 /* Marks the table on top of the stack as a list. */
 void vm_mark_list(struct lua_State *L);
 
-/* ---- Meters: koan_script_{runs,errors,seconds,steps}_total{function="..."} ---------------------
+/* ---- Meters: koan_script_{runs,errors,seconds,steps,allocated_bytes}_total{function="..."} -----
  */
 struct vm_meter *vm_meter_new(const char *function);
 void vm_meter_free(struct vm_meter *m);

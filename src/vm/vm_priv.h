@@ -30,6 +30,7 @@ struct vm {
     lua_State *L;
     struct pool pool;
     size_t memory, memory_max;
+    uint64_t allocated; /* ever */
     struct list ready;
     struct vm_run *current;
     size_t runs;

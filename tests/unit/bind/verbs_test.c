@@ -239,9 +239,31 @@ TEST(plain_things_work)
     house_fails(&house, "x = = 1", ERR_INTERNAL, "run.lua:1:");
 }
 
+static uint64_t meter(const char *name)
+{
+    return stat_read(stat_counter(name, "function=\"Strict.before_save\"", ""));
+}
+
+TEST(each_function_is_metered)
+{
+    uint64_t runs = meter("koan_script_runs_total"), errors = meter("koan_script_errors_total"),
+             steps = meter("koan_script_steps_total"),
+             bytes = meter("koan_script_allocated_bytes_total");
+    house_true(&house, "local S = entity 'Strict'\n"
+                       "S.new { n = 1 }:save()\n"
+                       "return not pcall(function() S.new { n = 13 }:save() end)");
+    assert_int_equal(meter("koan_script_runs_total") - runs, 2);
+    assert_int_equal(meter("koan_script_errors_total") - errors, 1);
+    assert_true(meter("koan_script_steps_total") > steps);
+    assert_true(meter("koan_script_seconds_total") > 0);
+    bytes = meter("koan_script_allocated_bytes_total") - bytes;
+    assert_in_range(bytes, 500, 100000); /* the hook's own, not the text's around it */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_function_is_metered),
         cmocka_unit_test(a_record_is_saved_read_changed_and_removed),
         cmocka_unit_test(errors_are_tables_with_code_field_and_place),
         cmocka_unit_test(queries_page_count_and_iterate),
