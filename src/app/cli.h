@@ -117,6 +117,7 @@ extern const struct cli_command cli_run_commands[];
 extern const struct cli_command cli_new_commands[];
 extern const struct cli_command cli_check_commands[];
 extern const struct cli_command cli_deploy_commands[];
+extern const struct cli_command cli_doctor_commands[];
 extern const struct cli_command cli_repl_commands[];
 extern const struct cli_command cli_import_commands[];
 extern const struct cli_command cli_entity_commands[];
