@@ -48,7 +48,9 @@ class Direct(Case):
 
     def person(self, tag, **data):
         """A golden record that one source made: its path."""
-        a = self.ok("POST", f"/api/canon/person?source_id={tag}&origin=crm", {"email": tag + "@example.org", **data})
+        # Said long ago: of two statements in one millisecond the one of the better ranked source wins.
+        a = self.ok("POST", f"/api/canon/person?source_id={tag}&origin=crm&observed_at=2026-01-01T00:00:00Z",
+                    {"email": tag + "@example.org", **data})
         return "/api/person/" + a.json["id"]
 
     def stated(self, path):

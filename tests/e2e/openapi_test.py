@@ -26,7 +26,8 @@ entity "Node" { fields = { what = text } }
 entity "Golden" { fields = { name = text } }
 canon "Golden" { sources = { erp = { rank = 1 } }, keys = { "name" } }
 """
-TOOLS = ("openapi-tools-1", "@redocly/cli@2.77.0", "@apidevtools/swagger-parser@13.0.0", "openapi-typescript@7.13.0",
+# At versions that run with the node 18 of Debian 12.
+TOOLS = ("openapi-tools-2", "@redocly/cli@2.77.0", "@apidevtools/swagger-parser@12.0.0", "openapi-typescript@7.13.0",
          "openapi-fetch@0.17.0", "typescript@5.9.3", "@types/node@22.19.1")
 TOKEN = "a-token-of-the-test-1"
 
