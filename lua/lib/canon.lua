@@ -168,12 +168,32 @@ function ctx:view(name, view)
   self.views[name] = view
 end
 
+-- What is had from outside is had once for an arrival, however often its stages run. The caller gets the same
+-- shape each time: what JSON makes of it.
+function ctx:memo(name, fn)
+  if type(name) ~= "string" or name == "" or type(fn) ~= "function" then
+    host.fail("invalid", "memo wants a name and a function: ctx:memo(\"geo\", function() return ... end)")
+  end
+  self.memos = self.memos or {}
+  local kept = self.memos[name]
+  if kept == nil then
+    host.asking(true)
+    local ok, value = pcall(fn)
+    host.asking(false)
+    if not ok then error(value, 0) end
+    kept = { value = value }
+    self.memos[name] = kept
+  end
+  if kept.value == nil then return nil end
+  return json.decode(json.encode(kept.value))
+end
+
 -- Called for every arrival: keep it short.
-function host.stage(fn, data, origin, source_id, tags, views)
+function host.stage(fn, data, origin, source_id, tags, views, memos)
   local tenant, principal = host.who()
-  local c = setmetatable({ origin = origin, source_id = source_id, tenant = tenant, principal = principal, tags = tags, views = views },
-    ctx)
+  local c = setmetatable({ origin = origin, source_id = source_id, tenant = tenant, principal = principal, tags = tags, views = views,
+    memos = memos }, ctx)
   local ok, e = pcall(fn, data, c)
   if not ok and e ~= STOP then error(e, 0) end
-  return data, c.verdict, c.reason, c.evidence, c.tags, c.views
+  return data, c.verdict, c.reason, c.evidence, c.tags, c.views, c.memos
 end

@@ -290,6 +290,13 @@ function StageContext:reject(code, detail) end
 ---Not wanted: nothing is kept but the count.
 ---@param reason? string
 function StageContext:drop(reason) end
+---Calls `fn` once for this arrival and keeps what it returns with it; every later run of the stages gets that.
+---Whatever asks somebody outside belongs in here.
+---@generic T
+---@param name string
+---@param fn fun(): T
+---@return T
+function StageContext:memo(name, fn) end
 ---@param name string
 ---@param value? any true, without
 function StageContext:tag(name, value) end
@@ -414,8 +421,8 @@ local HttpAnswer = {}
 ---@return any
 function HttpAnswer:json() end
 
----Requests to other hosts. The script waits, its thread does not. Not inside tx, not in a stage of canon. No answer is an
----error (unavailable, timeout, forbidden, too_large); any status is an answer.
+---Requests to other hosts. The script waits, its thread does not. Not inside tx; in a stage of canon only inside
+---ctx:memo. No answer is an error (unavailable, timeout, forbidden, too_large); any status is an answer.
 http = {
   ---@param url string
   ---@param options? HttpOptions

@@ -135,6 +135,7 @@ struct bind_run {
     const struct envelope *env; /* outlives the run */
     struct bind_text *text;     /* of bind_run_text, else NULL */
     const char *no_outside;     /* why it may not call other hosts; NULL: it may */
+    bool asking;                /* inside ctx:memo: it may all the same */
 };
 
 static inline struct bind_set *bind_set_of(struct lua_State *L)

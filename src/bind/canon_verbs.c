@@ -217,12 +217,17 @@ static int host_why(lua_State *L)
     return 1;
 }
 
+/* host.asking(yes): what a stage asks outside from here on is kept */
+static int host_asking(lua_State *L)
+{
+    bind_run_of(L)->asking = lua_toboolean(L, 1);
+    return 0;
+}
+
 void bind_open_canon(lua_State *L)
 {
-    static const luaL_Reg fns[] = {{"arrive", host_arrive},
-                                   {"survivor", host_survivor},
-                                   {"find", host_find},
-                                   {"why", host_why},
-                                   {NULL, NULL}};
+    static const luaL_Reg fns[] = {{"arrive", host_arrive}, {"survivor", host_survivor},
+                                   {"find", host_find},     {"why", host_why},
+                                   {"asking", host_asking}, {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);
 }

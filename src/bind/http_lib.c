@@ -99,7 +99,7 @@ static void check_outside(lua_State *L)
 {
     vm_may_await(L, "http");
     const char *why = bind_run_of(L)->no_outside;
-    if (why == NULL)
+    if (why == NULL || bind_run_of(L)->asking)
         return;
     struct err e;
     err_set(&e, ERR_INVALID, "http: %s", why);

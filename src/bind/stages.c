@@ -43,7 +43,11 @@ static int stage_push(lua_State *L, struct vm_run *run)
     lua_pushstring(L, c->source_id);
     push_optional_json(L, c->tags);
     push_optional_json(L, c->views);
-    return 6;
+    if (c->memo != NULL)
+        vm_push_json(L, c->memo, VM_NULLS);
+    else
+        lua_pushnil(L);
+    return 7;
 }
 
 static void take_json(lua_State *L, int at, json_t **into, const char *what)
@@ -82,12 +86,28 @@ static void keep_nulls(const json_t *before, json_t *after)
     }
 }
 
-/* data, verdict, reason, evidence, tags, views */
+/* Called results are kept with the arrival: they must not become more than it. */
+static void check_memo(lua_State *L, const json_t *memo)
+{
+    if (memo == NULL)
+        return;
+    AUTO(buf_fini) struct buf text = BUF_INIT(CANON_MEMO_BYTES);
+    struct err e = ERR_INIT;
+    bool fits = json_print(memo, &text, &e) == 0 && json_object_size(memo) <= CANON_MEMO_MAX;
+    if (fits)
+        return;
+    buf_fini(&text);
+    err_set(&e, ERR_TOO_LARGE, "ctx:memo keeps at most %d results and %d KiB with an arrival",
+            CANON_MEMO_MAX, CANON_MEMO_BYTES >> 10);
+    vm_raise(L, &e);
+}
+
+/* data, verdict, reason, evidence, tags, views, memo */
 static void stage_take(lua_State *L, struct vm_run *run, int first, int count)
 {
     struct stage *s = (struct stage *)run;
     struct canon_stage_call *c = s->call;
-    ASSERT(count == 6);
+    ASSERT(count == 7);
     json_t *before = c->stage == CANON_VALIDATE ? json_incref(c->data) : NULL;
     struct vm_guard *g = vm_guard_push(L, bind_json_free);
     g->p = before;
@@ -101,6 +121,8 @@ static void stage_take(lua_State *L, struct vm_run *run, int first, int count)
     take_json(L, first + 3, &c->evidence, "evidence");
     take_json(L, first + 4, &c->tags, "tags");
     take_json(L, first + 5, &c->views, "views");
+    take_json(L, first + 6, &c->memo, "memo");
+    check_memo(L, c->memo);
 }
 
 static void stage_end(struct stage *s)
@@ -145,8 +167,9 @@ static int stages_run(struct canon_hooks *hooks, struct canon_stage_call *call)
     s->function = c->stage[call->stage];
     bind_run_init(&s->run, set, &s->env);
     s->run.no_outside =
-        "not in a stage of canon: a replay runs it again, and the answer may be another "
-        "by then; ask before, and let the arrival carry what you learned";
+        "in a stage of canon only inside ctx:memo(name, function() ... end), which keeps the "
+        "answer "
+        "with the arrival: a stage may run again, and the answer may be another by then";
     s->run.run.limits = (struct vm_limits){VM_HOOK_STEPS, (uint64_t)VM_HOOK_MS * 1000000};
     s->run.run.meter = c->meter[call->stage];
     s->run.run.push = stage_push;

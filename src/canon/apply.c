@@ -171,6 +171,7 @@ static const struct domain_op canon_ops[] = {
     {CANON_OP_WAIT, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.wait", apply_wait},
     {CANON_OP_SWEEP, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.sweep", canon_apply_sweep},
     {CANON_OP_PART, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.part", canon_apply_part},
+    {CANON_OP_MEMO, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.memo", canon_apply_memo},
     {CANON_OP_IF_KEY, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.key", canon_if_key},
     {CANON_OP_IF_SOURCE, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.source", canon_if_source},
     {CANON_OP_IF_GOLDEN, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.golden", canon_if_golden},

@@ -27,10 +27,10 @@
  *
  * Files: model.c (declaration), keys.c (normalisers, key values), survive.c (survivorship, pure),
  * pipeline.c (the tick of one arrival), prepare.c (its first phases on other threads), parts.c (a
- * withdrawal), direct.c (a golden record changed directly), working.c (the working set), engine.c
- * (requests, proposals, retries), whole.c (requests that are one unit), wait.c and
- * wake.c (parked until a key comes), apply.c and conditions.c (operations), store*.c (all SQL),
- * read.c (why, lineage, summary, tombstones). */
+ * withdrawal), direct.c (a golden record changed directly), memo.c (what was had from outside),
+ * working.c (the working set), engine.c (requests, proposals, retries), whole.c (requests that are
+ * one unit), wait.c and wake.c (parked until a key comes), apply.c and conditions.c (operations),
+ * store*.c (all SQL), read.c (why, lineage, summary, tombstones). */
 #ifndef KOAN_CANON_CANON_H
 #define KOAN_CANON_CANON_H
 
@@ -53,17 +53,19 @@ struct envelope;
 struct ledger;
 
 enum {
-    CANON_BULK_MAX = 1000,      /* arrivals in one request */
-    CANON_TRIES = 5,            /* runs of the phases before an arrival answers `conflict` */
-    CANON_OWNERS_MAX = 5,       /* more owners than this are not merged but parked as COLLISION */
-    CANON_KEYS_MAX = 32,        /* key values of one source record */
-    CANON_KEY_BYTES = 512,      /* a key value, after normalising */
-    CANON_BEAT_MAX = 10,        /* losing values kept in a footprint */
-    CANON_BODY_MAX = 1 << 20,   /* an arrival's document */
-    CANON_WORKING_MAX = 4096,   /* golden records in a working set */
-    CANON_PARTS_MAX = 500,      /* golden records that one withdrawal may leave of one */
-    CANON_SWEEP_MS = 60 * 1000, /* between looks for failed arrivals that are old */
-    CANON_SWEEP_MAX = 500,      /* of them removed in one unit */
+    CANON_BULK_MAX = 1000,        /* arrivals in one request */
+    CANON_TRIES = 5,              /* runs of the phases before an arrival answers `conflict` */
+    CANON_OWNERS_MAX = 5,         /* more owners than this are not merged but parked as COLLISION */
+    CANON_KEYS_MAX = 32,          /* key values of one source record */
+    CANON_KEY_BYTES = 512,        /* a key value, after normalising */
+    CANON_BEAT_MAX = 10,          /* losing values kept in a footprint */
+    CANON_BODY_MAX = 1 << 20,     /* an arrival's document */
+    CANON_MEMO_MAX = 64,          /* results that stage functions keep with an arrival */
+    CANON_MEMO_BYTES = 256 << 10, /* of them all */
+    CANON_WORKING_MAX = 4096,     /* golden records in a working set */
+    CANON_PARTS_MAX = 500,        /* golden records that one withdrawal may leave of one */
+    CANON_SWEEP_MS = 60 * 1000,   /* between looks for failed arrivals that are old */
+    CANON_SWEEP_MAX = 500,        /* of them removed in one unit */
     CANON_WAIT_TRIES = 3, /* a parked arrival is taken up so often while its key has an owner */
 };
 
@@ -137,6 +139,7 @@ struct canon_stage_call {
                       golden record (project), only looked at. Owned by the call */
     json_t *tags;  /* object, may be added to; NULL until first */
     json_t *views; /* object name -> object, from ctx:view; NULL until first */
+    json_t *memo;  /* object name -> {"value"}, from ctx:memo: of all runs; NULL until first */
     /* The answer. */
     enum canon_verdict verdict;
     char reason[64];  /* of a park, reject or drop: its code */

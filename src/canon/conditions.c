@@ -18,6 +18,8 @@ int canon_apply_erase(void *self, const struct apply *a, uint8_t version, struct
     int rc = canon_small_decode(c, "canon.erase", 3, 3, 0, &p, e);
     if (rc == 0)
         rc = store_wait_erase(a->db, a->env->tenant, p.text[0], p.text[1], p.text[2], e);
+    if (rc == 0)
+        rc = store_memo_erase(a->db, a->env->tenant, p.text[0], p.text[1], p.text[2], e);
     return rc != 0 ? rc : store_erase(a->db, a->env->tenant, p.text[0], p.text[1], p.text[2], e);
 }
 

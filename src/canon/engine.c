@@ -296,6 +296,7 @@ static void job_free(struct canon_job *j)
     json_decref(j->call.data);
     json_decref(j->call.tags);
     json_decref(j->call.views);
+    json_decref(j->call.memo);
     json_decref(j->call.evidence);
     json_decref(j->waits);
     json_decref(j->patch);
@@ -482,6 +483,8 @@ static int resume_load(struct canon_job *j, struct err *e)
         return err_set(e, ERR_NOT_FOUND, "no parked arrival '%s'", id ? id : "");
     memcpy(j->resumes, id, strlen(id) + 1);
     rc = store_wait_tries(j->engine->reader, id, &j->waits_tries, e);
+    if (rc == 0)
+        rc = store_memo_get(j->engine->reader, id, &j->call.memo, e);
     return rc != 0 ? rc : resume_fill(j, s, e);
 }
 

@@ -79,6 +79,14 @@ void canon_op_wait(struct txn *t, const struct canon_op_wait *w)
     txn_end(t);
 }
 
+void canon_op_memo(struct txn *t, const char *arrival, const char *memo)
+{
+    struct buf *b = txn_begin(t, CANON_OP_MEMO, CANON_OP_VERSION);
+    buf_add_text(b, arrival);
+    buf_add_text(b, memo);
+    txn_end(t);
+}
+
 void canon_op_part(struct txn *t, const struct canon_op_part *p)
 {
     struct buf *b = txn_begin(t, CANON_OP_PART, CANON_OP_VERSION);

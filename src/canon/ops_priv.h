@@ -19,6 +19,7 @@ enum canon_op {
     CANON_OP_WAIT = 0x0703,
     CANON_OP_SWEEP = 0x0704,
     CANON_OP_PART = 0x0705,
+    CANON_OP_MEMO = 0x0706,
     CANON_OP_IF_KEY = 0x0710, /* conditions */
     CANON_OP_IF_SOURCE = 0x0711,
     CANON_OP_IF_GOLDEN = 0x0712,
@@ -93,6 +94,7 @@ void canon_op_define(struct txn *t, const char *name, uint64_t def, const char *
 void canon_op_arrive(struct txn *t, const struct canon_op_arrive *a);
 void canon_op_erase(struct txn *t, const char *model, const char *origin, const char *source_id);
 void canon_op_wait(struct txn *t, const struct canon_op_wait *w);
+void canon_op_memo(struct txn *t, const char *arrival, const char *memo);
 void canon_op_part(struct txn *t, const struct canon_op_part *p);
 /* Failed arrivals older than that go, at most so many. The result is their number, u32. */
 void canon_op_sweep(struct txn *t, int64_t keep_ms, uint32_t max);

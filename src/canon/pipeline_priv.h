@@ -144,6 +144,9 @@ struct canon_said job_said(const struct canon_job *j, const struct work_source *
 int job_compose(struct canon_job *j, struct err *e);
 void job_commit_working(struct canon_job *j);
 
+/* memo.c */
+int job_compose_memo(struct canon_job *j, struct txn *t, struct err *e);
+
 /* direct.c: works out what a patch states; the arrival's data is then an object as of any source.
  */
 int job_direct(struct canon_job *j, struct err *e);

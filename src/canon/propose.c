@@ -199,6 +199,8 @@ int job_compose(struct canon_job *j, struct err *e)
         rc = job_compose_parts(j, t, e);
     if (rc == 0)
         rc = job_compose_wait(j, t, e);
+    if (rc == 0)
+        rc = job_compose_memo(j, t, e);
     for (size_t i = 0; i < j->plan.losers_count && rc == 0; i++)
         entity_txn_remove(t, j->working->def, j->plan.losers[i]->id, 0);
     buf_fini(&x.b);

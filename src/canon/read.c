@@ -402,6 +402,25 @@ int canon_parked(struct db *db, const struct canon_model *m, const char *tenant,
     return arrival_rows(s, true, out, e);
 }
 
+/* {"geo": {"value": 7}} is shown as {"geo": 7}. */
+static int arrival_memo(struct db *db, const char *id, json_t *o, struct err *e)
+{
+    AUTO(json_unref) json_t *memo = NULL;
+    int rc = store_memo_get(db, id, &memo, e);
+    if (rc != 0 || memo == NULL)
+        return rc;
+    json_t *shown = json_object();
+    const char *name;
+    json_t *kept;
+    json_object_foreach(memo, name, kept)
+    {
+        json_t *value = json_object_get(kept, "value");
+        json_object_set_new(shown, name, value != NULL ? json_incref(value) : json_null());
+    }
+    json_object_set_new(o, "memo", shown);
+    return 0;
+}
+
 int canon_arrival_get(struct db *db, const struct canon_model *m, const char *tenant,
                       const char *arrival_id, struct buf *out, struct err *e)
 {
@@ -421,7 +440,8 @@ int canon_arrival_get(struct db *db, const struct canon_model *m, const char *te
     if (rc < 0)
         return rc;
     AUTO(json_unref) json_t *o = arrival_row(s, true);
-    return json_print(o, out, e);
+    rc = arrival_memo(db, arrival_id, o, e);
+    return rc == 0 ? json_print(o, out, e) : rc;
 }
 
 /* --- shared with summary.c

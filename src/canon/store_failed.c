@@ -22,12 +22,12 @@ int store_failed_oldest(struct db *db, int64_t *at, struct err *e)
 /* Whose arrival it was. */
 struct failed {
     int64_t rid;
-    char *texts[4]; /* tenant, model, origin, source id */
+    char *texts[5]; /* tenant, model, origin, source id, arrival id */
 };
 
 static void failed_fini(struct failed *f)
 {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         mem_free(f->texts[i]);
 }
 
@@ -36,7 +36,7 @@ static int failed_get(struct db *db, int64_t before, struct failed *out, struct 
     AUTO(db_stmt_donep)
     struct db_stmt *s =
         db_stmt_get(db,
-                    "SELECT rid, tenant, model, origin, source_id FROM canon_arrival "
+                    "SELECT rid, tenant, model, origin, source_id, id FROM canon_arrival "
                     "WHERE outcome = 3 AND at <= ?1 ORDER BY at, rid LIMIT 1",
                     e);
     if (s == NULL)
@@ -46,7 +46,7 @@ static int failed_get(struct db *db, int64_t before, struct failed *out, struct 
     if (rc <= 0)
         return rc == 0 ? ERR_NOT_FOUND : rc;
     out->rid = db_col_int(s, 0);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         out->texts[i] = mem_strdup(db_col_text(s, i + 1, NULL));
     return 0;
 }
@@ -79,5 +79,7 @@ int store_failed_remove(struct db *db, int64_t before, struct err *e)
         return e->code;
     db_bind_int(s, 1, f.rid);
     rc = db_run(s, e);
+    if (rc == 0)
+        rc = store_memo_drop(db, f.texts[4], e);
     return rc == 0 ? failed_forget(db, &f, e) : rc;
 }

@@ -75,6 +75,14 @@ int store_merge(struct db *db, const struct apply *a, const struct canon_op_arri
 int store_erase(struct db *db, const char *tenant, const char *model, const char *origin,
                 const char *source_id, struct err *e);
 
+/* --- memo.c: what stage functions had from outside
+ * ---------------------------------------------------------------------------- */
+/* *out is NULL when the arrival has none. */
+int store_memo_get(struct db *db, const char *arrival, json_t **out, struct err *e);
+int store_memo_drop(struct db *db, const char *arrival, struct err *e);
+int store_memo_erase(struct db *db, const char *tenant, const char *model, const char *origin,
+                     const char *source_id, struct err *e);
+
 /* --- store_part.c: a golden record that falls into parts
  * --------------------------------------------------------------------- */
 /* A number that grows with the order in which source records became known; *out stays as it is

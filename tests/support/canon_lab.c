@@ -159,11 +159,7 @@ void lab_send_patch(struct canon_lab *lab, int engine, const char *model, struct
                                             .observed_at = INT64_MIN,
                                             .data = json_read(patch, strlen(patch), &e),
                                             .change = change};
-    q->r = (struct canon_request){.home = loop_runner(lab->loop),
-                                  .env = &lab->env,
-                                  .arrivals = q->arrivals,
-                                  .count = 1,
-                                  .done = lab_done};
+    lab_request(lab, q);
     if (canon_arrive(lab->engines[engine], model, &q->r, &e) != 0)
         PANIC("%s", e.text);
 }
@@ -195,6 +191,15 @@ enum canon_outcome lab_arrive(struct canon_lab *lab, const char *model, const ch
     return outcome;
 }
 
+void lab_request(struct canon_lab *lab, struct lab_request *q)
+{
+    q->r = (struct canon_request){.home = loop_runner(lab->loop),
+                                  .env = &lab->env,
+                                  .arrivals = q->arrivals,
+                                  .count = 1,
+                                  .done = lab_done};
+}
+
 enum canon_outcome lab_withdraw(struct canon_lab *lab, const char *model, const char *origin,
                                 const char *source_id, bool erase)
 {
@@ -203,11 +208,7 @@ enum canon_outcome lab_withdraw(struct canon_lab *lab, const char *model, const 
     q.arrivals[0].origin = origin;
     q.arrivals[0].source_id = source_id;
     q.arrivals[0].observed_at = INT64_MIN;
-    q.r = (struct canon_request){.home = loop_runner(lab->loop),
-                                 .env = &lab->env,
-                                 .arrivals = q.arrivals,
-                                 .count = 1,
-                                 .done = lab_done};
+    lab_request(lab, &q);
     if (canon_withdraw(lab->engines[0], model, &q.r, erase, &e) != 0)
         PANIC("%s", e.text);
     lab_wait(lab, &q);

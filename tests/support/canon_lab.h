@@ -54,6 +54,8 @@ void lab_send(struct canon_lab *lab, int engine, const char *model, struct lab_r
 /* One patch of a golden record in the same way. */
 void lab_send_patch(struct canon_lab *lab, int engine, const char *model, struct lab_request *q,
                     const char *id, enum canon_change change, const char *patch);
+/* Of one arrival that the caller has filled, for another verb of the engine. */
+void lab_request(struct canon_lab *lab, struct lab_request *q);
 void lab_wait(struct canon_lab *lab, struct lab_request *q);
 void lab_request_fini(struct lab_request *q);
 /* One arrival through the first engine, waited for: the outcome; its golden id in `id` when not

@@ -1,6 +1,7 @@
 #include "house.h"
 
 static const char app[] =
+    "local calls = 0\n"
     "entity \"P\" { fields = { name = text, mail = text, born = date, tags = list, score = int } "
     "}\n"
     "canon \"P\" {\n"
@@ -18,6 +19,16 @@ static const char app[] =
     "      if a.name == 'Nobody' then ctx:park('NO_NAME', { hint = 'who?' }) end\n"
     "      if a.name == 'Bad' then ctx:reject('BAD', 'is bad') end\n"
     "      if a.name == 'Broken' then error('broken') end\n"
+    "      if a.name == 'Memo' then\n"
+    "        local v = ctx:memo('n', function() calls = calls + 1; return { n = calls, at = "
+    "json.null } end)\n"
+    "        v.n = 99\n"
+    "        assert(ctx:memo('n', error).n == calls and ctx:memo('nil', function() end) == nil)\n"
+    "        ctx:memo('nil', error)\n"
+    "        if not a.mail then ctx:park('WHO') end\n"
+    "      end\n"
+    "      if a.name == 'Much' then ctx:memo('m', function() return ('x'):rep(300000) end) end\n"
+    "      if a.name == 'Odd' then ctx:memo('m', 7) end\n"
     "      local child = a.name and a.name:match('^child of (.+)')\n"
     "      local parent = child and { name = child, born = a.born }\n"
     "      if parent and not canon('P'):find(parent) then ctx:park('PARENT_NOT_FOUND', { model = "
@@ -91,6 +102,7 @@ static void free_call(struct alone *a)
     json_decref(a->call.data);
     json_decref(a->call.tags);
     json_decref(a->call.views);
+    json_decref(a->call.memo);
     json_decref(a->call.evidence);
 }
 
@@ -134,7 +146,7 @@ TEST(a_stage_parks_rejects_drops_and_fails)
     free_call(&a);
     a = (struct alone){.call = call_of(CANON_VALIDATE, "{\"name\":\"Broken\"}")};
     run_stage(&a);
-    assert_non_null(strstr(a.call.err.text, "app.lua:14: broken"));
+    assert_non_null(strstr(a.call.err.text, "app.lua:15: broken"));
     free_call(&a);
 }
 
@@ -190,6 +202,33 @@ TEST(own_normalisers_find_what_belongs_together)
                        "return a.id ~= nil and a.id == b.id or json.encode { a, b }");
 }
 
+TEST(what_was_had_from_outside_is_had_once)
+{
+    struct alone a = {.call = call_of(CANON_VALIDATE, "{\"name\":\"Memo\"}")};
+    run_stage(&a);
+    assert_int_equal(a.call.err.code, 0);
+    assert_int_equal(a.call.verdict, CANON_PARK);
+    json_t *n = json_path(a.call.memo, "n.value.n");
+    assert_int_equal(json_integer_value(n), 1);
+    assert_int_equal(json_object_size(json_object_get(a.call.memo, "nil")), 0);
+    json_object_set_new(a.call.data, "mail", json_string("m@x.org"));
+    a.call.evidence = NULL;
+    run_stage(&a);
+    assert_int_equal(a.call.err.code, 0);
+    assert_int_equal(a.call.verdict, CANON_GO_ON);
+    n = json_path(a.call.memo, "n.value.n");
+    assert_int_equal(json_integer_value(n), 1);
+    free_call(&a);
+    a = (struct alone){.call = call_of(CANON_VALIDATE, "{\"name\":\"Much\"}")};
+    run_stage(&a);
+    assert_non_null(strstr(a.call.err.text, "256 KiB"));
+    free_call(&a);
+    a = (struct alone){.call = call_of(CANON_VALIDATE, "{\"name\":\"Odd\"}")};
+    run_stage(&a);
+    assert_non_null(strstr(a.call.err.text, "wants a name and a function"));
+    free_call(&a);
+}
+
 TEST(a_child_goes_on_when_the_parent_that_it_names_has_come)
 {
     house_true(&house,
@@ -218,6 +257,7 @@ int main(void)
         cmocka_unit_test(arrivals_of_two_sources_become_one_record),
         cmocka_unit_test(a_stage_may_wait_and_may_take_more_than_a_slice),
         cmocka_unit_test(own_normalisers_find_what_belongs_together),
+        cmocka_unit_test(what_was_had_from_outside_is_had_once),
         cmocka_unit_test(a_child_goes_on_when_the_parent_that_it_names_has_come),
     };
     return cmocka_run_group_tests(tests, open_house, close_house);
