@@ -1,8 +1,8 @@
 """Entities over HTTP: writing, reading, lists, imports, hooks; beside PostgreSQL and a bare epoll server."""
-import concurrent.futures, http.client, json, os, random, subprocess, tempfile, time, urllib.request
+import json, os, random, resource, subprocess, tempfile, time, urllib.request
 
 from peers import hello_rate, postgres_rate
-from kit import KOAN, NOTE, SECONDS, Server, get, report, rss_mib, wrk
+from kit import FEED, KOAN, NOTE, SECONDS, Server, get, report, rss_mib, wrk
 
 POST = """wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -139,5 +139,15 @@ def bench_memory():
     os.unlink(path)
 
 
+def bench_feed():
+    """Each change is sent to a thousand listeners, who sit on these cores too."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    with Server(NOTE) as s:
+        out = subprocess.run([FEED, str(s.port), "1000", "1000", str(SECONDS)], capture_output=True, text=True, check=True).stdout
+        events, lost, p50, p99, sent = out.split()
+        report("change feed, 1,000 listeners, p99", p99, "ms", "100 ms at 1,000 changes/s", float(p99) < 100 and lost == "0",
+               f"p50 {p50} ms; {int(sent) / SECONDS:,.0f} changes/s, {int(events) / SECONDS:,.0f} events/s, {lost} lost")
+
+
 BENCHES = {"create": bench_create, "get": bench_get, "list": bench_list, "import": bench_import, "hook": bench_hook,
-           "writer": bench_writer, "memory": bench_memory}
+           "writer": bench_writer, "memory": bench_memory, "feed": bench_feed}

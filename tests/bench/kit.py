@@ -3,6 +3,7 @@ import json, os, re, shutil, signal, socket, subprocess, sys, tempfile, time, ur
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 KOAN = os.path.join(ROOT, "build/rel/koan")
+FEED = os.path.join(ROOT, "build/rel/tests/bench/feed_bench")
 HELLO = os.path.join(ROOT, "build/rel/tests/bench/hello")
 SECONDS = int(os.environ.get("BENCH_SECONDS", "8"))
 NOTE = 'entity "Note" { fields = { title = text { required = true, max = 200 }, body = text {}, n = int {} } }\n'
