@@ -60,6 +60,8 @@ static void with_get_done(struct api_job *j)
     bool elsewhere = g.job.err.code == ERR_NOT_FOUND && api_redirect_merged(g.job.req, d, g.id);
     if (!elsewhere && g.job.err.code != 0)
         http_problem(g.job.req, &g.job.err);
+    else if (!elsewhere && d->view)
+        api_view_answer(g.job.req, d, API_VIEW_ONE, API_JSON, &g.out);
     else if (!elsewhere)
         http_respond_buf(g.job.req, 200, API_JSON, &g.out);
     buf_fini(&g.out);

@@ -203,6 +203,20 @@ class View(Case):
         self.assertEqual(c("GET", "/api/person?sort=full").status, 400)
         self.assertEqual(c("PUT", "/api/person/2", {"first": "x", "full": "y"}).status, 400)
 
+    def test_a_view_sees_what_is_put_beside_the_record(self):
+        self.write("scripts/a.lua", """
+            entity "Person" { fields = { first = text } }
+            entity "Task" { fields = { who = ref { "Person" } }, view = function(e)
+              return { first = e._with and e._with.who.first }
+            end }
+        """)
+        c = self.node(self.path("scripts")).client()
+        c("PUT", "/api/person/1", {"first": "Ana"})
+        c("PUT", "/api/task/1", {"who": "1"})
+        self.assertNotIn("first", c("GET", "/api/task/1").json)
+        for answer in (c("GET", "/api/task/1?with=who").json, c("GET", "/api/task?with=who").json[0]):
+            self.assertEqual((answer["first"], answer["_with"]["who"]["first"]), ("Ana", "Ana"))
+
     def test_a_view_that_fails_is_a_refusal_with_the_place(self):
         self.write("scripts/a.lua", """
             entity "Thing" { fields = { name = text }, view = function(e)

@@ -227,6 +227,61 @@ static void refused(struct entity_db *f, const struct entity_def *d, const char 
         fail_msg("'%s' does not say '%s'", e.text, words);
 }
 
+/* Whatever is typed: an answer or a refusal, never an error of the index's own syntax. */
+static void any_text_can_be_asked_for(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"\"",
+                                        "*",
+                                        "^",
+                                        "(",
+                                        ")",
+                                        "AND",
+                                        "OR",
+                                        "NOT",
+                                        "NEAR(",
+                                        "-",
+                                        ":",
+                                        "+",
+                                        "{",
+                                        "}",
+                                        "text",
+                                        "fox",
+                                        " ",
+                                        "\t",
+                                        "'",
+                                        ",",
+                                        "\\",
+                                        "%",
+                                        ";",
+                                        "a*",
+                                        "\xc3\xa9",
+                                        "\xe2\x80\x94",
+                                        "0",
+                                        "_",
+                                        "\xf0\x9f\x98\x80"};
+    uint64_t seed = 0x2545f4914f6cdd1d;
+    struct entity_db *f = entity_db_open();
+    struct entity_def *d = define(f, SEARCHED, SEARCHED);
+    fill(f, d);
+    for (int i = 0; i < 4000; i++) {
+        char q[200] = "";
+        for (int k = 1 + i % 9; k > 0; k--) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            strcat(q, parts[(seed >> 33) % (sizeof(parts) / sizeof(parts[0]))]);
+        }
+        struct entity_page p;
+        struct err e = ERR_INIT;
+        entity_page_init(&p, 1 << 20);
+        int rc = entity_query(f->reader, d, "default", &(struct entity_query){.q = q}, &p, &e);
+        if (rc != 0 && (rc != ERR_INVALID || strstr(e.text, "no word") == NULL))
+            fail_msg("%s: %d %s", q, rc, e.text);
+        entity_page_fini(&p);
+    }
+    entity_def_unref(d);
+    entity_db_close(f);
+}
+
 static void what_cannot_be_searched_is_refused(void **state)
 {
     (void)state;
@@ -262,6 +317,7 @@ int main(void)
         cmocka_unit_test(words_change_with_the_record_and_with_nothing_else),
         cmocka_unit_test(a_definition_that_changes_takes_the_rows_along),
         cmocka_unit_test(the_state_hash_is_that_of_the_records),
+        cmocka_unit_test(any_text_can_be_asked_for),
         cmocka_unit_test(what_cannot_be_searched_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
