@@ -238,6 +238,8 @@ end
 
 local hooks = { before_save = true, before_remove = true, view = true }
 
+host.saving = {} -- name -> before_save, for a dry run
+
 local function declare(name, def)
   if type(def) ~= "table" then host.fail("invalid", "entity '" .. name .. "': wants a table with fields") end
   if type(def.fields) ~= "table" then host.fail("invalid", "entity '" .. name .. "': fields = { .. } is missing") end
@@ -249,6 +251,7 @@ local function declare(name, def)
     if not hooks[k] then d[k] = v end
   end
   host.entity(name, d, host.ordered(def.fields), def.before_save, def.before_remove, def.view)
+  host.saving[name] = def.before_save
 end
 
 local known = {}

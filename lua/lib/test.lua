@@ -90,3 +90,38 @@ function host.test_file(chunk, index)
   if not ok then error(tostring(e), 0) end -- with its place, whatever raised it
   return null
 end
+
+-- --- dry runs of hooks: koan check --recent ---
+
+function host.hooked()
+  local names = {}
+  for name in pairs(host.saving) do names[#names + 1] = name end
+  table.sort(names)
+  return host.json_list(names)
+end
+
+local system = { version = true, created_at = true, updated_at = true, created_by = true, updated_by = true }
+
+-- The fields in which two records differ, but for those that Koan itself writes.
+local function differing(a, b)
+  local names = {}
+  for k, v in pairs(a) do
+    if not system[k] and not same(v, b[k]) then names[#names + 1] = k end
+  end
+  for k in pairs(b) do
+    if not system[k] and a[k] == nil then names[#names + 1] = k end
+  end
+  table.sort(names)
+  return host.json_list(names)
+end
+
+-- Each { record, text } as if it were saved again: text is the same record, so that the hook may change its own.
+function host.dry_saves(entity, list)
+  local out = {}
+  for i, item in ipairs(list) do
+    local was = host.json_decode(item.text)
+    local ok, e = pcall(host.save_hook, host.saving[entity], entity, item.record, item.prior)
+    out[i] = { id = was.id, error = not ok and tostring(e) or nil, changed = ok and differing(was, e) or nil }
+  end
+  return host.json_list(out)
+end

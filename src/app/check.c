@@ -41,8 +41,10 @@ static const struct bind_clock check_clock = {check_wall_ms, check_set_clock};
 
 struct check_step {
     struct check *check;
-    const struct vm_source *file; /* a test, or NULL: list the globals */
+    enum bind_text_kind kind;
+    const struct vm_source *file; /* of a test; NULL for BIND_TEXT_SCRIPT: list the globals */
     int index;
+    json_t *args; /* of BIND_TEXT_DRY */
     struct node *node;
     struct bind_deploy deploy;
     struct bind_text text;
@@ -72,7 +74,7 @@ static void check_deployed(struct bind_deploy *d)
     struct check_step *s = LIST_OF(d, struct check_step, deploy);
     s->loading = s->err = d->err;
     bind_deploy_fini(d);
-    if (s->loading.code != 0 && s->file != NULL) {
+    if (s->loading.code != 0 && s->kind != BIND_TEXT_SCRIPT) {
         node_stop(s->node, 0);
         return;
     }
@@ -80,7 +82,8 @@ static void check_deployed(struct bind_deploy *d)
                                  .text = s->file != NULL ? s->file->text : globals,
                                  .len = s->file != NULL ? s->file->len : sizeof globals - 1,
                                  .limit_ms = s->check->timeout_ms,
-                                 .test = s->file != NULL,
+                                 .kind = s->kind,
+                                 .args = TAKE(s->args),
                                  .test_index = s->index,
                                  .print = check_output,
                                  .home = loop_runner(node_control(s->node)),
@@ -154,6 +157,7 @@ static void check_step_fini(struct check_step *s)
 {
     buf_fini(&s->output);
     json_decref(s->result);
+    json_decref(s->args);
 }
 
 /* ---- problems ---- */
@@ -279,7 +283,7 @@ static json_t *check_result(struct check *k, const struct check_step *s, const c
 static int check_one(struct check *k, const struct vm_source *file, int index, const char *name,
                      void (*tested)(struct check *k, const json_t *test), struct err *e)
 {
-    struct check_step s = {.check = k, .file = file, .index = index};
+    struct check_step s = {.check = k, .kind = BIND_TEXT_TEST, .file = file, .index = index};
     double began = check_ms();
     int rc = check_step_run(&s, e);
     if (rc == 0) {
@@ -295,7 +299,7 @@ static int check_one(struct check *k, const struct vm_source *file, int index, c
 static int check_file(struct check *k, const struct vm_source *file,
                       void (*tested)(struct check *k, const json_t *test), struct err *e)
 {
-    struct check_step s = {.check = k, .file = file};
+    struct check_step s = {.check = k, .kind = BIND_TEXT_TEST, .file = file};
     double began = check_ms();
     int rc = check_step_run(&s, e);
     if (rc == 0 && json_array_size(s.result) == 0) {
@@ -323,10 +327,38 @@ int check_tests(struct check *k, void (*tested)(struct check *k, const json_t *t
     return rc;
 }
 
+/* ---- dry runs ---- */
+
+static int check_ask(struct check *k, enum bind_text_kind kind, json_t *args, json_t **out,
+                     struct err *e)
+{
+    struct check_step s = {.check = k, .kind = kind, .args = args};
+    int rc = check_step_run(&s, e);
+    if (rc == 0 && s.err.code != 0) {
+        *e = s.err;
+        rc = e->code;
+    }
+    if (rc == 0)
+        *out = TAKE(s.result);
+    check_step_fini(&s);
+    return rc;
+}
+
+int check_hooked(struct check *k, json_t **out, struct err *e)
+{
+    return check_ask(k, BIND_TEXT_HOOKED, NULL, out, e);
+}
+
+int check_dry(struct check *k, const char *entity, const json_t *items, json_t **out, struct err *e)
+{
+    return check_ask(k, BIND_TEXT_DRY, json_pack("[s, O]", entity, (json_t *)items), out, e);
+}
+
 void check_fini(struct check *k)
 {
     json_decref(k->problems);
     json_decref(k->tests);
+    json_decref(k->recent);
     scripts_fini(&k->scripts);
     k->problems = k->tests = NULL;
 }

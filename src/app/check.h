@@ -26,6 +26,7 @@ struct check {
     uint32_t
         timeout_ms; /* processor time of a test: CHECK_TEST_MS unless the caller says otherwise */
     size_t errors, warnings, passed, failed;
+    json_t *recent; /* of --recent: [{entity, id, error?, changed?}]; NULL without */
 };
 
 /* Reads the scripts; then the two steps. `tested` is called after each test; may be NULL. ERR_*
@@ -34,9 +35,19 @@ int check_open(struct check *k, struct cli *c, const char *path, struct err *e);
 int check_lint(struct check *k, struct err *e);
 int check_tests(struct check *k, void (*tested)(struct check *k, const json_t *test),
                 struct err *e);
+/* The entities with a before_save, as names; a new reference. After check_lint(). */
+int check_hooked(struct check *k, json_t **out, struct err *e);
+/* before_save of the entity on each of [{record, text, prior?}]: `text` is the record as JSON.
+ * [{id, error?, changed?}]. The ledger is empty, so what the hook reads of other records is not
+ * there. */
+int check_dry(struct check *k, const char *entity, const json_t *items, json_t **out,
+              struct err *e);
 /* For commands: the script folder of the project that place 0 names, or that place itself (free
  * it); all of a check, printed. Exit codes. `quiet`: only what is wrong. */
 int check_folder(struct cli *c, char **out);
+/* --recent N: asks the server for the records, prints what a hook would do to them now. An exit
+ * code. */
+int check_recent(struct check *k);
 int check_print(struct cli *c, const char *path, bool tests, bool quiet);
 void check_fini(struct check *k); /* also for AUTO */
 

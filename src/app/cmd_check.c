@@ -87,6 +87,8 @@ static int cmd_check_sum(struct check *k)
                       (json_int_t)k->scripts.count, "errors", (json_int_t)k->errors, "warnings",
                       (json_int_t)k->warnings, "passed", (json_int_t)k->passed, "failed",
                       (json_int_t)k->failed, "problems", k->problems, "tests", k->tests);
+        if (k->recent != NULL)
+            json_object_set(all, "recent", k->recent);
         cli_print_json(k->cli, all);
     } else {
         printf("%zu file%s: %zu error%s, %zu warning%s; tests: %zu passed, %zu failed\n",
@@ -137,6 +139,8 @@ static int cmd_check_all(struct check *k, bool tests)
     }
     if (k->errors == 0 && tests && check_tests(k, cmd_check_tested, &e) != 0)
         return cli_fail(k->cli, &e);
+    if (k->errors == 0 && cli_flag(k->cli, "recent") != NULL)
+        return check_recent(k);
     return CLI_OK;
 }
 
@@ -165,6 +169,7 @@ static int cmd_check(struct cli *c)
 
 static const struct cli_flag cmd_check_flags[] = {
     {"no-tests", NULL, "look at the scripts only"},
+    {"recent", "N", "run before_save on the last N records of a running server, saving nothing"},
     {"timeout", "TIME", "processor time of one test, default 10s"},
 };
 
@@ -174,6 +179,7 @@ const struct cli_command cli_check_commands[] = {
      .summary = "read, lint, load and test scripts without serving them",
      .max = 1,
      .settings = true,
+     .remote = true,
      .flags = cmd_check_flags,
      .flags_count = ARRAY_LEN(cmd_check_flags),
      .run = cmd_check},

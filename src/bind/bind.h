@@ -118,6 +118,14 @@ struct entity_hooks *bind_entity_hooks(struct bind *b);
  * thread; it lives until bind_close. NULL without canon. */
 struct canon_engine *bind_engine(struct bind *b, const char *model);
 
+enum bind_text_kind {
+    BIND_TEXT_SCRIPT,
+    BIND_TEXT_TEST,   /* a file of tests */
+    BIND_TEXT_HOOKED, /* no text: the names of entities with before_save */
+    BIND_TEXT_DRY, /* no text: args [entity, [{record, text, prior?}]]; runs before_save on each and
+                      answers [{id, error?, changed?}] */
+};
+
 /* One text run as a script of its own beside the set: `koan run`. Each verb commits alone. Part of
  * the caller's struct. */
 struct bind_text {
@@ -127,9 +135,9 @@ struct bind_text {
     const char *tenant, *principal; /* NULL: default, system */
     json_t *args;                   /* array, becomes `...`; ownership passes; may be NULL */
     uint32_t limit_ms;              /* of processor time; 0: none */
-    /* A file of tests: 0 runs it and answers the names of its tests, n runs the n-th. */
-    bool test;
-    int test_index;
+    enum bind_text_kind kind;
+    int test_index; /* of BIND_TEXT_TEST: 0 runs the file and answers the names of its tests, n runs
+                       the n-th */
     void (*print)(struct bind_text *t, const char *line); /* on the script thread; may be NULL */
     struct runner *home;
     void (*done)(struct bind_text *t); /* once, on `home` */

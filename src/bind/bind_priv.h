@@ -56,7 +56,8 @@ struct bind_set {
     struct bind_canon canons[BIND_CANONS_MAX];
     size_t canons_count;
     int library; /* the table that the Lua library handed in */
-    int save_hook, remove_hook, view_hook, stage, finish, test_file; /* its functions: references */
+    int save_hook, remove_hook, view_hook, stage, finish, test_file, hooked,
+        dry_saves; /* its functions: references */
     char hash[17];
     size_t files;
 };

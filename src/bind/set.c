@@ -135,6 +135,8 @@ static void set_open(lua_State *L, int globals, void *arg)
     s->stage = take_function(L, host, "stage");
     s->finish = take_function(L, host, "finish");
     s->test_file = take_function(L, host, "test_file");
+    s->hooked = take_function(L, host, "hooked");
+    s->dry_saves = take_function(L, host, "dry_saves");
     lua_settop(L, host - 1);
 }
 

@@ -16,14 +16,24 @@ struct text_run {
 static int text_push(lua_State *L, struct vm_run *run)
 {
     struct bind_text *t = ((struct text_run *)run)->run.text;
+    const struct bind_set *set = ((struct text_run *)run)->run.set;
     struct vm_source s = {.name = t->name, .text = t->text, .len = t->len};
-    if (t->test) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, ((struct text_run *)run)->run.set->test_file);
+    switch (t->kind) {
+    case BIND_TEXT_SCRIPT:
+        vm_push_source(L, &s);
+        break;
+    case BIND_TEXT_TEST:
+        lua_rawgeti(L, LUA_REGISTRYINDEX, set->test_file);
         vm_push_source(L, &s);
         lua_pushinteger(L, t->test_index);
         return 2;
+    case BIND_TEXT_HOOKED:
+        lua_rawgeti(L, LUA_REGISTRYINDEX, set->hooked);
+        break;
+    case BIND_TEXT_DRY:
+        lua_rawgeti(L, LUA_REGISTRYINDEX, set->dry_saves);
+        break;
     }
-    vm_push_source(L, &s);
     int n = (int)json_array_size(t->args);
     luaL_checkstack(L, n + 4, "too many arguments");
     for (int i = 0; i < n; i++)

@@ -164,5 +164,45 @@ class Dev(Case):
         node.wait_log(r"^ +\| +\^")
 
 
+class Recent(Case):
+    def test_hooks_are_tried_on_the_last_records_and_nothing_is_saved(self):
+        self.write("app/order.lua", ORDER)
+        node = self.node(self.path("app"))
+        c = node.client()
+        for n in range(30):
+            c("PUT", f"/api/order/o{n}", {"n": n if n != 13 else 130})
+        c("PUT", "/api/order/o3", {"n": 33})
+        before = c("GET", "/api/order?sort=id").body
+        self.write("app/order.lua", ORDER.replace("e.at = time.format()", "if e.n % 2 == 1 then e.n = e.n + 1 end\n"
+                                                  'if e.n > 25 then reject("BIG", "too much") end\n'
+                                                  'if prior and prior.n ~= 3 and prior.n ~= 33 then error("odd") end')
+                   .replace("function(e)", "function(e, prior)"))
+        args = ["check", self.path("app"), "--recent", "20", "--url", node.url]
+        code, out, err = run(*args, "--json", cwd=self.dir)
+        self.assertEqual(code, 1, err)
+        told = {r["id"]: r for r in json.loads(out)["recent"]}
+        self.assertEqual(len(told), 20)
+        self.assertIn("BIG", told["o28"]["error"])
+        self.assertIn("BIG", told["o3"]["error"])
+        self.assertEqual(told["o21"]["changed"], ["n"])
+        self.assertEqual(told["o20"]["changed"], [])
+        self.assertEqual(c("GET", "/api/order?sort=id").body, before)
+        code, out, _ = run(*args, cwd=self.dir)
+        self.assertRegex(out, r"REFUSED  Order o28: .*order.lua:\d+.*too much")
+        self.assertRegex(out, r"changed  Order o21: n\n")
+        self.assertRegex(out, r"Order: the last 20 records: \d+ refused, \d+ changed")
+
+    def test_an_entity_that_the_server_lacks_is_passed_over(self):
+        self.write("app/order.lua", ORDER)
+        node = self.node(self.path("app"))
+        self.write("app/other.lua", ORDER.replace('"Order"', '"Other"'))
+        code, out, err = run("check", self.path("app"), "--recent", "5", "--url", node.url, cwd=self.dir)
+        self.assertEqual(code, 0, out + err)
+        code, _, err = run("check", self.path("app"), "--recent", "5", "--url", "http://127.0.0.1:1", cwd=self.dir)
+        self.assertEqual(code, 1)
+        self.assertIn("port 1", err)
+        self.assertEqual(run("check", self.path("app"), "--recent", "0", cwd=self.dir)[0], 2)
+
+
 if __name__ == "__main__":
     unittest.main()
