@@ -508,4 +508,4 @@ function Test.advance(amounts) end
 function test(name, fn) end
 
 -- For the test alone; an editor never runs this.
-return { Entity = Entity, Record = Record, HookContext = HookContext, StageContext = StageContext, Model = Model }
+return { Entity = Entity, Record = Record, HookContext = HookContext, StageContext = StageContext, Model = Model, Test = Test, HttpAnswer = HttpAnswer }

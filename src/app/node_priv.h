@@ -76,7 +76,7 @@ struct node {
     struct scripts live;    /* in `koan dev`: the last that loaded */
     struct bind_deploy deploy;
     bool deploying, deploy_again, serving, draining, aborted;
-    uint64_t signature;
+    uint64_t signature, config_signature;
     struct world_timer watch, drain, watchdog;
     int exit_code;
 

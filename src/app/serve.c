@@ -1,6 +1,7 @@
 /* A node at work, on its control loop: deploy, serve, reload, drain. */
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -8,6 +9,7 @@
 #include "app/node_priv.h"
 #include "app/notify.h"
 #include "app/script_calls.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "bind/script_store.h"
@@ -118,10 +120,28 @@ static void serve_deploy(struct node *n)
     bind_deploy(n->bind, &n->deploy);
 }
 
+static void serve_reload(struct node *n);
+
+/* Of the file's times and size; 0 without a file. */
+static uint64_t serve_config_signature(const struct node *n)
+{
+    struct stat st;
+    if (n->config->file == NULL || stat(n->config->file, &st) != 0)
+        return 0;
+    int64_t facts[] = {st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_size, (int64_t)st.st_ino};
+    return hash64(1, facts, sizeof facts);
+}
+
+/* Somebody works on it: what is saved is taken over, the configuration too, as by SIGHUP. */
 static void serve_watch(struct world_timer *t)
 {
     struct node *n = LIST_OF(t, struct node, watch);
-    if (n->signature != scripts_signature(config_text(n->config, SET_SCRIPTS)))
+    uint64_t config = serve_config_signature(n);
+    bool reload = config != n->config_signature;
+    n->config_signature = config;
+    if (reload)
+        serve_reload(n);
+    else if (n->signature != scripts_signature(config_text(n->config, SET_SCRIPTS)))
         serve_deploy(n);
     struct world *w = loop_world(n->control);
     w->timer_start(w, t, NODE_WATCH_MS);
@@ -247,8 +267,9 @@ static void serve_begin_task(struct task *t)
     struct world *w = loop_world(n->control);
     if (n->access.made)
         fprintf(stderr, "koan: token made on first start, shown only now: %s\n", n->access.token);
+    n->config_signature = serve_config_signature(n);
     serve_deploy(n);
-    if (n->dev && *config_text(n->config, SET_SCRIPTS) != '\0')
+    if (n->dev)
         w->timer_start(w, &n->watch, NODE_WATCH_MS);
     if (notify_watchdog_ms() > 0)
         w->timer_start(w, &n->watchdog, notify_watchdog_ms());

@@ -152,6 +152,19 @@ class Dev(Case):
         self.assertIn("^", line["fields"]["source"])
         self.assertEqual(node.client()("POST", "/api/order", {"n": 1, "m": 2}).status, 201)
 
+    def test_the_configuration_is_watched_too(self):
+        self.write("p/app/a.lua", 'entity "A" { fields = { n = int, w = text }, before_save = function(e) e.w = config.word end }')
+        self.write("p/koan.lua", 'return { scripts = "app", app = { word = "one" } }')
+        node = self.node(self.path("p"), verb="dev")
+        c = node.client()
+        self.assertEqual(c("POST", "/api/a", {"n": 1}).json["w"], "one")
+        self.write("p/koan.lua", 'return { scripts = "app", app = { word = "another" } }')
+        node.wait_log("app and flags are taken over", 3)
+        self.assertEqual(c("POST", "/api/a", {"n": 1}).json["w"], "another")
+        self.write("p/koan.lua", 'return { scripts = "app", app = { word = "' + '" }')
+        node.wait_log("reload refused", 3)
+        self.assertEqual(c("POST", "/api/a", {"n": 1}).json["w"], "another")
+
     def test_people_read_it_as_text(self):
         scripts = self.write("app/order.lua", ORDER)
         node = self.node(os.path.dirname(scripts), "--log-format", "text", verb="dev")

@@ -148,11 +148,61 @@ TEST(methods_of_the_stubs_are_there)
     house_close(&h);
 }
 
+static void ran(struct bind_text *t)
+{
+    ((struct running *)t)->done = true;
+}
+
+/* What a file of tests is given, in a run of the kind that koan check makes. */
+static void run_as_test(struct house *h, const char *text)
+{
+    struct running r = {.t = {.name = "x_test.lua",
+                              .text = text,
+                              .len = strlen(text),
+                              .kind = BIND_TEXT_TEST,
+                              .test_index = 1,
+                              .home = loop_runner(h->home),
+                              .done = ran}};
+    bind_run_text(h->bind, &r.t);
+    house_run_wait(h, &r);
+    if (r.t.err.code != 0)
+        fail_msg("%s", r.t.err.text);
+    json_decref(r.t.result);
+}
+
+TEST(what_tests_and_answers_can_do_is_in_the_stubs)
+{
+    struct house h;
+    house_open(&h, 1);
+    house_deployed_well(&h, "-- nothing");
+    json_t *methods = class_names("Test");
+    char *names = json_dumps(methods, 0), script[2048];
+    snprintf(
+        script, sizeof script,
+        "test('t', function(t)\n"
+        "  local known = {}\n"
+        "  for _, m in ipairs(json.decode('%s')) do assert(type(t[m]) == 'function', m); known[m] "
+        "= "
+        "true end\n"
+        "  assert(known.equal and known.ok and known.fails and known.clock and known.advance)\n"
+        "end)",
+        names);
+    run_as_test(&h, script);
+    mem_free(names);
+    json_decref(methods);
+    json_t *answer = class_names("HttpAnswer");
+    assert_int_equal(json_array_size(answer), 1);
+    assert_string_equal(json_string_value(json_array_get(answer, 0)), "json");
+    json_decref(answer);
+    house_close(&h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_stubs_and_the_program_have_the_same_globals),
         cmocka_unit_test(methods_of_the_stubs_are_there),
+        cmocka_unit_test(what_tests_and_answers_can_do_is_in_the_stubs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
