@@ -17,8 +17,9 @@
  * Across origins a redirect carries neither Authorization nor Cookie. 303, and 301 and 302 of a
  * POST, go on as GET without the body.
  *
- * Names are looked up on libuv's pool, FETCH_LOOKUPS at a time for each fetcher. An op that times
- * out does not wait for its lookup, but the loop must not end before: fetcher_is_idle(). */
+ * Names are looked up on FETCH_LOOKUPS threads of their own, which begin with the first lookup: a
+ * resolver that does not answer holds up other lookups, and nothing else. An op that times out does
+ * not wait for its lookup, but the loop must not end before: fetcher_is_idle(). */
 #ifndef KOAN_HTTP_FETCH_H
 #define KOAN_HTTP_FETCH_H
 
@@ -28,7 +29,6 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/list.h"
 
 struct fetch;
 struct fetch_shared;
@@ -44,8 +44,8 @@ enum {
     FETCH_HEAD_MAX = 64 << 10,
     FETCH_SEND_MAX = 10 << 20,
     FETCH_BODIES_MAX = 64 << 20,
-    FETCH_MAX = 256, /* at a time, of one fetcher */
-    FETCH_LOOKUPS = 2,
+    FETCH_MAX = 256,        /* at a time, of one fetcher */
+    FETCH_LOOKUPS = 4,      /* names looked up at a time, in all */
     FETCH_HOSTS_MAX = 1000, /* that the breaker remembers */
     FETCH_ADDRESSES_MAX = 8,
 };
@@ -59,7 +59,6 @@ struct fetcher {
     struct loop *loop;
     struct fetch_shared *shared;
     size_t count, lookups, bytes;
-    struct list waiting; /* lookups that wait for their turn */
 };
 void fetcher_init(struct fetcher *f, struct loop *loop, struct fetch_shared *shared);
 bool fetcher_is_idle(const struct fetcher *f);

@@ -2,11 +2,13 @@
  * breaker's leave. */
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "http/fetch_priv.h"
@@ -15,16 +17,23 @@
 
 struct fetch_shared {
     pthread_mutex_t lock;
-    struct map *hosts; /* "https host:port" -> struct breaker */
+    struct map *hosts; /* "port host" -> struct breaker */
     struct tls_client *tls;
+
+    pthread_cond_t wake;
+    struct list queue; /* lookups that wait for a thread */
+    pthread_t threads[FETCH_LOOKUPS];
+    int threads_count, threads_idle;
+    bool stop;
 };
 
 struct fetch_lookup {
-    struct loop_work work;
-    struct list node; /* while it waits for its turn */
+    struct task task; /* first: back to the loop */
+    struct list node; /* while it waits for a thread */
     struct fetcher *fetcher;
-    struct fetch *fetch; /* NULL: nobody waits */
-    bool started, https;
+    struct fetch *fetch; /* NULL: nobody waits. The loop's */
+    bool taken;          /* by a thread; under the lock */
+    bool https;
     char host[TARGET_HOST_MAX + 1];
     struct fetch_addresses found;
     struct tls_client *tls;
@@ -35,6 +44,8 @@ struct fetch_shared *fetch_shared_new(void)
 {
     struct fetch_shared *s = mem_new(sizeof *s);
     pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->wake, NULL);
+    list_init(&s->queue);
     s->hosts = map_new();
     return s;
 }
@@ -43,8 +54,16 @@ void fetch_shared_free(struct fetch_shared *s)
 {
     if (s == NULL)
         return;
+    pthread_mutex_lock(&s->lock);
+    s->stop = true;
+    pthread_cond_broadcast(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+    for (int i = 0; i < s->threads_count; i++)
+        pthread_join(s->threads[i], NULL);
+    ASSERT(list_is_empty(&s->queue));
     map_free(s->hosts, mem_free);
     tls_client_free(s->tls);
+    pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->lock);
     mem_free(s);
 }
@@ -52,7 +71,6 @@ void fetch_shared_free(struct fetch_shared *s)
 void fetcher_init(struct fetcher *f, struct loop *loop, struct fetch_shared *shared)
 {
     *f = (struct fetcher){.loop = loop, .shared = shared};
-    list_init(&f->waiting);
 }
 
 bool fetcher_is_idle(const struct fetcher *f)
@@ -60,7 +78,7 @@ bool fetcher_is_idle(const struct fetcher *f)
     return f->count == 0 && f->lookups == 0;
 }
 
-/* ---- on the pool ---- */
+/* ---- on a thread of lookups ---- */
 
 /* Reading the roots takes milliseconds: once, and not on a loop. What failed is tried again. */
 static void lookup_roots(struct fetch_lookup *l)
@@ -87,9 +105,8 @@ static void lookup_keep(struct fetch_lookup *l, const struct addrinfo *all)
     }
 }
 
-static void lookup_work(struct loop_work *w)
+static void lookup_work(struct fetch_lookup *l)
 {
-    struct fetch_lookup *l = (struct fetch_lookup *)w;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *all = NULL;
     if (l->https)
         lookup_roots(l);
@@ -105,66 +122,108 @@ static void lookup_work(struct loop_work *w)
     freeaddrinfo(all);
 }
 
-/* ---- on the loop ---- */
+static void lookup_done(struct task *task);
 
-static void lookup_done(struct loop_work *w);
-
-static void lookup_next(struct fetcher *f)
+static void *lookup_thread(void *arg)
 {
-    while (f->lookups < FETCH_LOOKUPS) {
-        struct list *node = list_pop(&f->waiting);
-        if (node == NULL)
-            return;
+    struct fetch_shared *s = arg;
+    pthread_mutex_lock(&s->lock);
+    while (!s->stop) {
+        struct list *node = list_pop(&s->queue);
+        if (node == NULL) {
+            s->threads_idle++;
+            pthread_cond_wait(&s->wake, &s->lock);
+            s->threads_idle--;
+            continue;
+        }
         struct fetch_lookup *l = LIST_OF(node, struct fetch_lookup, node);
-        l->started = true;
-        l->work.work = lookup_work;
-        l->work.done = lookup_done;
-        f->lookups++;
-        if (loop_queue(f->loop, &l->work, &l->err) != 0)
-            lookup_done(&l->work);
+        l->taken = true;
+        pthread_mutex_unlock(&s->lock);
+        lookup_work(l);
+        l->task.run = lookup_done;
+        runner_post(loop_runner(l->fetcher->loop), &l->task); /* not ours any more */
+        pthread_mutex_lock(&s->lock);
     }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
 }
 
-static void lookup_done(struct loop_work *w)
+/* Under the lock: one more thread, unless there are enough. Signals are for other threads. */
+static int lookup_thread_start(struct fetch_shared *s, struct err *e)
 {
-    struct fetch_lookup *l = (struct fetch_lookup *)w;
-    struct fetcher *fetcher = l->fetcher;
+    sigset_t all, before;
+    bool enough = s->threads_idle > 0 && list_is_empty(&s->queue);
+    if (enough || s->threads_count == FETCH_LOOKUPS)
+        return 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&s->threads[s->threads_count], NULL, lookup_thread, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc == 0) {
+        pthread_setname_np(s->threads[s->threads_count], "lookup");
+        s->threads_count++;
+    }
+    return rc == 0 || s->threads_count > 0
+               ? 0
+               : err_set(e, ERR_UNAVAILABLE, "no thread to look up names: %s", strerror(rc));
+}
+
+/* ---- on the loop ---- */
+
+static void lookup_done(struct task *task)
+{
+    struct fetch_lookup *l = (struct fetch_lookup *)task;
     struct fetch *f = l->fetch;
     struct err e = l->err;
+    l->fetcher->lookups--;
     if (f != NULL) {
         f->lookup = NULL;
         f->addresses = l->found;
         f->tls = l->tls;
     }
     mem_free(l);
-    fetcher->lookups--;
-    lookup_next(fetcher);
     if (f != NULL)
         fetch_looked_up(f, e.code != 0 ? &e : NULL);
 }
 
 void fetch_lookup_start(struct fetch *f)
 {
+    struct fetch_shared *s = f->fetcher->shared;
     struct fetch_lookup *l = mem_new(sizeof *l);
     l->fetcher = f->fetcher;
     l->fetch = f;
     l->https = f->target.https;
     memcpy(l->host, f->target.host, sizeof l->host);
     f->lookup = l;
-    list_push(&f->fetcher->waiting, &l->node);
-    lookup_next(f->fetcher);
+    f->fetcher->lookups++;
+    pthread_mutex_lock(&s->lock);
+    if (lookup_thread_start(s, &l->err) != 0) {
+        l->taken = true;
+        l->task.run = lookup_done;
+        runner_post(loop_runner(f->fetcher->loop), &l->task);
+    } else {
+        list_push(&s->queue, &l->node);
+        pthread_cond_signal(&s->wake);
+    }
+    pthread_mutex_unlock(&s->lock);
 }
 
 void fetch_lookup_forget(struct fetch *f)
 {
     struct fetch_lookup *l = f->lookup;
+    struct fetch_shared *s = f->fetcher->shared;
     f->lookup = NULL;
     if (l == NULL)
         return;
     l->fetch = NULL;
-    if (l->started)
+    pthread_mutex_lock(&s->lock);
+    bool waits = !l->taken;
+    if (waits)
+        list_remove(&l->node);
+    pthread_mutex_unlock(&s->lock);
+    if (!waits)
         return; /* lookup_done() frees it */
-    list_remove(&l->node);
+    f->fetcher->lookups--;
     mem_free(l);
 }
 
