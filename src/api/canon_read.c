@@ -23,18 +23,62 @@ static void canon_models(struct http_request *req)
         api_answer_json(req, 200, canon_names(api_thread_of(req)->api->o.canon));
 }
 
-/* ---- about one golden record ---- */
+/* ---- what is read on the spot: each differs in what it asks of canon ---- */
 
-static void canon_why_now(struct http_request *req)
+struct canon_reading {
+    struct http_request *req;
+    struct db *db;
+    struct canon_model *model;
+    size_t limit; /* of a list */
+    struct buf out;
+};
+
+/* `ask` puts its answer into r->out. */
+static void canon_read(struct http_request *req, int (*ask)(struct canon_reading *r, struct err *e))
 {
+    int64_t limit;
+    if (!api_query_int(req, "limit", 1, CANON_LIST_MAX, CANON_LIST, &limit))
+        return;
     AUTO(api_model_unrefp) struct canon_model *m = canon_route_model(req);
     if (m == NULL)
         return;
-    struct buf out = BUF_INIT(API_ANSWER_MAX);
+    struct canon_reading r = {.req = req,
+                              .db = api_thread_of(req)->db,
+                              .model = m,
+                              .limit = (size_t)limit,
+                              .out = BUF_INIT(API_ANSWER_MAX)};
     struct err e = ERR_INIT;
-    canon_why(api_thread_of(req)->db, m, API_TENANT, http_param(req, "id"), http_query(req, "with"),
-              &out, &e);
-    canon_answer(req, &out, &e);
+    ask(&r, &e);
+    canon_answer(req, &r.out, &e);
+}
+
+static int ask_why(struct canon_reading *r, struct err *e)
+{
+    return canon_why(r->db, r->model, API_TENANT, http_param(r->req, "id"),
+                     http_query(r->req, "with"), &r->out, e);
+}
+
+static int ask_lineage(struct canon_reading *r, struct err *e)
+{
+    return canon_lineage(r->db, r->model, API_TENANT, http_param(r->req, "id"), r->limit, &r->out,
+                         e);
+}
+
+static int ask_parked(struct canon_reading *r, struct err *e)
+{
+    return canon_parked(r->db, r->model, API_TENANT, http_query(r->req, "after"), r->limit, &r->out,
+                        e);
+}
+
+static int ask_arrival(struct canon_reading *r, struct err *e)
+{
+    return canon_arrival_get(r->db, r->model, API_TENANT, http_param(r->req, "arrival"), &r->out,
+                             e);
+}
+
+static void canon_why_now(struct http_request *req)
+{
+    canon_read(req, ask_why);
 }
 
 static void canon_why_route(struct http_request *req)
@@ -45,17 +89,7 @@ static void canon_why_route(struct http_request *req)
 
 static void canon_lineage_now(struct http_request *req)
 {
-    int64_t limit;
-    if (!api_query_int(req, "limit", 1, CANON_LIST_MAX, CANON_LIST, &limit))
-        return;
-    AUTO(api_model_unrefp) struct canon_model *m = canon_route_model(req);
-    if (m == NULL)
-        return;
-    struct buf out = BUF_INIT(API_ANSWER_MAX);
-    struct err e = ERR_INIT;
-    canon_lineage(api_thread_of(req)->db, m, API_TENANT, http_param(req, "id"), (size_t)limit, &out,
-                  &e);
-    canon_answer(req, &out, &e);
+    canon_read(req, ask_lineage);
 }
 
 static void canon_lineage_route(struct http_request *req)
@@ -64,21 +98,9 @@ static void canon_lineage_route(struct http_request *req)
         api_read(req, canon_lineage_now);
 }
 
-/* ---- arrivals ---- */
-
 static void canon_parked_now(struct http_request *req)
 {
-    int64_t limit;
-    if (!api_query_int(req, "limit", 1, CANON_LIST_MAX, CANON_LIST, &limit))
-        return;
-    AUTO(api_model_unrefp) struct canon_model *m = canon_route_model(req);
-    if (m == NULL)
-        return;
-    struct buf out = BUF_INIT(API_ANSWER_MAX);
-    struct err e = ERR_INIT;
-    canon_parked(api_thread_of(req)->db, m, API_TENANT, http_query(req, "after"), (size_t)limit,
-                 &out, &e);
-    canon_answer(req, &out, &e);
+    canon_read(req, ask_parked);
 }
 
 static void canon_parked_route(struct http_request *req)
@@ -89,13 +111,7 @@ static void canon_parked_route(struct http_request *req)
 
 static void canon_arrival_now(struct http_request *req)
 {
-    AUTO(api_model_unrefp) struct canon_model *m = canon_route_model(req);
-    if (m == NULL)
-        return;
-    struct buf out = BUF_INIT(API_ANSWER_MAX);
-    struct err e = ERR_INIT;
-    canon_arrival_get(api_thread_of(req)->db, m, API_TENANT, http_param(req, "arrival"), &out, &e);
-    canon_answer(req, &out, &e);
+    canon_read(req, ask_arrival);
 }
 
 static void canon_arrival_route(struct http_request *req)
