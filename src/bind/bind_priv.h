@@ -136,6 +136,7 @@ struct bind_run {
     const struct envelope *env; /* outlives the run */
     struct bind_text *text;     /* of bind_run_text, else NULL */
     const char *no_outside;     /* why it may not call other hosts; NULL: it may */
+    const char *stage_of;       /* the model, in a stage of canon; else NULL */
     bool asking;                /* inside ctx:memo: it may all the same */
 };
 

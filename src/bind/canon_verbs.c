@@ -105,6 +105,13 @@ static int host_arrive(lua_State *L)
         err_set(&e, ERR_UNSUPPORTED, "canon is not running");
         return vm_raise(L, &e);
     }
+    const char *stage_of = bind_run_of(L)->stage_of;
+    if (stage_of != NULL && strcmp(stage_of, model) == 0) {
+        err_set(&e, ERR_INVALID,
+                "arrive: a stage of canon '%s' cannot wait for another arrival of '%s'", model,
+                model);
+        return vm_raise(L, &e);
+    }
     struct vm_guard *g = vm_guard_push(L, arrive_free);
     struct arrive *op = mem_new(sizeof *op);
     g->p = op;

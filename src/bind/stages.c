@@ -166,6 +166,7 @@ static int stages_run(struct canon_hooks *hooks, struct canon_stage_call *call)
     s->env.tenant = call->tenant;
     s->function = c->stage[call->stage];
     bind_run_init(&s->run, set, &s->env);
+    s->run.stage_of = call->model;
     s->run.no_outside =
         "in a stage of canon only inside ctx:memo(name, function() ... end), which keeps the "
         "answer "

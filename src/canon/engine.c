@@ -284,7 +284,6 @@ static struct canon_job *job_new(struct engine_request *er, struct canon_arrival
     err_clear(&a->err);
     a->reason[0] = a->golden_id[0] = '\0';
     er->open++;
-    en->jobs++;
     return j;
 }
 
@@ -310,7 +309,6 @@ void engine_job_done(struct canon_engine *en, struct canon_job *j)
     struct engine_request *er = j->request;
     whole_job_ends(j);
     job_free(j);
-    en->jobs--;
     if (--er->open == 0 && er->next == er->r->count)
         request_finish(er);
     engine_wake(en);
@@ -376,6 +374,14 @@ static void unit_done(struct unit *u)
     }
     unit_fini(u);
     job_tick(j);
+}
+
+bool engine_holds(struct canon_engine *en, struct canon_job *j)
+{
+    if (!whole_holds(en, j))
+        return false;
+    list_push(&en->again, &j->node);
+    return true;
 }
 
 bool engine_job_again(struct canon_engine *en, struct canon_job *j)
@@ -532,7 +538,7 @@ static bool working_ready(struct canon_engine *en, struct working *w)
 /* What a whole request has gathered stays in the set until its unit is there or dropped. */
 static bool job_may_run(struct canon_engine *en, struct working *w)
 {
-    return whole_has_begun(en) || working_ready(en, w);
+    return whole_has_begun(en, w) || working_ready(en, w);
 }
 
 /* Jobs that lost a race go first, in their order. */
@@ -541,6 +547,8 @@ static bool run_again(struct canon_engine *en)
     LIST_EACH_SAFE(it, &en->again)
     {
         struct canon_job *j = LIST_OF(it, struct canon_job, node);
+        if (whole_holds(en, j))
+            continue;
         if (!job_may_run(en, j->working))
             return false;
         list_remove(it);
@@ -560,16 +568,26 @@ static bool slice_is_over(struct canon_engine *en, uint64_t until)
     return true;
 }
 
+/* The first that may begin its next arrival. */
+static struct engine_request *next_request(struct canon_engine *en)
+{
+    LIST_EACH(it, &en->requests)
+    {
+        struct engine_request *er = LIST_OF(it, struct engine_request, node);
+        if (whole_lets(en, er))
+            return er;
+    }
+    return NULL;
+}
+
 /* Arrivals in order, until the slice is over, too much is under way or being prepared, or a set
  * must be emptied first. */
 static void start_jobs(struct canon_engine *en, uint64_t until)
 {
-    while (!list_is_empty(&en->requests) && en->flight < ENGINE_FLIGHT_MAX) {
-        struct engine_request *er = LIST_OF(en->requests.next, struct engine_request, node);
+    struct engine_request *er;
+    while (en->flight < ENGINE_FLIGHT_MAX && (er = next_request(en)) != NULL) {
         if (prep_helps(en->prep, er->r->count) && !prep_wants(en->prep))
             return; /* those that are back come first */
-        if (!whole_lets(en, er))
-            return;
         if (!job_may_run(en, er->working))
             return; /* the last unit under way wakes us */
         job_start(er);

@@ -20,6 +20,8 @@ void engine_make_id(struct canon_engine *en, char out[STORE_ID]);
 int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e);
 /* The job is at its end. */
 void engine_job_done(struct canon_engine *en, struct canon_job *j);
+/* True: the job is suspended before it plans or proposes, because a whole request is worked. */
+bool engine_holds(struct canon_engine *en, struct canon_job *j);
 /* It wants to run again, from AGGREGATE, with a fresh working set once nothing is under way. */
 bool engine_job_again(struct canon_engine *en, struct canon_job *j); /* false: tried too often */
 

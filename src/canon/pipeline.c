@@ -345,6 +345,10 @@ static bool tick_validate(struct canon_job *j)
 static void tick_aggregate(struct canon_job *j)
 {
     struct err e = ERR_INIT;
+    if (engine_holds(j->engine, j)) {
+        j->state = JOB_COMMIT;
+        return;
+    }
     j->phase = PHASE_AGGREGATE;
     if (j->patch != NULL && job_direct_is_old(j)) { /* a stage took its time */
         patch_again(j);
@@ -422,6 +426,8 @@ static void tick_propose(struct canon_job *j)
             return;
     }
     j->state = JOB_COMMIT;
+    if (engine_holds(j->engine, j))
+        return;
     int rc = engine_propose(j->engine, j, &e);
     if (rc == ERR_VERSION_MISMATCH && engine_job_again(j->engine, j))
         return;

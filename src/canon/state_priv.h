@@ -34,8 +34,8 @@ struct canon_engine {
     struct list requests; /* not all arrivals started */
     struct list outbox;   /* jobs whose units are ready: proposed together at the end of a slice */
     struct list again;    /* jobs to run again once nothing of their working set is under way */
-    size_t flight, open_requests, jobs;
-    struct engine_request *alone; /* the whole request that is worked: nothing else is begun */
+    size_t flight, open_requests;
+    struct engine_request *alone; /* the whole request that is worked, one at a time */
     struct task work;
     bool posted;
     struct uuid_gen ids;

@@ -95,18 +95,26 @@ void whole_job_ends(struct canon_job *j)
  * ---------------------------------------------------------------------------------------------------------------
  */
 
-bool whole_has_begun(const struct canon_engine *en)
+bool whole_has_begun(const struct canon_engine *en, const struct working *w)
 {
-    return en->alone != NULL && en->alone->whole->count > 0;
+    return en->alone != NULL && en->alone->working == w && en->alone->whole->count > 0;
+}
+
+bool whole_holds(const struct canon_engine *en, const struct canon_job *j)
+{
+    const struct engine_request *er = en->alone;
+    return er != NULL && er->working == j->working && er != j->request && !er->whole->sent;
 }
 
 bool whole_lets(struct canon_engine *en, struct engine_request *er)
 {
-    if (en->alone == NULL && er->whole == NULL)
-        return true;
-    if (en->alone == NULL && en->jobs == 0)
+    if (en->alone == NULL && er->whole != NULL)
         en->alone = er;
-    return en->alone == er && er->whole->refused.code == 0 && en->jobs == er->whole->count;
+    if (en->alone == NULL)
+        return true;
+    if (en->alone == er)
+        return er->whole->refused.code == 0 && er->open == er->whole->count;
+    return er->whole == NULL && (er->working != en->alone->working || en->alone->whole->sent);
 }
 
 /* --- the end
@@ -212,7 +220,7 @@ static void whole_done(struct unit *u)
 void whole_look(struct canon_engine *en)
 {
     struct engine_request *er = en->alone;
-    if (er == NULL || er->whole->sent || en->jobs != er->whole->count)
+    if (er == NULL || er->whole->sent || er->open != er->whole->count)
         return;
     struct whole *h = er->whole;
     if (h->refused.code != 0) {
@@ -223,6 +231,7 @@ void whole_look(struct canon_engine *en)
         return;
     h->sent = true;
     en->flight++;
+    engine_wake(en); /* the others go on, behind it */
     if (ledger_propose(en->ledger, &h->unit, &h->unit.err) != 0)
         whole_done(&h->unit);
 }

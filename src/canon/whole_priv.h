@@ -1,15 +1,16 @@
 /* Whole - a request whose arrivals are one unit of work: all of them or none.
  *
- *   alone in the engine -> each arrival in turn: phases, gather -> propose -> all are answered
+ *   alone on its set  ---> each arrival in turn: phases, gather -> propose -> all are answered
  *                     ^            | parks, fails                  | a condition failed
  *                     |            +--> refused: all are dropped   |
  *                     +--------------------------------------------+ CANON_TRIES
  *
  * Its arrivals go through the phases one after the other, each seeing what the one before it has
  * changed in the working set; what they do is gathered in one unit, which is proposed when the last
- * has come. Nothing else is begun in the engine meanwhile, since it would build on changes that
- * may never be. Conditions on what an earlier arrival of the same unit has changed are left out:
- * the ledger looks at all conditions before it applies anything. */
+ * has come. Nothing else is begun on the same working set meanwhile, and what is under way there
+ * stops before it plans, since it would build on changes that may never be. Conditions on what an
+ * earlier arrival of the same unit has changed are left out: the ledger looks at all conditions
+ * before it applies anything. */
 #ifndef KOAN_CANON_WHOLE_H
 #define KOAN_CANON_WHOLE_H
 
@@ -37,8 +38,11 @@ void whole_job_ends(struct canon_job *j);
 
 /* May the request begin its next arrival now? */
 bool whole_lets(struct canon_engine *en, struct engine_request *er);
-/* A request is worked whole and has gathered something. */
-bool whole_has_begun(const struct canon_engine *en);
+/* A request is worked whole on this set and has gathered something. */
+bool whole_has_begun(const struct canon_engine *en, const struct working *w);
+/* The job is of another request of the same set: it does not plan or propose until the unit is on
+ * its way. */
+bool whole_holds(const struct canon_engine *en, const struct canon_job *j);
 /* Proposes, or refuses, when the last arrival has come. */
 void whole_look(struct canon_engine *en);
 

@@ -29,6 +29,9 @@ static const char app[] =
     "      end\n"
     "      for i = 1, a.name == 'Much' and 65 or 0 do ctx:memo('m' .. i, function() end) end\n"
     "      if a.name == 'Odd' then ctx:memo('m', 7) end\n"
+    "      if a.name == 'Big' then ctx:memo('b', function() return ('x'):rep(300000) end) end\n"
+    "      if a.name == 'Self' then canon('P'):arrive({ mail = 's@x.org' }, { origin = 'crm' }) "
+    "end\n"
     "      local child = a.name and a.name:match('^child of (.+)')\n"
     "      local parent = child and { name = child, born = a.born }\n"
     "      if parent and not canon('P'):find(parent) then ctx:park('PARENT_NOT_FOUND', { model = "
@@ -223,6 +226,19 @@ TEST(own_normalisers_find_what_belongs_together)
                        "return a.id ~= nil and a.id == b.id or json.encode { a, b }");
 }
 
+TEST(what_a_stage_may_not_do_fails_the_arrival_with_words)
+{
+    house_true(&house,
+               "local P = canon 'P'\n"
+               "local r = P:arrive({ name = 'Big', mail = 'b@x.org' }, { origin = 'crm', "
+               "source_id = 'big' })\n"
+               "assert(r.outcome == 'failed' and r.detail:find('256 KiB'), json.encode(r))\n"
+               "r = P:arrive({ name = 'Self', mail = 'b@x.org' }, { origin = 'crm', source_id "
+               "= 'self' })\n"
+               "return r.outcome == 'failed' and r.detail:find('cannot wait for another') ~= "
+               "nil or json.encode(r)");
+}
+
 TEST(what_was_had_from_outside_is_had_once)
 {
     struct alone a = {.call = call_of(CANON_VALIDATE, "{\"name\":\"Memo\"}")};
@@ -278,6 +294,7 @@ int main(void)
         cmocka_unit_test(arrivals_of_two_sources_become_one_record),
         cmocka_unit_test(a_stage_may_wait_and_may_take_more_than_a_slice),
         cmocka_unit_test(own_normalisers_find_what_belongs_together),
+        cmocka_unit_test(what_a_stage_may_not_do_fails_the_arrival_with_words),
         cmocka_unit_test(what_was_had_from_outside_is_had_once),
         cmocka_unit_test(a_child_goes_on_when_the_parent_that_it_names_has_come),
     };

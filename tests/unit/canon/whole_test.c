@@ -170,6 +170,49 @@ TEST(a_whole_request_takes_its_arrivals_one_after_the_other)
     lab_close(&lab);
 }
 
+static int hold_first(struct canon_hooks *h, struct canon_stage_call *call)
+{
+    struct slow *s = (struct slow *)h;
+    if (s->calls++ > 0)
+        return 1;
+    s->held = call;
+    return 0;
+}
+
+/* It may even wait for something that only happens behind the whole request. */
+TEST(an_arrival_whose_stage_waits_does_not_hold_a_whole_request_up)
+{
+    static const char *const staged =
+        "{\"name\":\"P\",\"sources\":{\"s\":{}},\"keys\":[{\"name\":\"k\",\"parts\":[{\"field\":"
+        "\"k\"}]}],\"stages\":[\"validate\"]}";
+    const struct lab_arrival list[] = {{"s", "1", 1, "{\"k\":\"a\"}"},
+                                       {"s", "2", 2, "{\"k\":\"a\",\"age\":1}"}};
+    const struct lab_arrival before = {"s", "0", 3, "{\"k\":\"a\",\"age\":7}"};
+    struct slow s = {.hooks = {.run = hold_first}};
+    struct canon_lab lab;
+    struct lab_request q, first, behind;
+    lab_open_hooks(&lab, person, staged, &s.hooks);
+    send(&lab, 0, &first, &before, 1, false);
+    while (s.held == NULL)
+        lab_step(&lab);
+    send(&lab, 0, &q, list, ARRAY_LEN(list), true);
+    send(&lab, 0, &behind, &list[1], 1, false);
+    lab_wait(&lab, &q);
+    lab_wait(&lab, &behind);
+    assert_int_equal(q.arrivals[1].outcome, CANON_CANONIZED);
+    assert_int_equal(behind.arrivals[0].outcome, CANON_NOOP);
+    s.held->done(s.held);
+    lab_wait(&lab, &first);
+    assert_int_equal(first.arrivals[0].outcome, CANON_CANONIZED);
+    lab_request_fini(&first);
+    lab_request_fini(&q);
+    lab_request_fini(&behind);
+    char *got = lab_state(&lab, "P");
+    assert_string_equal(got, "s/0 s/1 s/2 => {\"age\":7,\"k\":\"a\"}\n");
+    mem_free(got);
+    lab_close(&lab);
+}
+
 static int warm_up(void **state)
 {
     struct canon_lab lab;
@@ -186,6 +229,7 @@ int main(void)
         HEAP_TEST(an_arrival_that_fails_or_parks_leaves_nothing_of_a_whole_request),
         HEAP_TEST(whole_requests_of_two_engines_and_others_between_them_end_well),
         HEAP_TEST(a_whole_request_takes_its_arrivals_one_after_the_other),
+        HEAP_TEST(an_arrival_whose_stage_waits_does_not_hold_a_whole_request_up),
     };
     return cmocka_run_group_tests(tests, warm_up, NULL);
 }
