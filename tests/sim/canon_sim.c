@@ -27,7 +27,15 @@
 #include "support/simdisk.h"
 #include "support/simworld.h"
 
-enum { ENGINES = 2, LIVES = 4, ANSWERS_MAX = 4000, BULK = 12, KEYS = 9, SOURCE_IDS = 14 };
+enum {
+    ENGINES = 2,
+    HANDS = 2,
+    LIVES = 4,
+    ANSWERS_MAX = 4000,
+    BULK = 12,
+    KEYS = 9,
+    SOURCE_IDS = 14
+};
 
 static const char entity_text[] =
     "{\"name\":\"Port\",\"fields\":{\"name\":{\"kind\":\"text\"},\"iata\":{\"kind\":\"text\"},"
@@ -154,12 +162,17 @@ static int node_open(struct node *n, struct err *e)
         return rc;
     }
     n->hooks.run = node_stage;
+    /* There is one thread, but what hands do is a task of its own all the same. */
+    const struct canon_hand hands[HANDS] = {{sim_world(n->sim)->runner, &n->hooks},
+                                            {sim_world(n->sim)->runner, &n->hooks}};
     for (int i = 0; i < ENGINES; i++) {
         struct canon_engine_options o = {.canon = n->canon,
                                          .ledger = n->ledger,
                                          .world = sim_world(n->sim),
                                          .reader = n->db,
-                                         .hooks = &n->hooks};
+                                         .hooks = &n->hooks,
+                                         .hands = hands,
+                                         .hands_count = i == 0 ? HANDS : 0};
         if (canon_engine_new(&o, &n->engines[i], e) != 0)
             sim_fail("engine: %s", e->text);
         canon_engine_start(n->engines[i]);
