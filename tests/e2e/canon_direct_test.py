@@ -3,7 +3,7 @@ import json
 import threading
 import unittest
 
-from e2e.node import Case
+from e2e.node import App
 
 PEOPLE = """
 entity "Person" {
@@ -21,30 +21,8 @@ canon "Person" {
 MERGE, PATCH = "application/merge-patch+json", "application/json-patch+json"
 
 
-class Direct(Case):
-    @classmethod
-    def setUpClass(cls):
-        cls.house = Case()
-        cls.house.setUp()
-        cls.addClassCleanup(cls.house.doCleanups)
-        cls.house.write("scripts/people.lua", PEOPLE)
-        cls.server = cls.house.node("--scripts", cls.house.path("scripts"))
-        cls.addClassCleanup(cls.server.stop)
-
-    def setUp(self):
-        self.c = self.server.client()
-        self.addCleanup(self.c.close)
-
-    def ok(self, method, path, body=None, status=200, **headers):
-        a = self.c(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
-        self.assertEqual(a.status, status, a.body)
-        return a
-
-    def refused(self, method, path, body=None, status=400, code="invalid", words="", **headers):
-        a = self.ok(method, path, body, status, **headers)
-        self.assertEqual((a.json["code"], a.json["status"]), (code, status))
-        self.assertIn(words, a.json["detail"] + json.dumps(a.json.get("errors", "")))
-        return a.json
+class Direct(App):
+    APP = PEOPLE
 
     def person(self, tag, **data):
         """A golden record that one source made: its path."""

@@ -2,7 +2,7 @@
 import json
 import unittest
 
-from e2e.node import Case
+from e2e.node import App
 
 PEOPLE = """
 entity "Person" {
@@ -27,36 +27,8 @@ canon "Person" {
 """
 
 
-class People(Case):
-    @classmethod
-    def setUpClass(cls):
-        cls.house = Case()
-        cls.house.setUp()
-        cls.addClassCleanup(cls.house.doCleanups)
-        cls.house.write("scripts/people.lua", PEOPLE)
-        cls.server = cls.house.node("--scripts", cls.house.path("scripts"))
-        cls.addClassCleanup(cls.ends_well)
-
-    @classmethod
-    def ends_well(cls):
-        code = cls.server.stop()
-        assert code == 0, f"exit {code}:\n{cls.server.text}"
-
-    def setUp(self):
-        self.c = self.server.client()
-        self.addCleanup(self.c.close)
-
-    def ok(self, method, path, body=None, status=200, **headers):
-        a = self.c(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
-        self.assertEqual(a.status, status, a.body)
-        return a
-
-    def refused(self, method, path, body=None, status=400, code="invalid", words="", **headers):
-        a = self.ok(method, path, body, status, **headers)
-        self.assertEqual(a.headers["Content-Type"], "application/problem+json")
-        self.assertEqual((a.json["code"], a.json["status"]), (code, status))
-        self.assertIn(words, a.json["detail"] + json.dumps(a.json.get("errors", "")))
-        return a.json
+class People(App):
+    APP = PEOPLE
 
     def arrive(self, origin, source_id, status=200, **data):
         return self.ok("POST", f"/api/canon/person?source_id={source_id}", data, status, X_Canon_Origin=origin)

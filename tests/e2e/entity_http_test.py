@@ -5,7 +5,7 @@ import re
 import unittest
 import urllib.parse
 
-from e2e.node import Case
+from e2e.node import App
 
 SHOP = """
 entity "Customer" {
@@ -37,41 +37,8 @@ entity "Guarded" {
 WITHOUT_SYSTEM = ("version", "created_at", "updated_at", "created_by", "updated_by")
 
 
-class Shop(Case):
-    """One server for the whole class; each test takes names of its own."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.house = Case()
-        cls.house.setUp()
-        cls.addClassCleanup(cls.house.doCleanups)
-        cls.house.write("scripts/shop.lua", SHOP)
-        cls.server = cls.house.node("--scripts", cls.house.path("scripts"))
-        cls.addClassCleanup(cls.ends_well)
-
-    @classmethod
-    def ends_well(cls):
-        code = cls.server.stop()
-        assert code == 0, f"exit {code}:\n{cls.server.text}"
-
-    def setUp(self):
-        self.c = self.server.client()
-        self.addCleanup(self.c.close)
-
-    def ok(self, method, path, body=None, status=200, **headers):
-        a = self.c(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
-        self.assertEqual(a.status, status, a.body)
-        return a
-
-    def refused(self, method, path, body=None, status=400, code="invalid", words="", **headers):
-        a = self.ok(method, path, body, status, **headers)
-        p = a.json
-        self.assertEqual(a.headers["Content-Type"], "application/problem+json")
-        self.assertEqual(p["code"], code)
-        self.assertEqual(p["status"], status)
-        self.assertIn(p["retry"], ("never", "same", "reread", "after"))
-        self.assertIn(words, p["detail"] + json.dumps(p.get("errors", "")))
-        return p
+class Shop(App):
+    APP = SHOP
 
     def put(self, name, **fields):
         return self.ok("PUT", "/api/customer/" + urllib.parse.quote(name), {"name": name, **fields}, status=201)

@@ -1,7 +1,7 @@
 """References over HTTP and from scripts: checked at commit, and what a removal does to those who refer."""
 import unittest
 
-from e2e.node import Case
+from e2e.node import App, Case
 
 APP = """
 local Customer = entity "Customer" { fields = { name = text } }
@@ -21,38 +21,8 @@ entity "OrderLine" {
 """
 
 
-class Store(Case):
-    """One server for the whole class; each test takes names of its own."""
+class Store(App):
     APP = APP
-
-    @classmethod
-    def setUpClass(cls):
-        cls.house = Case()
-        cls.house.setUp()
-        cls.addClassCleanup(cls.house.doCleanups)
-        cls.house.write("scripts/app.lua", cls.APP)
-        cls.server = cls.house.node("--scripts", cls.house.path("scripts"))
-        cls.addClassCleanup(cls.ends_well)
-
-    @classmethod
-    def ends_well(cls):
-        code = cls.server.stop()
-        assert code == 0, f"exit {code}:\n{cls.server.text}"
-
-    def setUp(self):
-        self.c = self.server.client()
-        self.addCleanup(self.c.close)
-
-    def ok(self, method, path, body=None, status=200, **headers):
-        a = self.c(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
-        self.assertEqual(a.status, status, a.body)
-        return a
-
-    def refused(self, method, path, body=None, status=400, code="invalid", words="", **headers):
-        p = self.ok(method, path, body, status, **headers).json
-        self.assertEqual(p["code"], code, p)
-        self.assertIn(words, p["detail"])
-        return p
 
 
 class References(Store):

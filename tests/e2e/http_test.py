@@ -9,7 +9,7 @@ import threading
 import time
 import unittest
 
-from e2e.node import ROOT, Case, run
+from e2e.node import App, ROOT, Case, run
 
 NOTE = 'entity "Note" { fields = { text = text { required = true, max = 1000 } } }\n'
 MIB = 1 << 20
@@ -95,20 +95,8 @@ def post(path, body, more=""):
     return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{more}\r\n{body}"
 
 
-class Face(Case):
-    @classmethod
-    def setUpClass(cls):
-        cls.house = Case()
-        cls.house.setUp()
-        cls.addClassCleanup(cls.house.doCleanups)
-        cls.house.write("scripts/note.lua", NOTE)
-        cls.server = cls.house.node("--scripts", cls.house.path("scripts"))
-        cls.addClassCleanup(cls.ends_well)
-
-    @classmethod
-    def ends_well(cls):
-        code = cls.server.stop()
-        assert code == 0, f"exit {code}:\n{cls.server.text}"
+class Face(App):
+    APP = NOTE
 
     def raw(self, **kw):
         r = Raw(self.server.port, **kw)

@@ -197,3 +197,42 @@ class Case(unittest.TestCase):
     def fails(self, *args, data="data", **kw):
         """Start a server that must refuse: (exit code, what it said)."""
         return run("serve", "--data", self.path(data), "--listen", "127.0.0.1:0", *args, cwd=self.dir, **kw)[::2]
+
+
+class App(Case):
+    """One server for the whole class, with the script APP; each test takes names of its own."""
+    APP = ""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.house = Case()
+        cls.house.setUp()
+        cls.addClassCleanup(cls.house.doCleanups)
+        cls.house.write("scripts/app.lua", cls.APP)
+        cls.server = cls.house.node("--scripts", cls.house.path("scripts"))
+        cls.addClassCleanup(cls.ends_well)
+
+    @classmethod
+    def ends_well(cls):
+        code = cls.server.stop()
+        assert code == 0, f"exit {code}:\n{cls.server.text}"
+
+    def setUp(self):
+        self.c = self.server.client()
+        self.addCleanup(self.c.close)
+
+    def ok(self, method, path, body=None, status=200, **headers):
+        """The answer, which must have this status. X_Canon_Origin="erp" is a header."""
+        a = self.c(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+        self.assertEqual(a.status, status, a.body)
+        return a
+
+    def refused(self, method, path, body=None, status=400, code="invalid", words="", **headers):
+        """The problem, which must have this code and these words."""
+        a = self.ok(method, path, body, status, **headers)
+        p = a.json
+        self.assertEqual(a.headers["Content-Type"], "application/problem+json")
+        self.assertEqual((p["code"], p["status"]), (code, status))
+        self.assertIn(p["retry"], ("never", "same", "reread", "after"))
+        self.assertIn(words, p["detail"] + json.dumps(p.get("errors", "")))
+        return p
