@@ -90,6 +90,11 @@ bool api_query_only(struct http_request *req, const char *const *names, size_t c
         api_query_only(req, names_, ARRAY_LEN(names_));                                            \
     })
 #define API_QUERY_NONE(req) api_query_only(req, NULL, 0)
+/* What ?partition= says, "" without; api_query_only() has checked that it is a name. */
+const char *api_partition(const struct http_request *req);
+/* The tenant with that partition, as readers want it (entity/read.h). Lives as long as the request;
+ * on its thread alone. */
+const char *api_scope(struct http_request *req);
 /* "true" or "1", "false" or "0"; `absent` when it is not there. */
 bool api_query_bool(struct http_request *req, const char *name, bool absent, bool *out);
 bool api_query_int(struct http_request *req, const char *name, int64_t least, int64_t most,

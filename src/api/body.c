@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include "api/api_priv.h"
+#include "base/arena.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -23,9 +24,6 @@ struct entity_def *api_entity(struct http_request *req)
 
 /* ---- query ---- */
 
-/* Keys of the public contract whose part of Koan is not there yet: named, never ignored. */
-static const char *const api_later_keys[] = {"partition"};
-
 bool api_query_only(struct http_request *req, const char *const *names, size_t count)
 {
     size_t n;
@@ -40,14 +38,15 @@ bool api_query_only(struct http_request *req, const char *const *names, size_t c
                             pairs[i].name);
                 return false;
             }
+        struct err e = ERR_INIT;
+        bool is_partition = known && strcmp(pairs[i].name, "partition") == 0;
+        if (is_partition && str_check_name(pairs[i].value, "partition", &e) != 0) {
+            http_problem(req, &e);
+            return false;
+        }
         if (known)
             continue;
-        struct err e = ERR_INIT;
         err_set(&e, ERR_INVALID, "there is no query key '%.64s' here", pairs[i].name);
-        for (size_t k = 0; k < ARRAY_LEN(api_later_keys); k++)
-            if (strcmp(pairs[i].name, api_later_keys[k]) == 0)
-                err_set(&e, ERR_INVALID, "query key '%s' is not in this version of Koan",
-                        api_later_keys[k]);
         const char *nearest = str_nearest(pairs[i].name, names, count);
         if (nearest != NULL)
             err_set(&e, ERR_INVALID, "there is no query key '%.64s' here; did you mean '%s'?",
@@ -56,6 +55,24 @@ bool api_query_only(struct http_request *req, const char *const *names, size_t c
         return false;
     }
     return true;
+}
+
+const char *api_partition(const struct http_request *req)
+{
+    const char *part = http_query(req, "partition");
+    return part != NULL ? part : "";
+}
+
+const char *api_scope(struct http_request *req)
+{
+    const char *part = http_query(req, "partition");
+    if (part == NULL)
+        return API_TENANT;
+    size_t n = strlen(part) + 1;
+    char *text = arena_new(http_arena(req), sizeof API_TENANT + n);
+    memcpy(text, API_TENANT "/", sizeof API_TENANT);
+    memcpy(text + sizeof API_TENANT, part, n);
+    return text;
 }
 
 bool api_query_bool(struct http_request *req, const char *name, bool absent, bool *out)
@@ -240,9 +257,11 @@ bool api_repeatable(struct http_request *req)
 
 void api_location(struct http_request *req, const struct entity_def *d, const char *id)
 {
-    struct buf url = BUF_INIT(4 * ENTITY_ID_MAX + 2 * ENTITY_NAME_MAX + 16);
+    struct buf url = BUF_INIT(4 * ENTITY_ID_MAX + 3 * ENTITY_NAME_MAX + 32);
     buf_addf(&url, "/api/%s/", d->path);
     url_encode(id, strlen(id), &url);
+    if (*api_partition(req) != '\0')
+        buf_addf(&url, "?partition=%s", api_partition(req));
     http_header(req, "Location", buf_str(&url));
     buf_fini(&url);
 }

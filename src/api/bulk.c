@@ -132,8 +132,8 @@ static struct entity_item *bulk_items(struct http_request *req, size_t count)
 static void bulk_post(struct http_request *req)
 {
     bool atomic;
-    if (!API_QUERY_ONLY(req, "atomic") || !api_query_bool(req, "atomic", true, &atomic) ||
-        !api_repeatable(req))
+    if (!API_QUERY_ONLY(req, "atomic", "partition") ||
+        !api_query_bool(req, "atomic", true, &atomic) || !api_repeatable(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)
@@ -229,13 +229,14 @@ struct bulk_find {
     struct entity_def *def;
     struct filter *filter;
     json_t *ids;
+    const char *scope;
     bool atomic;
 };
 
 static void bulk_find_run(struct api_job *j, struct db *db)
 {
     struct bulk_find *f = (struct bulk_find *)j;
-    entity_query_ids(db, f->def, API_TENANT, f->filter, ENTITY_BULK_MAX, &f->ids, &j->err);
+    entity_query_ids(db, f->def, f->scope, f->filter, ENTITY_BULK_MAX, &f->ids, &j->err);
 }
 
 static void bulk_find_done(struct api_job *j)
@@ -260,14 +261,16 @@ static void bulk_find(struct http_request *req, struct entity_def *d, struct fil
     f->def = d;
     f->filter = filter;
     f->atomic = atomic;
+    f->scope = api_scope(req);
     api_job_start(&f->job, req);
 }
 
 static void bulk_delete(struct http_request *req)
 {
     bool atomic;
-    if (!API_QUERY_ONLY(req, "atomic") || !api_query_bool(req, "atomic", true, &atomic) ||
-        !api_repeatable(req) || !api_media_json(req))
+    if (!API_QUERY_ONLY(req, "atomic", "partition") ||
+        !api_query_bool(req, "atomic", true, &atomic) || !api_repeatable(req) ||
+        !api_media_json(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)

@@ -34,6 +34,7 @@ struct feed_stream {
     struct api_feed *feed;
     struct http_request *req;
     struct entity_def *def;
+    char part[ENTITY_NAME_MAX + 1];
     struct filter *filter; /* NULL: everything */
     uint64_t seq;          /* all up to it was sent */
     uint64_t skip_seq;     /* of this entry the first `skip` changes were sent before */
@@ -60,7 +61,7 @@ struct api_feed {
 /* Text of one entry for all live streams of an entity that have no filter. */
 struct feed_shared {
     struct feed_shared *next;
-    const char *entity;
+    const char *entity, *part;
     struct buf text;
 };
 
@@ -103,10 +104,15 @@ static const char *feed_name(const struct feed_stream *s, const struct entity_ch
     return was && is ? "updated" : is ? "entered" : was ? "left" : NULL;
 }
 
-static bool feed_is_of(const struct entity_change *c, const char *entity)
+static bool feed_is(const char *text, size_t n, const char *wanted)
 {
-    return c->entity_len == strlen(entity) && memcmp(c->entity, entity, c->entity_len) == 0 &&
-           c->part_len == 0;
+    return n == strlen(wanted) && memcmp(text, wanted, n) == 0;
+}
+
+static bool feed_is_of(const struct entity_change *c, const struct feed_stream *s)
+{
+    return feed_is(c->entity, c->entity_len, s->def->name) &&
+           feed_is(c->part, c->part_len, s->part) && feed_is(c->tenant, c->tenant_len, API_TENANT);
 }
 
 /* Appends what of the entry is news to `s`. */
@@ -119,7 +125,7 @@ static void feed_render(const struct feed_stream *s, uint64_t seq, const void *p
     cursor_init(&c, p, n);
     while (entity_change_next(&c, &change)) {
         at++;
-        if (!feed_is_of(&change, s->def->name) || (seq == s->skip_seq && at <= s->skip))
+        if (!feed_is_of(&change, s) || (seq == s->skip_seq && at <= s->skip))
             continue;
         const char *name = feed_name(s, &change);
         if (name != NULL)
@@ -243,13 +249,14 @@ static struct feed_shared *feed_shared_of(struct api_feed *f, struct feed_stream
                                           const void *p, size_t n)
 {
     struct feed_shared *x = f->shared;
-    while (x != NULL && strcmp(x->entity, s->def->name) != 0)
+    while (x != NULL && (strcmp(x->entity, s->def->name) != 0 || strcmp(x->part, s->part) != 0))
         x = x->next;
     if (x != NULL)
         return x;
     x = mem_new(sizeof *x);
     x->next = f->shared;
     x->entity = s->def->name;
+    x->part = s->part;
     buf_init(&x->text, FEED_EVENTS_MAX);
     feed_render(s, seq, p, n, &x->text);
     f->shared = x;
@@ -476,6 +483,7 @@ static void feed_get_now(struct http_request *req)
     s->feed = api_thread_of(req)->feed;
     s->req = req;
     s->def = d;
+    str_copy(s->part, sizeof s->part, api_partition(req));
     if (feed_open(s, req, &e) == 0) {
         feed_begin(s);
         return;
@@ -486,7 +494,7 @@ static void feed_get_now(struct http_request *req)
 
 static void feed_get(struct http_request *req)
 {
-    if (API_QUERY_ONLY(req, "since", "filter"))
+    if (API_QUERY_ONLY(req, "since", "filter", "partition"))
         api_read(req, feed_get_now);
 }
 

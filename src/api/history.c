@@ -21,13 +21,14 @@ static void history_list_now(struct http_request *req)
         return;
     AUTO(buf_fini) struct buf out = BUF_INIT(API_ANSWER_MAX);
     struct err e = ERR_INIT;
-    int rc = entity_history(api_thread_of(req)->db, d, API_TENANT, http_param(req, "id"), &out, &e);
+    int rc =
+        entity_history(api_thread_of(req)->db, d, api_scope(req), http_param(req, "id"), &out, &e);
     history_answer(req, rc, &out, &e);
 }
 
 static void history_list(struct http_request *req)
 {
-    if (API_QUERY_NONE(req))
+    if (API_QUERY_ONLY(req, "partition"))
         api_read(req, history_list_now);
 }
 
@@ -44,14 +45,14 @@ static void history_one_now(struct http_request *req)
     }
     AUTO(buf_fini) struct buf out = BUF_INIT(API_RECORD_MAX);
     struct err e = ERR_INIT;
-    int rc = entity_history_get(api_thread_of(req)->db, d, API_TENANT, http_param(req, "id"),
+    int rc = entity_history_get(api_thread_of(req)->db, d, api_scope(req), http_param(req, "id"),
                                 version, &out, &e);
     history_answer(req, rc, &out, &e);
 }
 
 static void history_one(struct http_request *req)
 {
-    if (API_QUERY_NONE(req))
+    if (API_QUERY_ONLY(req, "partition"))
         api_read(req, history_one_now);
 }
 

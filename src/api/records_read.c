@@ -26,7 +26,7 @@ static void records_get_now(struct http_request *req)
     uint64_t version;
     struct err e = ERR_INIT;
     int rc =
-        entity_get(api_point_reader(api_thread_of(req)), d, API_TENANT, id, &out, &version, &e);
+        entity_get(api_point_reader(api_thread_of(req)), d, api_scope(req), id, &out, &version, &e);
     if (rc == ERR_NOT_FOUND && api_redirect_merged(req, d, id))
         return;
     if (rc != 0) {
@@ -44,7 +44,7 @@ static void records_get_now(struct http_request *req)
 
 static void records_get(struct http_request *req)
 {
-    if (API_QUERY_ONLY(req, "with"))
+    if (API_QUERY_ONLY(req, "with", "partition"))
         api_read(req, http_query(req, "with") != NULL ? api_with_get : records_get_now);
 }
 
@@ -62,6 +62,7 @@ struct records_list {
     struct entity_def *def;
     struct entity_query query;
     struct filter *filter;
+    const char *scope;
     const char *with; /* NULL: nothing */
     struct entity_expand *expand;
     struct buf cursor;
@@ -97,13 +98,13 @@ static void records_list_run(struct api_job *j, struct db *db)
 {
     struct records_list *l = (struct records_list *)j;
     if (l->expand == NULL) {
-        entity_query(db, l->def, API_TENANT, &l->query, &l->page, &j->err);
+        entity_query(db, l->def, l->scope, &l->query, &l->page, &j->err);
         return;
     }
     if (db_snapshot_begin(db, &j->err) != 0)
         return;
-    if (entity_query(db, l->def, API_TENANT, &l->query, &l->page, &j->err) == 0)
-        api_with_apply(l->expand, db, &l->page.rows, &j->err);
+    if (entity_query(db, l->def, l->scope, &l->query, &l->page, &j->err) == 0)
+        api_with_apply(l->expand, db, l->scope, &l->page.rows, &j->err);
     db_snapshot_end(db);
 }
 
@@ -147,6 +148,7 @@ static struct records_list *records_list_new(struct http_request *req, struct en
     struct records_list *l = arena_new(http_arena(req), sizeof *l);
     l->job.req = req;
     l->def = d;
+    l->scope = api_scope(req);
     l->job.run = records_list_run;
     l->job.done = records_list_done;
     l->query.stream = api_accepts(req, API_NDJSON);
@@ -233,7 +235,7 @@ static void records_list_now(struct http_request *req)
 static void records_list(struct http_request *req)
 {
     if (API_QUERY_ONLY(req, "page", "pageSize", "sort", "filter", "q", "fields", "count", "cursor",
-                       "with"))
+                       "with", "partition"))
         api_read(req, records_list_now);
 }
 
@@ -331,7 +333,7 @@ static void records_query_now(struct http_request *req)
 
 static void records_query(struct http_request *req)
 {
-    if (API_QUERY_ONLY(req, "cursor"))
+    if (API_QUERY_ONLY(req, "cursor", "partition"))
         api_read(req, records_query_now);
 }
 

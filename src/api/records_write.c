@@ -28,8 +28,10 @@ struct records_write *records_write_new(struct http_request *req, struct entity_
     op->w.atomic = true;
     op->w.done = done;
     api_envelope(req, &op->w.env);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         items[i].def = d;
+        str_copy(items[i].partition, sizeof items[i].partition, api_partition(req));
+    }
     return op;
 }
 
@@ -60,7 +62,7 @@ static void records_answer_record(struct records_write *op)
     api_etag(req, it->result.version);
     if (status == 201 && !op->by_name)
         api_location(req, op->def, it->id);
-    int rc = entity_get(api_point_reader(api_thread_of(req)), op->def, API_TENANT, it->id, &out,
+    int rc = entity_get(api_point_reader(api_thread_of(req)), op->def, api_scope(req), it->id, &out,
                         NULL, NULL);
     if (rc != 0) { /* removed again meanwhile */
         buf_reset(&out);
@@ -155,7 +157,7 @@ static bool records_same_id(struct http_request *req, const json_t *doc, const c
 static void records_put(struct http_request *req, const char *id)
 {
     struct api_conditions c;
-    if (!API_QUERY_NONE(req) || !api_repeatable(req) || !api_conditions(req, &c))
+    if (!API_QUERY_ONLY(req, "partition") || !api_repeatable(req) || !api_conditions(req, &c))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)
@@ -199,8 +201,8 @@ static void records_patch(struct http_request *req)
     struct api_conditions c;
     enum entity_patch_kind kind;
     const char *id = records_id(req);
-    if (id == NULL || !API_QUERY_NONE(req) || !api_repeatable(req) || !api_conditions(req, &c) ||
-        !records_patch_kind(req, &kind))
+    if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_repeatable(req) ||
+        !api_conditions(req, &c) || !records_patch_kind(req, &kind))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)
@@ -228,8 +230,8 @@ static void records_delete(struct http_request *req)
 {
     struct api_conditions c;
     const char *id = records_id(req);
-    if (id == NULL || !API_QUERY_NONE(req) || !api_repeatable(req) || !api_conditions(req, &c) ||
-        !api_body_none(req))
+    if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_repeatable(req) ||
+        !api_conditions(req, &c) || !api_body_none(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)
@@ -252,7 +254,8 @@ static void records_restore(struct http_request *req)
 {
     static const struct api_conditions none;
     const char *id = records_id(req);
-    if (id == NULL || !API_QUERY_NONE(req) || !api_repeatable(req) || !api_body_none(req))
+    if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_repeatable(req) ||
+        !api_body_none(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)

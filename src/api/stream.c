@@ -29,6 +29,7 @@ struct api_stream {
     struct filter *filter;
     struct entity_query query;
     char *sort, *fields, *q; /* what the query points to */
+    char *scope;
     struct buf cursor;
     struct db *db;
     struct entity_scan *scan;
@@ -49,6 +50,7 @@ static void stream_free(struct api_stream *s)
     buf_fini(&s->cursor);
     buf_fini(&s->batch);
     mem_free(s->sort);
+    mem_free(s->scope);
     mem_free(s->fields);
     mem_free(s->q);
     atomic_fetch_sub(&s->api->streams, 1);
@@ -63,7 +65,7 @@ static int stream_open(struct api_stream *s)
     if (rc < 0)
         return rc;
     db_set_clock(s->db, loop_world(s->thread->loop));
-    return entity_scan_open(s->db, s->def, API_TENANT, &s->query, &s->scan, &s->err);
+    return entity_scan_open(s->db, s->def, s->scope, &s->query, &s->scan, &s->err);
 }
 
 static void stream_work(struct loop_work *w)
@@ -235,6 +237,7 @@ void api_stream_start(struct http_request *req, struct entity_def *d, struct fil
     s->query = *q;
     s->query.filter = filter;
     s->query.sort = s->sort = stream_copy(q->sort);
+    s->scope = mem_strdup(api_scope(req));
     s->query.fields = s->fields = stream_copy(q->fields);
     s->query.q = s->q = stream_copy(q->q);
     buf_init(&s->cursor, ENTITY_CURSOR_MAX);

@@ -21,12 +21,13 @@ int api_with_new(struct http_request *req, const struct entity_def *d, const cha
                              anybody ? with_is_public : NULL, out, e);
 }
 
-int api_with_apply(struct entity_expand *x, struct db *db, struct buf *rows, struct err *e)
+int api_with_apply(struct entity_expand *x, struct db *db, const char *scope, struct buf *rows,
+                   struct err *e)
 {
     AUTO(json_unref) json_t *v = json_read(buf_str(rows), rows->len, e);
     if (v == NULL)
         return ERR_CORRUPT;
-    int rc = entity_expand(x, db, API_TENANT, v, e);
+    int rc = entity_expand(x, db, scope, v, e);
     buf_reset(rows);
     if (rc == 0)
         rc = json_print(v, rows, e);
@@ -38,7 +39,7 @@ int api_with_apply(struct entity_expand *x, struct db *db, struct buf *rows, str
 struct with_get {
     struct api_job job; /* first */
     struct entity_def *def;
-    const char *id;
+    const char *id, *scope;
     struct entity_expand *expand;
     struct buf out;
 };
@@ -48,8 +49,8 @@ static void with_get_run(struct api_job *j, struct db *db)
     struct with_get *g = (struct with_get *)j;
     if (db_snapshot_begin(db, &j->err) != 0)
         return;
-    if (entity_get(db, g->def, API_TENANT, g->id, &g->out, NULL, &j->err) == 0)
-        api_with_apply(g->expand, db, &g->out, &j->err);
+    if (entity_get(db, g->def, g->scope, g->id, &g->out, NULL, &j->err) == 0)
+        api_with_apply(g->expand, db, g->scope, &g->out, &j->err);
     db_snapshot_end(db);
 }
 
@@ -80,6 +81,7 @@ void api_with_get(struct http_request *req)
     g->job.req = req;
     g->def = d;
     g->id = http_param(req, "id");
+    g->scope = api_scope(req);
     buf_init(&g->out, API_ANSWER_MAX);
     if (api_with_new(req, d, http_query(req, "with"), NULL, &g->expand, &g->job.err) != 0)
         with_get_done(&g->job);

@@ -9,7 +9,8 @@
 int api_with_new(struct http_request *req, const struct entity_def *d, const char *with,
                  const char *fields, struct entity_expand **out, struct err *e);
 /* `rows` is a record or a list of them as JSON, and comes back larger. */
-int api_with_apply(struct entity_expand *x, struct db *db, struct buf *rows, struct err *e);
+int api_with_apply(struct entity_expand *x, struct db *db, const char *scope, struct buf *rows,
+                   struct err *e);
 /* GET of one record that has ?with=. */
 void api_with_get(struct http_request *req);
 

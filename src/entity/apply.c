@@ -34,7 +34,7 @@ static int change_begin(struct change *c, void *self, const struct apply *a,
     if (c->row.def == NULL)
         return e->code;
     c->row.key = (struct row_key){
-        .tenant = a->env->tenant, .part = "", .id = key->id, .id_len = key->id_len};
+        .tenant = a->env->tenant, .part = key->part, .id = key->id, .id_len = key->id_len};
     return 0;
 }
 
@@ -137,10 +137,9 @@ static int save(struct change *c, const struct save_op *op, struct new_body *b, 
 static int save_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
                       struct buf *result, struct err *e)
 {
-    (void)version;
     struct save_op op;
     AUTO(change_fini) struct change c = {.found = false};
-    int rc = op_read_save(payload, &op, e);
+    int rc = op_read_save(payload, version, &op, e);
     if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0)
         return rc;
     struct new_body b = {op.body, op.keys, op.body_len, op.keys_len};
@@ -162,10 +161,9 @@ static int save_apply(void *self, const struct apply *a, uint8_t version, struct
 static int patch_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
                        struct buf *result, struct err *e)
 {
-    (void)version;
     struct patch_op op;
     AUTO(change_fini) struct change c = {.found = false};
-    int rc = op_read_patch(payload, &op, e);
+    int rc = op_read_patch(payload, version, &op, e);
     if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
         return rc;
     c.row.how = HOW_PATCH;
@@ -192,10 +190,9 @@ static int patch_apply(void *self, const struct apply *a, uint8_t version, struc
 static int remove_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
                         struct buf *result, struct err *e)
 {
-    (void)version;
     struct remove_op op;
     AUTO(change_fini) struct change c = {.found = false};
-    int rc = op_read_remove(payload, true, &op, e);
+    int rc = op_read_remove(payload, version, true, &op, e);
     if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
         return rc;
     c.row.how = HOW_REMOVE;
@@ -214,10 +211,9 @@ static int remove_apply(void *self, const struct apply *a, uint8_t version, stru
 static int restore_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
                          struct buf *result, struct err *e)
 {
-    (void)version;
     struct remove_op op;
     AUTO(change_fini) struct change c = {.found = false};
-    int rc = op_read_remove(payload, false, &op, e);
+    int rc = op_read_remove(payload, version, false, &op, e);
     if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 ||
         (rc = removed_restore(&c.row, &c.old, e)) < 0)
         return rc;
@@ -231,36 +227,36 @@ static int restore_apply(void *self, const struct apply *a, uint8_t version, str
 
 /* ---- conditions ---- */
 
-static int condition_begin(struct change *c, void *self, const struct apply *a,
-                           struct cursor *payload, uint64_t *version, struct err *e)
+static int condition_begin(struct change *c, void *self, const struct apply *a, uint8_t version,
+                           struct cursor *payload, uint64_t *wanted, struct remove_op *op,
+                           struct err *e)
 {
-    struct remove_op op;
-    int rc = op_read_remove(payload, version != NULL, &op, e);
-    if (rc < 0 || (rc = change_begin(c, self, a, &op.key, e)) < 0)
+    int rc = op_read_remove(payload, version, wanted != NULL, op, e);
+    if (rc < 0 || (rc = change_begin(c, self, a, &op->key, e)) < 0)
         return rc;
-    if (version != NULL)
-        *version = op.version;
+    if (wanted != NULL)
+        *wanted = op->version;
     return change_find(c, e);
 }
 
 static int if_version_apply(void *self, const struct apply *a, uint8_t version,
                             struct cursor *payload, struct buf *result, struct err *e)
 {
-    (void)version;
     (void)result;
+    struct remove_op op;
     uint64_t wanted;
     AUTO(change_fini) struct change c = {.found = false};
-    int rc = condition_begin(&c, self, a, payload, &wanted, e);
+    int rc = condition_begin(&c, self, a, version, payload, &wanted, &op, e);
     return rc < 0 ? rc : check_version(&c, wanted, e);
 }
 
 static int if_absent_apply(void *self, const struct apply *a, uint8_t version,
                            struct cursor *payload, struct buf *result, struct err *e)
 {
-    (void)version;
     (void)result;
+    struct remove_op op;
     AUTO(change_fini) struct change c = {.found = false};
-    int rc = condition_begin(&c, self, a, payload, NULL, e);
+    int rc = condition_begin(&c, self, a, version, payload, NULL, &op, e);
     if (rc == 0 && c.found)
         rc = err_set(e, ERR_VERSION_MISMATCH, "%s '%.*s' exists already", c.row.def->name,
                      (int)c.row.key.id_len, c.row.key.id);
@@ -270,10 +266,10 @@ static int if_absent_apply(void *self, const struct apply *a, uint8_t version,
 static int if_exists_apply(void *self, const struct apply *a, uint8_t version,
                            struct cursor *payload, struct buf *result, struct err *e)
 {
-    (void)version;
     (void)result;
+    struct remove_op op;
     AUTO(change_fini) struct change c = {.found = false};
-    int rc = condition_begin(&c, self, a, payload, NULL, e);
+    int rc = condition_begin(&c, self, a, version, payload, NULL, &op, e);
     if (rc == 0 && !c.found)
         rc = err_set(e, ERR_VERSION_MISMATCH, "%s '%.*s' is not there", c.row.def->name,
                      (int)c.row.key.id_len, c.row.key.id);
@@ -282,13 +278,13 @@ static int if_exists_apply(void *self, const struct apply *a, uint8_t version,
 
 const struct domain_op entity_ops[] = {
     {ENTITY_OP_DEFINE, 1, false, false, "entity.define", define_apply},
-    {ENTITY_OP_SAVE, 1, false, true, "entity.save", save_apply},
-    {ENTITY_OP_PATCH, 1, false, true, "entity.patch", patch_apply},
-    {ENTITY_OP_REMOVE, 1, false, true, "entity.remove", remove_apply},
-    {ENTITY_OP_RESTORE, 1, false, true, "entity.restore", restore_apply},
+    {ENTITY_OP_SAVE, 2, false, true, "entity.save", save_apply},
+    {ENTITY_OP_PATCH, 2, false, true, "entity.patch", patch_apply},
+    {ENTITY_OP_REMOVE, 2, false, true, "entity.remove", remove_apply},
+    {ENTITY_OP_RESTORE, 2, false, true, "entity.restore", restore_apply},
     {ENTITY_OP_SWEEP, 1, false, true, "entity.sweep", sweep_apply},
-    {ENTITY_OP_IF_VERSION, 1, true, true, "version", if_version_apply},
-    {ENTITY_OP_IF_ABSENT, 1, true, true, "absent", if_absent_apply},
-    {ENTITY_OP_IF_EXISTS, 1, true, true, "exists", if_exists_apply},
+    {ENTITY_OP_IF_VERSION, 2, true, true, "version", if_version_apply},
+    {ENTITY_OP_IF_ABSENT, 2, true, true, "absent", if_absent_apply},
+    {ENTITY_OP_IF_EXISTS, 2, true, true, "exists", if_exists_apply},
 };
 const size_t entity_ops_count = ARRAY_LEN(entity_ops);

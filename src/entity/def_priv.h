@@ -50,6 +50,11 @@ int entity_keeping_parse(struct entity_def *d, const json_t *j, struct err *e);
 /* Only what is there: a definition without such options keeps the text it had. */
 void entity_keeping_print(const struct entity_def *d, json_t *o);
 
+/* "tenant" or "tenant/partition", bound as two values. The text must live until the statement ends.
+ */
+struct db_stmt;
+void entity_scope_bind(struct db_stmt *s, int tenant_at, int part_at, const char *scope);
+
 /* ---- sql.c ---- */
 
 /* The SQL expression that a declared or system field is in `body`, `keys` or a column. The same

@@ -27,7 +27,7 @@
  * Rows: one table per entity, entity_<name>, an integer key inside and UNIQUE (tenant, part, id).
  * Measured against WITHOUT ROWID (tenant, part, id): see the figures in store.c. Secondary indexes
  * are on json_extract() expressions; those of decimal fields on a column of order-preserving keys.
- * `part` is '' until partitions come.
+ * `part` is the partition, '' where there is none.
  *
  * Threads: the ledger's thread owns the live definitions; every other thread takes a reference to
  * the published one (entities_find). A definition is published when its entry is committed. */
@@ -83,6 +83,9 @@ struct entity_def **entities_list(struct entities *s, size_t *count);
 int entities_unknown(struct entities *s, const char *name, struct err *e);
 
 /* ---- operations for a unit that somebody else builds ---- */
+
+/* Where these take an id, "partition/id" means the record of that id in a partition. An id is
+ * unique in its partition; all partitions of an entity have its definition, indexes included. */
 
 enum entity_mode { ENTITY_UPSERT = 0, ENTITY_CREATE = 1, ENTITY_REPLACE = 2 };
 

@@ -37,6 +37,7 @@ void entities_set_due(struct entities *s, int64_t at);
 struct op_key {
     const char *entity, *id;
     size_t entity_len, id_len;
+    char part[ENTITY_NAME_MAX + 1]; /* "": in no partition */
 };
 
 struct save_op {
@@ -61,9 +62,10 @@ struct remove_op { /* and the conditions; version is read only where the type ha
     uint64_t version;
 };
 
-int op_read_save(struct cursor *c, struct save_op *out, struct err *e);
-int op_read_patch(struct cursor *c, struct patch_op *out, struct err *e);
-int op_read_remove(struct cursor *c, bool has_version, struct remove_op *out, struct err *e);
+int op_read_save(struct cursor *c, uint8_t version, struct save_op *out, struct err *e);
+int op_read_patch(struct cursor *c, uint8_t version, struct patch_op *out, struct err *e);
+int op_read_remove(struct cursor *c, uint8_t version, bool has_version, struct remove_op *out,
+                   struct err *e);
 void op_write_result(struct buf *out, const struct entity_result *r);
 
 /* ---- change.c: pure ---- */

@@ -151,8 +151,9 @@ int entity_history(struct db *db, const struct entity_def *d, const char *tenant
                     e);
     if (s == NULL)
         return e->code;
-    struct row_key k = {.tenant = tenant, .part = "", .id = id, .id_len = strlen(id)};
-    bind_name(s, d, &k);
+    db_bind_str(s, 1, d->name);
+    entity_scope_bind(s, 2, 3, tenant);
+    db_bind_str(s, 4, id);
     db_bind_int(s, 5, ENTITY_HISTORY_VERSIONS_MAX);
     size_t count = 0;
     int rc;
@@ -170,7 +171,7 @@ int entity_history(struct db *db, const struct entity_def *d, const char *tenant
     return rc < 0 ? rc : buf_check(out, "a history", e);
 }
 
-static int read_kept(struct db *db, const struct entity_def *d, const struct row_key *k,
+static int read_kept(struct db *db, const struct entity_def *d, const char *tenant, const char *id,
                      uint64_t version, struct buf *out, struct err *e)
 {
     AUTO(db_stmt_donep)
@@ -182,7 +183,9 @@ static int read_kept(struct db *db, const struct entity_def *d, const struct row
                     e);
     if (s == NULL)
         return e->code;
-    bind_name(s, d, k);
+    db_bind_str(s, 1, d->name);
+    entity_scope_bind(s, 2, 3, tenant);
+    db_bind_str(s, 4, id);
     db_bind_int(s, 5, (int64_t)version);
     int rc = db_step(s, e);
     if (rc > 0)
@@ -197,7 +200,6 @@ int entity_history_get(struct db *db, const struct entity_def *d, const char *te
     e = e != NULL ? e : &own;
     if (d->history_ms == 0)
         return no_history(d, e);
-    struct row_key k = {.tenant = tenant, .part = "", .id = id, .id_len = strlen(id)};
     uint64_t now = 0;
     int rc = db_snapshot_begin(db, e);
     if (rc < 0)
@@ -208,7 +210,7 @@ int entity_history_get(struct db *db, const struct entity_def *d, const char *te
     if (rc == 0 && now == version)
         buf_add(out, record.data, record.len);
     else if (rc == 0 || rc == ERR_NOT_FOUND)
-        rc = read_kept(db, d, &k, version, out, e);
+        rc = read_kept(db, d, tenant, id, version, out, e);
     else
         *e = gone;
     db_snapshot_end(db);

@@ -17,12 +17,17 @@ const char *entity_outcome_name(enum entity_outcome o)
 
 /* ---- writing ---- */
 
+/* `name` is an id, or "partition/id": an id has no '/'. Version 2 has the partition; where there is
+ * none the operation stays what it was. */
 static struct buf *begin(struct txn *t, enum entity_op op, const struct entity_def *d,
-                         const char *id)
+                         const char *name)
 {
-    struct buf *b = txn_begin(t, (uint16_t)op, 1);
+    const char *slash = strchr(name, '/');
+    struct buf *b = txn_begin(t, (uint16_t)op, slash != NULL ? 2 : 1);
     buf_add_text(b, d->name);
-    buf_add_text(b, id);
+    buf_add_text(b, slash != NULL ? slash + 1 : name);
+    if (slash != NULL)
+        buf_add_bytes(b, name, (size_t)(slash - name));
     return b;
 }
 
@@ -99,10 +104,21 @@ void entity_txn_if_exists(struct txn *t, const struct entity_def *d, const char 
 
 /* ---- reading ---- */
 
-static void read_key(struct cursor *c, struct op_key *out)
+static void read_key(struct cursor *c, uint8_t version, struct op_key *out)
 {
+    size_t n = 0;
+    const char *part = NULL;
     out->entity = cursor_bytes(c, &out->entity_len);
     out->id = cursor_bytes(c, &out->id_len);
+    out->part[0] = '\0';
+    if (version > 1)
+        part = cursor_bytes(c, &n);
+    if (version > 1 && (part == NULL || n == 0 || n > ENTITY_NAME_MAX || memchr(part, '\0', n)))
+        c->bad = true;
+    else if (part != NULL) {
+        memcpy(out->part, part, n);
+        out->part[n] = '\0';
+    }
     if (out->entity == NULL || out->id == NULL || out->entity_len > ENTITY_NAME_MAX ||
         out->id_len == 0 || out->id_len > ENTITY_ID_MAX || memchr(out->id, '\0', out->id_len))
         c->bad = true;
@@ -114,10 +130,10 @@ static int finish(const struct cursor *c, const char *what, struct err *e)
                                         : 0;
 }
 
-int op_read_save(struct cursor *c, struct save_op *out, struct err *e)
+int op_read_save(struct cursor *c, uint8_t version, struct save_op *out, struct err *e)
 {
     *out = (struct save_op){.if_version = 0};
-    read_key(c, &out->key);
+    read_key(c, version, &out->key);
     uint8_t mode = cursor_u8(c);
     out->mode = (enum entity_mode)mode;
     out->if_version = cursor_u64(c);
@@ -129,10 +145,10 @@ int op_read_save(struct cursor *c, struct save_op *out, struct err *e)
     return finish(c, "entity.save", e);
 }
 
-int op_read_patch(struct cursor *c, struct patch_op *out, struct err *e)
+int op_read_patch(struct cursor *c, uint8_t version, struct patch_op *out, struct err *e)
 {
     *out = (struct patch_op){.if_version = 0};
-    read_key(c, &out->key);
+    read_key(c, version, &out->key);
     out->if_version = cursor_u64(c);
     uint8_t kind = cursor_u8(c);
     out->kind = (enum entity_patch_kind)kind;
@@ -142,10 +158,11 @@ int op_read_patch(struct cursor *c, struct patch_op *out, struct err *e)
     return finish(c, "entity.patch", e);
 }
 
-int op_read_remove(struct cursor *c, bool has_version, struct remove_op *out, struct err *e)
+int op_read_remove(struct cursor *c, uint8_t version, bool has_version, struct remove_op *out,
+                   struct err *e)
 {
     *out = (struct remove_op){.version = 0};
-    read_key(c, &out->key);
+    read_key(c, version, &out->key);
     if (has_version)
         out->version = cursor_u64(c);
     return finish(c, "entity operation", e);

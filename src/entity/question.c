@@ -63,7 +63,9 @@ void question_fini(struct question *k)
 
 void question_where(struct sql_text *s, const struct question *k)
 {
-    AUTO(json_unref) json_t *tenant = json_string(k->tenant);
+    size_t n = strcspn(k->tenant, "/");
+    AUTO(json_unref) json_t *tenant = json_stringn(k->tenant, n);
+    AUTO(json_unref) json_t *part = json_string(k->tenant[n] == '/' ? k->tenant + n + 1 : "");
     buf_adds(&s->text, " FROM ");
     if (k->match.len > 0) {
         /* What is found comes first, and each is looked up by its key: the other way round a rare
@@ -76,7 +78,9 @@ void question_where(struct sql_text *s, const struct question *k)
         buf_addf(&s->text, "%s WHERE tenant = ", k->def->sql->table);
     }
     sql_text_bind(s, tenant);
-    buf_addf(&s->text, " AND part = ''%s", k->def->sql->visible);
+    buf_adds(&s->text, " AND part = ");
+    sql_text_bind(s, part);
+    buf_adds(&s->text, k->def->sql->visible);
     if (k->root != NULL) {
         buf_adds(&s->text, " AND ");
         filter_sql(s, k->root);

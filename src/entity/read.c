@@ -55,8 +55,8 @@ static int get(struct db *db, const struct entity_def *d, const char *tenant, co
     AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, d->sql->get, e);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, tenant);
-    db_bind_str(s, 2, id);
+    entity_scope_bind(s, 1, 2, tenant);
+    db_bind_str(s, 3, id);
     int rc = db_step(s, e);
     if (rc <= 0)
         return rc;

@@ -5,9 +5,11 @@
  * fields are asked for.
  *
  * `db` is a reader of the calling thread; entity_get and entity_get_json may also use the writer on
- * the ledger's thread. Every read is of one tenant. Nothing here waits; a query that would visit
- * too much, or runs too long by the clock of the connection (db_set_clock), is stopped and answered
- * with ERR_TOO_LARGE that names the index it lacks. */
+ * the ledger's thread. Every read is of one tenant, and of one partition of it: where a function
+ * takes a tenant, "default" is the records that are in no partition, "default/archive" those of
+ * partition archive. Nothing here waits; a query that would visit too much, or runs too long by the
+ * clock of the connection (db_set_clock), is stopped and answered with ERR_TOO_LARGE that names the
+ * index it lacks. */
 #ifndef KOAN_ENTITY_READ_H
 #define KOAN_ENTITY_READ_H
 

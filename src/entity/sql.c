@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "db/db.h"
 #include "entity/def_priv.h"
 
 void entity_sql_path(struct buf *out, const char *key)
@@ -29,6 +30,13 @@ void entity_sql_expr(struct buf *out, const struct entity_field *f, const char *
     buf_adds(out, "')");
 }
 
+void entity_scope_bind(struct db_stmt *s, int tenant_at, int part_at, const char *scope)
+{
+    size_t n = strcspn(scope, "/");
+    db_bind_text(s, tenant_at, scope, n);
+    db_bind_str(s, part_at, scope[n] == '/' ? scope + n + 1 : "");
+}
+
 /* Expired rows are hidden from the ledger time of the snapshot on; they go soon after. */
 static char *visible(const struct entity_def *d)
 {
@@ -46,7 +54,7 @@ struct entity_sql *entity_sql_new(const struct entity_def *d)
     s->table = mem_printf("\"entity_%s\"", d->name);
     s->visible = visible(d);
     s->get = mem_printf("SELECT id, body, version, created_at, updated_at, created_by, updated_by"
-                        " FROM %s WHERE tenant = ?1 AND part = '' AND id = ?2%s",
+                        " FROM %s WHERE tenant = ?1 AND part = ?2 AND id = ?3%s",
                         s->table, s->visible);
     s->find = mem_printf("SELECT rid, version, created_at, updated_at, created_by, updated_by,"
                          " body, keys FROM %s WHERE tenant = ?1 AND part = ?2 AND id = ?3",

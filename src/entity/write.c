@@ -55,6 +55,8 @@ static int check_item(struct entity_write *w, struct entity_item *it, struct slo
                      "%s is declared without soft_remove: what is removed is gone", it->def->name);
     if (rc == 0)
         rc = str_check_id(it->id, strlen(it->id), e);
+    if (rc == 0 && it->partition[0] != '\0')
+        rc = str_check_name(it->partition, "partition", e);
     if (rc == 0 && slot_has_hook(it) && w->hooks == NULL)
         rc = err_set(e, ERR_UNAVAILABLE, "%s has a hook, but no script is loaded that has it",
                      it->def->name);
@@ -69,6 +71,7 @@ static int check_twice(struct entity_write *w, struct err *e)
             continue;
         for (size_t k = 0; k < w->count; k++) {
             if (k != i && strcmp(w->items[i].id, w->items[k].id) == 0 &&
+                strcmp(w->items[i].partition, w->items[k].partition) == 0 &&
                 strcmp(w->items[i].def->name, w->items[k].def->name) == 0)
                 return err_set(e, ERR_INVALID,
                                "%s '%.64s' is changed twice in one unit, and has hooks",

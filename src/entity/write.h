@@ -44,14 +44,15 @@ enum entity_verb { ENTITY_SAVE, ENTITY_PATCH, ENTITY_REMOVE, ENTITY_RESTORE };
 struct entity_item {
     /* in */
     enum entity_verb verb;
-    const struct entity_def *def;      /* the write takes a reference of its own */
-    char id[ENTITY_ID_MAX + 1];        /* "": from the document, else made (save only) */
-    json_t *doc;                       /* save: the document; patch: the patch. Owned */
-    enum entity_mode mode;             /* save */
-    enum entity_patch_kind patch_kind; /* patch */
-    uint64_t if_version;               /* 0: none */
-    bool if_exists;                    /* If-Match: *, ERR_VERSION_MISMATCH when absent */
-    bool if_absent;                    /* If-None-Match: *, the same when there */
+    const struct entity_def *def;        /* the write takes a reference of its own */
+    char id[ENTITY_ID_MAX + 1];          /* "": from the document, else made (save only) */
+    char partition[ENTITY_NAME_MAX + 1]; /* "": in none */
+    json_t *doc;                         /* save: the document; patch: the patch. Owned */
+    enum entity_mode mode;               /* save */
+    enum entity_patch_kind patch_kind;   /* patch */
+    uint64_t if_version;                 /* 0: none */
+    bool if_exists;                      /* If-Match: *, ERR_VERSION_MISMATCH when absent */
+    bool if_absent;                      /* If-None-Match: *, the same when there */
 
     /* out */
     struct err err; /* code 0: done */

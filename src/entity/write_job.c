@@ -35,6 +35,14 @@ static bool job_has_hook(const struct job *j)
     return false;
 }
 
+/* "id" or "partition/id" */
+static const char *item_name(const struct entity_item *it, char room[WRITE_NAME_MAX])
+{
+    snprintf(room, WRITE_NAME_MAX, "%s%s%s", it->partition, it->partition[0] != '\0' ? "/" : "",
+             it->id);
+    return room;
+}
+
 /* ---- outcome ---- */
 
 /* The item at fault has the error, the others only know that there was one. */
@@ -179,10 +187,12 @@ static int hook_item(struct job *j, size_t i, struct err *e)
     if (!slot_has_hook(it))
         return 0;
     AUTO(json_unref) json_t *prior = NULL;
+    char scope[WRITE_NAME_MAX];
     s->hooked = true;
     s->prior_version = 0;
-    int rc = entity_get_json(w->reader, it->def, j->impl->env.tenant, it->id, &prior,
-                             &s->prior_version, e);
+    snprintf(scope, sizeof(scope), "%s%s%s", j->impl->env.tenant,
+             it->partition[0] != '\0' ? "/" : "", it->partition);
+    int rc = entity_get_json(w->reader, it->def, scope, it->id, &prior, &s->prior_version, e);
     if (rc < 0 && rc != ERR_NOT_FOUND)
         return rc;
     err_clear(e);
@@ -209,13 +219,15 @@ static int hook_item(struct job *j, size_t i, struct err *e)
 
 static void add_save(struct txn *t, const struct entity_item *it, const struct slot *s)
 {
+    char room[WRITE_NAME_MAX];
+    const char *name = item_name(it, room);
     enum entity_mode mode = it->verb == ENTITY_PATCH ? ENTITY_REPLACE : it->mode;
     if (s->hooked && s->prior_version > 0)
-        entity_txn_save(t, it->def, it->id, ENTITY_REPLACE, s->prior_version, &s->doc);
+        entity_txn_save(t, it->def, name, ENTITY_REPLACE, s->prior_version, &s->doc);
     else if (s->hooked)
-        entity_txn_save(t, it->def, it->id, ENTITY_CREATE, 0, &s->doc);
+        entity_txn_save(t, it->def, name, ENTITY_CREATE, 0, &s->doc);
     else
-        entity_txn_save(t, it->def, it->id, mode, it->if_version, &s->doc);
+        entity_txn_save(t, it->def, name, mode, it->if_version, &s->doc);
 }
 
 static int add_item(struct job *j, size_t i, struct err *e)
@@ -223,19 +235,21 @@ static int add_item(struct job *j, size_t i, struct err *e)
     struct txn *t = &j->unit.txn;
     struct entity_item *it = job_item(j, i);
     struct slot *s = job_slot(j, i);
+    char room[WRITE_NAME_MAX];
+    const char *name = item_name(it, room);
     int rc = 0;
     s->op_first = t->ops;
     if (it->if_exists)
-        entity_txn_if_exists(t, it->def, it->id);
+        entity_txn_if_exists(t, it->def, name);
     if (it->if_absent || (s->hooked && s->prior_version == 0))
-        entity_txn_if_absent(t, it->def, it->id);
+        entity_txn_if_absent(t, it->def, name);
     s->op_last = t->ops;
     if (it->verb == ENTITY_REMOVE)
-        entity_txn_remove(t, it->def, it->id, s->hooked ? s->prior_version : it->if_version);
+        entity_txn_remove(t, it->def, name, s->hooked ? s->prior_version : it->if_version);
     else if (it->verb == ENTITY_RESTORE)
-        entity_txn_restore(t, it->def, it->id);
+        entity_txn_restore(t, it->def, name);
     else if (it->verb == ENTITY_PATCH && !s->hooked)
-        rc = entity_txn_patch(t, it->def, it->id, it->if_version, it->patch_kind, it->doc, e);
+        rc = entity_txn_patch(t, it->def, name, it->if_version, it->patch_kind, it->doc, e);
     else
         add_save(t, it, s);
     return rc;

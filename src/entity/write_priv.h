@@ -5,7 +5,10 @@
 #include "entity/entity_priv.h"
 #include "entity/write.h"
 
-enum { WRITE_JOBS_MAX = 256 /* units of one write under way at a time */ };
+enum {
+    WRITE_JOBS_MAX = 256, /* units of one write under way at a time */
+    WRITE_NAME_MAX = ENTITY_NAME_MAX + ENTITY_ID_MAX + 512, /* tenant or partition, and id */
+};
 
 /* What is known of an item beside what the caller sees. */
 struct slot {

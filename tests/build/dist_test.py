@@ -36,9 +36,9 @@ def sysroot(cache=None):
                           text=True, check=True).stdout.strip()
 
 
-def make_dist(root, archs=ARCH, **more):
+def make_dist(root, **more):
     env = dict(os.environ, SOURCE_DATE_EPOCH=str(EPOCH), **more)
-    done = subprocess.run(["make", "--no-print-directory", "dist", "ARCHS=" + archs], cwd=root, env=env,
+    done = subprocess.run(["make", "--no-print-directory", "dist", "ARCHS=" + ARCH], cwd=root, env=env,
                           capture_output=True, text=True)
     if done.returncode != 0:
         raise AssertionError("make dist:\n" + done.stdout + done.stderr)
@@ -46,7 +46,7 @@ def make_dist(root, archs=ARCH, **more):
 
 def setUpModule():
     shutil.rmtree(DIST, ignore_errors=True)
-    make_dist(ROOT, " ".join(sorted({ARCH, "arm64"})))
+    make_dist(ROOT)
 
 
 def output(*command, **kw):
@@ -62,8 +62,8 @@ class ReproducibleTest(unittest.TestCase):
             os.mkdir(cache)
             subprocess.run(["cp", "-a", sysroot(), sysroot(cache)], check=True)
             make_dist(copy, KOAN_CACHE=cache, TZ="Asia/Tokyo", LC_ALL="C.UTF-8", LANG="C.UTF-8")
-            files = sorted(name for name in os.listdir(DIST) if ARCH in name)
-            self.assertEqual(sorted(os.listdir(os.path.join(copy, "build/dist"))), ["SHA256SUMS"] + files)
+            files = sorted(os.listdir(DIST))
+            self.assertEqual(sorted(os.listdir(os.path.join(copy, "build/dist"))), files)
             for name in ["../rel/koan", "../rel/koan.debug"] + files:
                 self.assertTrue(filecmp.cmp(os.path.join(DIST, name), os.path.join(copy, "build/dist", name), False),
                                 name + " differs")
@@ -93,17 +93,6 @@ class ArchiveTest(unittest.TestCase):
                      "meta/koan.lua", "licenses/raft", "licenses/LGPL-2.1", "man/koan.1", "completion/_koan"):
             self.assertGreater(os.path.getsize(os.path.join(there, name)), 0, name)
         self.assertIn(VERSION, output(os.path.join(there, "koan"), "version", env=environment()))
-
-    def test_both_machines_get_the_same_but_for_the_binary(self):
-        def inside(arch):
-            with tarfile.open(os.path.join(DIST, f"koan-{VERSION}-linux-{arch}.tar.gz")) as tar:
-                return {m.name.split("/", 1)[-1]: tar.extractfile(m).read() for m in tar if m.isfile()}
-        here, there = inside(ARCH), inside("arm64")
-        if ARCH != "arm64":
-            self.assertNotEqual(here.pop("koan"), there.pop("koan"))
-        self.assertEqual(here, there)
-        other = os.path.join(DIST, f"koan_{VERSION}_arm64.deb")
-        self.assertEqual(output("dpkg-deb", "--field", other, "Architecture").strip(), "arm64")
 
     def test_every_library_in_the_notice_has_its_licence_in_the_tarball(self):
         with tarfile.open(os.path.join(DIST, NAME + ".tar.gz")) as tar:

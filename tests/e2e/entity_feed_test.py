@@ -22,8 +22,10 @@ entity "Counter" { fields = { n = int, pad = text { max = 40000 } } }
 class Feed:
     """Reads one stream; `events` are (id, event, data)."""
 
-    def __init__(self, port, entity, since=None, last=None, filter=None):
+    def __init__(self, port, entity, since=None, last=None, filter=None, partition=None):
         query = {}
+        if partition is not None:
+            query["partition"] = partition
         if since is not None:
             query["since"] = since
         if filter is not None:

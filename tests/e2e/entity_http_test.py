@@ -116,8 +116,6 @@ class OneRecord(Shop):
         self.ok("GET", "/api/order-line")
 
     def test_later_parts_are_refused_by_name(self):
-        for key in ("partition",):
-            self.refused("GET", f"/api/customer?{key}=x", words="not in this version")
         self.refused("POST", "/api/customer", {"name": "x"}, status=422, code="unsupported",
                      words="Idempotency-Key", Idempotency_Key="k")
 

@@ -60,7 +60,7 @@ done
 
 cat <<END
 
-$([ -n "${RUN_ONCE:-}" ] && echo "RUN_ONCE: the server ends now." || echo "The server is running; Ctrl-C ends it.") Its log: $data/../koan.log
+The server is running; Ctrl-C ends it. Its log: $data/../koan.log
   $url/api/airport?filter={"country":"IS","scheduled_service":true}&sort=name
   $url/api/airport?filter={"name":"*Heathrow*"}
   $url/api/airport/$(golden_id EDDM)

@@ -176,6 +176,36 @@ static void a_unique_value_has_one_owner(void **state)
         entity_db_patch(x->f, x->d, "2", ENTITY_PATCH_MERGE, "{\"email\":\"a@x.org\"}", NULL), 0);
 }
 
+static void a_partition_is_another_set_of_records(void **state)
+{
+    struct fixture *x = *state;
+    struct err e = ERR_INIT;
+    assert_int_equal(entity_db_save(x->f, x->d, "a", ENTITY_CREATE, 0,
+                                    "{\"name\":\"out\",\"email\":\"a@x.org\"}", &e),
+                     0);
+    assert_int_equal(entity_db_save(x->f, x->d, "p/a", ENTITY_CREATE, 0,
+                                    "{\"name\":\"in\",\"email\":\"a@x.org\"}", &e),
+                     0);
+    assert_int_equal(entity_db_save(x->f, x->d, "p/b", ENTITY_CREATE, 0,
+                                    "{\"name\":\"b\",\"email\":\"a@x.org\"}", &e),
+                     ERR_CONFLICT);
+    assert_int_equal(
+        entity_db_patch(x->f, x->d, "p/a", ENTITY_PATCH_MERGE, "{\"name\":\"inside\"}", &e), 0);
+    static const struct {
+        const char *scope, *name;
+    } cases[] = {{"default", "out"}, {"default/p", "inside"}, {"default/q", NULL}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *r = NULL;
+        int rc = entity_get_json(x->f->reader, x->d, cases[i].scope, "a", &r, NULL, &e);
+        assert_int_equal(rc, cases[i].name != NULL ? 0 : ERR_NOT_FOUND);
+        if (rc == 0)
+            assert_string_equal(json_string_value(json_object_get(r, "name")), cases[i].name);
+        json_decref(r);
+    }
+    assert_int_equal(entity_db_remove(x->f, x->d, "p/a", 2, &e), 0);
+    assert_int_equal(entity_db_remove(x->f, x->d, "a", 1, &e), 0);
+}
+
 static void a_patch_applies_to_the_row_as_it_is(void **state)
 {
     struct fixture *x = *state;
@@ -311,6 +341,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(versions_are_conditions, setup, teardown),
         cmocka_unit_test_setup_teardown(conditions_guard_a_unit, setup, teardown),
         cmocka_unit_test_setup_teardown(a_unique_value_has_one_owner, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_partition_is_another_set_of_records, setup, teardown),
         cmocka_unit_test_setup_teardown(a_patch_applies_to_the_row_as_it_is, setup, teardown),
         cmocka_unit_test_setup_teardown(a_unit_is_all_or_nothing_and_sees_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(require_version_makes_conditions_mandatory, setup,
