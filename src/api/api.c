@@ -66,11 +66,11 @@ void api_free(struct api *a)
 
 int api_routes(struct api *a, struct http_router *r, struct err *e)
 {
-    const struct api_routes *all[] = {&api_feed_routes,         &api_history_routes,
-                                      &api_records_read_routes, &api_records_write_routes,
-                                      &api_bulk_routes,         &api_health_routes,
-                                      &api_docs_routes,         &api_openapi_routes,
-                                      &api_canon_routes,        &api_canon_read_routes};
+    const struct api_routes *all[] = {
+        &api_feed_routes,         &api_transfer_routes,      &api_history_routes,
+        &api_records_read_routes, &api_records_write_routes, &api_bulk_routes,
+        &api_health_routes,       &api_docs_routes,          &api_openapi_routes,
+        &api_canon_routes,        &api_canon_read_routes};
     size_t count = ARRAY_LEN(all) - (a->o.canon == NULL ? 2 : 0);
     for (size_t i = 0; i < count; i++) {
         int rc = http_router_add(r, all[i]->routes, all[i]->count, e);
@@ -227,6 +227,14 @@ static enum entity_access_verb api_access_verb(const struct http_request *req)
     }
 }
 
+bool api_may_be_public(const char *path)
+{
+    /* Not what a record was, nor who changed it and why; and nothing that reads, writes and removes
+     * at once. */
+    return strstr(path, "/history") == NULL && !str_ends(path, "/copy") &&
+           !str_ends(path, "/move") && !str_ends(path, "/mirror");
+}
+
 /* The entity lets anybody do this. Its hooks and envelope see the principal "public". */
 static bool api_is_public(struct http_request *req)
 {
@@ -235,8 +243,7 @@ static bool api_is_public(struct http_request *req)
     if (route == NULL || http_header_in(req, "Authorization") != NULL ||
         !str_starts(route->pattern, "/api/:entity"))
         return false;
-    /* What is public is the record as it is: not what it was, nor who changed it and why. */
-    if (strstr(route->pattern, "/history") != NULL)
+    if (!api_may_be_public(route->pattern))
         return false;
     AUTO(entity_def_unrefp)
     struct entity_def *d =

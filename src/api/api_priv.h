@@ -67,6 +67,8 @@ static inline struct api_thread *api_thread_of(const struct http_request *req)
     return http_context(req);
 }
 
+/* Access terms can open this route to anybody. */
+bool api_may_be_public(const char *path);
 int api_reader_open(struct api *a, struct db **out, struct err *e);
 /* For reading one record: all such reads of a turn share a snapshot, since taking and leaving one
  * costs as much as the read. It is as new as everything applied when this is called. */
@@ -233,8 +235,8 @@ struct api_routes {
     const struct http_route *routes;
     size_t count;
 };
-extern const struct api_routes api_feed_routes, api_history_routes, api_records_read_routes,
-    api_records_write_routes, api_bulk_routes, api_openapi_routes, api_canon_routes,
-    api_canon_read_routes, api_health_routes, api_docs_routes, api_scripts_routes;
+extern const struct api_routes api_feed_routes, api_transfer_routes, api_history_routes,
+    api_records_read_routes, api_records_write_routes, api_bulk_routes, api_openapi_routes,
+    api_canon_routes, api_canon_read_routes, api_health_routes, api_docs_routes, api_scripts_routes;
 
 #endif

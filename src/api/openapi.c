@@ -96,8 +96,8 @@ static void openapi_access(json_t *paths, const struct entity_def *d)
     json_t *item, *op;
     json_object_foreach(paths, path, item)
     {
-        if (strstr(path, "/history") != NULL)
-            continue; /* never for anybody */
+        if (!api_may_be_public(path))
+            continue;
         json_object_foreach(item, method, op)
         {
             if (json_is_object(op) && d->access[openapi_verb(path, method)] == ACCESS_PUBLIC)

@@ -9,6 +9,7 @@ struct records_write {
     struct http_request *req;
     struct entity_def *def;
     bool by_name; /* PUT: the id came with the URL */
+    void *more;   /* the caller's */
 };
 
 /* In the request's arena; `items` as well, or by the caller. Takes the reference. */

@@ -83,5 +83,89 @@ class Partitions(Store):
         self.refused("GET", "/api/customer/new?partition=a", None, 400, "invalid", "query key")
 
 
+class Transfers(Store):
+    APP = """
+entity "Item" { fields = { name = text { required = true }, kind = text, code = text { unique = true } }, soft_remove = true }
+entity "Part" { fields = { item = ref { "Item" } } }
+entity "Upper" {
+  fields = { name = text },
+  before_save = function(e, prior, ctx)
+    if e.name == "bad" then ctx:reject("bad_name") end
+    e.name = string.upper(e.name)
+  end,
+}
+"""
+
+    def names(self, part, entity="item"):
+        rows = self.ok("GET", f"/api/{entity}" + (f"?partition={part}" if part else "")).json
+        return {r["id"]: r["name"] for r in rows}
+
+    def test_copy_makes_the_target_alike(self):
+        for i in range(4):
+            self.ok("PUT", f"/api/item/c{i}?partition=a", {"name": f"n{i}", "kind": "even" if i % 2 == 0 else "odd"}, 201)
+        self.ok("PUT", "/api/item/c0?partition=b", {"name": "older"}, 201)
+        a = self.ok("POST", "/api/item/copy", {"filter": {"kind": "even"}, "from": "a", "to": "b"}).json
+        self.assertEqual([(r["id"], r["outcome"]) for r in a["results"]], [("c0", "updated"), ("c2", "created")])
+        self.assertEqual((a["matched"], a["changed"]), (2, 2))
+        self.assertEqual(self.names("b"), {"c0": "n0", "c2": "n2"})
+        self.assertEqual(len(self.names("a")), 4)
+        again = self.ok("POST", "/api/item/copy", {"filter": {"kind": "even"}, "from": "a", "to": "b"}).json
+        self.assertEqual([r["outcome"] for r in again["results"]], ["unchanged", "unchanged"])
+        self.assertEqual(again["changed"], 0)
+
+    def test_move_is_all_or_nothing(self):
+        for i in range(3):
+            self.ok("PUT", f"/api/item/m{i}?partition=m", {"name": f"n{i}", "code": f"m{i}"}, 201)
+        self.ok("PUT", "/api/item/x?partition=n", {"name": "x", "code": "m2"}, 201)
+        self.refused("POST", "/api/item/move", {"filter": {}, "from": "m", "to": "n"}, 409, "conflict", "m2")
+        self.assertEqual(len(self.names("m")), 3)
+        self.assertEqual(list(self.names("n")), ["x"])
+        self.ok("DELETE", "/api/item/x?partition=n", status=204)
+        a = self.ok("POST", "/api/item/move", {"filter": {}, "from": "m", "to": "n"}).json
+        self.assertEqual([r["outcome"] for r in a["results"]], ["moved"] * 3)
+        self.assertEqual((self.names("m"), len(self.names("n"))), ({}, 3))
+
+    def test_move_is_a_removal_to_who_refers(self):
+        self.ok("PUT", "/api/item/r?partition=q", {"name": "r"}, 201)
+        self.ok("PUT", "/api/part/r?partition=q", {"item": "r"}, 201)
+        self.refused("POST", "/api/item/move", {"filter": {}, "from": "q", "to": "z"}, 409, "conflict", "Part 'r'")
+
+    def test_mirror_makes_both_alike_and_says_how(self):
+        self.ok("PUT", "/api/item/both?partition=l", {"name": "left"}, 201)
+        self.ok("PUT", "/api/item/only-left?partition=l", {"name": "l"}, 201)
+        self.ok("PUT", "/api/item/same?partition=l", {"name": "same"}, 201)
+        self.ok("PUT", "/api/item/both?partition=r", {"name": "right"}, 201)
+        self.ok("PUT", "/api/item/only-right?partition=r", {"name": "r"}, 201)
+        self.ok("PUT", "/api/item/same?partition=r", {"name": "same"}, 201)
+        ask = {"filter": {}, "from": "l", "to": "r"}
+        report = self.ok("POST", "/api/item/mirror", {**ask, "prefer": "report"}).json
+        self.assertEqual({r["id"]: (r.get("difference"), r["outcome"]) for r in report["results"]},
+                         {"both": ("differs", "reported"), "only-left": ("only_in_source", "reported"),
+                          "same": (None, "unchanged"), "only-right": ("only_in_target", "reported")})
+        self.assertEqual(self.names("l")["both"], "left")
+        done = self.ok("POST", "/api/item/mirror", ask).json  # the right one is later
+        self.assertEqual({r["id"]: r.get("into") for r in done["results"]},
+                         {"both": "source", "only-left": "target", "same": None, "only-right": "source"})
+        self.assertEqual(self.names("l"), self.names("r"))
+        self.assertEqual(self.names("l")["both"], "right")
+        self.ok("PUT", "/api/item/both?partition=r", {"name": "newer"})
+        self.ok("POST", "/api/item/mirror", {**ask, "prefer": "source"})
+        self.assertEqual(self.names("r")["both"], "right")
+
+    def test_hooks_run_where_it_goes(self):
+        self.ok("PUT", "/api/upper/h1", {"name": "one"}, 201)
+        self.ok("POST", "/api/upper/copy", {"filter": {"id": "h1"}, "to": "h"})
+        self.assertEqual(self.names("h", "upper"), {"h1": "ONE"})
+
+    def test_what_cannot_be_is_refused(self):
+        for body, words in (({}, "filter"), ({"filter": {}}, "same partition"), ({"filter": {}, "to": "a b"}, "to"),
+                            ({"filter": {"nope": 1}, "to": "a"}, "nope"), ({"filter": {}, "to": "a", "prefer": "x"}, "prefer")):
+            self.refused("POST", "/api/item/copy", body, 400, "invalid", words)
+        self.refused("POST", "/api/item/mirror", {"filter": {}, "to": "a", "prefer": "best"}, 400, "invalid", "latest")
+        for i in range(2):
+            self.ok("POST", "/api/item/bulk?partition=big", [{"name": "x"} for _ in range(251)])
+        self.refused("POST", "/api/item/copy", {"filter": {}, "from": "big", "to": "c"}, 413, "too_large", "in parts")
+
+
 if __name__ == "__main__":
     unittest.main()
