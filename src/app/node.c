@@ -310,6 +310,9 @@ static void node_close_ledger(struct node *n)
         while (n->ledger != NULL)
             loop_poll(n->ledger_loop);
     }
+    /* What the ledger answered last, to those that live on its own thread, waits for its turn. */
+    if (n->ledger_loop != NULL)
+        loop_poll(n->ledger_loop);
     entity_sweeper_free(n->sweeper);
     canon_free(n->canon);
     entities_free(n->entities);

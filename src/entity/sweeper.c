@@ -110,5 +110,7 @@ void entity_sweeper_stop(struct entity_sweeper *s)
 
 void entity_sweeper_free(struct entity_sweeper *s)
 {
+    if (s != NULL && s->flying) /* the ledger closed, and nobody was left to hear of it */
+        unit_fini(&s->unit);
     mem_free(s);
 }

@@ -117,6 +117,16 @@ class OverRestarts(Case):
         self.assertEqual([h["how"] for h in c("GET", "/api/note/n/history").json], ["remove"])
         self.assertEqual(node.stop(), 0)
 
+    def test_a_sweep_under_way_does_not_disturb_the_end(self):
+        self.write("scripts/app.lua", APP)
+        for i in range(4):
+            node = self.node("--scripts", self.path("scripts"), data=f"d{i}")
+            c = node.client()
+            for k in range(40):
+                c("PUT", f"/api/ticket/{k}", {"expires_at": in_ms(20 + 3 * k)})
+            time.sleep(0.02 * i)
+            self.assertEqual(node.stop(), 0)
+
 
 if __name__ == "__main__":
     unittest.main()
