@@ -12,36 +12,17 @@
 #include <string.h>
 
 #include "api/feed_priv.h"
-#include "base/json.h"
-#include "base/list.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "entity/changes.h"
 #include "entity/filter.h"
 
 enum {
     FEED_BEAT_MS = 15000,
-    FEED_BEHIND_MAX = 1 << 20,   /* bytes that wait for a reader; then it is cut off */
-    FEED_TURN_BYTES = 1 << 20,   /* of kept changes read before others get their turn */
-    FEED_EVENTS_MAX = 128 << 20, /* text of one entry */
-    FEED_RECORD_MAX = 4 << 20,
-    FEED_STREAMS_MAX = 10000
-};
-
-struct feed_stream {
-    struct list link;
-    struct task step;
-    struct api_feed *feed;
-    struct http_request *req;
-    struct entity_def *def;
-    char part[ENTITY_NAME_MAX + 1];
-    struct filter *filter; /* NULL: everything */
-    uint64_t seq;          /* all up to it was sent */
-    uint64_t skip_seq;     /* of this entry the first `skip` changes were sent before */
-    uint32_t skip;
-    bool behind;
-    bool stepping; /* its task is posted */
-    bool over;     /* to be freed by its task */
+    FEED_BEHIND_MAX = 1 << 20, /* bytes that wait for a reader; then it is cut off */
+    FEED_TURN_BYTES = 1 << 20, /* of kept changes read before others get their turn */
+    FEED_STREAMS_MAX = 10000,
+    FEED_GATHER_STREAMS = 50, /* live ones of a thread; with more, entries are gathered */
+    FEED_GATHER_MS = 20       /* for so long */
 };
 
 struct api_feed {
@@ -53,6 +34,9 @@ struct api_feed {
     size_t turn_bytes;
     struct world_timer beat;
     bool beating, closed;
+    struct world_timer gather;
+    bool gathering;
+    uint64_t turned_ms;
     struct task again;
     bool again_posted;
     struct feed_shared *shared; /* of the entry at hand */
@@ -64,74 +48,6 @@ struct feed_shared {
     const char *entity, *part;
     struct buf text;
 };
-
-/* ---- events ---- */
-
-static void feed_event(struct buf *out, const char *name, uint64_t seq, uint32_t n,
-                       const struct entity_change *c)
-{
-    bool removed = c->verb == ENTITY_CHANGE_REMOVED;
-    buf_addf(out, "event: %s\nid: %llu-%u\ndata: ", name, (unsigned long long)seq, n);
-    entity_change_record(c, removed ? &c->before : &c->after, out);
-    buf_adds(out, "\n\n");
-}
-
-static bool feed_matches(const struct feed_stream *s, const struct entity_change *c,
-                         const struct entity_state *state)
-{
-    if (state->body == NULL)
-        return false;
-    if (s->filter == NULL)
-        return true;
-    AUTO(buf_fini) struct buf text = BUF_INIT(FEED_RECORD_MAX);
-    entity_change_record(c, state, &text);
-    AUTO(json_unref) json_t *record = json_read(buf_str(&text), text.len, NULL);
-    return record != NULL && filter_match(s->filter, record);
-}
-
-/* What a change is to whoever looks through the filter; NULL: nothing. */
-static const char *feed_name(const struct feed_stream *s, const struct entity_change *c)
-{
-    bool was = feed_matches(s, c, &c->before), is = feed_matches(s, c, &c->after);
-    switch (c->verb) {
-    case ENTITY_CHANGE_CREATED:
-        return is ? "created" : NULL;
-    case ENTITY_CHANGE_REMOVED:
-        return was ? "removed" : NULL;
-    case ENTITY_CHANGE_UPDATED:
-        break;
-    }
-    return was && is ? "updated" : is ? "entered" : was ? "left" : NULL;
-}
-
-static bool feed_is(const char *text, size_t n, const char *wanted)
-{
-    return n == strlen(wanted) && memcmp(text, wanted, n) == 0;
-}
-
-static bool feed_is_of(const struct entity_change *c, const struct feed_stream *s)
-{
-    return feed_is(c->entity, c->entity_len, s->def->name) &&
-           feed_is(c->part, c->part_len, s->part) && feed_is(c->tenant, c->tenant_len, API_TENANT);
-}
-
-/* Appends what of the entry is news to `s`. */
-static void feed_render(const struct feed_stream *s, uint64_t seq, const void *p, size_t n,
-                        struct buf *out)
-{
-    struct cursor c;
-    struct entity_change change;
-    uint32_t at = 0;
-    cursor_init(&c, p, n);
-    while (entity_change_next(&c, &change)) {
-        at++;
-        if (!feed_is_of(&change, s) || (seq == s->skip_seq && at <= s->skip))
-            continue;
-        const char *name = feed_name(s, &change);
-        if (name != NULL)
-            feed_event(out, name, seq, at, &change);
-    }
-}
 
 /* ---- the life of a stream ---- */
 
@@ -345,9 +261,36 @@ static void feed_again(struct task *t)
     feed_turn(f);
 }
 
-static void feed_changed(struct entity_watch *w)
+static uint64_t feed_now_ms(const struct api_feed *f)
 {
-    feed_turn((struct api_feed *)w);
+    struct world *w = loop_world(f->thread->loop);
+    return w->mono_ns(w) / 1000000;
+}
+
+static void feed_gathered(struct world_timer *t)
+{
+    struct api_feed *f = LIST_OF(t, struct api_feed, gather);
+    f->gathering = false;
+    f->turned_ms = feed_now_ms(f);
+    feed_turn(f);
+}
+
+/* A system call for each stream is what a feed costs: with many of them the entries of a moment go
+ * out together. */
+static void feed_changed(struct entity_watch *watch)
+{
+    struct api_feed *f = (struct api_feed *)watch;
+    if (f->gathering || f->closed)
+        return;
+    uint64_t now = feed_now_ms(f), since = now - f->turned_ms;
+    if (f->live <= FEED_GATHER_STREAMS || since >= FEED_GATHER_MS) {
+        f->turned_ms = now;
+        feed_turn(f);
+        return;
+    }
+    struct world *w = loop_world(f->thread->loop);
+    f->gathering = true;
+    w->timer_start(w, &f->gather, FEED_GATHER_MS - since);
 }
 
 /* ---- beats: proxies keep the connection, and a quiet client keeps its place ---- */
@@ -515,6 +458,7 @@ void api_feed_new(struct api_thread *t)
     f->watch.home = loop_runner(t->loop);
     f->watch.changed = feed_changed;
     f->beat.fire = feed_beat;
+    f->gather.fire = feed_gathered;
     f->again.run = feed_again;
     list_init(&f->streams);
     t->feed = f;
@@ -531,6 +475,7 @@ void api_feed_close(struct api_thread *t)
     feed_cut_all(f, false);
     struct world *w = loop_world(t->loop);
     w->timer_stop(w, &f->beat);
+    w->timer_stop(w, &f->gather);
     f->beating = true; /* none is started again */
 }
 

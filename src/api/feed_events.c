@@ -1,0 +1,74 @@
+/* What a change is to whoever follows: an event, under a name that the filter decides. */
+#include <string.h>
+
+#include "api/feed_priv.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "entity/filter.h"
+
+enum { FEED_RECORD_MAX = 4 << 20 };
+
+static void feed_event(struct buf *out, const char *name, uint64_t seq, uint32_t n,
+                       const struct entity_change *c)
+{
+    bool removed = c->verb == ENTITY_CHANGE_REMOVED;
+    buf_addf(out, "event: %s\nid: %llu-%u\ndata: ", name, (unsigned long long)seq, n);
+    entity_change_record(c, removed ? &c->before : &c->after, out);
+    buf_adds(out, "\n\n");
+}
+
+static bool feed_matches(const struct feed_stream *s, const struct entity_change *c,
+                         const struct entity_state *state)
+{
+    if (state->body == NULL)
+        return false;
+    if (s->filter == NULL)
+        return true;
+    AUTO(buf_fini) struct buf text = BUF_INIT(FEED_RECORD_MAX);
+    entity_change_record(c, state, &text);
+    AUTO(json_unref) json_t *record = json_read(buf_str(&text), text.len, NULL);
+    return record != NULL && filter_match(s->filter, record);
+}
+
+/* What a change is to whoever looks through the filter; NULL: nothing. */
+static const char *feed_name(const struct feed_stream *s, const struct entity_change *c)
+{
+    bool was = feed_matches(s, c, &c->before), is = feed_matches(s, c, &c->after);
+    switch (c->verb) {
+    case ENTITY_CHANGE_CREATED:
+        return is ? "created" : NULL;
+    case ENTITY_CHANGE_REMOVED:
+        return was ? "removed" : NULL;
+    case ENTITY_CHANGE_UPDATED:
+        break;
+    }
+    return was && is ? "updated" : is ? "entered" : was ? "left" : NULL;
+}
+
+static bool feed_is(const char *text, size_t n, const char *wanted)
+{
+    return n == strlen(wanted) && memcmp(text, wanted, n) == 0;
+}
+
+static bool feed_is_of(const struct entity_change *c, const struct feed_stream *s)
+{
+    return feed_is(c->entity, c->entity_len, s->def->name) &&
+           feed_is(c->part, c->part_len, s->part) && feed_is(c->tenant, c->tenant_len, API_TENANT);
+}
+
+void feed_render(const struct feed_stream *s, uint64_t seq, const void *p, size_t n,
+                 struct buf *out)
+{
+    struct cursor c;
+    struct entity_change change;
+    uint32_t at = 0;
+    cursor_init(&c, p, n);
+    while (entity_change_next(&c, &change)) {
+        at++;
+        if (!feed_is_of(&change, s) || (seq == s->skip_seq && at <= s->skip))
+            continue;
+        const char *name = feed_name(s, &change);
+        if (name != NULL)
+            feed_event(out, name, seq, at, &change);
+    }
+}
