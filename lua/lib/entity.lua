@@ -229,7 +229,7 @@ local function add_writing(E, name, wrap, methods)
 end
 
 local function add_absent(E)
-  for _, verb in ipairs { "with_lease", "copy", "move", "mirror" } do
+  for _, verb in ipairs { "with_lease", "mirror" } do
     E[verb] = function() host.fail("unsupported", verb .. ": this part of Koan is not in this version") end
   end
 end
@@ -256,7 +256,47 @@ end
 
 local known = {}
 
-local function make(name)
+local make
+
+-- --- partitions ---
+
+local TRANSFER_MAX = 500
+
+-- The records of a filter into another partition, as one unit, if they are still what was read.
+local function transfer(name, options, moves)
+  if type(options) ~= "table" or type(options.filter) ~= "table" then
+    host.fail("invalid", "copy and move want { filter = .., from = .., to = .. }; filter = {} is all")
+  end
+  if options.from == options.to then host.fail("invalid", "from and to are the same partition") end
+  if unit() then host.fail("invalid", "copy and move: not inside tx, they are a unit of their own") end
+  local from, to = options.from and name .. "/" .. options.from or name, options.to and name .. "/" .. options.to or name
+  local items, reads, count = {}, {}, 0
+  for e in make(from).each { filter = options.filter } do
+    count = count + 1
+    if count > TRANSFER_MAX then host.fail("too_large", "over " .. TRANSFER_MAX .. " records match; move them in parts") end
+    items[#items + 1] = { verb = "save", entity = to, id = e.id, doc = e }
+    if moves then
+      items[#items + 1] = { verb = "remove", entity = from, id = e.id, if_version = e.version }
+    else
+      reads[#reads + 1] = { entity = from, id = e.id, version = e.version }
+    end
+  end
+  if count > 0 then host.write(items, reads) end
+  return count
+end
+
+local function add_partitions(E, name)
+  function E.copy(options) return transfer(name, options, false) end
+  function E.move(options) return transfer(name, options, true) end
+
+  -- The same entity, with the records of a partition.
+  function E.partition(part)
+    if type(part) ~= "string" then host.fail("invalid", "partition wants a name") end
+    return make(name .. "/" .. part)
+  end
+end
+
+function make(name)
   local methods = {}
   local instance = { __index = methods, __metatable = false }
   local function wrap(row) return host.meta(row) ~= instance and setmetatable(row, instance) or row end
@@ -265,8 +305,10 @@ local function make(name)
   add_reading(E, name, wrap)
   add_writing(E, name, wrap, methods)
   add_absent(E)
+  if not name:find("/", 1, true) then add_partitions(E, name) end
   setmetatable(E, {
     __call = function(_, def)
+      if name:find("/", 1, true) then host.fail("invalid", "a partition is not declared: it has the definition of its entity") end
       declare(name, def)
       return E
     end,

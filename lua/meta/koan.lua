@@ -243,10 +243,18 @@ function Entity.save_all(records) end
 function Entity.remove_all(which) end
 ---Not in this version.
 function Entity.with_lease() end
----Not in this version.
-function Entity.copy() end
----Not in this version.
-function Entity.move() end
+---The records of a filter into another partition, as one unit of at most 500.
+---@param options { filter: table, from?: string, to?: string }
+---@return integer count
+function Entity.copy(options) end
+---The same, and they are removed where they were.
+---@param options { filter: table, from?: string, to?: string }
+---@return integer count
+function Entity.move(options) end
+---The same entity with the records of a partition: Customer.partition("draft").get(id)
+---@param name string
+---@return Entity
+function Entity.partition(name) end
 ---Not in this version.
 function Entity.mirror() end
 

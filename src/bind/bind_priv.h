@@ -184,6 +184,11 @@ void bind_open_csv(struct lua_State *L);
 void bind_open_config(struct lua_State *L);
 void bind_open_http(struct lua_State *L);
 
+/* Scripts name the records of a partition "Entity/partition". What readers want for that (see
+ * entity/read.h); a text left on the stack. Raises when it is no name. */
+const char *bind_scope(struct lua_State *L, const char *name);
+/* The part behind the '/', "" without. */
+const char *bind_partition(const char *name);
 /* The definition, or an error that names the nearest one; the reference belongs to a guard that is
  * left on the stack. */
 struct entity_def *bind_check_entity(struct lua_State *L, const char *name);

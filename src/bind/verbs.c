@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "bind/bind_priv.h"
 #include "codec/base64.h"
 #include "entity/filter.h"
@@ -41,8 +42,27 @@ static void def_free(void *p)
     entity_def_unref(p);
 }
 
-struct entity_def *bind_check_entity(lua_State *L, const char *name)
+const char *bind_partition(const char *name)
 {
+    const char *slash = strchr(name, '/');
+    return slash != NULL ? slash + 1 : "";
+}
+
+const char *bind_scope(lua_State *L, const char *name)
+{
+    const char *part = bind_partition(name);
+    struct err e = ERR_INIT;
+    if (*part == '\0')
+        return lua_pushstring(L, bind_tenant(L));
+    if (str_check_name(part, "partition", &e) != 0)
+        vm_raise(L, &e);
+    return lua_pushfstring(L, "%s/%s", bind_tenant(L), part);
+}
+
+struct entity_def *bind_check_entity(lua_State *L, const char *full)
+{
+    char name[ENTITY_NAME_MAX + 1];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(full, "/"), full);
     struct bind_thread *t = live_thread(L, name);
     struct vm_guard *g = vm_guard_push(L, def_free);
     g->p = entities_find(t->bind->entities, name);
@@ -69,11 +89,11 @@ static int verb_get(lua_State *L)
 {
     const char *id = check_id(L, 2);
     struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    const char *scope = bind_scope(L, lua_tostring(L, 1));
     struct vm_guard *g = vm_guard_push(L, bind_json_free);
     struct err e = ERR_INIT;
     json_t *record = NULL;
-    int rc =
-        entity_get_json(bind_set_of(L)->thread->reader, d, bind_tenant(L), id, &record, NULL, &e);
+    int rc = entity_get_json(bind_set_of(L)->thread->reader, d, scope, id, &record, NULL, &e);
     if (rc == ERR_NOT_FOUND)
         return lua_pushnil(L), 1;
     if (rc != 0)
@@ -90,12 +110,13 @@ static int verb_history(lua_State *L)
     bool one = !lua_isnoneornil(L, 3);
     lua_Integer version = one ? luaL_checkinteger(L, 3) : 0;
     struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    const char *scope = bind_scope(L, lua_tostring(L, 1));
     struct vm_guard *g = vm_guard_push(L, bind_json_free);
     struct err e = ERR_INIT;
     struct buf text = BUF_INIT(BIND_PAGE_BYTES);
     struct db *db = bind_set_of(L)->thread->reader;
-    int rc = one ? entity_history_get(db, d, bind_tenant(L), id, (uint64_t)version, &text, &e)
-                 : entity_history(db, d, bind_tenant(L), id, &text, &e);
+    int rc = one ? entity_history_get(db, d, scope, id, (uint64_t)version, &text, &e)
+                 : entity_history(db, d, scope, id, &text, &e);
     if (rc == 0)
         g->p = json_read(buf_str(&text), text.len, &e);
     buf_fini(&text);
@@ -187,7 +208,7 @@ static void read_done(struct loop_work *w)
 static int read_somewhere(lua_State *L, struct rows *r, lua_KFunction k)
 {
     r->thread = bind_set_of(L)->thread;
-    r->tenant = bind_tenant(L);
+    r->tenant = bind_scope(L, lua_tostring(L, 1));
     if (!vm_can_await(L)) {
         r->read(r, r->thread->reader, &r->err);
         return k(L, LUA_OK, (lua_KContext)r);
@@ -219,8 +240,8 @@ static int verb_get_many(lua_State *L)
         r->ids[i] = check_id(L, -1);
         lua_pop(L, 1);
     }
-    if (entity_get_many(bind_set_of(L)->thread->reader, d, bind_tenant(L), r->ids, n, &r->text,
-                        &e) != 0)
+    const char *scope = bind_scope(L, lua_tostring(L, 1));
+    if (entity_get_many(bind_set_of(L)->thread->reader, d, scope, r->ids, n, &r->text, &e) != 0)
         return vm_raise(L, &e);
     r->rows = json_read(buf_str(&r->text), r->text.len, &e);
     if (r->rows == NULL)

@@ -6,12 +6,13 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "bind/bind_priv.h"
 
 struct condition {
     struct entity_def *def;
-    char id[ENTITY_ID_MAX + 1];
-    uint64_t version; /* 0: absent */
+    char id[ENTITY_NAME_MAX + ENTITY_ID_MAX + 2]; /* with the partition in front */
+    uint64_t version;                             /* 0: absent */
 };
 
 struct write {
@@ -85,6 +86,8 @@ static void copy_id(lua_State *L, char out[ENTITY_ID_MAX + 1], const char *id)
 static struct entity_def *find_def(lua_State *L, int at)
 {
     const char *name = text_of(L, at, "entity");
+    bind_scope(L, name != NULL ? name : "?"); /* a wrong partition is refused, not cut short */
+    lua_pop(L, 1);
     struct entity_def *d = bind_check_entity(L, name != NULL ? name : "?");
     bind_take(L, -1);
     lua_pop(L, 1);
@@ -127,6 +130,7 @@ static void read_item(lua_State *L, int at, struct entity_item *it)
                : strcmp(verb, "remove") == 0 ? ENTITY_REMOVE
                                              : ENTITY_RESTORE;
     copy_id(L, it->id, text_of(L, at, "id"));
+    str_copy(it->partition, sizeof it->partition, bind_partition(text_of(L, at, "entity")));
     const char *mode = text_of(L, at, "mode");
     it->mode = mode != NULL && strcmp(mode, "create") == 0 ? ENTITY_CREATE : ENTITY_UPSERT;
     lua_getfield(L, at, "if_version");
@@ -171,7 +175,11 @@ static void read_conditions(lua_State *L, struct write *op, size_t n)
         struct condition *c = &op->conditions[i];
         op->conditions_count = i + 1;
         c->def = find_def(L, at);
-        copy_id(L, c->id, text_of(L, at, "id"));
+        const char *part = bind_partition(text_of(L, at, "entity"));
+        size_t front = *part != '\0' ? (size_t)snprintf(c->id, ENTITY_NAME_MAX + 2, "%.*s/",
+                                                        ENTITY_NAME_MAX, part)
+                                     : 0;
+        copy_id(L, c->id + front, text_of(L, at, "id"));
         lua_getfield(L, at, "version");
         c->version = (uint64_t)lua_tointeger(L, -1);
         lua_settop(L, at - 1);

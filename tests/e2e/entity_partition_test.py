@@ -83,6 +83,45 @@ class Partitions(Store):
         self.refused("GET", "/api/customer/new?partition=a", None, 400, "invalid", "query key")
 
 
+class Scripts(Store):
+    APP = """
+Item = entity "Item" { fields = { name = text, n = int } }
+entity "Probe" {
+  fields = { ask = text, answer = text },
+  before_save = function(e)
+    local draft = Item.partition("draft")
+    if e.ask == "write" then
+      draft.new { id = "s1", name = "drafted" }:save()
+      Item.new { id = "s1", name = "plain" }:save()
+      draft.get("s1"):patch { n = 7 }
+      e.answer = draft.get("s1").name .. draft.get("s1").n .. Item.get("s1").name .. draft.count() .. #draft.query {}
+    elseif e.ask == "tx" then
+      tx(function()
+        local d = draft.get("s1")
+        d:patch { n = d.n + 1 }
+        Item.get("s1"):patch { n = d.n }
+      end)
+      e.answer = draft.get("s1").n .. "/" .. Item.get("s1").n
+    elseif e.ask == "copy" then
+      e.answer = Item.copy { filter = {}, from = "draft", to = "copied" } .. Item.partition("copied").get("s1").name
+    elseif e.ask == "move" then
+      e.answer = Item.move { filter = { n = 8 }, from = "draft", to = "moved" } .. draft.count() .. Item.partition("moved").count()
+    elseif e.ask == "wrong" then
+      local ok, err = pcall(function() return Item.partition("a b").get("x") end)
+      local ok2, err2 = pcall(function() Item.partition(string.rep("x", 70)).remove("x") end)
+      e.answer = tostring(ok) .. err.code .. tostring(ok2) .. err2.code
+    end
+  end,
+}
+"""
+
+    def test_a_script_names_a_partition(self):
+        for ask, answer in (("write", "drafted7plain11"), ("tx", "8/8"), ("copy", "1drafted"), ("move", "101"),
+                            ("wrong", "falseinvalidfalseinvalid")):
+            a = self.ok("PUT", "/api/probe/do-" + ask, {"ask": ask}, 201)
+            self.assertEqual(a.json["answer"], answer, ask)
+
+
 class Transfers(Store):
     APP = """
 entity "Item" { fields = { name = text { required = true }, kind = text, code = text { unique = true } }, soft_remove = true }
