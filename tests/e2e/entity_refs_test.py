@@ -69,7 +69,10 @@ class With(Store):
     APP = """
 entity "Region"   { fields = { name = text } }
 entity "Customer" { fields = { name = text, region = ref { "Region" }, boss = ref { "Customer", inverse = "staff" } } }
-entity "Order"    { fields = { customer = ref { "Customer", inverse = "orders" }, note = text, other = ref { "Customer", check = false } } }
+entity "Order"    {
+  fields = { customer = ref { "Customer", inverse = "orders" }, note = text, other = ref { "Customer", check = false } },
+  view = function(e) return { title = "order " .. e.id } end,
+}
 entity "Line"     { fields = { order = ref { "Order", inverse = "lines" }, sku = text }, ttl = true }
 entity "TwinA"    { fields = { c = ref { "Region", inverse = "twins" } } }
 entity "TwinB"    { fields = { c = ref { "Region", inverse = "twins" } } }
@@ -89,6 +92,7 @@ entity "TwinB"    { fields = { c = ref { "Region", inverse = "twins" } } }
         plain = self.ok("GET", "/api/order/o0").json
         self.assertEqual({k: v for k, v in o.items() if k != "_with"}, plain)
         w = o["_with"]
+        self.assertEqual(o["title"], "order o0")
         self.assertEqual(w["customer"]["name"], "n0")
         self.assertEqual(w["customer"]["_with"]["region"]["name"], "north")
         self.assertEqual(w["customer"]["_with"]["boss"]["name"], "boss")
