@@ -18,8 +18,9 @@
 
 enum {
     FEED_BEAT_MS = 15000,
-    FEED_BEHIND_MAX = 1 << 20, /* bytes that wait for a reader; then it is cut off */
-    FEED_TURN_BYTES = 1 << 20, /* of kept changes read before others get their turn */
+    FEED_BEHIND_MAX = 1 << 20,     /* bytes that wait for a reader; then it is cut off */
+    FEED_TURN_BYTES = 256 << 10,   /* of kept changes read before others get their turn */
+    FEED_LIVE_ROW_MAX = 256 << 10, /* a larger entry is not sent to all at once */
     FEED_STREAMS_MAX = 10000,
     FEED_GATHER_STREAMS = 50, /* live ones of a thread; with more, entries are gathered */
     FEED_GATHER_MS = 20       /* for so long */
@@ -42,10 +43,10 @@ struct api_feed {
     struct feed_shared *shared; /* of the entry at hand */
 };
 
-/* Text of one entry for all live streams of an entity that have no filter. */
+/* Text of the entries at hand for all streams in step. */
 struct feed_shared {
     struct feed_shared *next;
-    const char *entity, *part;
+    const struct feed_stream *of; /* the first of them */
     struct buf text;
 };
 
@@ -115,15 +116,22 @@ static bool feed_send(struct feed_stream *s, const struct buf *text)
 
 /* ---- behind ---- */
 
+/* A large entry goes out in parts: nothing is taken from it before the client has what was. */
 static int feed_step_row(void *arg, uint64_t seq, const void *p, size_t n)
 {
     struct feed_stream *s = arg;
+    uint32_t done = 0;
     AUTO(buf_fini) struct buf text = BUF_INIT(FEED_EVENTS_MAX);
-    feed_render(s, seq, p, n, &text);
-    s->seq = seq;
+    bool whole = feed_render(s, seq, p, n, HTTP_STREAM_HIGH, &text, &done);
+    if (whole) {
+        s->seq = seq;
+    } else {
+        s->skip_seq = seq;
+        s->skip = done;
+    }
     s->feed->turn_bytes += n;
     bool go_on = feed_send(s, &text);
-    return s->over || !go_on || s->feed->turn_bytes > FEED_TURN_BYTES ? 1 : 0;
+    return s->over || !whole || !go_on || s->feed->turn_bytes > FEED_TURN_BYTES ? 1 : 0;
 }
 
 static void feed_is_live(struct feed_stream *s, uint64_t applied)
@@ -161,22 +169,25 @@ static void feed_step(struct task *t)
 
 /* ---- live ---- */
 
-static struct feed_shared *feed_shared_of(struct api_feed *f, struct feed_stream *s, uint64_t seq,
-                                          const void *p, size_t n)
+/* In step is who has exactly what the thread has read, without a filter: such streams of an entity
+ * get the same text. */
+static void feed_shared_of(struct api_feed *f, struct feed_stream *s)
 {
     struct feed_shared *x = f->shared;
-    while (x != NULL && (strcmp(x->entity, s->def->name) != 0 || strcmp(x->part, s->part) != 0))
+    s->shared = NULL;
+    if (s->behind || s->filter != NULL || s->seq != f->seq || s->skip_seq > s->seq)
+        return;
+    while (x != NULL &&
+           (strcmp(x->of->def->name, s->def->name) != 0 || strcmp(x->of->part, s->part) != 0))
         x = x->next;
-    if (x != NULL)
-        return x;
-    x = mem_new(sizeof *x);
-    x->next = f->shared;
-    x->entity = s->def->name;
-    x->part = s->part;
-    buf_init(&x->text, FEED_EVENTS_MAX);
-    feed_render(s, seq, p, n, &x->text);
-    f->shared = x;
-    return x;
+    if (x == NULL) {
+        x = mem_new(sizeof *x);
+        x->next = f->shared;
+        x->of = s;
+        buf_init(&x->text, FEED_EVENTS_MAX);
+        f->shared = x;
+    }
+    s->shared = x;
 }
 
 static void feed_shared_free(struct api_feed *f)
@@ -189,35 +200,68 @@ static void feed_shared_free(struct api_feed *f)
     }
 }
 
-static void feed_live_stream(struct feed_stream *s, uint64_t seq, const void *p, size_t n)
+/* What waits for a reader is what it did not take in earlier turns. */
+static void feed_live_send(struct feed_stream *s, const struct buf *text)
 {
-    if (s->filter == NULL && seq != s->skip_seq) {
-        feed_send(s, &feed_shared_of(s->feed, s, seq, p, n)->text);
-    } else {
-        AUTO(buf_fini) struct buf text = BUF_INIT(FEED_EVENTS_MAX);
-        feed_render(s, seq, p, n, &text);
-        feed_send(s, &text);
-    }
-    if (s->over)
-        return;
-    s->seq = seq;
-    if (http_stream_waiting(s->req) > FEED_BEHIND_MAX)
+    if (text->len > 0 && http_stream_waiting(s->req) > FEED_BEHIND_MAX)
         feed_cut(s);
+    else
+        feed_send(s, text);
+}
+
+static void feed_fall_behind(struct feed_stream *s)
+{
+    s->behind = true;
+    s->feed->live--;
+    feed_post(s);
+}
+
+static void feed_live_row_of(struct feed_stream *s, uint64_t seq, const void *p, size_t n)
+{
+    uint32_t done;
+    AUTO(buf_fini) struct buf text = BUF_INIT(FEED_EVENTS_MAX);
+    feed_render(s, seq, p, n, SIZE_MAX, &text, &done);
+    s->seq = seq;
+    feed_live_send(s, &text);
+}
+
+static void feed_flush(struct api_feed *f)
+{
+    LIST_EACH_SAFE(it, &f->streams)
+    {
+        struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
+        if (s->shared == NULL)
+            continue;
+        struct buf *text = &s->shared->text;
+        s->shared = NULL;
+        s->seq = f->seq;
+        feed_live_send(s, text);
+    }
+    feed_shared_free(f);
 }
 
 static int feed_live_row(void *arg, uint64_t seq, const void *p, size_t n)
 {
     struct api_feed *f = arg;
+    bool large = n > FEED_LIVE_ROW_MAX; /* everybody reads it for himself, at his own pace */
+    if (large)
+        feed_flush(f);
     LIST_EACH_SAFE(it, &f->streams)
     {
         struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
-        if (!s->behind && s->seq < seq)
-            feed_live_stream(s, seq, p, n);
+        if (s->behind || s->shared != NULL || s->seq >= seq)
+            continue;
+        if (large)
+            feed_fall_behind(s);
+        else
+            feed_live_row_of(s, seq, p, n);
     }
-    feed_shared_free(f);
+    uint32_t done;
+    for (struct feed_shared *x = f->shared; x != NULL; x = x->next)
+        feed_render(x->of, seq, p, n, SIZE_MAX, &x->text, &done);
     f->seq = seq;
     f->turn_bytes += n;
-    return f->turn_bytes > FEED_TURN_BYTES ? 1 : 0;
+    return f->turn_bytes > FEED_TURN_BYTES || f->live == 0 ? 1 : 0;
 }
 
 static void feed_cut_all(struct api_feed *f, bool live_only)
@@ -236,7 +280,12 @@ static void feed_turn(struct api_feed *f)
     if (f->live == 0)
         return;
     f->turn_bytes = 0;
+    LIST_EACH(it, &f->streams)
+    {
+        feed_shared_of(f, LIST_OF(it, struct feed_stream, link));
+    }
     int rc = entity_changes_each(f->thread->db, f->seq, feed_live_row, f, &applied, NULL);
+    feed_flush(f);
     if (rc < 0) {
         feed_cut_all(f, true);
     } else if (rc == 0) {

@@ -56,19 +56,22 @@ static bool feed_is_of(const struct entity_change *c, const struct feed_stream *
            feed_is(c->part, c->part_len, s->part) && feed_is(c->tenant, c->tenant_len, API_TENANT);
 }
 
-void feed_render(const struct feed_stream *s, uint64_t seq, const void *p, size_t n,
-                 struct buf *out)
+bool feed_render(const struct feed_stream *s, uint64_t seq, const void *p, size_t n, size_t most,
+                 struct buf *out, uint32_t *done)
 {
     struct cursor c;
     struct entity_change change;
     uint32_t at = 0;
     cursor_init(&c, p, n);
     while (entity_change_next(&c, &change)) {
-        at++;
+        if (out->len > most)
+            break;
+        *done = ++at;
         if (!feed_is_of(&change, s) || (seq == s->skip_seq && at <= s->skip))
             continue;
         const char *name = feed_name(s, &change);
         if (name != NULL)
             feed_event(out, name, seq, at, &change);
     }
+    return out->len <= most || cursor_left(&c) == 0;
 }

@@ -11,6 +11,8 @@ struct filter;
 
 enum { FEED_EVENTS_MAX = 128 << 20 /* text of one entry */ };
 
+struct feed_shared;
+
 struct feed_stream {
     struct list link;
     struct task step;
@@ -23,13 +25,15 @@ struct feed_stream {
     uint64_t skip_seq;     /* of this entry the first `skip` changes were sent before */
     uint32_t skip;
     bool behind;
-    bool stepping; /* its task is posted */
-    bool over;     /* to be freed by its task */
+    struct feed_shared *shared; /* what it gets of the entries at hand; NULL: its own */
+    bool stepping;              /* its task is posted */
+    bool over;                  /* to be freed by its task */
 };
 
-/* Appends what of the entry is news to `s`. */
-void feed_render(const struct feed_stream *s, uint64_t seq, const void *p, size_t n,
-                 struct buf *out);
+/* Appends what of the entry is news to `s`, until it is over `most` bytes: true when that was all
+ * of it; else *done changes are told. */
+bool feed_render(const struct feed_stream *s, uint64_t seq, const void *p, size_t n, size_t most,
+                 struct buf *out, uint32_t *done);
 
 void api_feed_new(struct api_thread *t);
 /* On the loop's thread, or when it runs no more: ends all streams, takes no new ones. */

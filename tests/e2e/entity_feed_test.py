@@ -150,6 +150,16 @@ class Live(Store):
         self.ok("PUT", "/api/line/x3", {}, 201)
         self.assertEqual(f.wait(1)[0][2]["id"], "x3")
 
+    def test_a_large_entry_goes_out_in_parts(self):
+        f = self.feed("counter", filter={"id": "large*"})
+        g = self.feed("counter")
+        self.ok("POST", "/api/counter/bulk", [{"id": f"large{i:03}", "pad": "x" * 30000} for i in range(250)])
+        self.ok("PUT", "/api/counter/large-after", {}, 201)
+        wanted = [f"large{i:03}" for i in range(250)] + ["large-after"]
+        for feed in (f, g):
+            feed.wait(251, 30)
+            self.assertEqual([d["id"] for _, _, d in feed.events if d["id"].startswith("large")], wanted)
+
     def test_positions_that_cannot_be_are_refused(self):
         self.assertEqual(self.feed(since="soon").problem["code"], "invalid")
         self.assertEqual(self.feed(since="99999999").problem["code"], "invalid")
@@ -165,8 +175,8 @@ class Live(Store):
         self.assertIn(b"200 OK", s.recv(100))
         ids = [f"slow{i}" for i in range(400)]
         first = None
-        for i in range(0, 400, 20):
-            a = self.ok("POST", "/api/counter/bulk", [{"id": k, "n": 1, "pad": "x" * 30000} for k in ids[i:i + 20]])
+        for i in range(0, 400, 5):
+            a = self.ok("POST", "/api/counter/bulk", [{"id": k, "n": 1, "pad": "x" * 30000} for k in ids[i:i + 5]])
             first = first or int(a.headers["X-Koan-Seq"])
         s.settimeout(5)
         got = b""
