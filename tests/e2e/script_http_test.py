@@ -3,6 +3,7 @@ import http.server
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -343,15 +344,24 @@ class InHooks(HttpCase):
         t.join()
         self.assertEqual(answers, [201])
 
-    def test_a_stage_of_canon_is_refused(self):
+    def test_in_a_stage_of_canon_it_works_inside_memo_only(self):
         server = serve(self)
-        scripts = self.write("app.lua", f"""entity "P" {{ fields = {{ name = text }} }}
+        text = f"""entity "P" {{ fields = {{ name = text }} }}
             canon "P" {{ sources = {{ a = {{ rank = 1 }} }}, keys = {{ "name" }}, policy = {{ name = "latest" }},
-              stages = {{ validate = function() http.get("http://127.0.0.1:{server.server_port}/echo") end }} }}""")
+              stages = {{ validate = function() http.get("http://127.0.0.1:{server.server_port}/echo") end }} }}"""
+        scripts = self.write("app.lua", text)
         node = self.node(scripts, "--http.allow", "127.0.0.1")
         r = node.client()("POST", "/api/canon/p?source_id=1", {"name": "x"}, {"X-Canon-Origin": "a"})
-        self.assertIn("replay", r.body.decode())
+        self.assertIn("ctx:memo", r.body.decode())
         self.assertEqual(server.seen, [])
+        self.write("app.lua", text.replace(
+            'function() http.get(', 'function(a, ctx) ctx:memo("told", function() return http.get(').replace(
+            '/echo") end', '/echo").status end) end'))
+        told = len(node.logs)
+        node.process.send_signal(signal.SIGHUP)
+        node.wait_log("scripts.*live.*files=1", start=told)
+        r = node.client()("POST", "/api/canon/p?source_id=2", {"name": "y"}, {"X-Canon-Origin": "a"})
+        self.assertEqual((r.status, len(server.seen)), (200, 1), r.body)
 
 
 if __name__ == "__main__":
