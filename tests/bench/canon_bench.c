@@ -155,7 +155,8 @@ int main(int argc, char **argv)
     struct db_options ro = {.path = ledger_db_path(b.ledger), .mode = DB_READER};
     ASSERT(db_open(&ro, &reader, &e) == 0);
     struct world *w = loop_world(b.engine_loop);
-    struct canon_engine_options eo = {canon, b.ledger, w, reader, NULL};
+    struct canon_engine_options eo = {
+        .canon = canon, .ledger = b.ledger, .world = w, .reader = reader};
     ASSERT(canon_engine_new(&eo, &b.engine, &e) == 0);
     ASSERT(loop_start(b.ledger_loop, &e) == 0 && loop_start(b.engine_loop, &e) == 0);
     uint64_t began = w->mono_ns(w);
