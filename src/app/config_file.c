@@ -19,6 +19,7 @@ struct config_file {
     struct vm_run run;
     struct vm_source source;
     json_t *tree;
+    json_t *globals; /* here, because loading raises past the frame that pushes it */
     struct err err;
 };
 
@@ -54,8 +55,7 @@ static void config_file_wake(struct vm_host *h)
 static int config_file_push(struct lua_State *L, struct vm_run *run)
 {
     struct config_file *f = LIST_OF(run, struct config_file, run);
-    AUTO(json_unref) json_t *nothing = json_object();
-    vm_push_json(L, nothing, VM_PLAIN);
+    vm_push_json(L, f->globals, VM_PLAIN);
     vm_run_source(L, &f->source, -1);
     return 0;
 }
@@ -92,11 +92,14 @@ static int config_file_lua(const char *path, const char *text, size_t n, json_t 
                 .push = config_file_push,
                 .take = config_file_take,
                 .done = config_file_done},
+        .globals = json_object(),
     };
     struct vm *vm = NULL;
     struct vm_options options = {.host = &f.host};
-    if (vm_new(&options, &vm, e) != 0)
+    if (vm_new(&options, &vm, e) != 0) {
+        json_decref(f.globals);
         return e->code;
+    }
     int rc = vm_load(vm, NULL, 0, e);
     if (rc == 0 && !vm_start(vm, &f.run))
         while (vm_turn(vm))
@@ -106,6 +109,7 @@ static int config_file_lua(const char *path, const char *text, size_t n, json_t 
     else if (rc == 0 && f.err.code != 0)
         rc = err_set(e, ERR_INVALID, "%s: %s", path, f.err.text);
     vm_free(vm);
+    json_decref(f.globals);
     *out = f.tree;
     return rc;
 }

@@ -25,7 +25,7 @@ void buf_fini(struct buf *b)
 void buf_reset(struct buf *b)
 {
     b->len = 0;
-    b->failed = false;
+    b->failed = b->starved = false;
     if (b->data != NULL)
         b->data[0] = '\0';
 }
@@ -39,6 +39,8 @@ int buf_check(const struct buf *b, const char *what, struct err *e)
 {
     if (!b->failed)
         return 0;
+    if (b->starved)
+        return err_set(e, ERR_NOMEM, "no memory for %s", what);
     return err_set(e, ERR_TOO_LARGE, "%s is larger than %zu bytes", what, b->max);
 }
 
@@ -59,7 +61,7 @@ static __attribute__((noinline)) bool buf_enlarge(struct buf *b, size_t n)
         cap = b->max + 1;
     char *data = mem_try_resize(b->data, cap);
     if (data == NULL) {
-        b->failed = true;
+        b->failed = b->starved = true;
         return false;
     }
     b->data = data;

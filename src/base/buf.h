@@ -17,6 +17,7 @@ struct buf {
     char *data; /* NULL while nothing was appended */
     size_t len, cap, max;
     bool failed;
+    bool starved; /* it failed for want of memory, not at its bound */
 };
 
 #define BUF_INIT(bytes_max)                                                                        \
@@ -28,7 +29,8 @@ void buf_init(struct buf *b, size_t bytes_max);
 void buf_fini(struct buf *b);  /* also for AUTO */
 void buf_reset(struct buf *b); /* empty, not failed, memory kept */
 bool buf_failed(const struct buf *b);
-/* 0, or ERR_TOO_LARGE with the bound in the message. */
+/* 0, ERR_TOO_LARGE with the bound in the message, or ERR_NOMEM: what many nodes must decide alike
+ * may depend on the first, never on the second. */
 int buf_check(const struct buf *b, const char *what, struct err *e);
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_adds(struct buf *b, const char *s);

@@ -20,6 +20,27 @@ size_t mem_live(void)
 {
     return __atomic_load_n(&mem_blocks, __ATOMIC_RELAXED);
 }
+
+static _Thread_local size_t mem_fail_in;
+static _Thread_local bool mem_failed;
+
+void mem_fail(size_t nth)
+{
+    mem_fail_in = nth;
+    mem_failed = false;
+}
+
+bool mem_has_failed(void)
+{
+    return mem_failed;
+}
+
+static bool mem_is_out(void)
+{
+    bool out = mem_fail_in > 0 && --mem_fail_in == 0;
+    mem_failed |= out;
+    return out;
+}
 #else
 static void mem_count(int delta)
 {
@@ -29,6 +50,21 @@ static void mem_count(int delta)
 size_t mem_live(void)
 {
     return 0;
+}
+
+void mem_fail(size_t nth)
+{
+    (void)nth;
+}
+
+bool mem_has_failed(void)
+{
+    return false;
+}
+
+static bool mem_is_out(void)
+{
+    return false;
 }
 #endif
 
@@ -52,7 +88,7 @@ void *mem_new_array(size_t count, size_t size)
 void *mem_try(size_t size)
 {
     /* Past PTRDIFF_MAX malloc fails anyway; sanitizers would rather abort than answer NULL. */
-    if (size > PTRDIFF_MAX)
+    if (size > PTRDIFF_MAX || mem_is_out())
         return NULL;
     void *p = malloc(size > 0 ? size : 1);
     if (p != NULL)
@@ -64,16 +100,17 @@ void *mem_try_resize(void *p, size_t size)
 {
     if (p == NULL)
         return mem_try(size);
-    if (size > PTRDIFF_MAX)
+    if (size > PTRDIFF_MAX || mem_is_out())
         return NULL;
     return realloc(p, size > 0 ? size : 1);
 }
 
-static void *mem_must(size_t size)
+void *mem_must(size_t size)
 {
-    void *p = mem_try(size);
+    void *p = malloc(size > 0 ? size : 1); /* not mem_try(): to fail this is to end the process */
     if (p == NULL)
         PANIC("out of memory: %zu bytes", size);
+    mem_count(1);
     return p;
 }
 

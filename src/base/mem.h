@@ -13,6 +13,7 @@
 #ifndef KOAN_BASE_MEM_H
 #define KOAN_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define AUTO(destructor) __attribute__((cleanup(destructor)))
@@ -28,6 +29,8 @@
 void *mem_new(size_t size);
 /* Zeroed array of small bounded count; aborts on overflow or when there is none. */
 void *mem_new_array(size_t count, size_t size);
+/* The same, uninitialised. */
+void *mem_must(size_t size);
 /* Uninitialised memory, NULL when there is none. Size 0 gives a pointer that may be freed. */
 void *mem_try(size_t size);
 /* Grow or shrink; on NULL the old block is still the caller's. */
@@ -45,5 +48,9 @@ void mem_freep(void *pp);
 /* Blocks now live, for the heap check after each test. Counted only in builds with MEM_COUNT; 0
  * otherwise. */
 size_t mem_live(void);
+/* For the torture tests, in the same builds: on this thread the nth mem_try() or mem_try_resize()
+ * from now (1: the next) finds no memory; 0 switches off. Has it happened? */
+void mem_fail(size_t nth);
+bool mem_has_failed(void);
 
 #endif

@@ -89,6 +89,8 @@ static void created(const struct change *c, struct buf *result)
 
 static int no_room(const struct change *c, struct err *e)
 {
+    if (c->completed.starved)
+        return err_set(e, ERR_NOMEM, "no memory for a record of %s", c->row.def->name);
     return err_set(e, ERR_TOO_LARGE, "a record of %s has at most %d bytes", c->row.def->name,
                    ENTITY_RECORD_BYTES_MAX);
 }

@@ -143,6 +143,8 @@ int entity_doc_print(const struct entity_def *d, const json_t *checked, struct e
         rc = print_keys(d, checked, &out->keys, e);
     if (rc < 0)
         return rc;
+    if (out->body.starved || out->keys.starved)
+        return err_set(e, ERR_NOMEM, "no memory for a record of %s", d->name);
     if (buf_failed(&out->body) || buf_failed(&out->keys))
         return err_set(e, ERR_TOO_LARGE, "a record of %s has at most %d bytes", d->name,
                        ENTITY_RECORD_BYTES_MAX);

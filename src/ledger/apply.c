@@ -65,9 +65,12 @@ static int unit_run_op(struct unit_apply *u, const struct op_ref *ref, struct tx
     if (rc < 0 && ref->op->safety == DOMAIN_SURE)
         return err_set(e, ERR_CORRUPT, "log entry %llu: %s refused, which it never may: %s",
                        (unsigned long long)u->a.seq, ref->op->name, o->err.text);
-    if (rc == 0 && buf_failed(&o->results))
-        rc = err_set(&o->err, ERR_TOO_LARGE, "the results of one unit are over %d bytes",
-                     LEDGER_RESULT_BYTES_MAX);
+    if (rc == 0)
+        rc = buf_check(&o->results, "the result of one unit", &o->err);
+    if (rc == ERR_NOMEM) { /* other nodes have it: a refusal here would part us from them */
+        *e = o->err;
+        return err_context(e, "log entry %llu, %s", (unsigned long long)u->a.seq, ref->op->name);
+    }
     if (rc < 0)
         return outcome_refused(o, rc, at);
     buf_put_u32(&o->results, length_at, (uint32_t)(o->results.len - length_at - 4));

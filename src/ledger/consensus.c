@@ -158,15 +158,15 @@ int consensus_start(struct consensus *c, const struct consensus_start *s,
     int rc = consensus_is_alone(c, s, &alone, e);
     if (rc < 0)
         return rc;
+    AUTO(mem_freep) struct raft_entry *entries = consensus_old_entries(s);
+    if (entries == NULL)
+        return err_set(e, ERR_NOMEM, "consensus: %zu entries", s->count);
     if (s->snapshot_index > 0) {
         meta.configuration_index = s->members_index;
         rc = consensus_decode_members(s->members, s->members_len, &meta.configuration, e);
         if (rc < 0)
             return rc;
     }
-    AUTO(mem_freep) struct raft_entry *entries = consensus_old_entries(s);
-    if (entries == NULL)
-        return err_set(e, ERR_NOMEM, "consensus: %zu entries", s->count);
     struct raft_event event = {.time = s->now_ms, .type = RAFT_START};
     event.start.term = alone ? s->term + 1 : s->term;
     event.start.voted_for = alone ? c->raft.id : s->vote;

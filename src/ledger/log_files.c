@@ -333,6 +333,8 @@ int log_state_put(struct log *l, const struct log_state *s, struct err *e)
     l->state_count++;
     AUTO(buf_fini) struct buf b = BUF_INIT(STATE_SLOT);
     log_state_encode(l, &b);
+    if (buf_check(&b, "the state of the log", e) != 0)
+        return e->code;
     ASSERT(b.len == STATE_BYTES);
     int rc = d->write(l->state_file, b.data, b.len, (l->state_count % 2) * STATE_SLOT, e);
     if (rc == 0 && (rc = d->sync(l->state_file, e)) < 0)

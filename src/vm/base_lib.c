@@ -87,6 +87,11 @@ static int vm_setmetatable(lua_State *L)
         lua_insert(L, -2);
         if (lua_rawget(L, -2) != LUA_TNIL)
             return luaL_error(L, "setmetatable: there is no __gc here; use a local with <close>");
+        lua_pop(L, 1);
+        /* A table whose __call is itself would keep Lua busy for minutes, where no hook looks. */
+        lua_pushliteral(L, "__call");
+        if (lua_rawget(L, -2) != LUA_TNIL && !lua_isfunction(L, -1))
+            return luaL_error(L, "setmetatable: __call must be a function");
     }
     lua_settop(L, 2);
     lua_setmetatable(L, 1);

@@ -44,12 +44,13 @@ static const char *search_next(lua_State *L, struct search *s, const char *at, c
         if (s->match.exhausted || s->pattern.anchored)
             break;
     }
+    /* First, or a script that catches the error could go on at no cost. */
+    vm_charge(L, s->match.steps / VM_STEPS_PER_UNIT);
     if (s->match.exhausted)
         luaL_error(L,
                    "pattern takes too long on this text: gave up after %d steps; use fewer "
                    "repetitions, or anchor it",
                    VM_PATTERN_STEPS_MAX);
-    vm_charge(L, s->match.steps / VM_STEPS_PER_UNIT);
     return found;
 }
 

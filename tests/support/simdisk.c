@@ -1,5 +1,6 @@
 #include "support/simdisk.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -7,6 +8,12 @@
 #include "support/simworld.h"
 
 enum { SIMDISK_PATHS_MAX = 4096 };
+
+/* Not mem_try_resize(): what the torture tests take from the program the machine still has. */
+static void *simdisk_grow(void *p, size_t n)
+{
+    return p != NULL ? realloc(p, n) : mem_new(n);
+}
 
 struct image {
     uint8_t *p;
@@ -71,7 +78,7 @@ static void image_resize(struct image *i, size_t size)
 {
     if (size > i->cap) {
         i->cap = size * 2;
-        i->p = mem_try_resize(i->p, i->cap);
+        i->p = simdisk_grow(i->p, i->cap);
         ASSERT(i->p != NULL);
     }
     if (size > i->size)
@@ -132,7 +139,7 @@ static void names_bind(struct names *names, const char *path, struct node *node)
     if (names->n == names->cap) {
         names->cap = names->cap * 2 + 16;
         ASSERT(names->cap < SIMDISK_PATHS_MAX);
-        names->at = mem_try_resize(names->at, names->cap * sizeof(*names->at));
+        names->at = simdisk_grow(names->at, names->cap * sizeof(*names->at));
         ASSERT(names->at != NULL);
     }
     names->at[names->n++] = (struct name){.path = mem_strdup(path), .node = node};
@@ -190,7 +197,7 @@ static void simdisk_name_change(struct simdisk *d, const char *from, const char 
 {
     if (d->pending_n == d->pending_cap) {
         d->pending_cap = d->pending_cap * 2 + 16;
-        d->pending = mem_try_resize(d->pending, d->pending_cap * sizeof(*d->pending));
+        d->pending = simdisk_grow(d->pending, d->pending_cap * sizeof(*d->pending));
         ASSERT(d->pending != NULL);
     }
     struct name_change *c = &d->pending[d->pending_n++];
@@ -237,7 +244,7 @@ static void node_change(struct node *node, struct change c)
 {
     if (node->pending_n == node->pending_cap) {
         node->pending_cap = node->pending_cap * 2 + 16;
-        node->pending = mem_try_resize(node->pending, node->pending_cap * sizeof(c));
+        node->pending = simdisk_grow(node->pending, node->pending_cap * sizeof(c));
         ASSERT(node->pending != NULL);
     }
     node->pending[node->pending_n++] = c;
@@ -362,7 +369,7 @@ static int simdisk_write(struct disk_file *f, const void *p, size_t n, uint64_t 
     bool fails = simdisk_fails(d, SIMDISK_WRITE);
     if (fails)
         n = (size_t)sim_rand(d->sim, n + 1);
-    struct change c = {.at = at, .n = n, .p = mem_try(n + 1), .lost = !durable};
+    struct change c = {.at = at, .n = n, .p = mem_new(n + 1), .lost = !durable};
     ASSERT(c.p != NULL);
     if (n > 0)
         memcpy(c.p, p, n);

@@ -1,4 +1,5 @@
 #include "base/buf.h"
+#include "base/mem.h"
 
 #include "support/unit.h"
 
@@ -142,10 +143,25 @@ TEST(a_length_is_never_written_without_its_bytes)
     assert_int_equal(b.len, 0);
 }
 
+TEST(want_of_memory_is_told_from_the_bound)
+{
+    struct buf b = BUF_INIT(1000);
+    struct err e = ERR_INIT;
+    mem_fail(1);
+    buf_adds(&b, "text");
+    mem_fail(0);
+    assert_refused(buf_check(&b, "it", &e), ERR_NOMEM, "no memory for it");
+    buf_reset(&b);
+    buf_adds(&b, "text");
+    assert_int_equal(buf_check(&b, "it", &e), 0);
+    buf_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HEAP_TEST(content_grows_and_stays_terminated),
+        HEAP_TEST(want_of_memory_is_told_from_the_bound),
         HEAP_TEST(the_bound_is_exact_and_a_failed_append_changes_nothing),
         HEAP_TEST(a_bound_of_zero_takes_only_nothing),
         HEAP_TEST(a_bound_of_everything_is_no_bound),
