@@ -292,7 +292,7 @@ programs: $(foreach p,$(PROGRAMS),build/dbg/tests/$(p)/$(p))
 fuzz-replay: $(addprefix build/dbg/,$(FUZZ_TARGETS))
 sim: $(if $(filter sim,$(PROGRAMS)),build/dbg/tests/sim/sim build/rel/tests/sim/sim)
 
-.PHONY: test check run bench fuzz fuzz-build lint fmt clean help lock
+.PHONY: test check guarantees run bench fuzz fuzz-build lint fmt clean help lock
 test:
 	@packaging/setup test
 	@$(MAKE) --no-print-directory all
@@ -300,6 +300,9 @@ test:
 
 check: lint
 	@tests/run --quick
+
+guarantees:
+	@tests/guarantees
 
 run:
 	@packaging/setup run
@@ -391,6 +394,7 @@ help:
 	  'make tsan       the tests of what has threads, under the thread sanitizer' \
   'make lint       floors, headers, banned functions, formatting, Lua and SQL syntax' \
 	  'make fmt        format the C sources' \
+	  'make guarantees what is guaranteed, by which tests, and how they last ended' \
 	  'make bench      figures, against peers on this machine' \
 	  'make fuzz       every decoder under libFuzzer, FUZZ_SECONDS=60 each' \
 	  'make dist       tarballs, Debian packages, image contents and bills of materials in build/dist; ARCHS=amd64 for one' \

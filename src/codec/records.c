@@ -466,6 +466,9 @@ int records_save(const struct records *r, struct buf *out, struct err *e)
         json_print_string(out, &r->delimiter, 1);
         buf_adds(out, ",\"columns\":[");
         for (size_t i = 0; columns != NULL && i < count; i++) {
+            if (!str_is_utf8(columns[i].p, columns[i].n) ||
+                memchr(columns[i].p, '\0', columns[i].n))
+                return err_set(e, ERR_INVALID, "column %zu of the header is not UTF-8 text", i + 1);
             if (i > 0)
                 buf_addc(out, ',');
             json_print_string(out, columns[i].p, columns[i].n);

@@ -65,7 +65,8 @@ int records_next(struct records *r, struct record *rec, struct err *e);
 /* The last error was final: records_next answers 0 from now on. */
 bool records_is_broken(const struct records *r);
 /* The state behind the last record that was delivered or reported, appended as JSON text: about 100
- * bytes, and for CSV the names of the columns; never more than RECORDS_STATE_MAX. */
+ * bytes, and for CSV the names of the columns; never more than RECORDS_STATE_MAX. ERR_INVALID names
+ * a column that is not UTF-8 text. */
 int records_save(const struct records *r, struct buf *out, struct err *e);
 
 #endif

@@ -260,12 +260,14 @@ static int parse_path(struct entity_def *d, const json_t *j, struct err *e)
     int rc = json_get_string(j, "path", &path, e);
     if (rc < 0 && rc != ERR_NOT_FOUND)
         return rc;
-    if (rc == ERR_NOT_FOUND)
-        str_kebab(d->name, d->path, sizeof(d->path));
-    else if ((rc = str_check_name(path, "path", e)) < 0)
-        return rc;
-    else
+    /* The one that the name gives is longer than a name may be when it has many capitals. */
+    str_kebab(d->name, d->path, sizeof(d->path));
+    if (rc == 0 && strcmp(path, d->path) != 0) {
+        rc = str_check_name(path, "path", e);
+        if (rc < 0)
+            return rc;
         snprintf(d->path, sizeof(d->path), "%s", path);
+    }
     if (is_among(d->path, reserved_paths, ARRAY_LEN(reserved_paths)))
         return err_field(e, ERR_INVALID, "path",
                          "/api/%s belongs to Koan itself; give the entity another \"path\"",

@@ -39,7 +39,7 @@ class Start(Case):
         with open(self.path("data/node.json")) as f:
             self.assertEqual(json.load(f)["id"], first)
 
-    def test_the_boot_report_names_settings_with_their_origin(self):
+    def test_the_boot_report_names_settings_with_their_origin(self):  # F1
         node = self.node("--log-level", "info", env={"KOAN_LEDGER_KEEP": "2d"})
         self.assertIn("ledger.keep = 2d (environment KOAN_LEDGER_KEEP)", node.text)
         self.assertLessEqual(node.text.count('"area":"boot"'), 41)
@@ -161,7 +161,7 @@ class Disk(Case):
         self.assertIn(disk, err)
         self.assertRegex(err, "full|free")
 
-    def test_a_disk_that_fills_up_refuses_growth_and_recovers(self):
+    def test_a_disk_that_fills_up_refuses_growth_and_recovers(self):  # L2 H2
         disk = self.mount("size=200m")
         node = self.node(TODO, data="disk/data")
         c = node.client()
@@ -261,7 +261,7 @@ class Signals(Case):
         node.wait_log("live files=2")
         self.assertEqual(node.client()("GET", "/api/extra").status, 200)
 
-    def test_a_reload_with_faults_changes_nothing(self):
+    def test_a_reload_with_faults_changes_nothing(self):  # F3
         config = self.write("koan.json", '{"log": {"level": "info"}}')
         node = self.node("--config", config, cwd=self.dir)
         self.write("koan.json", '{"log": {"level": "debug"}, "http": {"treads": 1}}')

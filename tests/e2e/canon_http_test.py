@@ -51,7 +51,7 @@ class Arrivals(People):
         g = self.ok("GET", "/api/person/" + a["id"]).json
         self.assertEqual((g["name"], g["city"]), ("Bob", "Rome"))
 
-    def test_a_repeat_is_a_noop(self):
+    def test_a_repeat_is_a_noop(self):  # C5
         self.arrive("crm", "c1", name="Cy", email="cy@example.org")
         r = self.arrive("crm", "c1", name="Cy", email="cy@example.org").json
         self.assertEqual((r["outcome"], r["reason"]), ("noop", "REPEAT"))
@@ -158,7 +158,7 @@ class Golden(People):
         for method, body in (("PUT", {"name": "x"}), ("PATCH", {"name": "x"}), ("DELETE", None)):
             self.assertEqual(self.c(method, "/api/person/" + gone, body).status, 308)
 
-    def test_why_and_lineage_tell_who_said_what(self):
+    def test_why_and_lineage_tell_who_said_what(self):  # C8
         live, _ = self.merged("mb")
         why = self.ok("GET", f"/api/canon/person/{live}/why").json
         self.assertEqual(why["fields"]["name"]["origin"], "crm")

@@ -22,7 +22,7 @@ class Config(Case):
         self.assertEqual(s["http.listen"]["value"], "127.0.0.1:8090")
         self.assertEqual({v["origin"] for v in s.values()}, {"default"})
 
-    def test_a_later_layer_wins_and_is_named(self):
+    def test_a_later_layer_wins_and_is_named(self):  # F1
         self.write("koan.json", '{"log": {"level": "warn"}, "ledger": {"keep": "2d"}, "http": {"threads": 3}}')
         s = self.show("--http.threads", "5", env={"KOAN_LOG_LEVEL": "error", "KOAN_HTTP_THREADS": "4"})
         self.assertEqual((s["ledger.keep"]["value"], s["ledger.keep"]["origin"]), ("2d", "koan.json"))

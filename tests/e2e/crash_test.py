@@ -87,7 +87,7 @@ class Crash(Case):
             self.assertIn(sum(i in rows or i in self.removed for i in ids), (0, len(ids)), "half a unit is there")
         return len(rows)
 
-    def test_every_acknowledged_write_survives(self):
+    def test_every_acknowledged_write_survives(self):  # H2 L2
         rng = random.Random(20261122)
         port = 0
         for round_ in range(KILLS):

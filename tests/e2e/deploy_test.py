@@ -67,7 +67,7 @@ class Deploy(Case):
         self.server = self.node()
         self.assertEqual(self.by(), "three")
 
-    def test_a_set_that_does_not_load_changes_nothing(self):
+    def test_a_set_that_does_not_load_changes_nothing(self):  # U2
         self.deploy("app", "--name", "good")
         self.write("app/item.lua", 'entity "Item" { fields = { n = intt } }')
         told = self.deploy("app", "--name", "bad", code=1)

@@ -123,7 +123,7 @@ class Live(Store):
         self.assertEqual(f.names(), [("entered", "f1", 2), ("updated", "f1", 3), ("left", "f1", 4), ("entered", "f1", 6),
                                      ("removed", "f1", 6), ("created", "f2", 1)])
 
-    def test_one_unit_is_resumed_in_its_middle(self):
+    def test_one_unit_is_resumed_in_its_middle(self):  # E4
         a = self.ok("POST", "/api/counter/bulk", [{"id": f"m{i}", "n": i} for i in range(5)])
         seq = int(a.headers["X-Koan-Seq"])
         whole = self.feed("counter", since=seq - 1)
@@ -200,7 +200,7 @@ class Live(Store):
 class Torn(Case):
     """E4: neither gap nor duplicate from any position it accepts, over restarts and kill -9."""
 
-    def test_neither_gap_nor_duplicate_over_kills(self):
+    def test_neither_gap_nor_duplicate_over_kills(self):  # E4
         self.write("scripts/app.lua", APP)
         node = self.node("--scripts", self.path("scripts"))
         stop, seen, last = threading.Event(), [], "0"

@@ -115,7 +115,7 @@ class OneRecord(Shop):
         self.refused("GET", "/api/order-line?pagesize=1", words="pageSize")
         self.ok("GET", "/api/order-line")
 
-    def test_later_parts_are_refused_by_name(self):
+    def test_later_parts_are_refused_by_name(self):  # R1 R3
         self.refused("POST", "/api/customer", {"name": "x"}, status=422, code="unsupported",
                      words="Idempotency-Key", Idempotency_Key="k")
 
@@ -130,7 +130,7 @@ class OneRecord(Shop):
         self.refused("POST", "/api/customer", "[]", words="object")
         self.refused("POST", "/api/customer", "", words="empty")
 
-    def test_unknown_routes_and_verbs(self):
+    def test_unknown_routes_and_verbs(self):  # R1
         self.refused("GET", "/nowhere", status=404, code="not_found")
         a = self.c("PATCH", "/api/customer", {"x": 1})
         self.assertEqual((a.status, a.json["code"]), (405, "method"))
@@ -141,7 +141,7 @@ class OneRecord(Shop):
 
 
 class Conditions(Shop):
-    def test_if_match_lets_only_the_version_through(self):
+    def test_if_match_lets_only_the_version_through(self):  # E2
         self.put("m1")
         self.refused("PUT", "/api/customer/m1", {"name": "x"}, status=412, code="version_mismatch", If_Match='"2"')
         a = self.ok("PUT", "/api/customer/m1", {"name": "x"}, If_Match='"1"')
@@ -209,7 +209,7 @@ class Conditions(Shop):
         r = self.ok("GET", "/api/customer/many").json
         self.assertEqual((r["total"], r["tier"], r["born"], r["version"]), (7, "pro", "2000-01-02", 4))
 
-    def test_a_unique_value_has_one_taker_however_many_try(self):
+    def test_a_unique_value_has_one_taker_however_many_try(self):  # E2
         def take(n):
             c = self.server.client()
             try:
@@ -415,7 +415,7 @@ class Hooks(Shop):
 
 
 class Sequence(Shop):
-    def test_a_read_waits_for_what_was_written(self):
+    def test_a_read_waits_for_what_was_written(self):  # L5
         seq = self.put("s1").headers["X-Koan-Seq"]
         other = self.server.client()
         self.addCleanup(other.close)

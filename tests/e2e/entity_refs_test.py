@@ -110,7 +110,7 @@ entity "TwinB"    { fields = { c = ref { "Region", inverse = "twins" } } }
         self.assertEqual([s["id"] for s in staff], ["c0", "c1", "c2"])
         self.assertEqual(len(staff[0]["_with"]["orders"][0]["_with"]["lines"]), 3)
 
-    def test_hidden_records_are_never_seen(self):
+    def test_hidden_records_are_never_seen(self):  # E5
         self.ok("PUT", "/api/order/h", {}, 201)
         self.ok("PUT", "/api/line/h1", {"order": "h", "expires_at": "2020-01-01T00:00:00Z"}, 201)
         self.ok("PUT", "/api/line/h2", {"order": "h"}, 201)

@@ -259,7 +259,7 @@ class Smuggling(Face):
         "control in target": "GET /li\x01vez HTTP/1.1\r\nHost: x\r\n\r\n",
     }
 
-    def test_each_is_refused_and_nothing_behind_it_is_read(self):
+    def test_each_is_refused_and_nothing_behind_it_is_read(self):  # R3
         before = self.notes()
         hidden = post("/api/note", '{"text": "smuggled"}')
         for name, request in self.BAD.items():
@@ -324,7 +324,7 @@ class Clients(Face):
         self.assertEqual(self.one(get("/livez")).status, 200)
         self.assertEqual(idle[150].send(get("/livez")).answer().status, 200)
 
-    def test_health_answers_while_everything_else_is_refused(self):
+    def test_health_answers_while_everything_else_is_refused(self):  # H1
         # Reads that wait for a position that never comes fill every place there is.
         waiting = [self.raw(timeout=20) for _ in range(24)]
         for r in waiting:
@@ -408,7 +408,7 @@ class Pages(Face):
         self.assert_problem(self.one(get("/readyz?mode=write")), 400, "invalid")
         self.assertEqual(self.one(get("/health")).json["status"], "healthy")
 
-    def test_an_idle_node_proves_that_it_can_commit(self):
+    def test_an_idle_node_proves_that_it_can_commit(self):  # O1
         seq = lambda: self.one(get("/api/cluster/status")).json["ledger"]["applied"]
         self.one(post("/api/note", '{"text": "x"}'))
         before = seq()

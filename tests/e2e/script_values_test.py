@@ -15,7 +15,7 @@ CONFIG = 'return { app = { rate = %s }, flags = { fresh = %s } }'
 
 
 class Values(Case):
-    def test_a_reload_reaches_scripts_whole_or_not_at_all(self):
+    def test_a_reload_reaches_scripts_whole_or_not_at_all(self):  # F3
         scripts = self.write("app/app.lua", APP)
         config = self.write("koan.lua", CONFIG % (2, "false"))
         node = self.node("--config", config, scripts)

@@ -1,4 +1,5 @@
-/* The definition of a canon model: taken, or refused with words; the same text has the same hash. */
+/* The definition of a canon model: taken, or refused with words; the same text has the same hash.
+ */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

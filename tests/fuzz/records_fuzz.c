@@ -42,7 +42,8 @@ static void records_run(struct records *r, const char *p, size_t n, size_t step,
     }
 }
 
-static void records_run_in_two(enum records_format f, const char *p, size_t n, size_t stop,
+/* False: it cannot be left in the middle. */
+static bool records_run_in_two(enum records_format f, const char *p, size_t n, size_t stop,
                                struct buf *out)
 {
     AUTO(buf_fini) struct buf state = BUF_INIT(RECORDS_STATE_MAX);
@@ -50,7 +51,11 @@ static void records_run_in_two(enum records_format f, const char *p, size_t n, s
     records_feed(first, p, n);
     records_finish(first);
     if (records_drain(first, stop, out) == stop && !records_is_broken(first)) {
-        ASSERT(records_save(first, &state, NULL) == 0);
+        if (records_save(first, &state, NULL) != 0) { /* columns that are no text */
+            ASSERT(f == RECORDS_CSV);
+            records_free(first);
+            return false;
+        }
         ASSERT(records_resume(state.data, state.len, &second, NULL) == 0);
         size_t from = records_offset(second);
         ASSERT(from <= n);
@@ -58,6 +63,7 @@ static void records_run_in_two(enum records_format f, const char *p, size_t n, s
         records_free(second);
     }
     records_free(first);
+    return true;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -76,7 +82,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     records_free(r);
     ASSERT(whole.len == cut.len && strcmp(buf_str(&whole), buf_str(&cut)) == 0);
     buf_reset(&cut);
-    records_run_in_two(f, text, size - 2, data[1] / 3u % 8u, &cut);
+    if (!records_run_in_two(f, text, size - 2, data[1] / 3u % 8u, &cut))
+        return 0;
     ASSERT(whole.len == cut.len && strcmp(buf_str(&whole), buf_str(&cut)) == 0);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* A script: whatever text comes, it loads or is refused with words, and its main() ends within a
- * small budget; the VM serves another run afterwards. Where no text is Lua the parser is the target,
- * where it is, the sandbox. */
+ * small budget; the VM serves another run afterwards. Where no text is Lua the parser is the
+ * target, where it is, the sandbox. */
 #include <lua.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -68,10 +68,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size > FUZZ_SOURCE_MAX)
         return 0;
-    struct fuzz f = {.host = {.mono_ns = fuzz_mono,
-                              .wall_ms = fuzz_wall,
-                              .random = fuzz_random,
-                              .wake = fuzz_wake}};
+    struct fuzz f = {
+        .host = {
+            .mono_ns = fuzz_mono, .wall_ms = fuzz_wall, .random = fuzz_random, .wake = fuzz_wake}};
     struct vm_options o = {.host = &f.host, .memory_max = FUZZ_MEMORY};
     struct vm *vm = NULL;
     struct err e = ERR_INIT;

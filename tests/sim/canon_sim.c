@@ -8,8 +8,9 @@
  *   C2. source records that ever gave the same key are in one golden record;
  *   C4. every golden id that was ever answered leads to a live record;
  *   and an acknowledged arrival is stored.
- * At the end the arrivals that were stored, in another order and on a node without trouble, must
- * give the same golden records (C3), and each of them once more must change nothing (C5). */
+ * Guarantees: C1 C2 C3 C4 C5. At the end the arrivals that were stored, in another order and on a
+ * node without trouble, must give the same golden records (C3), and each of them once more must
+ * change nothing (C5). */
 #include <stdio.h>
 #include <string.h>
 

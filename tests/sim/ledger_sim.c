@@ -9,7 +9,9 @@
  *   3. the tables are what the model makes of the applied units in log order, and each answer is
  *      the model's answer;
  *   4. the running state hash is that of the rows (L3);
- *   5. every proposal of a living node is answered, once, and the ledger closes. */
+ *   5. every proposal of a living node is answered, once, and the ledger closes.
+ *
+ * Guarantees: L1 L2 L3. */
 #include <string.h>
 
 #include "base/err.h"

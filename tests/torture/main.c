@@ -4,13 +4,14 @@
  * patches, removals, a clean restart, checkpoints on the way) is run again and again; each time the
  * nth allocation, read, write or sync fails, the disk is full from the nth KiB on until somebody
  * clears up, or the power goes before the nth change of the disk. Then the machine starts again
- * without faults. What must hold (L1, L2, H2):
- *   - what was acknowledged is there, what was refused is not, what is unknown is whole or not at all;
+ * without faults. What must hold:
+ *   - what was acknowledged is there, what was refused is not, what is unknown is whole or not at
+ * all;
  *   - where space came back the node went on by itself, without a restart;
  *   - the node works: another unit is taken.
- * Each case is a process of its own, under the sanitizers, and must leave nothing behind. Where there
- * is no memory the process may end instead, as it does wherever it cannot go on: what then is on the
- * disk is the matter of the power cuts. */
+ * Guarantees: L1 L2 H2. Each case is a process of its own, under the sanitizers, and must leave
+ * nothing behind. Where there is no memory the process may end instead, as it does wherever it
+ * cannot go on: what then is on the disk is the matter of the power cuts. */
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,9 +46,12 @@ enum fault { NO_MEMORY, NO_READ, NO_WRITE, NO_SYNC, DISK_FULL, POWER_CUT, FAULTS
 static const struct {
     const char *name;
     unsigned stride; /* one case of so many */
-} faults[FAULTS] = {[NO_MEMORY] = {"no memory at allocation", 1}, [NO_READ] = {"failed read", 1},
-                    [NO_WRITE] = {"failed write", 1},             [NO_SYNC] = {"failed sync", 1},
-                    [DISK_FULL] = {"disk full after KiB", 2},     [POWER_CUT] = {"power cut at", 1}};
+} faults[FAULTS] = {[NO_MEMORY] = {"no memory at allocation", 1},
+                    [NO_READ] = {"failed read", 1},
+                    [NO_WRITE] = {"failed write", 1},
+                    [NO_SYNC] = {"failed sync", 1},
+                    [DISK_FULL] = {"disk full after KiB", 2},
+                    [POWER_CUT] = {"power cut at", 1}};
 
 struct node {
     struct sim *sim;
@@ -91,7 +95,8 @@ static int node_open(struct node *n, struct err *e)
     n->entities = entities_new();
     struct domain domains[] = {*entities_domain(n->entities),
                                {.name = "tap", .self = n, .opened = node_opened}};
-    int rc = ledger_open(&n->options, sim_world(n->sim), domains, ARRAY_LEN(domains), &n->ledger, e);
+    int rc =
+        ledger_open(&n->options, sim_world(n->sim), domains, ARRAY_LEN(domains), &n->ledger, e);
     if (rc != 0) {
         entities_free(n->entities);
         n->entities = NULL;
@@ -167,8 +172,8 @@ static int unit_build(struct node *n, struct unit *u, const struct change *c, si
         entity_doc_init(&made);
         if (doc == NULL || entity_doc_make(n->def, doc, 0, &made, NULL, e) != 0)
             return e->code;
-        entity_txn_save(&u->txn, n->def, id, n->now[c[i].id] == 0 ? ENTITY_CREATE : ENTITY_UPSERT, 0,
-                        &made);
+        entity_txn_save(&u->txn, n->def, id, n->now[c[i].id] == 0 ? ENTITY_CREATE : ENTITY_UPSERT,
+                        0, &made);
     }
     return txn_check(&u->txn, e);
 }
@@ -457,12 +462,10 @@ static void reap(struct tally *t)
     t->running--;
     if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_REACHED)
         t->over = true;
-    else if (status == 0 || (WIFEXITED(status) && WEXITSTATUS(status) == ENDED)) 
-{
+    else if (status == 0 || (WIFEXITED(status) && WEXITSTATUS(status) == ENDED)) {
         t->passed++;
         t->ended += status != 0;
-    }
-    else
+    } else
         t->failed++;
 }
 
@@ -470,7 +473,8 @@ static void torture(enum fault fault, struct tally *t)
 {
     enum { FAILURES_SHOWN = 10 };
     t->over = false;
-    for (unsigned long nth = 1; !t->over && t->failed < FAILURES_SHOWN; nth += faults[fault].stride) {
+    for (unsigned long nth = 1; !t->over && t->failed < FAILURES_SHOWN;
+         nth += faults[fault].stride) {
         current = fault;
         current_nth = nth;
         fflush(NULL);

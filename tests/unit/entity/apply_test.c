@@ -102,7 +102,7 @@ static void a_save_that_changes_nothing_writes_nothing(void **state)
     assert_true(db_hash(x->f->writer) == hash);
 }
 
-static void versions_are_conditions(void **state)
+static void versions_are_conditions(void **state) /* E2 */
 {
     struct fixture *x = *state;
     struct err e = ERR_INIT;
@@ -146,7 +146,7 @@ static void conditions_guard_a_unit(void **state)
     }
 }
 
-static void a_unique_value_has_one_owner(void **state)
+static void a_unique_value_has_one_owner(void **state) /* E2 */
 {
     struct fixture *x = *state;
     struct err e = ERR_INIT;

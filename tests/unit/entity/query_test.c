@@ -125,7 +125,7 @@ static int compare_records(const json_t *a, const json_t *b, const char *sort)
     return desc ? -c : c;
 }
 
-static void every_sort_pages_without_gap_or_repeat(void **state)
+static void every_sort_pages_without_gap_or_repeat(void **state) /* E1 */
 {
     struct fixture *x = *state;
     static const char *const sorts[] = {

@@ -192,7 +192,7 @@ static void a_definition_that_changes_takes_the_rows_along(void **state)
     entity_db_close(f);
 }
 
-static void the_state_hash_is_that_of_the_records(void **state)
+static void the_state_hash_is_that_of_the_records(void **state) /* L3 */
 {
     (void)state;
     uint64_t hash[2];

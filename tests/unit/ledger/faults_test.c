@@ -117,7 +117,7 @@ static int put(uint64_t key)
     return rc;
 }
 
-TEST(a_flood_leaves_a_quarter_to_what_is_urgent)
+TEST(a_flood_leaves_a_quarter_to_what_is_urgent) /* L6 */
 {
     struct node n;
     struct err e = ERR_INIT;

@@ -118,7 +118,7 @@ TEST(one_text_is_bounded)
                  "memory");
 }
 
-TEST(a_long_run_lets_others_go_on_every_slice)
+TEST(a_long_run_lets_others_go_on_every_slice) /* U1 */
 {
     struct host h = host_new();
     struct vm *vm = vm_loaded(

@@ -1,5 +1,6 @@
 /* Ways out of Lua sandboxes that are known, from the history of Lua 5.4 and of those who embed it;
- * each is tried and must lead nowhere. What is tried in Lua returns true when it was kept in. U1. */
+ * each is tried and must lead nowhere. What is tried in Lua returns true when it was kept in. U1.
+ */
 #include "base/buf.h"
 #include "base/mem.h"
 #include "vm_fixture.h"
@@ -67,17 +68,16 @@ TEST(an_environment_of_its_own_gives_nothing_new) /* U1 */
 
 TEST(strings_share_no_table_that_can_be_changed) /* U1 */
 {
-    assert_true_result(
-        "function main()\n"
-        "  local mt = getmetatable('')\n"
-        "  if mt ~= nil then return 'metatable' end\n"
-        "  if pcall(function() string.format = nil end) then return 'set' end\n"
-        "  if pcall(rawset, string, 'format', 1) then return 'rawset' end\n"
-        "  if pcall(setmetatable, 'x', {}) then return 'setmetatable' end\n"
-        "  if pcall(setmetatable, string, {}) then return 'of the library' end\n"
-        "  if pcall(function() ('x').y = 1 end) then return 'index' end\n"
-        "  return ('%d'):format(3) == '3'\n"
-        "end");
+    assert_true_result("function main()\n"
+                       "  local mt = getmetatable('')\n"
+                       "  if mt ~= nil then return 'metatable' end\n"
+                       "  if pcall(function() string.format = nil end) then return 'set' end\n"
+                       "  if pcall(rawset, string, 'format', 1) then return 'rawset' end\n"
+                       "  if pcall(setmetatable, 'x', {}) then return 'setmetatable' end\n"
+                       "  if pcall(setmetatable, string, {}) then return 'of the library' end\n"
+                       "  if pcall(function() ('x').y = 1 end) then return 'index' end\n"
+                       "  return ('%d'):format(3) == '3'\n"
+                       "end");
 }
 
 TEST(one_script_cannot_change_what_another_calls) /* U1 */
@@ -130,13 +130,12 @@ TEST(a_metatable_can_hide_but_not_be_lifted) /* U1 */
 
 TEST(finalizers_and_weak_tables_run_nothing_late) /* U1 */
 {
-    assert_true_result(
-        "function main()\n"
-        "  if pcall(setmetatable, {}, { __gc = true }) then return 'gc' end\n"
-        "  local weak = setmetatable({}, { __mode = 'kv' })\n"
-        "  for i = 1, 5000 do weak[{}] = setmetatable({}, { __mode = 'k' }) end\n"
-        "  return collectgarbage == nil\n"
-        "end");
+    assert_true_result("function main()\n"
+                       "  if pcall(setmetatable, {}, { __gc = true }) then return 'gc' end\n"
+                       "  local weak = setmetatable({}, { __mode = 'kv' })\n"
+                       "  for i = 1, 5000 do weak[{}] = setmetatable({}, { __mode = 'k' }) end\n"
+                       "  return collectgarbage == nil\n"
+                       "end");
 }
 
 TEST(a_variable_that_closes_outlives_no_budget) /* U1 */
@@ -158,22 +157,21 @@ TEST(a_variable_that_closes_outlives_no_budget) /* U1 */
 
 TEST(huge_repetitions_and_formats_are_refused) /* U1 */
 {
-    assert_true_result(
-        "function main()\n"
-        "  for _, f in ipairs {\n"
-        "    function() return ('x'):rep(1 << 31) end,\n"
-        "    function() return ('x'):rep(math.maxinteger) end,\n"
-        "    function() return ('x'):rep(1 << 32, ('y'):rep(1 << 20)) end,\n"
-        "    function() return ('%99999d'):format(1) end,\n"
-        "    function() return ('%1000.1000f'):format(1) end,\n"
-        "    function() return ('%'):format(1) end,\n"
-        "    function() return ('%y'):format(1) end,\n"
-        "    function() return ('%s'):format() end,\n"
-        "    function() return string.char(256) end,\n"
-        "    function() return utf8.char(-1) end,\n"
-        "  } do if pcall(f) then return _ end end\n"
-        "  return #('%.99f'):format(1e308) > 300 and #('%q'):format('\\0\\n') == 6\n"
-        "end");
+    assert_true_result("function main()\n"
+                       "  for _, f in ipairs {\n"
+                       "    function() return ('x'):rep(1 << 31) end,\n"
+                       "    function() return ('x'):rep(math.maxinteger) end,\n"
+                       "    function() return ('x'):rep(1 << 32, ('y'):rep(1 << 20)) end,\n"
+                       "    function() return ('%99999d'):format(1) end,\n"
+                       "    function() return ('%1000.1000f'):format(1) end,\n"
+                       "    function() return ('%'):format(1) end,\n"
+                       "    function() return ('%y'):format(1) end,\n"
+                       "    function() return ('%s'):format() end,\n"
+                       "    function() return string.char(256) end,\n"
+                       "    function() return utf8.char(-1) end,\n"
+                       "  } do if pcall(f) then return _ end end\n"
+                       "  return #('%.99f'):format(1e308) > 300 and #('%q'):format('\\0\\n') == 6\n"
+                       "end");
 }
 
 TEST(huge_unpacking_and_joining_is_refused) /* U1 */
@@ -247,10 +245,21 @@ TEST(deep_texts_do_not_recurse_into_the_stack) /* U1 */
 {
     static const struct {
         const char *open, *close;
-    } nests[] = {{"(", ")"},        {"{", "}"},        {"- ", ""},           {"not ", ""},
-                 {"f(", ")"},       {"do ", " end"},   {"if x then ", " end"}, {"x.", "y"},
-                 {"'a' .. ", "'b'"}, {"2 ^ ", "2"},     {"function() ", " end"}, {"#", ""},
-                 {"while x do ", " end"}, {"[[", "]]"}, {"a[", "]"}};
+    } nests[] = {{"(", ")"},
+                 {"{", "}"},
+                 {"- ", ""},
+                 {"not ", ""},
+                 {"f(", ")"},
+                 {"do ", " end"},
+                 {"if x then ", " end"},
+                 {"x.", "y"},
+                 {"'a' .. ", "'b'"},
+                 {"2 ^ ", "2"},
+                 {"function() ", " end"},
+                 {"#", ""},
+                 {"while x do ", " end"},
+                 {"[[", "]]"},
+                 {"a[", "]"}};
     for (size_t i = 0; i < ARRAY_LEN(nests); i++) {
         AUTO(buf_fini) struct buf b = BUF_INIT(VM_SOURCE_MAX);
         struct host h = host_new();
