@@ -93,7 +93,7 @@ static void lint_declare(struct lint *x, const struct lex_token *t, bool quiet)
         x->broken = true;
         return;
     }
-    x->locals[x->count++] = (struct lint_local){*t, false, quiet || *t->p == '_'};
+    x->locals[x->count++] = (struct lint_local){*t, false, quiet || (t->n > 0 && *t->p == '_')};
 }
 
 static void lint_leave(struct lint *x, int count)
