@@ -32,11 +32,9 @@ static void cmd_entity_path(struct cli *c, struct buf *path, bool id)
 
 static void cmd_entity_query(struct cli *c, struct buf *path)
 {
-    static const char *const names[][2] = {{"filter", "filter"},
-                                           {"sort", "sort"},
-                                           {"page", "page"},
-                                           {"page-size", "pageSize"},
-                                           {"fields", "fields"}};
+    static const char *const names[][2] = {
+        {"filter", "filter"}, {"sort", "sort"}, {"page", "page"}, {"page-size", "pageSize"},
+        {"fields", "fields"}, {"q", "q"},       {"with", "with"}};
     char before = '?';
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const char *value = cli_flag(c, names[i][0]);
@@ -163,7 +161,9 @@ static int cmd_entity_find(struct cli *c)
 static const struct cli_flag cmd_entity_ls_flags[] = {
     {"filter", "JSON", "only these: {\"done\": false}"},
     {"sort", "FIELDS", "by these, - for descending: -due,title"},
+    {"q", "WORDS", "with all these words, the last perhaps cut off"},
     {"fields", "FIELDS", "only these"},
+    {"with", "REFS", "and what these refer to, in _with"},
     {"page", "N", "from 1"},
     {"page-size", "N", "records on a page"},
 };

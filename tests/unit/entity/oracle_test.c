@@ -22,6 +22,7 @@ static const char fields_json[] =
     "\"d\":{\"kind\":\"decimal\"},\"b\":{\"kind\":\"bool\"},\"w\":{\"kind\":\"time\"},"
     "\"dt\":{\"kind\":\"date\"},\"u\":{\"kind\":\"uuid\"},\"em\":{\"kind\":\"email\"},"
     "\"by\":{\"kind\":\"bytes\"},"
+    "\"r\":{\"kind\":\"ref\",\"to\":\"Thing\",\"check\":false},"
     "\"c\":{\"kind\":\"choice\",\"choices\":[\"a\",\"B\",\"cc\"]},\"g\":{\"kind\":\"geo\"},"
     "\"l\":{\"kind\":\"list\",\"of\":{\"kind\":\"text\"}},"
     "\"ll\":{\"kind\":\"list\",\"of\":{\"kind\":\"list\",\"of\":{\"kind\":\"int\"}}},"
@@ -171,6 +172,11 @@ static json_t *any_bytes(void)
     return json_string(((const char *[]){"", "YQ==", "YWI=", "YWJj", "yq=="})[rnd(4)]);
 }
 
+static json_t *any_id(void)
+{
+    return json_string(((const char *[]){"001", "a", "A", "b*", "ab"})[rnd(5)]);
+}
+
 static json_t *any_choice(void)
 {
     return json_string(((const char *[]){"a", "B", "cc"})[rnd(3)]);
@@ -263,6 +269,7 @@ static json_t *any_record(void)
                {"u", any_uuid()},
                {"em", any_email()},
                {"by", any_bytes()},
+               {"r", any_id()},
                {"c", any_choice()},
                {"g", json_pack("{s:i,s:f}", "lat", (int)rnd(3), "lon", 0.5 * rnd(3))},
                {"l", list_of(any_text)},
@@ -286,9 +293,9 @@ static json_t *any_record(void)
 
 /* ---- filters ---- */
 
-static json_t *(*const makers[])(void) = {any_text,   any_number, any_decimal, any_time,
-                                          any_choice, any_bool,   any_date,    any_uuid,
-                                          any_email,  any_bytes,  any_int,     json_null};
+static json_t *(*const makers[])(void) = {any_text, any_number, any_decimal, any_time,  any_choice,
+                                          any_bool, any_date,   any_uuid,    any_email, any_bytes,
+                                          any_int,  any_id,     json_null};
 enum {
     M_TEXT,
     M_NUMBER,
@@ -301,6 +308,7 @@ enum {
     M_EMAIL,
     M_BYTES,
     M_INT,
+    M_ID,
     M_NULL,
     M_COUNT
 };
@@ -308,17 +316,46 @@ enum {
 static const struct {
     const char *path;
     uint32_t maker;
-} paths[] = {
-    {"t", M_TEXT},      {"i", M_NUMBER},        {"n", M_NUMBER},     {"d", M_DECIMAL},
-    {"b", M_BOOL},      {"w", M_TIME},          {"dt", M_DATE},      {"u", M_UUID},
-    {"em", M_EMAIL},    {"by", M_BYTES},        {"c", M_CHOICE},     {"g.lat", M_NUMBER},
-    {"l", M_TEXT},      {"ll", M_INT},          {"ld", M_DECIMAL},   {"lw", M_TIME},
-    {"lb", M_BOOL},     {"m.a", M_NUMBER},      {"md.a", M_DECIMAL}, {"lm.a", M_TEXT},
-    {"lm.k k", M_TEXT}, {"j", M_TEXT},          {"j", M_NUMBER},     {"j", M_BOOL},
-    {"j.a", M_NUMBER},  {"j.a.b", M_TEXT},      {"x", M_TEXT},       {"x", M_NUMBER},
-    {"x.a", M_NUMBER},  {"x.a.b", M_BOOL},      {"mo.a", M_TEXT},    {"mo.a.a", M_NUMBER},
-    {"version", M_INT}, {"created_at", M_TIME}, {"id", M_TEXT},      {"created_by", M_TEXT},
-    {"g", M_NULL},      {"m", M_NULL},          {"mo", M_NULL}};
+} paths[] = {{"t", M_TEXT},
+             {"i", M_NUMBER},
+             {"n", M_NUMBER},
+             {"d", M_DECIMAL},
+             {"b", M_BOOL},
+             {"w", M_TIME},
+             {"dt", M_DATE},
+             {"u", M_UUID},
+             {"em", M_EMAIL},
+             {"by", M_BYTES},
+             {"r", M_ID},
+             {"c", M_CHOICE},
+             {"g.lat", M_NUMBER},
+             {"l", M_TEXT},
+             {"ll", M_INT},
+             {"ld", M_DECIMAL},
+             {"lw", M_TIME},
+             {"lb", M_BOOL},
+             {"m.a", M_NUMBER},
+             {"md.a", M_DECIMAL},
+             {"lm.a", M_TEXT},
+             {"lm.k k", M_TEXT},
+             {"j", M_TEXT},
+             {"j", M_NUMBER},
+             {"j", M_BOOL},
+             {"j.a", M_NUMBER},
+             {"j.a.b", M_TEXT},
+             {"x", M_TEXT},
+             {"x", M_NUMBER},
+             {"x.a", M_NUMBER},
+             {"x.a.b", M_BOOL},
+             {"mo.a", M_TEXT},
+             {"mo.a.a", M_NUMBER},
+             {"version", M_INT},
+             {"created_at", M_TIME},
+             {"id", M_TEXT},
+             {"created_by", M_TEXT},
+             {"g", M_NULL},
+             {"m", M_NULL},
+             {"mo", M_NULL}};
 
 static json_t *operand(uint32_t maker)
 {
