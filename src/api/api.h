@@ -17,9 +17,10 @@
  * pool, with a connection of the pool's. A handler parses what it must refuse, nothing else: a
  * record that is read goes from the row to the socket as text.
  *
- * Files: records_*.c (entities), canon_*.c, health.c, metrics.c, docs.c; body.c (what came), etag.c
- * (conditions), page.c (signed cursors, Link), wait.c (X-Koan-Seq, X-Koan-Consistency), pool.c,
- * openapi*.c, view.c (computed fields), stream.c (all rows of one snapshot). */
+ * Files: records_*.c (entities), with.c, history.c, transfer.c, feed*.c (changes as events),
+ * canon_*.c, health.c, metrics.c, docs.c; body.c (what came), etag.c (conditions), page.c (signed
+ * cursors, Link), wait.c (X-Koan-Seq, X-Koan-Consistency), pool.c, openapi*.c, view.c (computed
+ * fields), stream.c (all rows of one snapshot). */
 #ifndef KOAN_API_API_H
 #define KOAN_API_API_H
 

@@ -29,6 +29,11 @@
  * are on json_extract() expressions; those of decimal fields on a column of order-preserving keys.
  * `part` is the partition, '' where there is none.
  *
+ * A change of a row goes through rows.c, which does all that belongs to it: references are checked
+ * (refs.c), a removal takes along or detaches who refers (removal.c), what is replaced or removed
+ * is kept where the definition says so (history.c, removed.c), and the change is written down for
+ * feeds (changes.h). What expires or was kept long enough goes by entity.sweep (sweep.h).
+ *
  * Threads: the ledger's thread owns the live definitions; every other thread takes a reference to
  * the published one (entities_find). A definition is published when its entry is committed. */
 #ifndef KOAN_ENTITY_ENTITY_H

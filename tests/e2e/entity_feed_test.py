@@ -1,7 +1,6 @@
 """The change feed: server-sent events, resumable, filtered; neither gap nor duplicate (E4), whatever is killed."""
 import http.client
 import json
-import os
 import socket
 import threading
 import time
