@@ -185,6 +185,7 @@ class Terminal(Case):
         self.wait(wait)
 
     def close(self):
+        self.wait("> \x1b[K\r\x1b[2C")  # an empty line: between two of them the terminal takes Ctrl-D itself
         os.write(self.fd, b"\x04")
         _, status = os.waitpid(self.pid, 0)
         self.assertEqual(os.waitstatus_to_exitcode(status), 0)
@@ -201,7 +202,7 @@ class Terminal(Case):
         self.type('({ 5 })[1] + 1\x15' + "7\r", "7")             # line away
         self.type("base64.\t\t", "decode  encode")
         self.type("\x15" + 'entity "Item".cou\t', "count")
-        self.type("\x03", "> ")                                  # given up
+        self.type("\x03", "> \x1b[K\r\x1b[2C")                   # given up
         self.close()
         self.open()
         self.type("\x1b[A\x1b[A\r", "81")                        # the history was kept
