@@ -43,10 +43,10 @@ int canon_apply_memo(void *self, const struct apply *a, uint8_t version, struct 
 int store_memo_get(struct db *db, const char *arrival, json_t **out, struct err *e)
 {
     AUTO(db_stmt_donep)
-    struct db_stmt *s = db_stmt_get(db, "SELECT memo FROM canon_memo WHERE arrival = ?1", e);
+    struct db_stmt *s =
+        STORE_QUERY(db, "SELECT memo FROM canon_memo WHERE arrival = ?1", e, arrival);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, arrival);
     int rc = db_step(s, e);
     size_t n;
     const char *text = rc > 0 ? db_col_text(s, 0, &n) : NULL;
@@ -58,10 +58,9 @@ int store_memo_get(struct db *db, const char *arrival, json_t **out, struct err 
 
 int store_memo_drop(struct db *db, const char *arrival, struct err *e)
 {
-    struct db_stmt *s = db_stmt_get(db, "DELETE FROM canon_memo WHERE arrival = ?1", e);
+    struct db_stmt *s = STORE_QUERY(db, "DELETE FROM canon_memo WHERE arrival = ?1", e, arrival);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, arrival);
     return db_run(s, e);
 }
 
@@ -69,14 +68,11 @@ int store_memo_erase(struct db *db, const char *tenant, const char *model, const
                      const char *source_id, struct err *e)
 {
     struct db_stmt *s =
-        db_stmt_get(db,
+        STORE_QUERY(db,
                     "DELETE FROM canon_memo WHERE arrival IN (SELECT id FROM canon_arrival WHERE "
                     "tenant = ?1 AND model = ?2 AND origin = ?3 AND source_id = ?4)",
-                    e);
+                    e, tenant, model, origin, source_id);
     if (s == NULL)
         return e->code;
-    const char *const texts[] = {tenant, model, origin, source_id};
-    for (int i = 0; i < 4; i++)
-        db_bind_str(s, i + 1, texts[i]);
     return db_run(s, e);
 }

@@ -14,18 +14,14 @@
     "origin, source_id, rev, golden, observed_at, arrival, fields, ever, keys, last_hash, "        \
     "last_def"
 
-/* A statement with its first parameters bound to texts; NULL with `e` set when it cannot be had. */
-static struct db_stmt *store_query(struct db *db, const char *sql, const char *const *texts,
-                                   size_t count, struct err *e)
+struct db_stmt *store_query(struct db *db, const char *sql, const char *const *texts, size_t count,
+                            struct err *e)
 {
     struct db_stmt *s = db_stmt_get(db, sql, e);
     for (size_t i = 0; s != NULL && i < count; i++)
         db_bind_str(s, (int)i + 1, texts[i]);
     return s;
 }
-#define STORE_QUERY(db, sql, e, ...)                                                               \
-    store_query(db, sql, (const char *const[]){__VA_ARGS__},                                       \
-                sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *), e)
 
 /* Steps to the one row: 0, or ERR_NOT_FOUND without words. */
 static int store_one(struct db_stmt *s, struct err *e)

@@ -14,15 +14,12 @@ int store_source_since(struct db *db, const char *tenant, const char *model, con
                        const char *source_id, int64_t *out, struct err *e)
 {
     AUTO(db_stmt_donep)
-    struct db_stmt *s = db_stmt_get(db,
+    struct db_stmt *s = STORE_QUERY(db,
                                     "SELECT rid FROM canon_source WHERE tenant = ?1 AND "
                                     "model = ?2 AND origin = ?3 AND source_id = ?4",
-                                    e);
+                                    e, tenant, model, origin, source_id);
     if (s == NULL)
         return e->code;
-    const char *const texts[] = {tenant, model, origin, source_id};
-    for (int i = 0; i < 4; i++)
-        db_bind_str(s, i + 1, texts[i]);
     int rc = db_step(s, e);
     if (rc > 0)
         *out = db_col_int(s, 0);
@@ -32,17 +29,15 @@ int store_source_since(struct db *db, const char *tenant, const char *model, con
 static int part_move(struct db *db, const char *tenant, const struct canon_op_part *op,
                      const json_t *name, struct err *e)
 {
-    struct db_stmt *s = db_stmt_get(db,
-                                    "UPDATE canon_source SET golden = ?5, rev = ?6 WHERE "
-                                    "tenant = ?1 AND model = ?2 AND origin = ?3 AND "
-                                    "source_id = ?4 AND golden = ?7",
-                                    e);
+    struct db_stmt *s =
+        STORE_QUERY(db,
+                    "UPDATE canon_source SET golden = ?5, rev = ?6 WHERE "
+                    "tenant = ?1 AND model = ?2 AND origin = ?3 AND "
+                    "source_id = ?4 AND golden = ?7",
+                    e, tenant, op->model, json_string_value(json_array_get(name, 0)),
+                    json_string_value(json_array_get(name, 1)), op->id);
     if (s == NULL)
         return e->code;
-    const char *const texts[] = {tenant, op->model, json_string_value(json_array_get(name, 0)),
-                                 json_string_value(json_array_get(name, 1)), op->id};
-    for (int i = 0; i < 5; i++)
-        db_bind_str(s, i + 1, texts[i]);
     db_bind_int(s, 6, (int64_t)op->rev);
     db_bind_str(s, 7, op->from);
     return db_run(s, e);

@@ -16,6 +16,14 @@ struct err;
 
 enum { STORE_ID = 257 };
 
+/* A statement with its first parameters bound to texts; NULL with `e` set when it cannot be had. */
+struct db_stmt;
+struct db_stmt *store_query(struct db *db, const char *sql, const char *const *texts, size_t count,
+                            struct err *e);
+#define STORE_QUERY(db, sql, e, ...)                                                               \
+    store_query(db, sql, (const char *const[]){__VA_ARGS__},                                       \
+                sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *), e)
+
 struct store_source {
     char *origin, *source_id;
     uint64_t rev, last_hash, last_def;

@@ -12,15 +12,12 @@
 static int wait_insert(struct db *db, const char *tenant, const struct canon_op_wait *w,
                        const char *key, bool due, struct err *e)
 {
-    struct db_stmt *s = db_stmt_get(db,
+    struct db_stmt *s = STORE_QUERY(db,
                                     "INSERT INTO canon_wait (tenant, model, key, arrival, waiter, "
                                     "tries, due) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                                    e);
+                                    e, tenant, w->model, key, w->arrival, w->waiter);
     if (s == NULL)
         return e->code;
-    const char *const texts[] = {tenant, w->model, key, w->arrival, w->waiter};
-    for (int i = 0; i < 5; i++)
-        db_bind_str(s, i + 1, texts[i]);
     db_bind_int(s, 6, w->tries);
     db_bind_int(s, 7, due);
     return db_run(s, e);
@@ -94,10 +91,9 @@ int store_wait_given(struct db *db, const char *tenant, const char *model, const
 
 int store_wait_drop(struct db *db, const char *arrival, struct err *e)
 {
-    struct db_stmt *s = db_stmt_get(db, "DELETE FROM canon_wait WHERE arrival = ?1", e);
+    struct db_stmt *s = STORE_QUERY(db, "DELETE FROM canon_wait WHERE arrival = ?1", e, arrival);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, arrival);
     return db_run(s, e);
 }
 
@@ -105,16 +101,13 @@ int store_wait_erase(struct db *db, const char *tenant, const char *model, const
                      const char *source_id, struct err *e)
 {
     struct db_stmt *s =
-        db_stmt_get(db,
+        STORE_QUERY(db,
                     "DELETE FROM canon_wait WHERE arrival IN (SELECT id FROM canon_arrival WHERE "
                     "tenant = ?1 AND model = ?2 AND origin = ?3 AND source_id = ?4 AND "
                     "outcome = 2)",
-                    e);
+                    e, tenant, model, origin, source_id);
     if (s == NULL)
         return e->code;
-    const char *const texts[] = {tenant, model, origin, source_id};
-    for (int i = 0; i < 4; i++)
-        db_bind_str(s, i + 1, texts[i]);
     return db_run(s, e);
 }
 
@@ -122,10 +115,9 @@ int store_wait_tries(struct db *db, const char *arrival, int *out, struct err *e
 {
     AUTO(db_stmt_donep)
     struct db_stmt *s =
-        db_stmt_get(db, "SELECT max(tries) + 1 FROM canon_wait WHERE arrival = ?1", e);
+        STORE_QUERY(db, "SELECT max(tries) + 1 FROM canon_wait WHERE arrival = ?1", e, arrival);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, arrival);
     int rc = db_step(s, e);
     *out = rc > 0 ? (int)db_col_int(s, 0) : 0;
     return rc < 0 ? rc : 0;

@@ -1,15 +1,10 @@
 #include "entity/entity.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include <cmocka.h>
 
 #include "base/err.h"
 #include "entity/read.h"
-#include "support/entity_db.h"
+#include "support/entity_fixture.h"
 
 static const char customer[] =
     "{\"name\":\"Customer\",\"fields\":{\"name\":{\"kind\":\"text\",\"required\":true},"
@@ -18,29 +13,9 @@ static const char customer[] =
     "\"tier\":{\"kind\":\"choice\",\"choices\":[\"free\",\"pro\"],\"default\":\"free\"}},"
     "\"index\":[[\"tier\",\"-created_at\"],{\"fields\":[\"name\",\"credit\"],\"unique\":true}]}";
 
-struct fixture {
-    struct entity_db *f;
-    struct entity_def *d;
-};
-
 static int setup(void **state)
 {
-    static struct fixture x;
-    x.f = entity_db_open();
-    x.d = entity_db_must_define(x.f, customer);
-    *state = &x;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *x = *state;
-    uint64_t scan;
-    assert_int_equal(db_hash_scan(x->f->writer, &scan, NULL), 0);
-    assert_true(db_hash(x->f->writer) == scan);
-    entity_def_unref(x->d);
-    entity_db_close(x->f);
-    return 0;
+    return fixture_open(state, customer);
 }
 
 static void check_record(struct fixture *x, const char *id, const char *want)
@@ -334,21 +309,23 @@ static void payloads_keep_their_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_saved_record_reads_back_whole, setup, teardown),
-        cmocka_unit_test_setup_teardown(modes_decide_over_what_is_there, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_saved_record_reads_back_whole, setup, fixture_close),
+        cmocka_unit_test_setup_teardown(modes_decide_over_what_is_there, setup, fixture_close),
         cmocka_unit_test_setup_teardown(a_save_that_changes_nothing_writes_nothing, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(versions_are_conditions, setup, teardown),
-        cmocka_unit_test_setup_teardown(conditions_guard_a_unit, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_unique_value_has_one_owner, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_partition_is_another_set_of_records, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_patch_applies_to_the_row_as_it_is, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_unit_is_all_or_nothing_and_sees_itself, setup, teardown),
+                                        fixture_close),
+        cmocka_unit_test_setup_teardown(versions_are_conditions, setup, fixture_close),
+        cmocka_unit_test_setup_teardown(conditions_guard_a_unit, setup, fixture_close),
+        cmocka_unit_test_setup_teardown(a_unique_value_has_one_owner, setup, fixture_close),
+        cmocka_unit_test_setup_teardown(a_partition_is_another_set_of_records, setup,
+                                        fixture_close),
+        cmocka_unit_test_setup_teardown(a_patch_applies_to_the_row_as_it_is, setup, fixture_close),
+        cmocka_unit_test_setup_teardown(a_unit_is_all_or_nothing_and_sees_itself, setup,
+                                        fixture_close),
         cmocka_unit_test_setup_teardown(require_version_makes_conditions_mandatory, setup,
-                                        teardown),
+                                        fixture_close),
         cmocka_unit_test_setup_teardown(a_save_of_an_older_definition_is_checked_anew, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(payloads_keep_their_bytes, setup, teardown),
+                                        fixture_close),
+        cmocka_unit_test_setup_teardown(payloads_keep_their_bytes, setup, fixture_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

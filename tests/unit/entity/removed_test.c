@@ -1,58 +1,19 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-#include <cmocka.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "entity/entity.h"
 #include "entity/read.h"
-#include "support/entity_db.h"
+#include "support/entity_fixture.h"
 
 static const char note[] =
     "{\"name\":\"Note\",\"soft_remove\":true,\"fields\":{\"text\":{\"kind\":\"text\"},"
     "\"code\":{\"kind\":\"text\",\"unique\":true},"
     "\"on\":{\"kind\":\"ref\",\"to\":\"Note\",\"on_remove\":\"cascade\"}}}";
 
-struct fixture {
-    struct entity_db *f;
-    struct entity_def *d;
-};
-
 static int setup(void **state)
 {
-    static struct fixture x;
-    x.f = entity_db_open();
-    x.d = entity_db_must_define(x.f, note);
-    *state = &x;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *x = *state;
-    uint64_t scan;
-    assert_int_equal(db_hash_scan(x->f->writer, &scan, NULL), 0);
-    assert_true(db_hash(x->f->writer) == scan);
-    entity_def_unref(x->d);
-    entity_db_close(x->f);
-    return 0;
-}
-
-static void save(struct fixture *x, const char *id, const char *doc)
-{
-    struct err e = ERR_INIT;
-    if (entity_db_save(x->f, x->d, id, ENTITY_UPSERT, 0, doc, &e) != 0)
-        fail_msg("%s: %s", id, e.text);
-}
-
-static bool is_there(struct fixture *x, const char *id)
-{
-    json_t *r = entity_db_get(x->f, x->d, id);
-    json_decref(r);
-    return r != NULL;
+    return fixture_open(state, note);
 }
 
 static const int64_t day = 86400LL * 1000;
@@ -160,7 +121,7 @@ static void without_the_option_there_is_nothing_to_restore(void **state)
     entity_def_unref(d);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, fixture_close)
 
 int main(void)
 {
