@@ -454,6 +454,8 @@ static int resume_fill(struct canon_job *j, struct db_stmt *s, struct err *e)
     json_t *data = col_json(s, j->phase == PHASE_INTAKE ? 4 : 5, e);
     if (data == NULL)
         return err_set(e, ERR_GONE, "the parked document was erased");
+    if (j->call.tags == NULL) /* those that it was parked with, unless others are given */
+        j->call.tags = col_json(s, 6, NULL);
     AUTO(json_unref) json_t *fix = TAKE(a->data);
     int rc = fix ? patch_merge(&data, fix, e) : 0;
     if (j->phase == PHASE_INTAKE) {
@@ -471,11 +473,12 @@ static int resume_load(struct canon_job *j, struct err *e)
 {
     const char *id = j->arrival->source_id;
     AUTO(db_stmt_donep)
-    struct db_stmt *s = db_stmt_get(j->engine->reader,
-                                    "SELECT origin, source_id, observed_at, phase, body, work FROM "
-                                    "canon_arrival WHERE id = ?1 AND tenant = ?2 AND model = ?3 "
-                                    "AND outcome = ?4",
-                                    e);
+    struct db_stmt *s =
+        db_stmt_get(j->engine->reader,
+                    "SELECT origin, source_id, observed_at, phase, body, work, tags FROM "
+                    "canon_arrival WHERE id = ?1 AND tenant = ?2 AND model = ?3 "
+                    "AND outcome = ?4",
+                    e);
     if (s == NULL)
         return e->code;
     db_bind_str(s, 1, id);

@@ -68,6 +68,11 @@ class Arrivals(People):
         self.refused("POST", f"/api/canon/person/parked/{arrival}/resume", status=404, code="not_found")
         self.assertNotIn(arrival, [p["id"] for p in self.ok("GET", "/api/canon/person/parked?limit=500").json])
 
+    def test_a_resumed_arrival_keeps_its_tags(self):
+        parked = self.ok("POST", "/api/canon/person", {"name": "Eva"}, 202, X_Canon_Origin="web", X_Canon_Tag_Batch="7").json
+        r = self.ok("POST", f"/api/canon/person/parked/{parked['arrival']}/resume", {"email": "eva@example.org"}).json
+        self.assertEqual(self.ok("GET", "/api/canon/person/arrivals/" + r["arrival"]).json["tags"], {"batch": "7"})
+
     def test_a_stage_parks_and_rejects(self):
         a = self.arrive("crm", "e1", status=202, email="e1@example.org", city="Nowhere").json
         self.assertEqual(a["reason"], "NO_CITY")
