@@ -131,10 +131,8 @@ static int check_node(struct check_step *s, const char *data, struct err *e)
     struct node_options o = {
         .config = config, .sources = &unused, .clock = &check_clock, .work = check_work, .arg = s};
     check_set_clock(CHECK_BEGINS);
-    if (node_open(&o, &node, e) != 0) {
-        config_free(config);
+    if (node_open(&o, &node, e) != 0)
         return e->code;
-    }
     node_run(node);
     node_close(node);
     return 0;

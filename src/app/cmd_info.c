@@ -5,6 +5,7 @@
 #include "app/remote.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "db/db.h"
 #include "http/client.h"
 
@@ -24,8 +25,8 @@ static int cmd_version(struct cli *c)
 
 static json_t *cmd_config_json(const struct config *config)
 {
-    json_t *all = json_array(), *v;
-    const char *name;
+    json_t *all = json_array(), *origin;
+    const char *key;
     for (int i = 0; i < SET_COUNT; i++) {
         enum setting_id id = (enum setting_id)i;
         json_array_append_new(
@@ -35,14 +36,13 @@ static json_t *cmd_config_json(const struct config *config)
                            setting_kind_name(settings_table[i].kind), "live",
                            settings_table[i].live, "help", settings_table[i].help));
     }
-    json_object_foreach(config->app, name, v)
+    json_object_foreach(config->origins, key, origin)
     {
         AUTO(buf_fini) struct buf shown = BUF_INIT(CMD_SHOWN_MAX);
-        config_app_shown(config, name, &shown);
-        json_array_append_new(all, json_pack("{s:o, s:s, s:O, s:s, s:b}", "name",
-                                             json_sprintf("app.%s", name), "value", buf_str(&shown),
-                                             "origin", json_object_get(config->app_origins, name),
-                                             "kind", "app", "live", 1));
+        config_row_shown(key, config_row_value(config, key), &shown);
+        json_array_append_new(all, json_pack("{s:s, s:s, s:O, s:s, s:b}", "name", key, "value",
+                                             buf_str(&shown), "origin", origin, "kind",
+                                             str_starts(key, "app.") ? "app" : "flag", "live", 1));
     }
     return all;
 }
@@ -59,7 +59,7 @@ static int cmd_config_show(struct cli *c)
         return CLI_OK;
     }
     bool origin = cli_flag(c, "origin") != NULL;
-    const char *name;
+    const char *key;
     json_t *v;
     struct cli_table t;
     cli_table_init(&t, origin ? 3 : 2);
@@ -74,14 +74,14 @@ static int cmd_config_show(struct cli *c)
         if (origin)
             cli_table_cell(&t, "%s", config->values[i].origin);
     }
-    json_object_foreach(config->app, name, v)
+    json_object_foreach(config->origins, key, v)
     {
         AUTO(buf_fini) struct buf shown = BUF_INIT(CMD_SHOWN_MAX);
-        config_app_shown(config, name, &shown);
-        cli_table_cell(&t, "app.%s", name);
+        config_row_shown(key, config_row_value(config, key), &shown);
+        cli_table_cell(&t, "%s", key);
         cli_table_cell(&t, "%s", buf_str(&shown));
         if (origin)
-            cli_table_cell(&t, "%s", json_string_value(json_object_get(config->app_origins, name)));
+            cli_table_cell(&t, "%s", json_string_value(v));
     }
     cli_table_print(c, &t, 0);
     return CLI_OK;

@@ -74,10 +74,8 @@ static int cmd_run_on(struct cmd_run *r, struct config *config, struct err *e)
     struct node_options options = {
         .config = config, .sources = &unused, .work = cmd_run_begin, .arg = r};
     int rc = node_open(&options, &node, e);
-    if (rc != 0) {
-        config_free(config);
+    if (rc != 0)
         return rc;
-    }
     rc = node_run(node);
     node_close(node);
     return rc;

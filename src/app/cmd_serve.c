@@ -35,10 +35,8 @@ static int cmd_serve_any(struct cli *c, bool dev)
     struct node_options options = {.config = config, .sources = &sources, .dev = dev};
     AUTO(mem_freep) char *file = config->file != NULL ? mem_strdup(config->file) : NULL;
     sources.file = file;
-    if (node_open(&options, &node, &e) != 0) {
-        config_free(config);
+    if (node_open(&options, &node, &e) != 0)
         return cli_fail(c, &e);
-    }
     rc = node_run(node);
     node_close(node);
     log_info("koan", "ended");

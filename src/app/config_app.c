@@ -3,60 +3,48 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "base/err.h"
+#include "app/config_priv.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "bind/bind.h"
 
-static int config_app_put(struct config *c, const char *name, const json_t *v, const char *origin,
-                          struct err *e)
+static const char config_app_prefix[] = "app.", config_flags_prefix[] = "flags.";
+
+bool config_app_is(const char *key)
 {
-    if (str_check_name(name, "app", e) != 0)
-        return e->code;
-    if (json_object_size(c->app) >= CONFIG_APP_NAMES_MAX && json_object_get(c->app, name) == NULL)
-        return err_set(e, ERR_TOO_LARGE, "app: over %d names", CONFIG_APP_NAMES_MAX);
-    json_object_set(c->app, name, (json_t *)v);
-    json_object_set_new(c->app_origins, name, json_string(origin));
-    return 0;
+    return str_starts(key, config_app_prefix) || str_starts(key, config_flags_prefix);
 }
 
-static int config_app_section(struct config *c, const char *file, const json_t *v, struct err *e)
+int config_app_check(const char *key, const json_t *value, struct err *e)
 {
-    const char *name;
-    json_t *item;
-    if (json_is_array(v) && json_array_size(v) == 0) /* Lua's {} */
-        return 0;
-    if (!json_is_object(v))
-        return err_set(e, ERR_INVALID, "app: names with values were expected, not %s",
-                       json_type_name(v));
-    json_object_foreach((json_t *)v, name, item)
-    {
-        if (config_app_put(c, name, item, file, e) != 0)
-            return e->code;
-    }
-    return 0;
+    if (str_starts(key, config_app_prefix))
+        return str_check_name(key + strlen(config_app_prefix), "app", e);
+    AUTO(json_unref)
+    json_t *one = json_pack("{s:O}", key + strlen(config_flags_prefix), (json_t *)value);
+    if (one == NULL)
+        return err_set(e, ERR_INVALID, "%.100s: not UTF-8", key);
+    return bind_flags_check(one, e);
 }
 
-bool config_app_file(struct config *c, const char *file, const char *section, const json_t *v,
-                     struct err *e)
-{
-    if (strcmp(section, "app") == 0) {
-        config_app_section(c, file, v, e);
-        return true;
-    }
-    if (strcmp(section, "flags") != 0)
-        return false;
-    if (bind_flags_check(v, e) == 0 && json_is_object(v))
-        json_object_update(c->flags, (json_t *)v);
-    return true;
-}
-
-int config_app_env(struct config *c, const char *variable, const char *name, const char *text,
+int config_app_put(struct config_load *l, const char *key, const json_t *value, const char *origin,
                    struct err *e)
 {
-    AUTO(mem_freep) char *lower = mem_strdup(name);
+    json_t *rows = l->config->tiers[l->layer].rows;
+    if (config_app_check(key, value, e) != 0)
+        return e->code;
+    if (json_object_size(rows) >= 2 * CONFIG_APP_NAMES_MAX && json_object_get(rows, key) == NULL)
+        return err_set(e, ERR_TOO_LARGE, "app, flags: over %d names", 2 * CONFIG_APP_NAMES_MAX);
+    json_object_set_new(rows, key,
+                        json_pack("{s:O, s:s}", "value", (json_t *)value, "origin", origin));
+    return 0;
+}
+
+int config_app_env(struct config_load *l, const char *variable, const char *name, const char *text,
+                   struct err *e)
+{
+    AUTO(mem_freep) char *key = mem_printf("%s%s", config_app_prefix, name);
     AUTO(mem_freep) char *origin = mem_printf("environment %s", variable);
-    for (char *p = lower; *p != '\0'; p++)
+    for (char *p = key; *p != '\0'; p++)
         *p = (char)tolower((unsigned char)*p);
     AUTO(json_unref) json_t *v = json_read(text, strlen(text), NULL);
     if (v != NULL && !json_is_number(v) && !json_is_boolean(v)) {
@@ -65,20 +53,29 @@ int config_app_env(struct config *c, const char *variable, const char *name, con
     }
     if (v == NULL && (v = json_string(text)) == NULL)
         return err_set(e, ERR_INVALID, "the value is not UTF-8");
-    return config_app_put(c, lower, v, origin, e);
+    return config_app_put(l, key, v, origin, e);
 }
 
-void config_app_shown(const struct config *c, const char *name, struct buf *out)
+const json_t *config_row_value(const struct config *c, const char *key)
+{
+    if (str_starts(key, config_app_prefix))
+        return json_object_get(c->app, key + strlen(config_app_prefix));
+    return json_object_get(c->flags, key + strlen(config_flags_prefix));
+}
+
+void config_row_shown(const char *key, const json_t *value, struct buf *out)
 {
     static const char *const secrets[] = {"key", "token", "secret", "password", "credential"};
-    const json_t *v = json_object_get(c->app, name);
-    for (size_t i = 0; i < ARRAY_LEN(secrets); i++)
-        if (strcasestr(name, secrets[i]) != NULL || json_is_object(v)) {
-            buf_adds(out, json_is_object(v) ? "{...}" : "***");
+    bool app = str_starts(key, config_app_prefix);
+    for (size_t i = 0; app && i < ARRAY_LEN(secrets); i++)
+        if (strcasestr(key + strlen(config_app_prefix), secrets[i]) != NULL) {
+            buf_adds(out, "***");
             return;
         }
-    if (json_is_string(v))
-        buf_adds(out, json_string_value(v));
+    if (app && (json_is_object(value) || json_is_array(value)))
+        buf_adds(out, json_is_object(value) ? "{...}" : "[...]");
+    else if (json_is_string(value))
+        buf_adds(out, json_string_value(value));
     else
-        json_print(v, out, NULL);
+        json_print(value, out, NULL);
 }

@@ -4,18 +4,23 @@
 
 #include <stdbool.h>
 
-#include "app/settings.h"
+#include "base/json.h"
 
+struct config_load;
 struct err;
 
 enum { CONFIG_APP_NAMES_MAX = 1000 };
 
-/* A section of the file. false: it is none of ours. What is wrong with it stands in `e`. */
-bool config_app_file(struct config *c, const char *file, const char *section, const json_t *v,
-                     struct err *e);
+/* Is it "app.NAME" or "flags.NAME", whatever the name? */
+bool config_app_is(const char *key);
+/* May it have this value? */
+int config_app_check(const char *key, const json_t *value, struct err *e);
+/* Into the layer that is filled. */
+int config_app_put(struct config_load *l, const char *key, const json_t *value, const char *origin,
+                   struct err *e);
 /* KOAN_APP_<NAME>: a JSON number, true and false are taken as such, all else as text. `variable` is
  * the whole name, for the origin. */
-int config_app_env(struct config *c, const char *variable, const char *name, const char *text,
+int config_app_env(struct config_load *l, const char *variable, const char *name, const char *text,
                    struct err *e);
 
 #endif

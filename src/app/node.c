@@ -162,14 +162,6 @@ static int node_threads(const struct node *n, enum setting_id id)
     return wanted;
 }
 
-void node_tell_scripts(struct node *n)
-{
-    struct bind_settings s = {.app = n->config->app,
-                              .flags = n->config->flags,
-                              .http_allow = config_text(n->config, SET_HTTP_ALLOW)};
-    bind_set_settings(n->bind, &s);
-}
-
 static int node_open_scripts(struct node *n, struct err *e)
 {
     struct bind_options o = {.ledger = n->ledger,
@@ -273,7 +265,6 @@ int node_open(const struct node_options *o, struct node **out, struct err *e)
     if (rc == 0)
         rc = node_serve_begin(n, e);
     if (rc != 0) {
-        n->config = NULL; /* still the caller's */
         node_close(n);
         return rc;
     }

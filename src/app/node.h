@@ -25,7 +25,7 @@ struct err;
 struct node;
 
 struct node_options {
-    struct config *config;                /* ownership passes with success */
+    struct config *config;                /* ownership passes, whatever comes of it */
     const struct config_sources *sources; /* to read it again on SIGHUP; outlives the node */
     bool dev;
     const struct bind_clock *clock; /* NULL: the machine's */

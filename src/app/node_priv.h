@@ -1,7 +1,8 @@
 /* What the files of a node share.
  *
  *   node.c    open, close        serve.c    run: deploy, serve, reload, drain
- *   net.c     net threads        report.c   the boot report */
+ *   net.c     net threads        report.c   the boot report
+ *   reload.c  settings change */
 #ifndef KOAN_APP_NODE_PRIV_H
 #define KOAN_APP_NODE_PRIV_H
 
@@ -91,8 +92,17 @@ void node_nets_free(struct node *n);
 /* On the control loop, when the last one has closed. */
 void node_nets_closed(struct node *n);
 
+/* reload.c */
 /* Hands scripts their part of the configuration. */
 void node_tell_scripts(struct node *n);
+/* SIGHUP: file, environment and flags are read again. */
+void node_reload(struct node *n);
+/* `fresh` is in force from now on, but for what waits for a restart, and the node's; what has
+ * changed is told. */
+void node_take_config(struct node *n, struct config *fresh);
+
+/* serve.c */
+void node_deploy(struct node *n); /* the scripts, if they have changed */
 
 /* serve_tell.c */
 void node_tell_script_error(const struct node *n, const struct err *e);

@@ -14,8 +14,6 @@
 #include "base/mem.h"
 #include "bind/script_store.h"
 
-enum { SERVE_FAULTS_MAX = 64 << 10 };
-
 static void serve_drain(struct node *n);
 
 static void serve_fail(struct node *n, const struct err *e)
@@ -26,8 +24,6 @@ static void serve_fail(struct node *n, const struct err *e)
 }
 
 /* ---- scripts ---- */
-
-static void serve_deploy(struct node *n);
 
 /* Once: from here on connections are accepted. */
 static void serve_ready(struct node *n)
@@ -82,7 +78,7 @@ static void serve_deployed(struct bind_deploy *d)
     bind_deploy_fini(d);
     scripts_fini(&n->scripts);
     if (n->deploy_again)
-        serve_deploy(n);
+        node_deploy(n);
 }
 
 /* What was deployed into the ledger goes before the folder, but where somebody works on it: `koan
@@ -100,7 +96,7 @@ static int serve_scripts(struct node *n, const char *path, struct err *e)
     return 0;
 }
 
-static void serve_deploy(struct node *n)
+void node_deploy(struct node *n)
 {
     struct err e = ERR_INIT;
     n->deploy_again = n->deploying;
@@ -120,8 +116,6 @@ static void serve_deploy(struct node *n)
     bind_deploy(n->bind, &n->deploy);
 }
 
-static void serve_reload(struct node *n);
-
 /* Of the file's times and size; 0 without a file. */
 static uint64_t serve_config_signature(const struct node *n)
 {
@@ -140,69 +134,11 @@ static void serve_watch(struct world_timer *t)
     bool reload = config != n->config_signature;
     n->config_signature = config;
     if (reload)
-        serve_reload(n);
+        node_reload(n);
     else if (n->signature != scripts_signature(config_text(n->config, SET_SCRIPTS)))
-        serve_deploy(n);
+        node_deploy(n);
     struct world *w = loop_world(n->control);
     w->timer_start(w, t, NODE_WATCH_MS);
-}
-
-/* ---- reload ---- */
-
-static void serve_take_config(struct node *n, struct config *fresh)
-{
-    for (int i = 0; i < SET_COUNT; i++) {
-        enum setting_id id = (enum setting_id)i;
-        struct setting_value *old = &n->config->values[i], *now = &fresh->values[i];
-        if (strcmp(old->text, now->text) == 0)
-            continue;
-        const char *shown = config_shown(fresh, id);
-        if (!settings_table[i].live) {
-            log_warn("config", "%s is %s from %s after a restart", settings_table[i].name, shown,
-                     now->origin);
-            continue;
-        }
-        log_info("config", "%s is now %s from %s", settings_table[i].name, shown, now->origin);
-        struct setting_value keep = *old;
-        *old = *now;
-        *now = keep;
-    }
-}
-
-static void serve_take_app(struct node *n, struct config *fresh)
-{
-    json_t **old[] = {&n->config->app, &n->config->flags, &n->config->app_origins},
-           **now[] = {&fresh->app, &fresh->flags, &fresh->app_origins};
-    if (!json_equal(n->config->app, fresh->app) || !json_equal(n->config->flags, fresh->flags))
-        log_info("config", "app and flags are taken over: %zu settings, %zu flags",
-                 json_object_size(fresh->app), json_object_size(fresh->flags));
-    for (size_t i = 0; i < ARRAY_LEN(old); i++) {
-        json_t *keep = *old[i];
-        *old[i] = *now[i];
-        *now[i] = keep;
-    }
-    node_tell_scripts(n);
-}
-
-static void serve_reload(struct node *n)
-{
-    struct config *fresh = NULL;
-    AUTO(buf_fini) struct buf faults = BUF_INIT(SERVE_FAULTS_MAX);
-    notify_send("RELOADING=1");
-    if (config_load(n->sources, &fresh, &faults) != 0) {
-        if (faults.len > 0)
-            faults.data[faults.len - 1] = '\0';
-        log_error("config", "reload refused, all settings stay: %s", buf_str(&faults));
-    } else {
-        enum log_level level = LOG_INFO;
-        serve_take_config(n, fresh);
-        serve_take_app(n, fresh);
-        if (log_level_parse(config_text(n->config, SET_LOG_LEVEL), &level))
-            log_set_level(level);
-        config_free(fresh);
-    }
-    serve_deploy(n);
-    notify_send("READY=1");
 }
 
 /* ---- the end ---- */
@@ -244,7 +180,7 @@ static void serve_signal(void *arg, int signum)
 {
     struct node *n = arg;
     if (signum == SIGHUP)
-        serve_reload(n);
+        node_reload(n);
     else
         serve_drain(n);
 }
@@ -268,7 +204,7 @@ static void serve_begin_task(struct task *t)
     if (n->access.made)
         fprintf(stderr, "koan: token made on first start, shown only now: %s\n", n->access.token);
     n->config_signature = serve_config_signature(n);
-    serve_deploy(n);
+    node_deploy(n);
     if (n->dev)
         w->timer_start(w, &n->watch, NODE_WATCH_MS);
     if (notify_watchdog_ms() > 0)

@@ -11,30 +11,31 @@ enum { SETTING_HOUR_MS = 3600 * 1000 };
 /* clang-format off: a table is read by its columns */
 const struct setting settings_table[SET_COUNT] = {
     [SET_DATA] =
-        {"data", SETTING_PATH, "koan-data", .flag = "data",
+        {"data", SETTING_PATH, "koan-data", .flag = "data", .local = true,
          .help = "Folder of everything that is kept: log, database, node id. Made when missing."},
-    [SET_SCRIPTS] = {"scripts", SETTING_PATH, "", .flag = "scripts",
+    [SET_SCRIPTS] = {"scripts", SETTING_PATH, "", .flag = "scripts", .local = true,
                      .help = "Folder of Lua scripts (or one file) that declare entities and canon "
                              "models. Empty: none."},
-    [SET_ENV] = {"env", SETTING_TEXT, "production", .flag = "env",
+    [SET_ENV] = {"env", SETTING_TEXT, "production", .flag = "env", .local = true,
                  .help = "Name of the environment. `koan dev` calls it development."},
-    [SET_TOKEN] = {"token", SETTING_SECRET, "",
+    [SET_TOKEN] = {"token", SETTING_SECRET, "", .local = true,
                    .help = "Bearer token that every request must carry. Empty: none on a loopback "
                            "address; elsewhere one is made "
                            "on first start and kept in the data folder."},
     [SET_HTTP_LISTEN] = {"http.listen", SETTING_ADDRESS, "127.0.0.1:8090", .flag = "listen",
+                         .local = true,
                          .help = "Address and port of the API. Anything but a loopback address "
                                  "needs a token. `PORT` changes the port."},
     [SET_HTTP_ACCESS] = {"http.access", SETTING_CHOICE, "auto", .choices = "auto token open",
-                         .flag = "access",
+                         .flag = "access", .local = true,
                          .help =
                              "`auto`: a token is needed where one is set or the address is not "
                              "loopback; `token`: always; `open`: "
                              "never, refused in production on an address that is not loopback."},
-    [SET_HTTP_TLS_CERT] = {"http.tls_cert", SETTING_PATH, "",
+    [SET_HTTP_TLS_CERT] = {"http.tls_cert", SETTING_PATH, "", .local = true,
                            .help = "PEM file with the certificate chain. With `http.tls_key` the "
                                    "port speaks TLS 1.2 and 1.3 only."},
-    [SET_HTTP_TLS_KEY] = {"http.tls_key", SETTING_PATH, "",
+    [SET_HTTP_TLS_KEY] = {"http.tls_key", SETTING_PATH, "", .local = true,
                           .help = "PEM file with the private key."},
     [SET_HTTP_THREADS] = {"http.threads", SETTING_INT, "0", 0, 64,
                           .help =
@@ -45,16 +46,16 @@ const struct setting settings_table[SET_COUNT] = {
                               .help = "How long a stream of records may hold its snapshot; then "
                                       "its last line is a cursor to go on with."},
     [SET_LEDGER_TIMEOUT] =
-        {"ledger.timeout", SETTING_DURATION, "10s", 100, SETTING_HOUR_MS,
+        {"ledger.timeout", SETTING_DURATION, "10s", 100, SETTING_HOUR_MS, .local = true,
          .help = "How long a write may wait for its commit; then 504 and its outcome is unknown."},
-    [SET_LEDGER_KEEP] = {"ledger.keep", SETTING_DURATION, "7d", 1000, INT64_MAX,
+    [SET_LEDGER_KEEP] = {"ledger.keep", SETTING_DURATION, "7d", 1000, INT64_MAX, .local = true,
                          .help = "How long log that is already in the database is kept."},
     [SET_LEDGER_KEEP_BYTES] = {"ledger.keep_bytes", SETTING_SIZE, "10GiB", 1 << 20, INT64_MAX,
-                               .help = "How much of it at most."},
+                               .local = true, .help = "How much of it at most."},
     [SET_LEDGER_SEGMENT_BYTES] = {"ledger.segment_bytes", SETTING_SIZE, "64MiB", 1 << 20, 1 << 30,
-                                  .help = "Size of one file of the log."},
+                                  .local = true, .help = "Size of one file of the log."},
     [SET_LEDGER_SNAPSHOT_BYTES] = {"ledger.snapshot_bytes", SETTING_SIZE, "256MiB", 1 << 20,
-                                   INT64_MAX,
+                                   INT64_MAX, .local = true,
                                    .help = "Log between two checkpoints of the database."},
     [SET_SCRIPT_THREADS] =
         {"script.threads", SETTING_INT, "0", 0, 64,
@@ -70,7 +71,7 @@ const struct setting settings_table[SET_COUNT] = {
                        .live = true, .flag = "log-level",
                        .help = "The least severe lines that are written to standard error."},
     [SET_LOG_FORMAT] = {"log.format", SETTING_CHOICE, "auto", .choices = "auto json text",
-                        .flag = "log-format",
+                        .flag = "log-format", .local = true,
                         .help = "`auto`: text on a terminal, JSON lines elsewhere."},
     [SET_DRAIN_TIMEOUT] =
         {"drain.timeout", SETTING_DURATION, "25s", 0, SETTING_HOUR_MS, .live = true,
@@ -83,7 +84,7 @@ const char *setting_kind_name(enum setting_kind k)
     static const char *const names[] = {
         [SETTING_TEXT] = "text",       [SETTING_PATH] = "path",     [SETTING_SECRET] = "secret",
         [SETTING_ADDRESS] = "address", [SETTING_INT] = "int",       [SETTING_DURATION] = "duration",
-        [SETTING_SIZE] = "size",       [SETTING_CHOICE] = "choice",
+        [SETTING_SIZE] = "size",       [SETTING_CHOICE] = "choice", [SETTING_BOOL] = "bool",
     };
     return names[k];
 }
@@ -147,7 +148,9 @@ void settings_markdown(struct buf *out)
         buf_addf(out, "| `%s` | %s | %s%s%s | %s | `", s->name,
                  s->choices != NULL ? s->choices : setting_kind_name(s->kind),
                  *s->fallback != '\0' ? "`" : "", s->fallback, *s->fallback != '\0' ? "`" : "",
-                 s->live ? "live" : "restart");
+                 s->live    ? "live"
+                 : s->local ? "restart, local"
+                            : "restart");
         settings_env_name(s->name, out);
         buf_addf(out, "` `--%s` | %s |\n", s->flag != NULL ? s->flag : s->name, s->help);
     }

@@ -4,15 +4,26 @@
  * configuration file, the environment, the flags, `koan config show`, its check of spelling and the
  * page web/docs/configuration.md are all read off it.
  *
- * A value goes through layers, later wins: default, file (koan.lua or koan.json), PORT, systemd's
- * credentials, environment (KOAN_SECTION_KEY, or KOAN_SECTION_KEY_FILE: a file that holds it),
- * flags; and a socket from systemd is `http.listen` whatever else says (app/activation.h). Each
- * value keeps where it came from. Faults do not stop the reading: all of them are collected, so
- * that one start names everything that has to be mended; a tree with faults is never used (F3: a
- * reload that fails leaves the old configuration in force).
+ * A value goes through layers, later wins:
+ *
+ *     default       the table's, and those of `koan dev`
+ *     file          koan.lua or koan.json
+ *     remote        a document that a remote provider serves (app/remote_config.h)
+ *     replicated    what was set while it runs: `koan config set`, in the ledger
+ * (setting/setting.h) environment   PORT, systemd's credentials, KOAN_SECTION_KEY, or
+ * KOAN_SECTION_KEY_FILE: a file that holds it flag          and a socket from systemd, which is
+ * `http.listen` whatever else says (app/activation.h)
+ *
+ * All layers are kept, so each value knows where it came from and what it hides, and one layer can
+ * be replaced without reading the others again: config_with(). A setting that is `local` is needed
+ * before the ledger is open, or speaks of this machine; remote and replicated may not say it.
+ *
+ * Faults do not stop the reading: all of them are collected, so that one start names everything
+ * that has to be mended; a tree with faults is never used (F3: a reload that fails leaves the old
+ * configuration in force).
  *
  * Two sections are free: `app` holds whatever scripts want to know (config.NAME; KOAN_APP_NAME
- * overrides it), `flags` what flag() answers.
+ * overrides it), `flags` what flag() answers. In both, layers count name by name.
  *
  * Everything here blocks, and is for the main thread. A `struct config` is immutable once loaded.
  */
@@ -63,6 +74,7 @@ enum setting_kind {
     SETTING_DURATION, /* number is milliseconds */
     SETTING_SIZE,     /* number is bytes */
     SETTING_CHOICE,
+    SETTING_BOOL, /* true, false; the number is 1, 0 */
 };
 
 struct setting {
@@ -71,7 +83,8 @@ struct setting {
     const char *fallback; /* the default, as text */
     int64_t min, max;     /* int, duration (ms), size; 0, 0: any */
     const char *choices;  /* separated by blanks */
-    bool live;            /* SIGHUP takes it over; else pending until a restart */
+    bool live;            /* a change takes effect at once; else pending until a restart */
+    bool local;           /* not remote, not replicated */
     const char *flag;     /* a shorter flag, or NULL */
     const char *help;
 };
@@ -80,16 +93,33 @@ extern const struct setting settings_table[SET_COUNT];
 const char *setting_kind_name(enum setting_kind k);
 
 struct setting_value {
-    char *text;     /* never NULL */
+    char *text;     /* NULL in a layer that does not say it; in force never NULL */
     int64_t number; /* int, duration, size; choice: its place */
     char *origin;   /* "default", "koan.json", "environment KOAN_HTTP_LISTEN", "flag --listen" */
 };
 
-struct config {
+enum config_layer {
+    LAYER_DEFAULT,
+    LAYER_FILE,
+    LAYER_REMOTE,
+    LAYER_REPLICATED,
+    LAYER_ENVIRONMENT,
+    LAYER_FLAG,
+    LAYER_COUNT
+};
+
+struct config_tier {
     struct setting_value values[SET_COUNT];
-    char *file;          /* the configuration file that was read, or NULL */
-    json_t *app, *flags; /* what scripts read; objects */
-    json_t *app_origins; /* name -> where it came from */
+    json_t *rows; /* of the free sections: "app.NAME", "flags.NAME" -> {"value", "origin"} */
+};
+
+struct config {
+    struct setting_value values[SET_COUNT];  /* in force */
+    struct setting_value pending[SET_COUNT]; /* text not NULL: in force after a restart */
+    char *file;                              /* the configuration file that was read, or NULL */
+    json_t *app, *flags;                     /* what scripts read; objects */
+    json_t *origins;                         /* "app.NAME", "flags.NAME" -> where it came from */
+    struct config_tier tiers[LAYER_COUNT];
 };
 
 /* A setting given on the command line. */
@@ -106,8 +136,25 @@ struct config_sources {
     bool dev;                 /* defaults of `koan dev` */
 };
 
-/* 0, or ERR_INVALID with every fault as a line in `faults`. *out is set only on success. */
+/* 0, or ERR_INVALID with every fault as a line in `faults`. *out is set only on success. The layers
+ * remote and replicated are empty. */
 int config_load(const struct config_sources *s, struct config **out, struct buf *faults);
+
+/* A tree as in the file -> names and values: {"http.threads": 3, "app.rate": 2, "flags.new": true};
+ * `rows` is added to. */
+int config_flatten(const json_t *tree, json_t *rows, struct err *e);
+/* Is this a value of this setting, app.NAME or flags.NAME that a layer of the cluster may say? Then
+ * *out (may be NULL) is it in the one form that is kept, a new reference. The message names the
+ * key, or the nearest right one. */
+int config_check(const char *key, const json_t *value, json_t **out, struct err *e);
+/* `base` with another layer, from {"log.level": {"value": "debug", "origin": "..."}}: a new
+ * configuration. Rows that config_check() refuses are left out and told in `faults`. */
+struct config *config_with(const struct config *base, enum config_layer layer, const json_t *rows,
+                           struct buf *faults);
+/* `fresh` follows `now`: settings that are not live stay as they are in `now`, what they will be is
+ * pending. */
+void config_follow(struct config *fresh, const struct config *now);
+
 void config_free(struct config *c);   /* takes NULL */
 void config_freep(struct config **c); /* for AUTO */
 const char *config_text(const struct config *c, enum setting_id id);
@@ -116,8 +163,13 @@ bool config_is_default(const struct config *c, enum setting_id id);
 /* What may be shown: secrets as "***". */
 const char *config_shown(const struct config *c, enum setting_id id);
 
-/* What may be shown of app.NAME: what sounds like a secret as "***". Appended. */
-void config_app_shown(const struct config *c, const char *name, struct buf *out);
+/* The same of a value of it that is not in force. */
+const char *config_mask(enum setting_id id, const char *text);
+/* The value in force of app.NAME or flags.NAME, or NULL. Borrowed. */
+const json_t *config_row_value(const struct config *c, const char *key);
+/* What may be shown of a value of app.NAME or flags.NAME: what sounds like a secret as "***".
+ * Appended. */
+void config_row_shown(const char *key, const json_t *value, struct buf *out);
 
 /* The setting of this name or short flag, or -1. */
 int setting_find(const char *name);

@@ -144,6 +144,118 @@ static void addresses_have_many_forms(void **state)
     assert_false(setting_is_loopback("10.0.0.1"));
 }
 
+/* ---- layers that change while a node runs ---- */
+
+static json_t *rows(const char *text)
+{
+    json_error_t e;
+    json_t *all = json_loads(text, 0, &e), *v, *made = json_object();
+    const char *key;
+    assert_non_null(all);
+    json_object_foreach(all, key, v)
+    {
+        json_object_set_new(made, key, json_pack("{s:O, s:s}", "value", v, "origin", "here"));
+    }
+    json_decref(all);
+    return made;
+}
+
+static struct config *with(const struct config *base, enum config_layer layer, const char *text,
+                           const char *fault)
+{
+    struct buf faults = BUF_INIT(FAULTS_MAX);
+    json_t *r = rows(text);
+    struct config *c = config_with(base, layer, r, &faults);
+    json_decref(r);
+    if (fault == NULL)
+        assert_string_equal(buf_str(&faults), "");
+    else
+        assert_non_null(strstr(buf_str(&faults), fault));
+    buf_fini(&faults);
+    return c;
+}
+
+static void a_layer_is_replaced_without_the_others(void **state) /* F1 */
+{
+    (void)state;
+    char *environment[] = {(char *)"KOAN_DRAIN_TIMEOUT=3s", (char *)"KOAN_APP_RATE=4", NULL};
+    struct config *base = load(environment, NULL, 0);
+    struct config *remote =
+        with(base, LAYER_REMOTE,
+             "{\"log.level\": \"warn\", \"http.threads\": 3, \"drain.timeout\": \"1s\", "
+             "\"app.rate\": 1, \"app.by\": \"remote\", \"flags.new\": true}",
+             NULL);
+    struct config *c =
+        with(remote, LAYER_REPLICATED, "{\"log.level\": \"error\", \"app.by\": \"ledger\"}", NULL);
+    assert_string_equal(config_text(c, SET_LOG_LEVEL), "error");
+    assert_string_equal(c->values[SET_LOG_LEVEL].origin, "here");
+    assert_int_equal(config_number(c, SET_HTTP_THREADS), 3);
+    assert_string_equal(config_text(c, SET_DRAIN_TIMEOUT), "3s");
+    assert_int_equal(json_integer_value(config_row_value(c, "app.rate")), 4);
+    assert_string_equal(json_string_value(config_row_value(c, "app.by")), "ledger");
+    assert_true(json_is_true(config_row_value(c, "flags.new")));
+    assert_string_equal(json_string_value(json_object_get(c->origins, "app.rate")),
+                        "environment KOAN_APP_RATE");
+    struct config *gone = with(c, LAYER_REPLICATED, "{}", NULL);
+    assert_string_equal(config_text(gone, SET_LOG_LEVEL), "warn");
+    assert_string_equal(json_string_value(config_row_value(gone, "app.by")), "remote");
+    config_free(gone);
+    config_free(c);
+    config_free(remote);
+    config_free(base);
+}
+
+static void what_the_cluster_may_not_say_is_left_out_and_told(void **state)
+{
+    (void)state;
+    char *nothing[] = {NULL};
+    static const struct {
+        const char *row, *fault;
+    } cases[] = {
+        {"{\"data\": \"/elsewhere\"}", "data: is needed before"},
+        {"{\"http.listen\": \":1\"}", "http.listen: is needed before"},
+        {"{\"log.levl\": \"info\"}", "did you mean 'log.level'?"},
+        {"{\"log-level\": \"info\"}", "did you mean 'log.level'?"},
+        {"{\"flag.new\": true}", "did you mean 'flags.new'?"},
+        {"{\"log.level\": \"loud\"}", "is none of"},
+        {"{\"http.threads\": true}", "a text or a whole number was expected"},
+        {"{\"flags.new\": {\"percnt\": 5}}", "percnt"},
+        {"{\"app.no good\": 1}", "app"},
+        {"{\"http.allow\": \"{{secret:a#b}}\"}", "no vault"},
+    };
+    struct config *base = load(nothing, NULL, 0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config *c = with(base, LAYER_REPLICATED, cases[i].row, cases[i].fault);
+        for (int k = 0; k < SET_COUNT; k++)
+            assert_string_equal(c->values[k].text, base->values[k].text);
+        assert_int_equal(json_object_size(c->flags) + json_object_size(c->app), 0);
+        config_free(c);
+    }
+    config_free(base);
+}
+
+static void what_is_not_live_waits_for_a_restart(void **state)
+{
+    (void)state;
+    char *nothing[] = {NULL};
+    struct config *base = load(nothing, NULL, 0);
+    struct config *c =
+        with(base, LAYER_REPLICATED, "{\"http.threads\": 5, \"log.level\": \"warn\"}", NULL);
+    config_follow(c, base);
+    assert_string_equal(config_text(c, SET_HTTP_THREADS), "0");
+    assert_string_equal(c->pending[SET_HTTP_THREADS].text, "5");
+    assert_string_equal(c->pending[SET_HTTP_THREADS].origin, "here");
+    assert_string_equal(config_text(c, SET_LOG_LEVEL), "warn");
+    assert_null(c->pending[SET_LOG_LEVEL].text);
+    struct config *back = with(c, LAYER_REPLICATED, "{}", NULL);
+    config_follow(back, c);
+    assert_null(back->pending[SET_HTTP_THREADS].text);
+    assert_string_equal(config_text(back, SET_HTTP_THREADS), "0");
+    config_free(back);
+    config_free(c);
+    config_free(base);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +266,9 @@ int main(void)
         cmocka_unit_test(secrets_are_not_shown),
         cmocka_unit_test(a_short_token_is_refused),
         cmocka_unit_test(addresses_have_many_forms),
+        cmocka_unit_test(a_layer_is_replaced_without_the_others),
+        cmocka_unit_test(what_the_cluster_may_not_say_is_left_out_and_told),
+        cmocka_unit_test(what_is_not_live_waits_for_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,73 @@
+/* Settings that change while the node runs: all of a change, or nothing of it. */
+#include <string.h>
+
+#include "app/node_priv.h"
+#include "app/notify.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum { RELOAD_FAULTS_MAX = 64 << 10 };
+
+void node_tell_scripts(struct node *n)
+{
+    struct bind_settings s = {.app = n->config->app,
+                              .flags = n->config->flags,
+                              .http_allow = config_text(n->config, SET_HTTP_ALLOW)};
+    bind_set_settings(n->bind, &s);
+}
+
+/* True where a value has changed that is told again: one that waits is told once. */
+static bool reload_tell_pending(const struct node *n, const struct config *fresh,
+                                enum setting_id id)
+{
+    const struct setting_value *now = &fresh->pending[id], *before = &n->config->pending[id];
+    if (now->text == NULL || (before->text != NULL && strcmp(before->text, now->text) == 0))
+        return false;
+    log_warn("config", "%s is %s from %s after a restart", settings_table[id].name,
+             config_mask(id, now->text), now->origin);
+    return true;
+}
+
+static void reload_tell(const struct node *n, const struct config *fresh)
+{
+    for (int i = 0; i < SET_COUNT; i++) {
+        enum setting_id id = (enum setting_id)i;
+        if (!reload_tell_pending(n, fresh, id) &&
+            strcmp(n->config->values[i].text, fresh->values[i].text) != 0)
+            log_info("config", "%s is now %s from %s", settings_table[i].name,
+                     config_shown(fresh, id), fresh->values[i].origin);
+    }
+    if (!json_equal(n->config->app, fresh->app) || !json_equal(n->config->flags, fresh->flags))
+        log_info("config", "app and flags are taken over: %zu settings, %zu flags",
+                 json_object_size(fresh->app), json_object_size(fresh->flags));
+}
+
+void node_take_config(struct node *n, struct config *fresh)
+{
+    enum log_level level = LOG_INFO;
+    config_follow(fresh, n->config);
+    reload_tell(n, fresh);
+    config_free(n->config);
+    n->config = fresh;
+    if (n->bind != NULL)
+        node_tell_scripts(n);
+    if (log_level_parse(config_text(n->config, SET_LOG_LEVEL), &level))
+        log_set_level(level);
+}
+
+void node_reload(struct node *n)
+{
+    struct config *fresh = NULL;
+    AUTO(buf_fini) struct buf faults = BUF_INIT(RELOAD_FAULTS_MAX);
+    notify_send("RELOADING=1");
+    if (config_load(n->sources, &fresh, &faults) != 0) {
+        if (faults.len > 0)
+            faults.data[faults.len - 1] = '\0';
+        log_error("config", "reload refused, all settings stay: %s", buf_str(&faults));
+    } else {
+        node_take_config(n, fresh);
+    }
+    node_deploy(n);
+    notify_send("READY=1");
+}
