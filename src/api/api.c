@@ -212,6 +212,12 @@ static bool api_token_fits(const struct api *a, const char *header)
     return crypt_equal(hash, a->o.token_hash, sizeof hash);
 }
 
+bool api_is_known(const struct http_request *req)
+{
+    const struct api *a = api_thread_of(req)->api;
+    return !a->o.token_required || api_token_fits(a, http_header_in(req, "Authorization"));
+}
+
 /* What a request does to the records of its entity. */
 static enum entity_access_verb api_access_verb(const struct http_request *req)
 {

@@ -37,6 +37,7 @@ struct canon;
 struct canon_engine;
 struct entities;
 struct entity_hooks;
+struct health_board;
 struct http_request;
 struct http_router;
 struct ledger;
@@ -95,7 +96,8 @@ struct api_options {
     uint8_t cursor_key[API_KEY_BYTES];  /* random, made once, kept in the data directory */
     const char *env;                    /* "production", "development"; texts are copied */
     const char *node_id, *data_dir;
-    uint64_t stream_ms; /* 0: API_STREAM_MS */
+    uint64_t stream_ms;          /* 0: API_STREAM_MS */
+    struct health_board *health; /* what /health shows besides the checks; may be NULL */
 };
 
 int api_new(const struct api_options *o, struct api **out, struct err *e);

@@ -67,6 +67,8 @@ static inline struct api_thread *api_thread_of(const struct http_request *req)
     return http_context(req);
 }
 
+/* Whoever asks has brought what this node wants; for routes that anybody may ask. */
+bool api_is_known(const struct http_request *req);
 /* Access terms can open this route to anybody. */
 bool api_may_be_public(const char *path);
 int api_reader_open(struct api *a, struct db **out, struct err *e);

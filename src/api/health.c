@@ -1,4 +1,5 @@
-/* Is this node alive, is it ready, how is it: /livez, /readyz, /health, /api/cluster/status.
+/* Is this node alive, is it ready, how is it: /livez, /readyz, /health, /api/cluster/health and
+ * /api/cluster/status.
  *
  * Alive: every loop has turned within API_LIVE_LAG_S; a node that is not is to be restarted.
  * Ready: it can commit; a node that is not gets no traffic. The checks stand in one table, in the
@@ -7,6 +8,7 @@
 
 #include "api/api_priv.h"
 #include "base/arena.h"
+#include "base/health.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -236,27 +238,59 @@ static void health_readyz(struct http_request *req)
         health_ask(req, health_answer_ready);
 }
 
-/* ---- both, for people ---- */
+/* ---- both, and the components, for people ---- */
 
-static void health_answer_all(struct http_request *req, const struct health_facts *f)
+/* What the checks say about the whole, and the members "alive", "checks" and "components". */
+static enum health_state health_members(const struct health_facts *f, bool details, struct buf *out)
 {
     struct err e = ERR_INIT;
     double lag;
-    struct buf out = BUF_INIT(64 * 1024);
     const struct api_loop *stuck = health_stuck(f->api, &lag);
     bool bad = stuck != NULL || health_first(f, false, &e) != 0;
-    const char *status = bad ? "unhealthy" : f->ledger.disk_low ? "degraded" : "healthy";
-    buf_addf(&out, "{\"status\":\"%s\",\"version\":\"" KOAN_VERSION "\",\"alive\":%s,", status,
-             stuck == NULL ? "true" : "false");
-    health_print(f, false, &out);
-    buf_addc(&out, '}');
-    http_respond_buf(req, bad ? 503 : 200, API_JSON, &out);
+    enum health_state all = bad                  ? HEALTH_UNHEALTHY
+                            : f->ledger.disk_low ? HEALTH_DEGRADED
+                                                 : HEALTH_HEALTHY;
+    buf_addf(out, "\"alive\":%s,", stuck == NULL ? "true" : "false");
+    health_print(f, false, out);
+    buf_adds(out, ",\"components\":");
+    return health_worse(all, health_overall(f->api->o.health, details, out));
+}
+
+static void health_answer_all(struct http_request *req, const struct health_facts *f)
+{
+    AUTO(buf_fini) struct buf members = BUF_INIT(API_ANSWER_MAX);
+    struct buf out = BUF_INIT(API_ANSWER_MAX);
+    enum health_state all = health_members(f, api_is_known(req), &members);
+    buf_addf(&out, "{\"status\":\"%s\",\"version\":\"" KOAN_VERSION "\",%s}",
+             health_state_name(all), buf_str(&members));
+    http_respond_buf(req, all == HEALTH_UNHEALTHY ? 503 : 200, API_JSON, &out);
 }
 
 static void health_all(struct http_request *req)
 {
     if (API_QUERY_NONE(req))
         health_ask(req, health_answer_all);
+}
+
+/* All nodes: this one. */
+static void health_answer_cluster(struct http_request *req, const struct health_facts *f)
+{
+    AUTO(buf_fini) struct buf members = BUF_INIT(API_ANSWER_MAX);
+    struct buf out = BUF_INIT(API_ANSWER_MAX);
+    enum health_state all = health_members(f, true, &members);
+    const char *status = health_state_name(all);
+    buf_addf(
+        &out,
+        "{\"status\":\"%s\",\"nodes\":[{\"id\":\"%s\",\"status\":\"%s\",\"version\":\"" KOAN_VERSION
+        "\",%s}]}",
+        status, f->api->o.node_id, status, buf_str(&members));
+    http_respond_buf(req, 200, API_JSON, &out);
+}
+
+static void health_cluster(struct http_request *req)
+{
+    if (API_QUERY_NONE(req))
+        health_ask(req, health_answer_cluster);
 }
 
 /* ---- the status of the node ---- */
@@ -321,6 +355,7 @@ static const struct http_route health_table[] = {
     {HTTP_VERB_GET, "/livez", health_livez, HTTP_URGENT | HTTP_OPEN, 0},
     {HTTP_VERB_GET, "/readyz", health_readyz, HTTP_URGENT | HTTP_OPEN, 0},
     {HTTP_VERB_GET, "/health", health_all, HTTP_URGENT | HTTP_OPEN, 0},
+    {HTTP_VERB_GET, "/api/cluster/health", health_cluster, HTTP_URGENT, 0},
     {HTTP_VERB_GET, "/api/cluster/status", health_status, HTTP_URGENT, 0},
     {HTTP_VERB_GET, "/", health_landing, 0, 0},
 };

@@ -112,6 +112,30 @@ static int cmd_health_ask(struct cli *c, json_t **out, struct err *e)
                            : http_client_problem(&a, e);
 }
 
+static void cmd_health_print(struct cli *c, const json_t *o)
+{
+    static const char *const heads[] = {"PART", "STATE", "DETAIL"};
+    struct cli_table t;
+    size_t i;
+    json_t *v;
+    cli_table_init(&t, ARRAY_LEN(heads));
+    for (i = 0; i < ARRAY_LEN(heads); i++)
+        cli_table_cell(&t, "%s", heads[i]);
+    json_array_foreach(json_object_get(o, "checks"), i, v)
+    {
+        cli_table_json(&t, json_object_get(v, "name"));
+        cli_table_cell(&t, "%s", json_is_true(json_object_get(v, "ok")) ? "ok" : "NO");
+        cli_table_json(&t, json_object_get(v, "detail"));
+    }
+    json_array_foreach(json_object_get(o, "components"), i, v)
+    {
+        cli_table_json(&t, json_object_get(v, "name"));
+        cli_table_json(&t, json_object_get(v, "state"));
+        cli_table_json(&t, json_object_get(v, "message"));
+    }
+    cli_table_print(c, &t, 0);
+}
+
 static int cmd_health(struct cli *c)
 {
     struct err e = ERR_INIT;
@@ -122,20 +146,8 @@ static int cmd_health(struct cli *c)
     if (c->json) {
         cli_print_json(c, o);
     } else {
-        size_t i;
-        json_t *check;
-        struct cli_table t;
         printf("%s, version %s\n", status, json_string_value(json_object_get(o, "version")));
-        cli_table_init(&t, 3);
-        for (i = 0; i < 3; i++)
-            cli_table_cell(&t, "%s", (const char *[]){"CHECK", "ok", "detail"}[i]);
-        json_array_foreach(json_object_get(o, "checks"), i, check)
-        {
-            cli_table_json(&t, json_object_get(check, "name"));
-            cli_table_cell(&t, "%s", json_is_true(json_object_get(check, "ok")) ? "yes" : "NO");
-            cli_table_json(&t, json_object_get(check, "detail"));
-        }
-        cli_table_print(c, &t, 0);
+        cmd_health_print(c, o);
     }
     return strcmp(status, "healthy") == 0 ? CLI_OK : CLI_DEGRADED;
 }

@@ -10,6 +10,7 @@
 #include "api/api.h"
 #include "app/node_priv.h"
 #include "app/script_calls.h"
+#include "base/health.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "bind/script_store.h"
@@ -29,6 +30,12 @@ static uint64_t node_mono_ns(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t node_mono_ms(void *arg)
+{
+    (void)arg;
+    return node_mono_ns() / 1000000;
 }
 
 double node_age_ms(const struct node *n)
@@ -204,6 +211,7 @@ static int node_open_api(struct node *n, struct err *e)
                             .env = config_text(n->config, SET_ENV),
                             .node_id = n->id,
                             .data_dir = n->data,
+                            .health = n->health,
                             .stream_ms = (uint64_t)config_number(n->config, SET_HTTP_STREAM_TIME)};
     if (n->access.token != NULL)
         api_token_hash(n->access.token, o.token_hash);
@@ -260,6 +268,7 @@ int node_open(const struct node_options *o, struct node **out, struct err *e)
     n->arg = o->arg;
     n->lock = -1;
     n->started_ns = node_mono_ns();
+    n->health = health_board_new(node_mono_ms, NULL);
     buf_init(&n->report, NODE_JSON_MAX);
     int rc = node_open_all(n, e);
     if (rc == 0)
@@ -333,6 +342,7 @@ void node_close(struct node *n)
     if (n->lock >= 0)
         file_unlock(n->lock);
     access_fini(&n->access);
+    health_board_free(n->health);
     config_free(n->config);
     buf_fini(&n->report);
     mem_free(n->data);

@@ -2,7 +2,8 @@
  *
  *   node.c    open, close        serve.c    run: deploy, serve, reload, drain
  *   net.c     net threads        report.c   the boot report
- *   reload.c  settings change */
+ *   reload.c  settings change      node_health.c   what the node says about itself from time to
+ * time */
 #ifndef KOAN_APP_NODE_PRIV_H
 #define KOAN_APP_NODE_PRIV_H
 
@@ -22,6 +23,7 @@ struct canon;
 struct entities;
 struct http_router;
 struct http_server;
+struct health_board;
 struct ledger;
 struct tls_server;
 
@@ -55,6 +57,7 @@ struct node {
     char id[UUID_TEXT];
     struct access access;
     uint64_t started_ns;
+    struct health_board *health; /* every part may report to it */
 
     struct loop *control, *ledger_loop;
     bool ledger_started;
@@ -78,7 +81,7 @@ struct node {
     struct bind_deploy deploy;
     bool deploying, deploy_again, serving, draining, aborted;
     uint64_t signature, config_signature;
-    struct world_timer watch, drain, watchdog;
+    struct world_timer watch, drain, watchdog, health_timer;
     int exit_code;
 
     struct buf report; /* lines */
@@ -113,6 +116,10 @@ void node_report(struct node *n, const char *topic, const char *fmt, ...)
 /* Shows it: readable on a terminal, log lines elsewhere. */
 void node_report_print(struct node *n);
 void node_report_settings(struct node *n);
+
+/* node_health.c: on the control loop; reports at once, then from time to time until stopped. */
+void node_health_start(struct node *n);
+void node_health_stop(struct node *n);
 
 int node_serve_begin(struct node *n, struct err *e);
 void node_serve_end(struct node *n);

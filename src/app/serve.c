@@ -204,6 +204,7 @@ static void serve_begin_task(struct task *t)
     if (n->access.made)
         fprintf(stderr, "koan: token made on first start, shown only now: %s\n", n->access.token);
     n->config_signature = serve_config_signature(n);
+    node_health_start(n);
     node_deploy(n);
     if (n->dev)
         w->timer_start(w, &n->watch, NODE_WATCH_MS);
@@ -247,6 +248,7 @@ void node_serve_end(struct node *n)
     w->timer_stop(w, &n->watch);
     w->timer_stop(w, &n->drain);
     w->timer_stop(w, &n->watchdog);
+    node_health_stop(n);
     /* A deploy under way posts to the control loop, and may have just been refused with it. */
     while (n->deploying)
         loop_poll(n->control);

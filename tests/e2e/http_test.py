@@ -406,7 +406,14 @@ class Pages(Face):
         self.assertTrue(all(c["ok"] for c in a.json["checks"]))
         self.assertEqual(self.one(get("/readyz?mode=read")).status, 200)
         self.assert_problem(self.one(get("/readyz?mode=write")), 400, "invalid")
-        self.assertEqual(self.one(get("/health")).json["status"], "healthy")
+        a = self.one(get("/health")).json
+        self.assertEqual((a["status"], a["alive"]), ("healthy", True))
+        disk = {c["name"]: c for c in a["components"]}["disk"]
+        self.assertEqual((disk["state"], disk["critical"], disk["ttl_s"]), ("healthy", False, 30))
+        self.assertGreater(disk["facts"]["total"], disk["facts"]["free"])
+        a = self.one(get("/api/cluster/health")).json
+        self.assertEqual((a["status"], len(a["nodes"])), ("healthy", 1))
+        self.assertEqual(a["nodes"][0]["components"][0]["message"], disk["message"])
 
     def test_an_idle_node_proves_that_it_can_commit(self):  # O1
         seq = lambda: self.one(get("/api/cluster/status")).json["ledger"]["applied"]
@@ -451,6 +458,11 @@ class Tokens(Case):
                 self.assertEqual((a.status, a.json["code"]), (401, "unauthorized"), path)
                 self.assertTrue(a.headers["WWW-Authenticate"].startswith("Bearer"))
             self.assertIn(owner("GET", path).status, (200, 404), path)
+        # What a component says in words may be more than everybody should know.
+        self.assertNotIn("message", anybody("GET", "/health").json["components"][0])
+        self.assertNotIn("message", liar("GET", "/health").json["components"][0])
+        self.assertIn("message", owner("GET", "/health").json["components"][0])
+        self.assertEqual(anybody("GET", "/api/cluster/health").status, 401)
         self.assertEqual(anybody("POST", "/api/note", {"text": "x"}).status, 401)
         a = owner("POST", "/api/note", {"text": "x"})
         self.assertEqual((a.status, a.json["created_by"]), (201, "token"))

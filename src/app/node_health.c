@@ -1,0 +1,49 @@
+/* What a node says about itself from time to time: its disk. Parts that have something of their own
+ * to say report to the board by themselves. */
+#include "app/node_priv.h"
+#include "base/health.h"
+#include "base/json.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "base/time.h"
+#include "ledger/ledger.h"
+
+enum { NODE_HEALTH_MS = 10 * 1000 };
+
+static void node_health_disk(struct node *n)
+{
+    struct ledger_status s;
+    char left[32];
+    ledger_status(n->ledger, &s);
+    size_format(s.disk_free, left, sizeof left);
+    AUTO(mem_freep)
+    char *text = mem_printf("%s left%s", left,
+                            s.disk_full  ? "; what grows is refused until there is "
+                                           "more"
+                            : s.disk_low ? "; free some space"
+                                         : "");
+    health_report(n->health, "disk", s.disk_full || s.disk_low ? HEALTH_DEGRADED : HEALTH_HEALTHY,
+                  0, text,
+                  json_pack("{s:I, s:I}", "free", (json_int_t)s.disk_free, "total",
+                            (json_int_t)s.disk_total));
+}
+
+static void node_health_turn(struct world_timer *t)
+{
+    struct node *n = LIST_OF(t, struct node, health_timer);
+    struct world *w = loop_world(n->control);
+    node_health_disk(n);
+    w->timer_start(w, t, NODE_HEALTH_MS);
+}
+
+void node_health_start(struct node *n)
+{
+    n->health_timer.fire = node_health_turn;
+    node_health_turn(&n->health_timer);
+}
+
+void node_health_stop(struct node *n)
+{
+    struct world *w = loop_world(n->control);
+    w->timer_stop(w, &n->health_timer);
+}
