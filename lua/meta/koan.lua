@@ -67,7 +67,7 @@ function geo(options) end
 ---@return Field
 function bytes(options) end
 
----list { text { max = 40 }, max = 10 }
+---list { text { max = 40 }, max = 10 }; also of references: list { of = ref { "Tag" } }
 ---@param options FieldOptions|Field[]
 ---@return Field
 function list(options) end

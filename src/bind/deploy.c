@@ -157,13 +157,13 @@ static int add_canon(struct deploy *op, const struct bind_canon *c, struct err *
 static int check_refs(struct deploy *op, const struct entity_def *d, struct err *e)
 {
     for (size_t i = 0; i < d->fields_count; i++) {
-        const struct entity_field *f = &d->fields[i];
-        if (f->kind != KIND_REF || bind_set_entity(op->parts[0].set, f->to) != NULL)
+        const struct entity_field *f = entity_field_ref(&d->fields[i]);
+        if (f == NULL || bind_set_entity(op->parts[0].set, f->to) != NULL)
             continue;
         AUTO(entity_def_unrefp)
         struct entity_def *known = entities_find(op->bind->entities, f->to);
         if (known == NULL && entities_unknown(op->bind->entities, f->to, e) != 0)
-            return err_context(e, "entity '%s', field '%s'", d->name, f->name);
+            return err_context(e, "entity '%s', field '%s'", d->name, d->fields[i].name);
     }
     return 0;
 }

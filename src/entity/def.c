@@ -37,6 +37,13 @@ static bool is_among(const char *s, const char *const *names, size_t count)
     return false;
 }
 
+const struct entity_field *entity_field_ref(const struct entity_field *f)
+{
+    if (f->kind == KIND_LIST && f->of != NULL)
+        f = f->of;
+    return f->kind == KIND_REF ? f : NULL;
+}
+
 bool entity_is_system_field(const char *name)
 {
     return is_among(name, system_fields, ARRAY_LEN(system_fields));
@@ -87,7 +94,7 @@ static int parse_fields(struct entity_def *d, const json_t *fields, struct err *
         }
         d->has_decimal = d->has_decimal || entity_field_has_decimal(f);
         d->has_search = d->has_search || f->search;
-        d->has_refs = d->has_refs || f->kind == KIND_REF;
+        d->has_refs = d->has_refs || entity_field_ref(f) != NULL;
     }
     return 0;
 }

@@ -30,7 +30,9 @@
  * is committed (unless check is false). on_remove says what its removal does: restrict (the
  * default: it is refused while anybody refers to it), null (the reference goes), cascade (the
  * referring record goes too), none (nothing; the reference is left hanging). `inverse` is the name
- * under which the target's records find these (`with=lines`).
+ * under which the target's records find these (`with=lines`). A list may be `of` a ref: each
+ * element is one; `null` takes it out of the list, `cascade` removes the record when any of its
+ * targets goes.
  *
  * A null value and an absent one are the same: nothing is stored. `of` may be the name of a kind.
  * Patterns are matched against the whole value, of at most 64 KiB, in time linear in it; see
@@ -66,6 +68,7 @@ enum {
     ENTITY_INDEXES_MAX = 32,
     ENTITY_INDEX_FIELDS_MAX = 8,
     ENTITY_CHOICES_MAX = 1000,
+    ENTITY_LIST_REFS_MAX = 1000, /* elements of a list of refs */
     ENTITY_OF_DEPTH_MAX = 4,
     ENTITY_DEF_BYTES_MAX = 256 << 10,
     ENTITY_TEXT_BYTES = 64 << 10, /* text and bytes without a max */
@@ -182,6 +185,9 @@ void entity_def_unrefp(struct entity_def **d); /* for AUTO */
 const struct entity_field *entity_def_field(const struct entity_def *d, const char *name);
 /* "id" "version" "created_at" "updated_at" "created_by" "updated_by" */
 bool entity_is_system_field(const char *name);
+/* The reference that a field is, or is a list of; NULL for others. */
+const struct entity_field *entity_field_ref(const struct entity_field *f);
+bool entity_def_has_links(const struct entity_def *d); /* lists of references */
 const char *entity_kind_name(enum entity_kind k);
 
 #endif

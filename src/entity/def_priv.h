@@ -67,6 +67,8 @@ struct entity_sql {
     char *get, *find, *exists, *insert, *update, *remove, *revive, *restore;
     char *visible; /* a further condition on rows that may be seen: "" or " AND ..." */
     char *search, *search_put, *search_change, *search_remove; /* NULL unless has_search */
+    /* NULL without lists of refs */
+    char *links, *links_put, *links_differ, *links_remove;
 };
 struct entity_sql *entity_sql_new(const struct entity_def *d);
 void entity_sql_free(struct entity_sql *s);
@@ -74,6 +76,10 @@ void entity_sql_free(struct entity_sql *s);
 /* ---- search.c ---- */
 
 void search_sql(struct entity_sql *s, const struct entity_def *d);
+
+/* ---- links.c ---- */
+
+void links_sql(struct entity_sql *s, const struct entity_def *d);
 
 /* ---- access.c ---- */
 

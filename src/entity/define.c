@@ -177,13 +177,12 @@ static int restrict_meets_ttl(const struct entity_def *from, const struct entity
                               struct err *e)
 {
     for (size_t i = 0; i < from->fields_count; i++) {
-        const struct entity_field *f = &from->fields[i];
-        if (f->kind == KIND_REF && f->on_remove == REF_RESTRICT && to->ttl &&
-            strcmp(f->to, to->name) == 0)
-            return err_field(e, ERR_CONFLICT, f->name,
+        const struct entity_field *f = entity_field_ref(&from->fields[i]);
+        if (f != NULL && f->on_remove == REF_RESTRICT && to->ttl && strcmp(f->to, to->name) == 0)
+            return err_field(e, ERR_CONFLICT, from->fields[i].name,
                              "entity '%s': records of %s expire, so field '%s' cannot have "
                              "on_remove = restrict; say null, cascade or none",
-                             from->name, to->name, f->name);
+                             from->name, to->name, from->fields[i].name);
     }
     return 0;
 }
@@ -251,6 +250,7 @@ static int define(struct entities *s, const struct apply *a, struct entity_def *
     rc = from != NULL ? check_rows(s, a, from, to, e) : store_create_table(a->db, to, e);
     if (rc < 0 || (rc = change_indexes(a, from, to, e)) < 0 ||
         (rc = search_define(a->db, from, to, e)) < 0 ||
+        (rc = links_define(a->db, from, to, e)) < 0 ||
         (rc = store_put_def(a->db, to, a->at, e)) < 0)
         return rc;
     entities_set_live(s, entity_def_ref(to));

@@ -238,6 +238,16 @@ int search_remove(struct db *db, const struct entity_def *d, int64_t rid, struct
 int search_define(struct db *db, const struct entity_def *from, const struct entity_def *to,
                   struct err *e);
 
+/* ---- links.c: who has a record in a list of refs, in the transaction that changes it ---- */
+
+int links_put(struct db *db, const struct entity_def *d, int64_t rid, const struct new_body *b,
+              struct err *e);
+int links_change(struct db *db, const struct entity_def *d, const struct stored_row *old,
+                 const struct new_body *b, struct err *e);
+int links_remove(struct db *db, const struct entity_def *d, int64_t rid, struct err *e);
+int links_define(struct db *db, const struct entity_def *from, const struct entity_def *to,
+                 struct err *e);
+
 /* ---- define.c ---- */
 
 int define_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,

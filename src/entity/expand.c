@@ -71,17 +71,17 @@ static int find_inverse(struct entities *s, const struct entity_def *d, struct e
     struct entity_def **all = entities_list(s, &count);
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < all[i]->fields_count && rc == 0; k++) {
-            const struct entity_field *f = &all[i]->fields[k];
-            if (f->kind != KIND_REF || strcmp(f->to, d->name) != 0 ||
-                strcmp(f->inverse, n->name) != 0)
+            const struct entity_field *f = entity_field_ref(&all[i]->fields[k]);
+            const char *field = all[i]->fields[k].name;
+            if (f == NULL || strcmp(f->to, d->name) != 0 || strcmp(f->inverse, n->name) != 0)
                 continue;
             if (n->def != NULL)
                 rc = err_field(e, ERR_INVALID, "with",
                                "'%s' is the inverse of %s.%s and of %s.%s; give one another name",
-                               n->name, n->def->name, n->field, all[i]->name, f->name);
+                               n->name, n->def->name, n->field, all[i]->name, field);
             else
                 n->def = entity_def_ref(all[i]);
-            snprintf(n->field, sizeof(n->field), "%s", f->name);
+            snprintf(n->field, sizeof(n->field), "%s", field);
         }
         entity_def_unref(all[i]);
     }
@@ -96,14 +96,14 @@ static int unknown_name(struct entities *s, const struct entity_def *d, const ch
     const char *names[EXPAND_NAMES_MAX];
     size_t n = 0, count;
     for (size_t i = 0; i < d->fields_count; i++) {
-        if (d->fields[i].kind == KIND_REF)
+        if (entity_field_ref(&d->fields[i]) != NULL)
             names[n++] = d->fields[i].name;
     }
     struct entity_def **all = entities_list(s, &count);
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < all[i]->fields_count && n < EXPAND_NAMES_MAX; k++) {
-            const struct entity_field *f = &all[i]->fields[k];
-            if (f->kind == KIND_REF && strcmp(f->to, d->name) == 0 && f->inverse[0] != '\0')
+            const struct entity_field *f = entity_field_ref(&all[i]->fields[k]);
+            if (f != NULL && strcmp(f->to, d->name) == 0 && f->inverse[0] != '\0')
                 names[n++] = f->inverse;
         }
     }
@@ -123,9 +123,9 @@ static int resolve(const struct asking *q, const struct entity_def *d, struct ex
 {
     const struct entity_field *f = entity_def_field(d, n->name);
     int rc = 0;
-    if (f != NULL && f->kind == KIND_REF) {
+    if (f != NULL && entity_field_ref(f) != NULL) {
         snprintf(n->field, sizeof(n->field), "%s", f->name);
-        n->def = entities_find(q->s, f->to);
+        n->def = entities_find(q->s, entity_field_ref(f)->to);
         n->known = map_new();
     } else {
         rc = find_inverse(q->s, d, n, e);
@@ -245,9 +245,7 @@ static int read_target(struct expanding *w, struct expand_node *n, const char *i
         *out = json_null();
     else if (rc < 0)
         *w->e = gone;
-    else if ((rc = count_rows(w, 1)) == 0)
-        rc = expand_all(w, n->kids, *out);
-    else
+    else if ((rc = count_rows(w, 1)) < 0 || (rc = expand_all(w, n->kids, *out)) < 0)
         json_decref(*out);
     if (rc < 0 && rc != ERR_NOT_FOUND)
         return rc;
@@ -257,7 +255,10 @@ static int read_target(struct expanding *w, struct expand_node *n, const char *i
 
 static int read_inverse(struct expanding *w, struct expand_node *n, const char *id, json_t **out)
 {
-    AUTO(json_unref) json_t *what = json_pack("{s:{s:s}}", n->field, "$eq", id);
+    bool listed = entity_def_field(n->def, n->field)->kind == KIND_LIST;
+    AUTO(json_unref)
+    json_t *what = listed ? json_pack("{s:{s:[s]}}", n->field, "$in", id)
+                          : json_pack("{s:{s:s}}", n->field, "$eq", id);
     AUTO(filter_freep) struct filter *f = NULL;
     AUTO(entity_page_fini) struct entity_page page;
     entity_page_init(&page, EXPAND_PAGE_BYTES);
@@ -282,16 +283,41 @@ static int read_inverse(struct expanding *w, struct expand_node *n, const char *
     return rc;
 }
 
+/* What a list of refs names, in its order, with null where there is none. */
+static int read_targets(struct expanding *w, struct expand_node *n, const json_t *ids, json_t **out)
+{
+    if (json_array_size(ids) > ENTITY_WITH_ROWS)
+        return err_field(w->e, ERR_TOO_LARGE, "with",
+                         "'%s' has over %d references in one record; ask for them by their ids",
+                         n->name, ENTITY_WITH_ROWS);
+    AUTO(json_unref) json_t *all = json_array();
+    size_t i;
+    json_t *id;
+    json_array_foreach(ids, i, id)
+    {
+        json_t *one = NULL;
+        int rc = read_target(w, n, json_string_value(id), &one);
+        if (rc < 0)
+            return rc;
+        json_array_append_new(all, one);
+    }
+    *out = TAKE(all);
+    return 0;
+}
+
 static int expand_one(struct expanding *w, struct expand_node *n, json_t *record)
 {
-    const char *id = json_string_value(json_object_get(record, n->is_inverse ? "id" : n->field));
+    const json_t *value = json_object_get(record, n->is_inverse ? "id" : n->field);
+    const char *id = json_string_value(value);
     json_t *with = json_object_get(record, ENTITY_WITH_MEMBER), *found = NULL;
     if (with == NULL) {
         with = json_object();
         json_object_set_new(record, ENTITY_WITH_MEMBER, with);
     }
     int rc = 0;
-    if (id == NULL)
+    if (json_is_array(value))
+        rc = read_targets(w, n, value, &found);
+    else if (id == NULL)
         found = json_null();
     else
         rc = n->is_inverse ? read_inverse(w, n, id, &found) : read_target(w, n, id, &found);

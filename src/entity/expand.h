@@ -1,9 +1,10 @@
 /* Expand - what records refer to, and what refers to them, put beside them:
  * with=customer,lines.product
  *
- * A name is a ref field of the entity, or the `inverse` of a ref field elsewhere that refers to it;
- * a dot goes on from there. What is found stands in the record's member "_with", under its name: a
- * record (null where there is none), or for an inverse a list. No field can have that name.
+ * A name is a ref field of the entity, a list of refs, or the `inverse` of one elsewhere that
+ * refers to it; a dot goes on from there. What is found stands in the record's member "_with",
+ * under its name: a record (null where there is none); for a list of refs a list as long as that,
+ * with null where there is none; for an inverse a list. No field can have that name.
  *
  * Bounds: ENTITY_WITH_DEPTH names deep, ENTITY_WITH_ROWS of an inverse under one record,
  * ENTITY_WITH_TOTAL in all; over the latter two it is ERR_TOO_LARGE, since a list cut short would

@@ -236,9 +236,9 @@ static int ref_check(const struct entity_field *f, int depth, struct err *e)
 {
     if (f->kind != KIND_REF)
         return 0;
-    if (depth > 0)
+    if (depth > 1)
         return err_set(e, ERR_INVALID,
-                       "a ref has no place inside 'of'; let the other side refer to this one");
+                       "a ref has no place that deep; a field is a ref or a list of refs");
     if (f->to[0] == '\0')
         return err_set(e, ERR_INVALID,
                        "kind ref wants option 'to': the entity whose records it names");
@@ -246,6 +246,20 @@ static int ref_check(const struct entity_field *f, int depth, struct err *e)
         return err_set(e, ERR_INVALID,
                        "is required, so the removal of its target cannot null it; say on_remove "
                        "restrict or cascade");
+    return 0;
+}
+
+/* A list of refs, and what its declaration says besides. */
+static int ref_list_check(const struct entity_field *f, struct err *e)
+{
+    if (f->of == NULL || f->of->kind != KIND_REF)
+        return 0;
+    if (f->kind == KIND_MAP)
+        return err_set(e, ERR_INVALID, "a map holds no refs; a list does: list { of = ref .. }");
+    if (f->of->on_remove == REF_NULL && f->has_min && f->min_int > 0)
+        return err_set(e, ERR_INVALID,
+                       "has a min, so the removal of a target cannot take it out of the list; say "
+                       "on_remove restrict, cascade or none");
     return 0;
 }
 
@@ -314,7 +328,8 @@ int entity_field_parse(const char *name, const json_t *j, int depth, struct enti
     }
     if (out->kind == KIND_CHOICE && out->choices == NULL)
         return err_set(e, ERR_INVALID, "kind choice wants option 'choices': [\"a\", \"b\"]");
-    if ((rc = bounds_check(out, e)) < 0 || (rc = ref_check(out, depth, e)) < 0)
+    if ((rc = bounds_check(out, e)) < 0 || (rc = ref_check(out, depth, e)) < 0 ||
+        (rc = ref_list_check(out, e)) < 0)
         return rc;
     v = json_object_get(j, "default");
     return v != NULL ? parse_default(out, v, e) : 0;

@@ -133,7 +133,7 @@ static int parse_steps(const struct entity_def *d, const char *dotted, struct fi
 int filter_path_parse(const struct entity_def *d, const char *dotted, struct filter_path *out,
                       struct err *e)
 {
-    *out = (struct filter_path){.count = 0};
+    *out = (struct filter_path){.def = d};
     const struct entity_field *system = filter_system_field(dotted);
     if (system != NULL) {
         out->leaf = system;

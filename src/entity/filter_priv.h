@@ -52,6 +52,7 @@ struct filter_path {
     struct filter_step steps[FILTER_STEPS_MAX];
     size_t count;
     size_t whole;                    /* steps up to the last key: what $size and $exists look at */
+    const struct entity_def *def;    /* of the records */
     const char *column;              /* of a system field; then there are no steps */
     const struct entity_field *leaf; /* the kind of an element; NULL: anything */
     const struct entity_field *list; /* the list at `whole`, when it is declared with `of` */
@@ -104,6 +105,11 @@ void sql_text_bind_exact(struct sql_text *s, json_t *v);
 void sql_text_bind_all(const struct sql_text *s, struct db_stmt *stmt, int first);
 /* The condition, in parentheses. */
 void filter_sql(struct sql_text *s, const struct filter_node *n);
+/* A condition on the elements of a list of refs, which must hold for the whole to hold; NULL when
+ * there is none. */
+const struct filter_node *filter_linked(const struct filter_node *n);
+/* "FROM .. WHERE .." of the links that meet it: their `rid`, which may come up twice. */
+void filter_sql_linked(struct sql_text *s, const struct filter_node *n);
 /* The expression a path sorts by: its value, or the least or greatest of a list. */
 void filter_sql_sort(struct sql_text *s, const struct filter_path *p, bool desc);
 

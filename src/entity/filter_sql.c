@@ -337,8 +337,39 @@ static void on_whole(struct sql_text *s, struct value v)
     }
 }
 
+/* An element of a list of refs: its links know, as an index would. */
+static bool is_linked(const struct filter_node *n)
+{
+    const struct filter_path *p = &n->path;
+    return p->column == NULL && p->list != NULL && p->list == entity_def_field(p->def, p->text) &&
+           p->list->of->kind == KIND_REF && !n->fold && (n->op == FILTER_EQ || n->op == FILTER_IN);
+}
+
+void filter_sql_linked(struct sql_text *s, const struct filter_node *n)
+{
+    buf_addf(&s->text, "FROM %s WHERE field = '%s' AND target ", n->path.def->sql->links,
+             n->path.list->name);
+    buf_adds(&s->text, n->op == FILTER_EQ ? "= " : "IN (SELECT value FROM json_each(");
+    sql_text_bind(s, n->value);
+    buf_adds(&s->text, n->op == FILTER_EQ ? "" : "))");
+}
+
+const struct filter_node *filter_linked(const struct filter_node *n)
+{
+    const struct filter_node *found = n->op > FILTER_NOT && is_linked(n) ? n : NULL;
+    for (size_t i = 0; n->op == FILTER_AND && i < n->kids_count && found == NULL; i++)
+        found = filter_linked(n->kids[i]);
+    return found;
+}
+
 static void leaf_sql(struct sql_text *s, const struct filter_node *n)
 {
+    if (is_linked(n)) {
+        buf_adds(&s->text, "EXISTS (SELECT 1 ");
+        filter_sql_linked(s, n);
+        buf_addf(&s->text, " AND rid = %s.rid)", n->path.def->sql->table);
+        return;
+    }
     bool whole = n->op == FILTER_EXISTS || n->op == FILTER_SIZE || n->op == FILTER_WHOLE;
     if (n->path.column != NULL) {
         struct value v = {.node = n, .fold = n->fold};

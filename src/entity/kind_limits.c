@@ -143,6 +143,10 @@ int kind_check_limits(const struct entity_field *f, const json_t *v, struct err 
     case KIND_BYTES:
         return bytes_within(f, v, e);
     case KIND_LIST:
+        if (entity_field_ref(f) != NULL && json_array_size(v) > ENTITY_LIST_REFS_MAX)
+            return err_set(e, ERR_INVALID,
+                           "has over %d references; let the other side refer to this one",
+                           ENTITY_LIST_REFS_MAX);
         return size_within(f, (int64_t)json_array_size(v), "elements", e);
     case KIND_MAP:
         return size_within(f, (int64_t)json_object_size(v), "keys", e);

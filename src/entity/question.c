@@ -66,6 +66,7 @@ void question_where(struct sql_text *s, const struct question *k)
     size_t n = strcspn(k->tenant, "/");
     AUTO(json_unref) json_t *tenant = json_stringn(k->tenant, n);
     AUTO(json_unref) json_t *part = json_string(k->tenant[n] == '/' ? k->tenant + n + 1 : "");
+    const struct filter_node *linked = k->root != NULL ? filter_linked(k->root) : NULL;
     buf_adds(&s->text, " FROM ");
     if (k->match.len > 0) {
         /* What is found comes first, and each is looked up by its key: the other way round a rare
@@ -73,6 +74,10 @@ void question_where(struct sql_text *s, const struct question *k)
         AUTO(json_unref) json_t *match = json_stringn(buf_str(&k->match), k->match.len);
         buf_addf(&s->text, "(SELECT rowid AS found FROM %s WHERE text MATCH ", k->def->sql->search);
         sql_text_bind(s, match);
+        buf_addf(&s->text, ") CROSS JOIN %s ON rid = found WHERE tenant = ", k->def->sql->table);
+    } else if (linked != NULL) {
+        buf_adds(&s->text, "(SELECT DISTINCT rid AS found ");
+        filter_sql_linked(s, linked);
         buf_addf(&s->text, ") CROSS JOIN %s ON rid = found WHERE tenant = ", k->def->sql->table);
     } else {
         buf_addf(&s->text, "%s WHERE tenant = ", k->def->sql->table);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "entity/entity_priv.h"
 #include "ledger/txn.h"
@@ -15,8 +16,9 @@ static int read_body(const struct row_change *c, const char *body, size_t n, jso
                                   (int)c->key.id_len, c->key.id);
 }
 
-static int check_target(const struct row_change *c, const struct entity_field *f, const json_t *v,
-                        struct err *e)
+/* `field` is `f`, or the list of it. */
+static int check_target(const struct row_change *c, const struct entity_field *field,
+                        const struct entity_field *f, const json_t *v, struct err *e)
 {
     struct row_key k = c->key;
     k.id = json_string_value(v);
@@ -34,12 +36,32 @@ static int check_target(const struct row_change *c, const struct entity_field *f
     int rc = to != NULL ? store_exists(c->a->db, to, &k, e) : 0;
     if (rc != 0)
         return rc < 0 ? rc : 0;
-    return err_field(e, ERR_CONFLICT, f->name,
-                     "field '%s' of %s: there is no %s '%.*s' to refer to%s", f->name, c->def->name,
-                     f->to, (int)k.id_len, k.id,
+    return err_field(e, ERR_CONFLICT, field->name,
+                     "field '%s' of %s: there is no %s '%.*s' to refer to%s", field->name,
+                     c->def->name, f->to, (int)k.id_len, k.id,
                      to == NULL ? ", nor such an entity"
                                 : "; save it first, or in front in the "
                                   "same unit");
+}
+
+/* The elements that `before` (or NULL) does not have, each once. */
+static int check_list(const struct row_change *c, const struct entity_field *field,
+                      const json_t *list, const json_t *before, struct err *e)
+{
+    struct map *known = map_new();
+    size_t i;
+    json_t *v;
+    int rc = 0;
+    json_array_foreach(before, i, v) map_puts(known, json_string_value(v), v);
+    json_array_foreach(list, i, v)
+    {
+        if (rc == 0 && map_gets(known, json_string_value(v)) == NULL) {
+            map_puts(known, json_string_value(v), v);
+            rc = check_target(c, field, field->of, v, e);
+        }
+    }
+    map_free(known, NULL);
+    return rc;
 }
 
 int refs_check(const struct row_change *c, const struct new_body *b, const struct stored_row *old,
@@ -51,12 +73,13 @@ int refs_check(const struct row_change *c, const struct new_body *b, const struc
     if (rc == 0 && old != NULL)
         rc = read_body(c, old->body, old->body_len, &before, e);
     for (size_t i = 0; i < c->def->fields_count && rc == 0; i++) {
-        const struct entity_field *f = &c->def->fields[i];
-        const json_t *v = json_object_get(body, f->name);
-        if (f->kind != KIND_REF || f->unchecked || v == NULL ||
-            json_equal(v, json_object_get(before, f->name)))
+        const struct entity_field *field = &c->def->fields[i], *f = entity_field_ref(field);
+        const json_t *v = json_object_get(body, field->name),
+                     *was = json_object_get(before, field->name);
+        if (f == NULL || f->unchecked || v == NULL || json_equal(v, was))
             continue;
-        rc = check_target(c, f, v, e);
+        rc = field->kind == KIND_LIST ? check_list(c, field, v, was, e)
+                                      : check_target(c, field, f, v, e);
     }
     return rc;
 }

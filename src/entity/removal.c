@@ -105,7 +105,7 @@ static int add_outside(void *arg, const char *id, size_t n, struct err *e)
     const struct victim *known = find(r, r->def->name, id, n);
     if (known != NULL && known->goes)
         return 0;
-    if (r->field->on_remove == REF_NULL)
+    if (entity_field_ref(r->field)->on_remove == REF_NULL)
         return add(r, r->def, id, n, false, e);
     return err_field(e, ERR_CONFLICT, r->field->name,
                      "%s '%.*s' is still referred to by %s '%.*s' (field '%s', on_remove = "
@@ -133,15 +133,15 @@ static int ask(struct removal *r, const struct victim *v, bool cascade, struct e
     int rc = 0;
     for (size_t i = 0; i < count; i++) {
         for (size_t n = 0; all[i]->has_refs && n < all[i]->fields_count && rc == 0; n++) {
-            const struct entity_field *f = &all[i]->fields[n];
-            if (f->kind != KIND_REF || strcmp(f->to, v->def->name) != 0 ||
-                f->on_remove == REF_NONE || (f->on_remove == REF_CASCADE) != cascade)
+            const struct entity_field *f = entity_field_ref(&all[i]->fields[n]);
+            if (f == NULL || strcmp(f->to, v->def->name) != 0 || f->on_remove == REF_NONE ||
+                (f->on_remove == REF_CASCADE) != cascade)
                 continue;
             r->def = all[i];
-            r->field = f;
+            r->field = &all[i]->fields[n];
             r->target = v;
-            rc = store_referring(r->c->a->db, all[i], f, &k, cascade ? add_cascade : add_outside, r,
-                                 e);
+            rc = store_referring(r->c->a->db, all[i], r->field, &k,
+                                 cascade ? add_cascade : add_outside, r, e);
         }
     }
     return rc;
@@ -160,6 +160,12 @@ static int plan(struct removal *r, struct err *e)
 
 /* ---- carrying it out ---- */
 
+static bool goes(const struct removal *r, const struct entity_field *f, const json_t *v)
+{
+    const struct victim *to = find(r, f->to, json_string_value(v), json_string_length(v));
+    return to != NULL && to->goes;
+}
+
 /* The references of this record to what goes. */
 static int detach(struct removal *r, const struct row_change *c, const struct stored_row *old,
                   struct err *e)
@@ -168,13 +174,17 @@ static int detach(struct removal *r, const struct row_change *c, const struct st
     if (body == NULL)
         return ERR_CORRUPT;
     for (size_t i = 0; i < c->def->fields_count; i++) {
-        const struct entity_field *f = &c->def->fields[i];
-        const json_t *v = json_object_get(body, f->name);
-        if (f->kind != KIND_REF || f->on_remove != REF_NULL || v == NULL)
+        const struct entity_field *f = entity_field_ref(&c->def->fields[i]);
+        const char *name = c->def->fields[i].name;
+        json_t *v = json_object_get(body, name);
+        if (f == NULL || f->on_remove != REF_NULL || v == NULL)
             continue;
-        const struct victim *to = find(r, f->to, json_string_value(v), json_string_length(v));
-        if (to != NULL && to->goes)
-            json_object_del(body, f->name);
+        for (size_t n = json_array_size(v); n > 0; n--) {
+            if (goes(r, f, json_array_get(v, n - 1)))
+                json_array_remove(v, n - 1);
+        }
+        if (json_is_string(v) && goes(r, f, v))
+            json_object_del(body, name);
     }
     AUTO(buf_fini) struct buf text = BUF_INIT(ENTITY_RECORD_BYTES_MAX);
     int rc = json_print(body, &text, e);
@@ -211,8 +221,10 @@ static int is_free(const struct row_change *c, bool *out, struct err *e)
         return e->code;
     *out = true;
     for (size_t i = 0; i < count && *out; i++) {
-        for (size_t n = 0; all[i]->has_refs && n < all[i]->fields_count; n++)
-            *out = *out && strcmp(all[i]->fields[n].to, c->def->name) != 0;
+        for (size_t n = 0; all[i]->has_refs && n < all[i]->fields_count; n++) {
+            const struct entity_field *f = entity_field_ref(&all[i]->fields[n]);
+            *out = *out && (f == NULL || strcmp(f->to, c->def->name) != 0);
+        }
     }
     return 0;
 }

@@ -78,6 +78,7 @@ struct entity_sql *entity_sql_new(const struct entity_def *d)
                            s->table);
     s->remove = mem_printf("DELETE FROM %s WHERE rid = ?1", s->table);
     search_sql(s, d);
+    links_sql(s, d);
     return s;
 }
 
@@ -99,5 +100,9 @@ void entity_sql_free(struct entity_sql *s)
     mem_free(s->search_put);
     mem_free(s->search_change);
     mem_free(s->search_remove);
+    mem_free(s->links);
+    mem_free(s->links_put);
+    mem_free(s->links_differ);
+    mem_free(s->links_remove);
     mem_free(s);
 }

@@ -107,8 +107,13 @@ int store_referring(struct db *db, const struct entity_def *d, const struct enti
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
     buf_addf(&sql, "SELECT id FROM %s WHERE tenant = ?1 AND part = ?2 AND ", d->sql->table);
-    entity_sql_expr(&sql, f, f->name);
-    buf_adds(&sql, " = ?3");
+    if (f->kind == KIND_LIST) {
+        buf_addf(&sql, "rid IN (SELECT rid FROM %s WHERE field = '%s' AND target = ?3)",
+                 d->sql->links, f->name);
+    } else {
+        entity_sql_expr(&sql, f, f->name);
+        buf_adds(&sql, " = ?3");
+    }
     buf_addf(&sql, "%s ORDER BY id", d->sql->visible);
     AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
     if (s == NULL)
@@ -195,6 +200,22 @@ static int name_conflict(struct db *db, const struct entity_def *d, const struct
                    d->name);
 }
 
+/* What lies beside the records: words and links. */
+static int put_beside(struct db *db, const struct entity_def *d, const struct new_body *b,
+                      struct err *e)
+{
+    int64_t rid = db_last_rowid(db);
+    int rc = search_put(db, d, rid, b, e);
+    return rc == 0 ? links_put(db, d, rid, b, e) : rc;
+}
+
+static int change_beside(struct db *db, const struct entity_def *d, const struct stored_row *old,
+                         const struct new_body *b, struct err *e)
+{
+    int rc = search_change(db, d, old, b, e);
+    return rc == 0 ? links_change(db, d, old, b, e) : rc;
+}
+
 int store_insert(const struct apply *a, const struct entity_def *d, const struct row_key *k,
                  const struct new_body *b, struct err *e)
 {
@@ -208,7 +229,7 @@ int store_insert(const struct apply *a, const struct entity_def *d, const struct
     db_bind_text(s, 7, b->keys, b->keys_len);
     int rc = db_run(s, e);
     if (rc == 0)
-        return search_put(a->db, d, db_last_rowid(a->db), b, e);
+        return put_beside(a->db, d, b, e);
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, true, e) : rc;
 }
 
@@ -226,7 +247,7 @@ int store_update(const struct apply *a, const struct entity_def *d, const struct
     db_bind_text(s, 6, b->keys, b->keys_len);
     int rc = db_run(s, e);
     if (rc == 0)
-        return search_change(a->db, d, old, b, e);
+        return change_beside(a->db, d, old, b, e);
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, false, e) : rc;
 }
 
@@ -243,7 +264,7 @@ int store_revive(const struct apply *a, const struct entity_def *d, const struct
     db_bind_text(s, 5, b->keys, b->keys_len);
     int rc = db_run(s, e);
     if (rc == 0)
-        return search_change(a->db, d, old, b, e);
+        return change_beside(a->db, d, old, b, e);
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, false, e) : rc;
 }
 
@@ -263,7 +284,7 @@ int store_restore(const struct apply *a, const struct entity_def *d, const struc
     db_bind_text(s, 10, b->keys, b->keys_len);
     int rc = db_run(s, e);
     if (rc == 0)
-        return search_put(a->db, d, db_last_rowid(a->db), b, e);
+        return put_beside(a->db, d, b, e);
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, true, e) : rc;
 }
 
@@ -274,7 +295,9 @@ int store_remove(struct db *db, const struct entity_def *d, int64_t rid, struct 
         return e->code;
     db_bind_int(s, 1, rid);
     int rc = db_run(s, e);
-    return rc == 0 ? search_remove(db, d, rid, e) : rc;
+    if (rc == 0)
+        rc = search_remove(db, d, rid, e);
+    return rc == 0 ? links_remove(db, d, rid, e) : rc;
 }
 
 /* ---- tables and indexes ---- */

@@ -133,6 +133,62 @@ entity "TwinB"    { fields = { c = ref { "Region", inverse = "twins" } } }
         self.refused("GET", "/api/order/nope?with=customer", None, 404, "not_found")
 
 
+class Lists(Store):
+    APP = """
+entity "Tag"  { fields = { name = text } }
+entity "Post" {
+  fields = {
+    title  = text,
+    tags   = list { of = ref { "Tag", on_remove = "null", inverse = "posts" } },
+    needs  = list { ref { "Tag" } },
+    lives  = list { of = ref { "Tag", on_remove = "cascade" } },
+    traces = list { of = ref { "Tag", on_remove = "none", check = false } },
+  },
+  before_save = function(e)
+    if e.title == "count" then e.title = tostring(entity("Post").count { filter = { tags = { ["$in"] = { "d", "b" } } } }) end
+  end,
+}
+"""
+
+    def setUp(self):
+        super().setUp()
+        for t in "abcd":
+            self.c("PUT", "/api/tag/" + t, {"name": t.upper()})
+
+    def test_each_element_is_checked_and_its_target_s_removal_felt(self):
+        p = self.refused("PUT", "/api/post/x", {"tags": ["a", "nobody"]}, 409, "conflict", "nobody")
+        self.assertEqual(p["errors"][0]["field"], "tags")
+        p = self.refused("PUT", "/api/post/x", {"tags": ["a", 5]}, 400, "invalid")
+        self.assertEqual(p["errors"][0]["field"], "tags")
+        for t in ("r1", "r2", "r3"):
+            self.ok("PUT", "/api/tag/" + t, {}, 201)
+        self.ok("PUT", "/api/post/x", {"tags": ["r1", "a", "r1"], "needs": ["r2"], "traces": ["gone", "r1"]}, 201)
+        self.ok("PUT", "/api/post/y", {"lives": ["r3", "a"]}, 201)
+        self.refused("DELETE", "/api/tag/r2", None, 409, "conflict", "field 'needs'")
+        self.ok("DELETE", "/api/tag/r1", status=204)
+        x = self.ok("GET", "/api/post/x").json
+        self.assertEqual((x["tags"], x["traces"], x["version"]), (["a"], ["gone", "r1"], 2))
+        self.ok("DELETE", "/api/tag/r3", status=204)
+        self.ok("GET", "/api/post/y", status=404)
+
+    def test_they_are_found_by_an_element_and_shown_beside(self):
+        self.ok("PUT", "/api/post/f1", {"tags": ["b", "c"], "traces": ["nobody", "c"]}, 201)
+        self.ok("PUT", "/api/post/f2", {"tags": ["c"]}, 201)
+        found = self.ok("POST", "/api/post/query", {"filter": {"tags": "c"}, "with": "tags.posts,traces"}).json
+        self.assertEqual([r["id"] for r in found], ["f1", "f2"])
+        w = found[0]["_with"]
+        self.assertEqual([t["name"] for t in w["tags"]], ["B", "C"])
+        self.assertEqual([p["id"] for p in w["tags"][1]["_with"]["posts"]], ["f1", "f2"])
+        self.assertEqual((w["traces"][0], w["traces"][1]["id"]), (None, "c"))
+        self.assertIsNone(found[1]["_with"]["traces"])
+        many = self.ok("POST", "/api/post/query", {"filter": {"tags": {"$all": ["b", "c"]}}}).json
+        self.assertEqual([r["id"] for r in many], ["f1"])
+        self.ok("PUT", "/api/post/f3", {"title": "count", "tags": ["a"]}, 201)
+        self.assertEqual(self.ok("GET", "/api/post/f3").json["title"], "1")
+        items = self.ok("GET", "/openapi.json").json["components"]["schemas"]["Post"]["properties"]["tags"]["items"]
+        self.assertIn("record of Tag", items["description"])
+
+
 class Public(Case):
     def test_to_anybody_only_what_is_public_is_shown(self):
         self.write("scripts/app.lua", 'entity "Customer" { fields = { name = text } }\n'

@@ -1,0 +1,172 @@
+/* Lists of references, the other way round: who has a record in a list of his.
+ *
+ * local_links_<entity> has a row for each element of a list of refs: field, target, rid of the
+ * record that has the list. It is to such a list what an index is to a ref: a removal asks it who
+ * refers to what goes, an inverse who belongs to whom, a filter who has an element. Being made of
+ * the records alone, it does not count for the state hash. It changes in the transaction that
+ * changes the record; rows of all tenants lie in it, so whoever asks looks at the record too. */
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "db/db.h"
+#include "entity/entity_priv.h"
+
+enum { LINKS_SQL_MAX = 256 << 10 };
+
+static bool is_link(const struct entity_field *f)
+{
+    return f->kind == KIND_LIST && entity_field_ref(f) != NULL;
+}
+
+bool entity_def_has_links(const struct entity_def *d)
+{
+    for (size_t i = 0; i < d->fields_count; i++) {
+        if (is_link(&d->fields[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Field and element of the lists in `body`, each with `rid`, of those fields that `from` (or NULL)
+ * has. */
+static void add_elements(struct buf *sql, const struct entity_def *d, const char *rid,
+                         const struct entity_def *from, const char *source)
+{
+    const char *between = "";
+    for (size_t i = 0; i < d->fields_count; i++) {
+        const struct entity_field *f = &d->fields[i];
+        if (!is_link(f) || (from != NULL && entity_def_field(from, f->name) == NULL))
+            continue;
+        buf_addf(sql, "%s SELECT '%s', value, %s FROM %s", between, f->name, rid, source);
+        buf_addf(sql, "json_each(body,'$");
+        entity_sql_path(sql, f->name);
+        buf_adds(sql, "') WHERE type = 'text'");
+        between = " UNION ALL";
+    }
+}
+
+static void add_lists(struct buf *sql, const struct entity_def *d)
+{
+    buf_adds(sql, "json_array(0");
+    for (size_t i = 0; i < d->fields_count; i++) {
+        if (!is_link(&d->fields[i]))
+            continue;
+        buf_adds(sql, ", ");
+        entity_sql_expr(sql, &d->fields[i], NULL);
+    }
+    buf_adds(sql, ")");
+}
+
+void links_sql(struct entity_sql *s, const struct entity_def *d)
+{
+    if (!entity_def_has_links(d))
+        return;
+    AUTO(buf_fini) struct buf put = BUF_INIT(LINKS_SQL_MAX);
+    AUTO(buf_fini) struct buf lists = BUF_INIT(LINKS_SQL_MAX);
+    s->links = mem_printf("\"local_links_%s\"", d->name);
+    buf_addf(&put, "INSERT OR IGNORE INTO %s(field, target, rid)", s->links);
+    add_elements(&put, d, "?1", NULL, "(SELECT ?2 AS body), ");
+    s->links_put = buf_take(&put);
+    add_lists(&lists, d);
+    s->links_differ = mem_printf("SELECT 1 FROM (SELECT %s AS t FROM (SELECT ?1 AS body)) a,"
+                                 " (SELECT %s AS t FROM (SELECT ?2 AS body)) b WHERE a.t <> b.t",
+                                 buf_str(&lists), buf_str(&lists));
+    s->links_remove = mem_printf("DELETE FROM %s WHERE rid = ?1", s->links);
+}
+
+/* ---- while a change is applied ---- */
+
+int links_put(struct db *db, const struct entity_def *d, int64_t rid, const struct new_body *b,
+              struct err *e)
+{
+    if (d->sql->links == NULL)
+        return 0;
+    struct db_stmt *s = db_stmt_get(db, d->sql->links_put, e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, rid);
+    db_bind_text(s, 2, b->body, b->body_len);
+    return db_run(s, e);
+}
+
+int links_remove(struct db *db, const struct entity_def *d, int64_t rid, struct err *e)
+{
+    if (d->sql->links == NULL)
+        return 0;
+    struct db_stmt *s = db_stmt_get(db, d->sql->links_remove, e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, rid);
+    return db_run(s, e);
+}
+
+/* 1: the lists are not the same. */
+static int differ(struct db *db, const struct entity_def *d, const struct stored_row *old,
+                  const struct new_body *b, struct err *e)
+{
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, d->sql->links_differ, e);
+    if (s == NULL)
+        return e->code;
+    db_bind_text(s, 1, b->body, b->body_len);
+    db_bind_text(s, 2, old->body, old->body_len);
+    return db_step(s, e);
+}
+
+int links_change(struct db *db, const struct entity_def *d, const struct stored_row *old,
+                 const struct new_body *b, struct err *e)
+{
+    if (d->sql->links == NULL)
+        return 0;
+    int rc = differ(db, d, old, b, e);
+    if (rc <= 0)
+        return rc;
+    rc = links_remove(db, d, old->rid, e);
+    return rc == 0 ? links_put(db, d, old->rid, b, e) : rc;
+}
+
+/* ---- a definition takes effect ---- */
+
+static bool same_fields(const struct entity_def *a, const struct entity_def *b)
+{
+    for (size_t i = 0; i < a->fields_count; i++) {
+        const struct entity_field *other = entity_def_field(b, a->fields[i].name);
+        if (is_link(&a->fields[i]) && (other == NULL || !is_link(other)))
+            return false;
+    }
+    return true;
+}
+
+/* The lists of the records that are there: none in a field that is new. */
+static void add_filling(struct buf *sql, const struct entity_def *from, const struct entity_def *to)
+{
+    AUTO(buf_fini) struct buf elements = BUF_INIT(LINKS_SQL_MAX);
+    AUTO(buf_fini) struct buf source = BUF_INIT(LINKS_SQL_MAX);
+    buf_addf(&source, "%s, ", to->sql->table);
+    add_elements(&elements, to, "rid", from, buf_str(&source));
+    if (elements.len > 0)
+        buf_addf(sql, "INSERT OR IGNORE INTO %s(field, target, rid)%s;", to->sql->links,
+                 buf_str(&elements));
+}
+
+int links_define(struct db *db, const struct entity_def *from, const struct entity_def *to,
+                 struct err *e)
+{
+    bool had = from != NULL && from->sql->links != NULL, has = to->sql->links != NULL;
+    if (had == has && (!had || (same_fields(from, to) && same_fields(to, from))))
+        return 0;
+    AUTO(buf_fini) struct buf sql = BUF_INIT(LINKS_SQL_MAX);
+    if (had)
+        buf_addf(&sql, "DROP TABLE %s;", from->sql->links);
+    if (has) {
+        buf_addf(&sql,
+                 "CREATE TABLE %s(field TEXT NOT NULL, target TEXT NOT NULL, rid INTEGER NOT NULL,"
+                 " PRIMARY KEY (field, target, rid)) WITHOUT ROWID;"
+                 "CREATE INDEX \"local_linked_%s\" ON %s(rid);",
+                 to->sql->links, to->name, to->sql->links);
+        if (from != NULL)
+            add_filling(&sql, from, to);
+    }
+    int rc = db_exec(db, buf_str(&sql), e);
+    return rc < 0 ? err_context(e, "entity '%s': lists of references", to->name) : 0;
+}
