@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "crypt/crypt.h"
 #include "db/db.h"
+#include "http/cors.h"
 #include "io/world.h"
 
 void api_token_hash(const char *token, uint8_t out[API_TOKEN_HASH])
@@ -270,6 +271,14 @@ bool api_before(struct http_request *req)
         http_refuse(req, ERR_UNAUTHORIZED,
                     "this node wants a token: send 'Authorization: Bearer TOKEN'; the token was "
                     "printed at the first start, or is what KOAN_TOKEN says");
+        return false;
+    }
+    if (!a->o.token_required && http_verb(req) != HTTP_VERB_GET &&
+        http_verb(req) != HTTP_VERB_HEAD && http_is_foreign(req)) {
+        http_refuse(req, ERR_FORBIDDEN,
+                    "a page of %s wants to change something through the browser of this machine; "
+                    "list its origin in http.origins to allow that",
+                    http_header_in(req, "Origin"));
         return false;
     }
     const char *tenant = http_header_in(req, "X-Koan-Tenant");

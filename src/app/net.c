@@ -85,6 +85,7 @@ static int net_open(struct node *n, struct net *net, const char *host, int fd, s
         .connections_max = n->connections_max / (size_t)n->nets_count + 1,
         .context = net->thread,
         .before = api_before,
+        .cors = n->cors,
     };
     if (http_server_open(net->loop, &options, n->router, &net->server, e) != 0)
         return err_context(e, "http.listen");

@@ -17,6 +17,7 @@
 #include "canon/canon.h"
 #include "entity/entity.h"
 #include "entity/sweep.h"
+#include "http/cors.h"
 #include "http/server.h"
 #include "io/file.h"
 #include "io/tls.h"
@@ -231,6 +232,8 @@ static int node_open_http(struct node *n, struct err *e)
     if (*cert != '\0' &&
         tls_server_new(cert, config_text(n->config, SET_HTTP_TLS_KEY), &n->tls, e) != 0)
         return err_context(e, "http.tls_cert");
+    if (cors_new(config_text(n->config, SET_HTTP_ORIGINS), &n->cors, e) != 0)
+        return err_context(e, "http.origins");
     if (access_open(n->config, n->data, &n->access, e) != 0)
         return e->code;
     node_report(n, "access", "%s", n->access.why);
@@ -332,6 +335,7 @@ void node_close(struct node *n)
     api_free(n->api);
     http_router_free(n->router);
     tls_server_free(n->tls);
+    cors_free(n->cors);
     node_close_ledger(n);
     if (n->control != NULL) {
         loop_signals_close(n->control);

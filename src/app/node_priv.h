@@ -68,6 +68,7 @@ struct node {
     struct bind *bind;
     struct api *api;
     struct tls_server *tls;
+    struct cors *cors;
     struct http_router *router;
     struct net nets[NODE_NETS_MAX];
     int nets_count, nets_serving;

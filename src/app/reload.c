@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "io/tls.h"
 
 enum { RELOAD_FAULTS_MAX = 64 << 10 };
 
@@ -56,12 +57,28 @@ void node_take_config(struct node *n, struct config *fresh)
         log_set_level(level);
 }
 
+/* Renewed files of the same names; new connections get what is in them. */
+static int reload_certificate(struct node *n, struct buf *faults)
+{
+    struct err e;
+    const char *cert = config_text(n->config, SET_HTTP_TLS_CERT);
+    if (n->tls == NULL)
+        return 0;
+    int rc = tls_server_reload(n->tls, cert, config_text(n->config, SET_HTTP_TLS_KEY), &e);
+    if (rc == 0)
+        log_info("http", "the certificate was read again from %s", cert);
+    else
+        buf_addf(faults, "http.tls_cert: %s\n", e.text);
+    return rc;
+}
+
 void node_reload(struct node *n)
 {
     struct config *fresh = NULL;
     AUTO(buf_fini) struct buf faults = BUF_INIT(RELOAD_FAULTS_MAX);
     notify_send("RELOADING=1");
-    if (config_load(n->sources, &fresh, &faults) != 0) {
+    if (config_load(n->sources, &fresh, &faults) != 0 || reload_certificate(n, &faults) != 0) {
+        config_free(fresh);
         if (faults.len > 0)
             faults.data[faults.len - 1] = '\0';
         log_error("config", "reload refused, all settings stay: %s", buf_str(&faults));

@@ -63,6 +63,10 @@ const struct setting settings_table[SET_COUNT] = {
              "Threads that run Lua, each with a VM of its own. 0: two, or one on a single core."},
     [SET_SCRIPT_MEMORY] = {"script.memory", SETTING_SIZE, "64MiB", 4 << 20, INT64_C(4) << 30,
                            .help = "Memory one VM may use."},
+    [SET_HTTP_ORIGINS] = {"http.origins", SETTING_TEXT, "",
+                          .help = "Origins whose pages may use the API from a browser (CORS), "
+                                  "separated by blanks, like `https://app.example.org`. `*`: all. "
+                                  "Empty: none but the API's own."},
     [SET_HTTP_ALLOW] = {"http.allow", SETTING_TEXT, "", .live = true,
                         .help = "Private addresses that scripts may call with `http`: host names, "
                                 "addresses and networks, separated by blanks, like `db.internal "

@@ -198,6 +198,7 @@ struct http_server {
     const struct http_router *router;
     void *context;
     bool (*before)(struct http_request *req);
+    const struct cors *cors;
     size_t connections_max;
     struct tcp_listener *listener;
     struct loop_hook hook;
@@ -270,6 +271,8 @@ struct http_request *http_request_new(struct http_server *s);
 void http_request_free(struct http_request *req);
 void http_request_destroy(struct http_request *req);
 /* Target, Host and header rules; sets route or refuses. False: it was refused. */
+/* Headers for the page of another origin, before anything else is decided. `c` NULL: none. */
+void cors_answer(const struct cors *c, struct http_request *req);
 bool http_request_accept(struct http_request *req);
 /* For the wire: a status line's words. */
 const char *http_status_text(int status);

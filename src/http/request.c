@@ -203,6 +203,7 @@ bool http_request_accept(struct http_request *req)
         http_refuse(req, ERR_INVALID, "the request needs one Host header, it has %zu", req->hosts);
         return false;
     }
+    cors_answer(req->server->cors, req);
     char *target = req->head.data;
     if (req->verb == HTTP_VERB_OPTIONS && strcmp(target, "*") == 0) {
         http_allow(req, (1u << HTTP_VERB_OTHER) - 1);

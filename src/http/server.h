@@ -32,6 +32,7 @@
 
 struct arena;
 struct buf;
+struct cors;
 struct err;
 struct loop;
 struct tls_server;
@@ -114,6 +115,8 @@ struct http_options {
     /* Runs when the headers are there, before the body is read: authentication, read-only mode,
      * redirects. Returns true to go on; false after having answered. NULL: none. */
     bool (*before)(struct http_request *req);
+    const struct cors
+        *cors; /* http/cors.h: pages of which origins may ask; NULL: none. Not owned */
 };
 
 /* Listens when it returns 0. An address in use is ERR_CONFLICT with address, port and way out. */

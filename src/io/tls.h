@@ -1,7 +1,8 @@
 /* TLS - 1.2 and 1.3 by mbedTLS, hidden behind io/tcp.h: whoever has a `struct tcp` need not know.
  *
- * A configuration is made once from PEM files and shared by every connection and thread; it is
- * read-only afterwards. A new certificate is a new configuration. */
+ * A configuration is made once from PEM files and shared by every connection and thread. A server
+ * takes a renewed certificate while it runs: sessions that have begun keep the one they began with,
+ * the next ones get the new one. */
 #ifndef KOAN_IO_TLS_H
 #define KOAN_IO_TLS_H
 
@@ -15,6 +16,9 @@ struct tls_client;
  * not belong together. */
 int tls_server_new(const char *cert_path, const char *key_path, struct tls_server **out,
                    struct err *e);
+/* The files again, or others; on any thread. When it fails all stays as it was. */
+int tls_server_reload(struct tls_server *t, const char *cert_path, const char *key_path,
+                      struct err *e);
 void tls_server_free(struct tls_server *t); /* after all that use it; takes NULL */
 
 /* `ca_path` NULL: the system's roots. `verify` false: anybody is believed, for tests and

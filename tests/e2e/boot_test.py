@@ -232,6 +232,39 @@ class Access(Case):
         code, _, err = run("health", "--url", node.url.replace("http", "https"), "--ca", cert)
         self.assertEqual(code, 0, err)
 
+    def test_a_renewed_certificate_is_taken_while_it_runs(self):
+        if shutil.which("openssl") is None:
+            self.skipTest("no openssl to make a certificate with")
+        cert, key = self.path("cert.pem"), self.path("key.pem")
+
+        def renew(name):
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                            "-days", "2", "-subj", "/CN=" + name, "-addext", "subjectAltName=IP:127.0.0.1",
+                            "-keyout", key, "-out", cert], check=True, capture_output=True)
+            return ssl.create_default_context(cafile=cert)
+
+        first = renew("first")
+        node = self.node("--http.tls_cert", cert, "--http.tls_key", key)
+        kept = node.client(tls=first)
+        self.assertEqual(kept("GET", "/livez").status, 200)
+        second = renew("second")
+        node.process.send_signal(signal.SIGHUP)
+        node.wait_log("certificate was read again")
+        self.assertTrue(self.trusts(node, second))
+        self.assertEqual(kept("GET", "/livez").status, 200)  # goes on with the certificate that it began with
+        self.assertFalse(self.trusts(node, first))
+
+        open(key, "w").write("no key")
+        node.process.send_signal(signal.SIGHUP)
+        self.assertIn(key, node.wait_log("reload refused"))
+        self.assertTrue(self.trusts(node, second))
+
+    def trusts(self, node, context):
+        try:
+            return node.client(tls=context)("GET", "/livez").status == 200
+        except ssl.SSLError:
+            return False
+
 
 class Signals(Case):
     def test_a_supervisor_hears_ready_and_stopping(self):

@@ -35,9 +35,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     const uint8_t *value = memrchr(data, '\0', size);
     size_t text = value != NULL ? (size_t)(value - data) : size;
+    size_t after = value != NULL ? size - text - 1 : 0;
     AUTO(mem_freep)
-    char *variable =
-        mem_printf("KOAN_%.*s", (int)(size - text), value != NULL ? (const char *)value + 1 : "");
+    char *variable = mem_printf("KOAN_%.*s", (int)after, (const char *)data + size - after);
     char path[64];
     snprintf(path, sizeof path, "/tmp/koan-fuzz-%d.%s", (int)getpid(),
              data[0] == 'L' ? "lua" : "json");
