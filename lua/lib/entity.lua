@@ -5,6 +5,9 @@
 local host, null = host, host.null
 
 -- --- units ---
+--
+-- A unit is what tx gathers, or (`handler`) the function of a route: then what is called outside is no error, and a tx
+-- inside is a unit of its own.
 
 local current = setmetatable({}, { __mode = "k" }) -- coroutine -> the unit that it gathers
 
@@ -32,10 +35,26 @@ end
 
 local function key_of(name, id) return name .. "/" .. id end
 
+-- Its lists, when there is something to note.
+local function noting(u)
+  if not u.writes then u.writes, u.reads, u.read, u.seen, u.saved = {}, {}, {}, {}, {} end
+  return u
+end
+
+-- What the run has made of a record that is not committed yet: nil when nothing.
+local function seen_in(u, key)
+  while u do
+    local view = u.seen and u.seen[key]
+    if view ~= nil then return view end
+    u = u.outer
+  end
+end
+
 -- Propose, or note. `view` is what get() shows from now on inside the unit: a record, or false when it is gone.
 local function write(item, view)
   local u = unit()
   if not u then return host.write({ item })[1] end
+  noting(u)
   u.writes[#u.writes + 1] = item
   u.seen[key_of(item.entity, item.id)] = view
 end
@@ -44,8 +63,10 @@ local function read(name, id)
   local u = unit()
   if not u then return host.get(name, id) end
   local key = key_of(name, id)
-  if u.seen[key] ~= nil then return u.seen[key] and copy(u.seen[key]) or nil end
+  local view = seen_in(u, key)
+  if view ~= nil then return view and copy(view) or nil end
   local row = host.get(name, id)
+  noting(u)
   if not u.read[key] then
     u.read[key] = true
     u.reads[#u.reads + 1] = { entity = name, id = id, version = row and row.version or 0 }
@@ -56,30 +77,35 @@ end
 local TRIES = 5
 
 local function attempt(fn, ...)
-  local me = host.self()
-  local u = { writes = {}, reads = {}, read = {}, seen = {} }
+  local me, outer = host.self(), unit()
+  local u = { outer = outer }
   current[me] = u
   local results = table.pack(pcall(fn, ...))
-  current[me] = nil
+  current[me] = outer
   if not results[1] then error(results[2], 0) end
-  if #u.writes == 0 then return true, results end
+  if not u.writes or #u.writes == 0 then return true, results end
   local ok, e = pcall(host.write, u.writes, u.reads)
   return ok, ok and results or e
 end
 
+local function may_repeat(e, try)
+  return type(e) == "table" and (e.code == "conflict" or e.code == "version_mismatch") and try < TRIES
+end
+
 function tx(fn, ...)
   if type(fn) ~= "function" then host.fail("invalid", "tx wants a function: tx(function() ... end)") end
-  if unit() then return fn(...) end -- joins the one around it
+  local around = unit()
+  if around and not around.handler then return fn(...) end -- joins it
   for try = 1, TRIES do
     local ok, r = attempt(fn, ...)
     if ok then return table.unpack(r, 2, r.n) end
-    local again = type(r) == "table" and (r.code == "conflict" or r.code == "version_mismatch")
-    if not again or try == TRIES then error(r, 0) end
+    if not may_repeat(r, try) then error(r, 0) end
   end
 end
 
 function host.outside_tx(what)
-  if unit() then host.fail("invalid", what .. ": not inside tx, which holds only saves, patches and removes") end
+  local u = unit()
+  if u and not u.handler then host.fail("invalid", what .. ": not inside tx, which holds only saves, patches and removes") end
 end
 
 -- --- records ---
@@ -96,6 +122,32 @@ local function refresh(name, record)
   if row then replace(record, row) end
 end
 
+-- The function of a handler: what it writes is one unit, committed when it has returned, if `keeps(answer...)`. What
+-- it saved is then as it was committed, so that an answer that holds it shows its version.
+local function gather_once(fn, shape, keeps, ...)
+  local me, u = host.self(), { handler = true }
+  current[me] = u
+  local ok, r = pcall(fn, ...)
+  current[me] = nil
+  if not ok then error(r, 0) end
+  local answer = table.pack(shape(r))
+  if not u.writes or #u.writes == 0 or not keeps(answer[1]) then return true, answer end
+  local done, e = pcall(host.write, u.writes, u.reads)
+  if not done then return false, e end
+  for _, saved in ipairs(u.saved) do refresh(saved.name, saved.record) end
+  return true, answer
+end
+
+function host.gather(...)
+  for try = 1, TRIES do
+    local ok, r = gather_once(...)
+    if ok then return table.unpack(r, 1, r.n) end
+    if not may_repeat(r, try) then error(r, 0) end
+  end
+end
+
+local function note_saved(u, name, record) u.saved[#u.saved + 1] = { name = name, record = record } end
+
 local function add_methods(name, methods)
   function methods.save(e)
     local item = { verb = "save", entity = name, id = e.id }
@@ -105,7 +157,7 @@ local function add_methods(name, methods)
     end
     item.doc = e
     if unit() then item.doc = copy(e) end
-    if write(item, item.doc) then refresh(name, e) end
+    if write(item, item.doc) then refresh(name, e) else note_saved(unit(), name, e) end
     return e
   end
 
@@ -121,6 +173,7 @@ local function add_methods(name, methods)
     item.doc = copy(changes)
     merge(e, changes)
     write(item, copy(e))
+    note_saved(unit(), name, e)
     return e
   end
 
@@ -268,7 +321,7 @@ local function transfer(name, options, moves)
     host.fail("invalid", "copy and move want { filter = .., from = .., to = .. }; filter = {} is all")
   end
   if options.from == options.to then host.fail("invalid", "from and to are the same partition") end
-  if unit() then host.fail("invalid", "copy and move: not inside tx, they are a unit of their own") end
+  if unit() then host.fail("invalid", "copy and move: not inside tx or a route, they are a unit of their own") end
   local from, to = options.from and name .. "/" .. options.from or name, options.to and name .. "/" .. options.to or name
   local items, reads, count = {}, {}, 0
   for e in make(from).each { filter = options.filter } do

@@ -73,6 +73,8 @@ end
 
 function t.advance(amount) t.clock(host.time_add(host.now(), amount)) end
 
+function t.request(line, options) return host.test_request(line, options) end
+
 -- --- running ---
 
 function host.test_file(chunk, index)

@@ -277,6 +277,48 @@ function tx(fn, ...) end
 ---@param detail? string
 function reject(code, detail) end
 
+-- --- routes ---
+
+---@class Request
+---@field method string "GET", "HEAD", ...
+---@field path string as it was sent
+---@field params table<string, string> of the pattern
+---@field query table<string, string> the first value of each name
+---@field headers table<string, string> names in lower case
+---@field body string "" without
+---@field json any the body as a value, nil without; an error (400, 415) when it is none
+local Request = {}
+
+---@class RouteContext
+---@field tenant string
+---@field principal string "public" for whoever brings no token to a public route
+---@field correlation string
+local RouteContext = {}
+---Answer with an error: 422 with this code, or the status of a code of Koan's own ("not_found").
+---@param code string
+---@param detail? string
+function RouteContext:reject(code, detail) end
+
+---@class Answer
+---@field status? integer 200 to 599; 200 without, or 204 where there is no body either
+---@field headers? table<string, string|number|string[]>
+---@field json? any
+---@field body? string text/plain unless headers say otherwise
+
+---@class RouteDefinition
+---@field run fun(req: Request, ctx: RouteContext): Answer|table|string|nil a text, a table as JSON, or a whole answer
+---@field access? "public"|"signed-in" signed-in without
+---@field timeout? string|number "10s" or seconds; 30 s without, at most 5 minutes
+---@field body_max? string|integer "64KiB" or bytes; 10 MiB without, and at most
+---@field summary? string for /openapi.json
+
+---An HTTP route: route "GET /hello/{name}" { run = function(req, ctx) return { hello = req.params.name } end }
+---What it writes commits as one unit before the answer is sent; not at all after an error, or with a status of 400 and
+---more.
+---@param name string method and path; {name} is one segment, {name...} at the end all that follows
+---@return fun(definition: RouteDefinition)
+function route(name) end
+
 -- --- canon ---
 
 ---@class StageContext
@@ -510,10 +552,16 @@ function Test.clock(moment) end
 ---@param amounts table|string|integer
 function Test.advance(amounts) end
 
+---A request to a route of these scripts; an error that it raises is raised here too.
+---@param line string "POST /notes?draft=1"
+---@param options? { json?: any, body?: string, headers?: table<string, string>, query?: table<string, any> }
+---@return { status: integer, headers: table<string, string>, body: string, json: any }
+function Test.request(line, options) end
+
 ---In files that end in _test.lua: `koan check` runs it, with an empty ledger and a clock of its own.
 ---@param name string
 ---@param fn fun(t: Test)
 function test(name, fn) end
 
 -- For the test alone; an editor never runs this.
-return { Entity = Entity, Record = Record, HookContext = HookContext, StageContext = StageContext, Model = Model, Test = Test, HttpAnswer = HttpAnswer }
+return { Entity = Entity, Record = Record, HookContext = HookContext, RouteContext = RouteContext, StageContext = StageContext, Model = Model, Test = Test, HttpAnswer = HttpAnswer }

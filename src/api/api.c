@@ -242,13 +242,19 @@ bool api_may_be_public(const char *path)
            !str_ends(path, "/move") && !str_ends(path, "/mirror");
 }
 
-/* The entity lets anybody do this. Its hooks and envelope see the principal "public". */
+/* The entity, or the route of a script, lets anybody do this. Its hooks and envelope see the
+ * principal "public". */
 static bool api_is_public(struct http_request *req)
 {
     const struct http_route *route = http_route(req);
     /* Who brings a credential means it: a wrong one is told so. */
-    if (route == NULL || http_header_in(req, "Authorization") != NULL ||
-        !str_starts(route->pattern, "/api/:entity"))
+    if (route == NULL || http_header_in(req, "Authorization") != NULL)
+        return false;
+    if (route->flags & HTTP_PUBLIC) {
+        http_set_user(req, (void *)"public");
+        return true;
+    }
+    if (!str_starts(route->pattern, "/api/:entity"))
         return false;
     if (!api_may_be_public(route->pattern))
         return false;

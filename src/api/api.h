@@ -37,6 +37,7 @@ struct canon;
 struct canon_engine;
 struct entities;
 struct entity_hooks;
+struct envelope;
 struct health_board;
 struct http_request;
 struct http_router;
@@ -111,6 +112,8 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
 void api_thread_drain(struct api_thread *t);
 void api_thread_free(struct api_thread *t); /* takes NULL; when the loop runs no more */
 
+/* Who asks: texts live as long as the request. */
+void api_envelope(const struct http_request *req, struct envelope *env);
 /* For http_options.before. */
 bool api_before(struct http_request *req);
 

@@ -76,8 +76,6 @@ int api_reader_open(struct api *a, struct db **out, struct err *e);
  * costs as much as the read. It is as new as everything applied when this is called. */
 struct db *api_point_reader(struct api_thread *t);
 int64_t api_now_ms(const struct api_thread *t);
-/* Texts live as long as the request. */
-void api_envelope(const struct http_request *req, struct envelope *env);
 
 /* ---- body.c: what came ---- */
 

@@ -60,9 +60,9 @@ static void docs_metrics(struct http_request *req)
 /* ---- the guide ---- */
 
 /* In this order; what is not named here follows by name. */
-static const char *const docs_order[] = {"index",         "entities",   "canon",
-                                         "http",          "lua",        "install",
-                                         "configuration", "operations", "observability"};
+static const char *const docs_order[] = {"index",      "entities",     "canon",   "http",
+                                         "lua",        "routes",       "install", "configuration",
+                                         "operations", "observability"};
 
 static const struct embed_file *docs_file(const char *name, const char *ending)
 {

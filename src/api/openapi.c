@@ -2,7 +2,9 @@
  *
  * schema/openapi/ has what is the same everywhere: base.json (node, errors, headers), canon.json,
  * and entity.json, the paths of one entity with {Name} and {path} to be filled in. Fields become
- * schemas in openapi_fields.c. A document of many entities is large, so it is made on the pool. */
+ * schemas in openapi_fields.c, routes of scripts
+ * become paths in openapi_routes.c. A document of many entities is large, so it is made on the
+ * pool. */
 #include <string.h>
 
 #include "api/api_priv.h"
@@ -187,6 +189,12 @@ static json_t *openapi_make(struct api *a)
     mem_free(defs);
     if (a->o.canon != NULL)
         openapi_add_canon(doc, a->o.canon);
+    AUTO(json_unref) json_t *scripts = a->o.scripts != NULL ? a->o.scripts(a->o.scripts_arg) : NULL;
+    const json_t *routes = json_object_get(scripts, "routes");
+    if (json_array_size(routes) > 0) {
+        openapi_add_routes(openapi_member(doc, "paths"), routes);
+        openapi_add_tag(doc, "Routes", json_string("What scripts answer."));
+    }
     return doc;
 }
 

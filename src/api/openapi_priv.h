@@ -8,5 +8,7 @@
 /* The schemas of one entity's records: NAME as read, NAME.Input as written, NAME.Patch,
  * NAME.Filter. */
 void openapi_add_schemas(json_t *schemas, const struct entity_def *d);
+/* bind_status()'s "routes", into "paths". */
+void openapi_add_routes(json_t *paths, const json_t *routes);
 
 #endif

@@ -8,6 +8,7 @@
 #include "app/node_priv.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "bind/bind.h"
 #include "http/server.h"
 
 static void net_closed_task(struct task *t)
@@ -86,6 +87,7 @@ static int net_open(struct node *n, struct net *net, const char *host, int fd, s
         .context = net->thread,
         .before = api_before,
         .cors = n->cors,
+        .more = bind_http_more(n->bind),
     };
     if (http_server_open(net->loop, &options, n->router, &net->server, e) != 0)
         return err_context(e, "http.listen");

@@ -177,6 +177,7 @@ static int node_open_scripts(struct node *n, struct err *e)
                              .canon = n->canon,
                              .threads = node_threads(n, SET_SCRIPT_THREADS),
                              .clock = n->clock,
+                             .envelope = api_envelope,
                              .memory_max = (size_t)config_number(n->config, SET_SCRIPT_MEMORY)};
     if (bind_open(&o, &n->bind, e) != 0)
         return err_context(e, "scripts");

@@ -163,6 +163,7 @@ static void bind_free(struct bind *b, int opened)
         thread_free(&b->threads[i]);
     }
     bind_deploys_free(b);
+    bind_routes_drop(b->routes);
     mem_free(b->status);
     mem_free(b->settings);
     fetch_shared_free(b->fetch_shared);
@@ -189,7 +190,9 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
     pthread_mutex_init(&b->status_lock, NULL);
     b->clock = o->clock;
     b->fetch_shared = fetch_shared_new();
+    b->envelope = o->envelope;
     bind_hooks_init(b);
+    bind_routes_init(b);
     bind_deploys_init(b);
     int opened = 0;
     for (; opened < threads && rc == 0; opened++)

@@ -14,12 +14,16 @@
  *     bind_engine(model), arrive ->  intake, validate, ... project
  *                                    ---------------------- unit -------> commit
  *
+ * A request to a route goes the same way as a hook: posted to a script thread, its answer posted
+ * back. What its function writes is one unit, committed before the answer is sent, and not at all
+ * if the function fails or answers with 400 and more.
+ *
  * Deploying is all or nothing, in this order: load the set on every script thread; propose
  * the changed definitions as one unit; switch every thread. A failure before the switch changes
  * nothing, and names file and line. Runs that are under way finish on the old set.
  *
- * The library that scripts see is partly C (verbs.c, plain.c), partly Lua (lua/lib/, embedded): C
- * reads and proposes, Lua makes it pleasant. lua/meta/koan.lua documents all of it for editors; a
+ * The library that scripts see is partly C (verbs.c, plain.c ..), partly Lua (lua/lib/, embedded):
+ * C reads and proposes, Lua makes it pleasant. lua/meta/koan.lua documents all of it for editors; a
  * test holds the two together. Parts of Koan that this version does not have are names that refuse
  * with a message, never silently absent.
  *
@@ -42,6 +46,9 @@ struct canon;
 struct canon_engine;
 struct entities;
 struct entity_hooks;
+struct envelope;
+struct http_more;
+struct http_request;
 struct ledger;
 struct vm_source;
 
@@ -50,6 +57,13 @@ enum {
     BIND_TX_TRIES = 5,
     BIND_TX_WRITES_MAX = 1000,
     BIND_HOOKS_WAITING = 4096, /* hook calls posted and not finished; then overloaded */
+    BIND_ROUTES_MAX = 500,     /* declared by one set */
+    BIND_ROUTE_PATH_MAX = 200,
+    BIND_ROUTE_PARAMS_MAX = 8,
+    BIND_ROUTE_MS = 30 * 1000, /* how long a handler may take, unless it says otherwise */
+    BIND_ROUTE_MS_MAX = 5 * 60 * 1000,
+    BIND_ANSWER_MAX = 8 << 20, /* bytes of a handler's answer */
+    BIND_ANSWER_HEADERS_MAX = 8 << 10,
 };
 
 /* A clock that is not the machine's, for tests: scripts and whoever else is handed `wall_ms` see
@@ -66,6 +80,9 @@ struct bind_options {
     int threads;                    /* 0: 1 */
     size_t memory_max;              /* of a VM; 0: VM_MEMORY_MAX */
     const struct bind_clock *clock; /* NULL: the world's, which tests cannot set */
+    /* Who asks; the texts live as long as the request. Must be there if bind_http_more() is used.
+     */
+    void (*envelope)(const struct http_request *req, struct envelope *out);
 };
 
 /* Starts the threads, without a set. After ledger_open. */
@@ -114,6 +131,9 @@ void bind_deploy_fini(struct bind_deploy *d);
 
 /* What entity_write wants. */
 struct entity_hooks *bind_entity_hooks(struct bind *b);
+/* The routes of the live set, for http_options.more: any number of servers, until bind_close().
+ * Servers must have answered all their requests before that, or go on turning until it returns. */
+struct http_more *bind_http_more(struct bind *b);
 /* The one engine that works this model's arrivals: canon_arrive(bind_engine(b, m), m, ...). Any
  * thread; it lives until bind_close. NULL without canon. */
 struct canon_engine *bind_engine(struct bind *b, const char *model);

@@ -13,6 +13,7 @@
 #include "canon/canon.h"
 #include "entity/write.h"
 #include "http/fetch.h"
+#include "http/server.h"
 #include "io/loop.h"
 #include "ledger/ledger.h"
 #include "vm/vm.h"
@@ -20,10 +21,12 @@
 enum {
     BIND_ENTITIES_MAX = 200, /* declared by one set */
     BIND_CANONS_MAX = 100,
-    BIND_NORMS_MAX = 64, /* functions among the keys of one model */
+    BIND_NORMS_MAX = 64,      /* functions among the keys of one model */
+    BIND_ROUTE_NAME_MAX = 64, /* of a parameter */
     BIND_SET_MAGIC = 0x4b4f4253,
 };
 
+struct bind_routes;
 struct bind_thread;
 
 struct bind_entity {
@@ -55,8 +58,11 @@ struct bind_set {
     size_t entities_count;
     struct bind_canon canons[BIND_CANONS_MAX];
     size_t canons_count;
+    struct bind_routes *routes;     /* NULL: none declared */
+    int route_run[BIND_ROUTES_MAX]; /* references of functions */
+    struct vm_meter *route_meter[BIND_ROUTES_MAX];
     int library; /* the table that the Lua library handed in */
-    int save_hook, remove_hook, view_hook, stage, finish, test_file, hooked,
+    int save_hook, remove_hook, view_hook, stage, serve, finish, test_file, hooked,
         dry_saves; /* its functions: references */
     char hash[17];
     size_t files;
@@ -108,6 +114,11 @@ struct bind_hooks {
     struct bind *bind;
 };
 
+struct bind_more {
+    struct http_more more;
+    struct bind *bind;
+};
+
 struct bind {
     struct ledger *ledger;
     struct entities *entities;
@@ -120,9 +131,12 @@ struct bind {
     atomic_size_t waiting;
     atomic_bool closing;
     struct bind_deploys *deploys;
+    struct bind_more more;
+    void (*envelope)(const struct http_request *req, struct envelope *out);
     pthread_mutex_t status_lock;
-    char *status;   /* JSON of the live set, replaced at each switch */
-    char *settings; /* JSON, replaced by bind_set_settings; under status_lock too */
+    struct bind_routes *routes; /* of the live set; under status_lock */
+    char *status;               /* JSON of the live set, replaced at each switch */
+    char *settings;             /* JSON, replaced by bind_set_settings; under status_lock too */
     atomic_uint settings_version;
     struct fetch_shared *fetch_shared;
     const struct bind_clock *clock;
@@ -183,6 +197,7 @@ void bind_open_crypto(struct lua_State *L);
 void bind_open_csv(struct lua_State *L);
 void bind_open_config(struct lua_State *L);
 void bind_open_http(struct lua_State *L);
+void bind_open_routes(struct lua_State *L);
 
 /* Scripts name the records of a partition "Entity/partition". What readers want for that (see
  * entity/read.h); a text left on the stack. Raises when it is no name. */
@@ -205,6 +220,17 @@ char *bind_json_text(const json_t *v);
 /* {"app","flags","http_allow"} in force now; good until the next call on this thread. */
 const json_t *bind_settings_of(struct bind_thread *t);
 void bind_settings_drop(struct bind_thread *t);
+
+/* ---- routes.c, serve.c ---- */
+void bind_routes_init(struct bind *b);
+void bind_routes_drop(struct bind_routes *t); /* takes NULL */
+/* Requests are looked up in the routes of this set from now on; NULL: in none. */
+void bind_routes_publish(struct bind *b, struct bind_set *live);
+json_t *bind_routes_json(const struct bind_routes *t);
+/* Is this first segment of a path Koan's own? */
+bool bind_route_is_reserved(const char *segment, size_t n);
+/* The handler of all of them. */
+void bind_serve(struct http_request *req);
 
 /* ---- hooks.c, stages.c, deploy.c ---- */
 void bind_hooks_init(struct bind *b);

@@ -219,9 +219,11 @@ static void publish_status(struct deploy *op)
     for (size_t i = 0; i < s->canons_count; i++)
         for (int k = 0; k < 3; k++)
             add_function(functions, s->canons[i].name, stages[k], s->canons[i].stage[k]);
+    bind_routes_publish(op->bind, op->bind->threads[0].set);
     json_t *status =
-        json_pack("{s:s, s:I, s:O, s:O, s:o}", "hash", s->hash, "files", (json_int_t)s->files,
-                  "entities", op->d->entities, "canons", op->d->canons, "functions", functions);
+        json_pack("{s:s, s:I, s:O, s:O, s:o, s:o}", "hash", s->hash, "files", (json_int_t)s->files,
+                  "entities", op->d->entities, "canons", op->d->canons, "functions", functions,
+                  "routes", bind_routes_json(s->routes));
     char *text = bind_json_text(status);
     json_decref(status);
     pthread_mutex_lock(&op->bind->status_lock);

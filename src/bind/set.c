@@ -10,9 +10,9 @@
 #include "bind/bind_priv.h"
 
 /* The Lua part of the library, in the order in which it is loaded. */
-static const char *const library[] = {"lua/lib/values.lua", "lua/lib/base.lua",
-                                      "lua/lib/entity.lua", "lua/lib/canon.lua",
-                                      "lua/lib/http.lua",   "lua/lib/test.lua"};
+static const char *const library[] = {
+    "lua/lib/values.lua", "lua/lib/base.lua",  "lua/lib/entity.lua", "lua/lib/canon.lua",
+    "lua/lib/http.lua",   "lua/lib/route.lua", "lua/lib/test.lua"};
 
 static uint64_t set_mono_ns(struct vm_host *h)
 {
@@ -44,6 +44,7 @@ static void set_free(struct bind_set *s)
         entity_def_unref(s->entities[i].def);
         vm_meter_free(s->entities[i].meter_save);
         vm_meter_free(s->entities[i].meter_remove);
+        vm_meter_free(s->entities[i].meter_view);
     }
     for (size_t i = 0; i < s->canons_count; i++) {
         struct bind_canon *c = &s->canons[i];
@@ -54,6 +55,9 @@ static void set_free(struct bind_set *s)
             vm_meter_free(c->meter[k]);
         vm_meter_free(c->meter_norm);
     }
+    for (size_t i = 0; i < BIND_ROUTES_MAX; i++)
+        vm_meter_free(s->route_meter[i]);
+    bind_routes_drop(s->routes);
     s->magic = 0;
     mem_free(s);
 }
@@ -124,6 +128,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_csv(L);
     bind_open_config(L);
     bind_open_http(L);
+    bind_open_routes(L);
     lua_pushvalue(L, host);
     lua_setfield(L, globals, "host");
     open_library(L, globals);
@@ -133,6 +138,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     s->remove_hook = take_function(L, host, "remove_hook");
     s->view_hook = take_function(L, host, "view_hook");
     s->stage = take_function(L, host, "stage");
+    s->serve = take_function(L, host, "serve");
     s->finish = take_function(L, host, "finish");
     s->test_file = take_function(L, host, "test_file");
     s->hooked = take_function(L, host, "hooked");

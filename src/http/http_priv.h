@@ -139,6 +139,7 @@ struct http_request {
     struct http_pair *query;
     size_t query_count;
     struct http_match match;
+    void *held; /* of server->more: the match is one of its routes */
     struct arena arena;
     bool http10, keep_alive, has_length, chunked, expects, value_open, headers_done;
     uint64_t content_length, started_ns, raw_bytes;
@@ -199,6 +200,7 @@ struct http_server {
     void *context;
     bool (*before)(struct http_request *req);
     const struct cors *cors;
+    struct http_more *more;
     size_t connections_max;
     struct tcp_listener *listener;
     struct loop_hook hook;

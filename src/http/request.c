@@ -52,6 +52,8 @@ void http_request_free(struct http_request *req)
 {
     struct http_server *s = req->server;
     list_remove(&req->link);
+    if (req->held != NULL)
+        s->more->release(s->more, TAKE(req->held));
     s->body_bytes -= req->body.len;
     http_out_clear(&s->pool, &req->out);
     if (s->free_count >= HTTP_REQUESTS_KEPT) {
@@ -170,6 +172,15 @@ static void http_allow(struct http_request *req, unsigned allowed)
     http_header(req, "Allow", text);
 }
 
+/* The routes that may be replaced: what is found in them is held until the request is gone. */
+static void http_find_more(struct http_request *req, const char *const *segments, size_t count)
+{
+    struct http_more *more = req->server->more;
+    const struct http_router *r = more != NULL ? more->hold(more, &req->held) : NULL;
+    if (r != NULL)
+        http_router_find(r, req->verb, segments, count, &req->arena, &req->match);
+}
+
 /* False: answered. */
 static bool http_find_route(struct http_request *req)
 {
@@ -181,6 +192,8 @@ static bool http_find_route(struct http_request *req)
         return false;
     }
     http_router_find(req->server->router, req->verb, segments, count, &req->arena, &req->match);
+    if (req->match.route == NULL && req->match.allowed == 0)
+        http_find_more(req, segments, count);
     if (req->match.route != NULL)
         return true;
     if (req->match.allowed == 0) {
@@ -294,6 +307,16 @@ const char *http_param(const struct http_request *req, const char *name)
             return req->match.values[i];
     }
     return NULL;
+}
+
+bool http_param_at(const struct http_request *req, size_t at, struct str *name, const char **value)
+{
+    if (at >= req->match.params)
+        return false;
+    const char *have = req->match.names[at];
+    *name = (struct str){have, strcspn(have, "/")};
+    *value = req->match.values[at];
+    return true;
 }
 
 const char *http_query(const struct http_request *req, const char *name)

@@ -176,6 +176,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_options
     s->context = options->context;
     s->before = options->before;
     s->cors = options->cors;
+    s->more = options->more;
     s->connections_max =
         options->connections_max > 0 ? options->connections_max : HTTP_CONNECTIONS_MAX;
     list_init(&s->conns);

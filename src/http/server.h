@@ -81,7 +81,8 @@ enum http_route_flags {
     HTTP_URGENT = 1,      /* health, settle, drain: may use the reserved fifth */
     HTTP_STREAM_BODY = 2, /* the handler runs before the body: http_body_stream() */
     HTTP_LONG = 4,        /* an event stream: not counted as in flight once it streams */
-    HTTP_OPEN = 8         /* for before(): needs no credential */
+    HTTP_OPEN = 8,        /* for before(): needs no credential */
+    HTTP_PUBLIC = 16      /* the same, and who brings one is asked for the right one */
 };
 
 struct http_route {
@@ -100,6 +101,14 @@ void http_router_free(struct http_router *r); /* after the servers that use it *
 int http_router_add(struct http_router *r, const struct http_route *routes, size_t count,
                     struct err *e);
 
+/* Routes beside the router's, which may be replaced as a whole while servers run. Asked on the
+ * server's thread for each request to a path that the router does not know. */
+struct http_more {
+    /* NULL: none. The router, its routes and what they point to stay until release(). */
+    const struct http_router *(*hold)(struct http_more *m, void **held);
+    void (*release)(struct http_more *m, void *held);
+};
+
 /* ---- server ---- */
 
 struct http_options {
@@ -111,6 +120,7 @@ struct http_options {
     int fd; /* a socket that listens already, as in struct tcp_listen_options; 0: none */
     struct tls_server *tls; /* NULL: plain; shared by servers, not owned */
     size_t connections_max; /* 0: HTTP_CONNECTIONS_MAX */
+    struct http_more *more; /* NULL: none; outlives the server */
     void *context;          /* for http_context() */
     /* Runs when the headers are there, before the body is read: authentication, read-only mode,
      * redirects. Returns true to go on; false after having answered. NULL: none. */
@@ -147,6 +157,9 @@ const char *http_path(const struct http_request *req);
 const char *http_query_raw(const struct http_request *req);
 /* A decoded ":name" or "*name" of the pattern; NULL if the pattern has none of that name. */
 const char *http_param(const struct http_request *req, const char *name);
+/* Parameter number `at` of the pattern, from 0; false past the last. The name has no end of its
+ * own. */
+bool http_param_at(const struct http_request *req, size_t at, struct str *name, const char **value);
 /* The first decoded value of a query key, NULL when absent. */
 const char *http_query(const struct http_request *req, const char *name);
 struct http_pair {

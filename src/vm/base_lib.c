@@ -12,6 +12,7 @@ static int vm_pcall_k(lua_State *L, int status, lua_KContext ctx)
     if (run != NULL && (run->killed || status == LUA_ERRMEM)) {
         if (run->killed)
             vm_kill(L, run, 0, "");
+        run->starved = true;
         vm_kill(L, run, ERR_TOO_LARGE,
                 "out of memory: the scripts of this thread are at their cap");
     }

@@ -141,6 +141,7 @@ static void vm_run_fail(lua_State *L, struct vm_run *run, int status)
 {
     if (run->killed)
         return;
+    run->starved |= status == LUA_ERRMEM;
     if (status == LUA_ERRMEM)
         err_set(&run->err, ERR_TOO_LARGE,
                 "out of memory: the scripts of this thread use %zu of %zu KiB, one text is at most "
@@ -295,7 +296,7 @@ bool vm_start(struct vm *vm, struct vm_run *run)
     run->err.code = 0;
     run->err.field[0] = run->err.text[0] = run->err_code[0] = '\0';
     run->ns = run->steps = run->bytes = run->cpu_ns = 0;
-    run->killed = run->watched = false;
+    run->killed = run->watched = run->starved = false;
     run->interval = VM_INTERVAL;
     list_init(&run->node);
     if (!vm_take_co(vm, run)) {

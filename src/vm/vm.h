@@ -134,6 +134,7 @@ struct vm_run {
     char err_code[64];  /* a code of the script's own from error objects ("NO_COUNTRY"), or "" */
     uint64_t ns, steps; /* spent inside Lua */
     uint64_t bytes;     /* allocated there, whether or not they were freed again */
+    bool starved;       /* it failed for want of memory */
 
     /* The VM's own. */
     struct list node;

@@ -36,6 +36,18 @@ def bench_get():
         report("hello through the server", f"{live:,.0f}", "/s", "80 % of a bare epoll hello", live >= 0.8 * floor, f"/livez: {live / floor:.0%}")
 
 
+HELLO = 'route "GET /hello" { access = "public", run = function() return "hello world\\n" end }\n'
+
+
+def bench_lua_hello():
+    floor = max(hello_rate(1), hello_rate(2))
+    with Server(HELLO) as s:
+        assert get(s.url + "/hello") == b"hello world\n"
+        rate, p50, p99, bad = wrk(s.url + "/hello")
+    report("hello through a Lua handler", f"{rate:,.0f}", "/s", "65 % of a bare epoll hello", rate >= 0.65 * floor and not bad,
+           f"hello {floor:,.0f}/s: {rate / floor:.0%}; p50 {p50:.2f} ms, p99 {p99:.1f} ms")
+
+
 def rows_file(rows):
     f = tempfile.NamedTemporaryFile("w", suffix=".ndjson", delete=False)
     order = list(range(rows))
@@ -149,5 +161,5 @@ def bench_feed():
                f"p50 {p50} ms; {int(sent) / SECONDS:,.0f} changes/s, {int(events) / SECONDS:,.0f} events/s, {lost} lost")
 
 
-BENCHES = {"create": bench_create, "get": bench_get, "list": bench_list, "import": bench_import, "hook": bench_hook,
+BENCHES = {"create": bench_create, "get": bench_get, "lua-hello": bench_lua_hello, "list": bench_list, "import": bench_import, "hook": bench_hook,
            "writer": bench_writer, "memory": bench_memory, "feed": bench_feed}

@@ -25,6 +25,11 @@ entity "Problem" { fields = { what = text } }
 entity "Node" { fields = { what = text } }
 entity "Golden" { fields = { name = text } }
 canon "Golden" { sources = { erp = { rank = 1 } }, keys = { "name" } }
+route "GET /hello/{name}" { access = "public", summary = "Says hello", run = function(req) return { hello = req.params.name } end }
+route "PUT /hello/{name}" { run = function() end }
+route "GET /files/{path...}" { run = function(req) return req.params.path end }
+route "GET /a/b" { run = function() end }
+route "GET /a-b" { run = function() end }
 """
 # At versions that run with the node 18 of Debian 12.
 TOOLS = ("openapi-tools-2", "@redocly/cli@2.77.0", "@apidevtools/swagger-parser@12.0.0", "openapi-typescript@7.13.0",
@@ -66,6 +71,16 @@ class Openapi(Case):
                 continue
             path = re.sub(r":(\w+)", r"{\1}", pattern).replace("{entity}", "customer")
             self.assertIn(verb.lower(), paths.get(path, {}), f"{verb} {pattern}")
+
+    def test_routes_of_scripts_are_in_it(self):
+        paths = self.doc["paths"]
+        get, put = paths["/hello/{name}"]["get"], paths["/hello/{name}"]["put"]
+        self.assertEqual((get["operationId"], get["summary"], get["security"]), ("getHelloNameRoute", "Says hello", [{}, {"token": []}]))
+        self.assertEqual([p["name"] for p in get["parameters"]], ["name"])
+        self.assertIn("application/json", put["requestBody"]["content"])
+        self.assertNotIn("security", put)
+        self.assertEqual(paths["/files/{path}"]["get"]["parameters"][0]["name"], "path")
+        self.assertEqual({paths["/a/b"]["get"]["operationId"], paths["/a-b"]["get"]["operationId"]}, {"getABRoute", "getABRoute2"})
 
     def test_it_says_what_is_declared(self):
         s = self.doc["components"]["schemas"]

@@ -9,6 +9,8 @@
 --   curl -s -X PATCH localhost:8090/api/todo/ID -H 'If-Match: "1"' --json '{"done": true}'
 --       done; 412 if somebody was faster
 --   curl -s -X DELETE localhost:8090/api/todo/ID
+--   curl -s localhost:8090/todo.txt
+--       what is open as a list to read: a route of one's own
 entity "Todo" {
   fields = {
     title = text { required = true, max = 200 },
@@ -16,4 +18,15 @@ entity "Todo" {
     due   = date {},
   },
   index = { { "done", "due" } },
+}
+
+route "GET /todo.txt" {
+  summary = "What is open, the most urgent first, as a list to read",
+  run = function()
+    local lines = {}
+    for todo in entity "Todo".each { filter = { done = false }, sort = "due" } do
+      lines[#lines + 1] = "- " .. todo.title .. (todo.due and " (" .. todo.due .. ")" or "")
+    end
+    return table.concat(lines, "\n") .. "\n"
+  end,
 }

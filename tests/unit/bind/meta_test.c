@@ -174,9 +174,10 @@ TEST(what_tests_and_answers_can_do_is_in_the_stubs)
 {
     struct house h;
     house_open(&h, 1);
-    house_deployed_well(&h, "-- nothing");
-    json_t *methods = class_names("Test");
-    char *names = json_dumps(methods, 0), script[2048];
+    house_deployed_well(&h, "route 'GET /ctx/{name}' { run = function(req, ctx) return "
+                            "type(ctx[req.params.name]) end }");
+    json_t *methods = class_names("Test"), *context = class_names("RouteContext");
+    char *names = json_dumps(methods, 0), *of = json_dumps(context, 0), script[2048];
     snprintf(
         script, sizeof script,
         "test('t', function(t)\n"
@@ -185,11 +186,15 @@ TEST(what_tests_and_answers_can_do_is_in_the_stubs)
         "= "
         "true end\n"
         "  assert(known.equal and known.ok and known.fails and known.clock and known.advance)\n"
+        "  for _, m in ipairs(json.decode('%s')) do t.equal(t.request('GET /ctx/' .. m).body, "
+        "'function', m) end\n"
         "end)",
-        names);
+        names, of);
     run_as_test(&h, script);
     mem_free(names);
+    mem_free(of);
     json_decref(methods);
+    json_decref(context);
     json_t *answer = class_names("HttpAnswer");
     assert_int_equal(json_array_size(answer), 1);
     assert_string_equal(json_string_value(json_array_get(answer, 0)), "json");
