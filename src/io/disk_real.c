@@ -119,6 +119,13 @@ static int disk_sync(struct disk_file *f, struct err *e)
     return fdatasync(f->fd) == 0 ? 0 : file_error(e, errno, "sync", f->path);
 }
 
+/* Starts the write and does not wait; unlike with the waiting flags an error stays with the file
+ * until fdatasync asks. */
+static void disk_sync_soon(struct disk_file *f, uint64_t at, size_t n)
+{
+    sync_file_range(f->fd, (off64_t)at, (off64_t)n, SYNC_FILE_RANGE_WRITE);
+}
+
 static int disk_truncate(struct disk_file *f, uint64_t size, struct err *e)
 {
     int rc;
@@ -216,6 +223,7 @@ struct disk *disk_real(void)
         .read = disk_read,
         .write = disk_write,
         .sync = disk_sync,
+        .sync_soon = disk_sync_soon,
         .truncate = disk_truncate,
         .size = disk_size,
         .rename = disk_rename,

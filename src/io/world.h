@@ -66,6 +66,9 @@ struct disk {
     /* Contents (and size, if it changed) are on stable storage. After a failure the file must never
      * be trusted again. */
     int (*sync)(struct disk_file *f, struct err *e);
+    /* Let the device begin with these bytes while the caller does something else. A hint: it says
+     * nothing about success, a failure of the device is reported by the sync() that must follow. */
+    void (*sync_soon)(struct disk_file *f, uint64_t at, size_t n);
     int (*truncate)(struct disk_file *f, uint64_t size, struct err *e);
     int64_t (*size)(struct disk_file *f, struct err *e);
 

@@ -245,6 +245,7 @@ static int entry_units(struct ledger *l, struct apply *a, const void *p, size_t 
     return 0;
 }
 
+/* What goes into the transaction behind the units. */
 static int entry_close(struct ledger *l, const struct apply *a, uint64_t term, struct err *e)
 {
     int rc = 0;
@@ -258,19 +259,19 @@ static int entry_close(struct ledger *l, const struct apply *a, uint64_t term, s
                            .hash = hash,
                            .kept_seq = keep ? a->seq : atomic_load(&l->kept_seq),
                            .kept_hash = keep ? hash : atomic_load(&l->kept_hash)};
-    if (rc == 0)
-        rc = store_meta_put(l->db, &m, e);
-    if (rc == 0)
-        rc = db_commit(l->db, e);
-    if (rc < 0)
-        return rc;
-    if (keep) {
-        atomic_store(&l->kept_hash, hash);
-        atomic_store(&l->kept_seq, a->seq);
-        log_debug("ledger", "state hash seq=%llu hash=%016llx", (unsigned long long)a->seq,
-                  (unsigned long long)hash);
-    }
-    return 0;
+    l->applying.hash = hash;
+    return rc < 0 ? rc : store_meta_put(l->db, &m, e);
+}
+
+static void entry_keep_hash(struct ledger *l)
+{
+    const struct applying *now = &l->applying;
+    if (now->a.seq % LEDGER_HASH_ENTRIES != 0)
+        return;
+    atomic_store(&l->kept_hash, now->hash);
+    atomic_store(&l->kept_seq, now->a.seq);
+    log_debug("ledger", "state hash seq=%llu hash=%016llx", (unsigned long long)now->a.seq,
+              (unsigned long long)now->hash);
 }
 
 static void entry_announce(struct ledger *l, const struct apply *a)
@@ -292,34 +293,64 @@ static int entry_members(struct ledger *l, uint64_t index, const void *p, size_t
     return rc < 0 ? rc : ledger_carry(l, &u, e);
 }
 
-int ledger_apply(struct ledger *l, uint64_t index, uint64_t term, enum consensus_type type,
-                 const void *p, size_t n, struct unit **units, struct err *e)
+void ledger_apply_undo(struct ledger *l)
 {
+    struct err again = ERR_INIT;
+    l->applying.open = false;
+    db_rollback(l->db);
+    domains_undo(l, true);
+    if (store_repeats_oldest(l->db, &l->repeats_oldest, &again) < 0)
+        l->repeats_oldest = 0; /* looked up again by the purge */
+}
+
+int ledger_apply_begin(struct ledger *l, const struct entry_view *v, struct err *e)
+{
+    ASSERT(!l->applying.open);
     uint64_t began = l->world->mono_ns(l->world);
-    struct apply a = {.db = l->db, .seq = index, .at = l->applied_at};
+    struct apply a = {.db = l->db, .seq = v->index, .at = l->applied_at};
     int rc = db_begin(l->db, e);
     if (rc < 0)
         return rc;
-    if (type == CONSENSUS_UNITS)
-        rc = entry_units(l, &a, p, n, units, e);
+    if (v->type == CONSENSUS_UNITS)
+        rc = entry_units(l, &a, v->p, v->n, v->units, e);
     if (rc == 0)
         rc = domains_close(l, &a, e);
     if (rc == 0)
-        rc = entry_close(l, &a, term, e);
+        rc = entry_close(l, &a, v->term, e);
     if (rc < 0) {
-        struct err again = ERR_INIT;
-        db_rollback(l->db);
-        domains_undo(l, true);
-        if (store_repeats_oldest(l->db, &l->repeats_oldest, &again) < 0)
-            l->repeats_oldest = 0; /* looked up again by the purge */
+        ledger_apply_undo(l);
         return rc;
     }
-    l->applied_at = a.at;
-    l->applied_term = term;
+    l->applying.open = true;
+    l->applying.a = a;
+    l->applying.spent_ns = l->world->mono_ns(l->world) - began;
+    return 0;
+}
+
+int ledger_apply_end(struct ledger *l, const struct entry_view *v, struct err *e)
+{
+    const struct apply *a = &l->applying.a;
+    ASSERT(l->applying.open && a->seq == v->index);
+    uint64_t began = l->world->mono_ns(l->world);
+    int rc = db_commit(l->db, e);
+    if (rc < 0) {
+        ledger_apply_undo(l);
+        return rc;
+    }
+    l->applying.open = false;
+    entry_keep_hash(l);
+    l->applied_at = a->at;
+    l->applied_term = v->term;
     stat_add(l->stats.entries, 1);
-    stat_record(l->stats.apply, l->world->mono_ns(l->world) - began);
-    if (type == CONSENSUS_MEMBERS)
-        rc = entry_members(l, index, p, n, e);
-    entry_announce(l, &a);
+    stat_record(l->stats.apply, l->applying.spent_ns + l->world->mono_ns(l->world) - began);
+    if (v->type == CONSENSUS_MEMBERS)
+        rc = entry_members(l, v->index, v->p, v->n, e);
+    entry_announce(l, a);
     return rc;
+}
+
+int ledger_apply(struct ledger *l, const struct entry_view *v, struct err *e)
+{
+    int rc = ledger_apply_begin(l, v, e);
+    return rc < 0 ? rc : ledger_apply_end(l, v, e);
 }

@@ -246,9 +246,43 @@ static bool ledger_syncs_away(const struct ledger *l, size_t units, size_t bytes
                          l->sync_avg_ns >= LEDGER_SLOW_SYNC_NS);
 }
 
+static struct entry_view entry_view(struct entry *n)
+{
+    struct entry_view v = {.index = n->index, .term = n->term, .type = n->type, .units = n->units};
+    v.p = entry_payload(n, &v.n);
+    return v;
+}
+
+/* The device has the entry, and is not done: apply it meanwhile, up to the commit. */
+void ledger_ahead(void *arg)
+{
+    struct ledger *l = arg;
+    struct entry *n = l->writing;
+    bool next = n == l->flight && n->index == atomic_load(&l->applied) + 1;
+    if (!next || n->type != CONSENSUS_UNITS || l->apply_wait)
+        return;
+    struct entry_view v = entry_view(n);
+    ledger_apply_begin(l, &v, &l->applying.err);
+}
+
+static void step_apply(struct ledger *l);
+
+/* It is durable here. Where it takes others to commit it, that can last: begin again then. */
+static void step_ahead(struct ledger *l, uint64_t index)
+{
+    if (l->dead)
+        return;
+    if (l->commit >= index && (l->applying.open || l->applying.err.code != 0))
+        step_apply(l);
+    else if (l->applying.open)
+        ledger_apply_undo(l);
+    err_clear(&l->applying.err);
+}
+
 static void step_write(struct ledger *l, struct entry *n)
 {
     struct err e = ERR_INIT;
+    uint64_t index = n->index;
     bool away = ledger_syncs_away(l, n->count, n->bytes.len);
     l->writing = n;
     int rc = log_append(l->log, &n->bytes, (uint8_t)n->type, n->index, n->term, away, &e);
@@ -259,6 +293,7 @@ static void step_write(struct ledger *l, struct entry *n)
         step_persisted(l, n);
     else
         step_write_failed(l, rc, &e);
+    step_ahead(l, index);
 }
 
 /* The log thread is done. */
@@ -293,24 +328,43 @@ static void entry_answer(struct ledger *l, struct entry *n)
     atomic_store(&l->committed_at, l->world->wall_ms(l->world));
 }
 
+/* What is to be applied next: in flight, or read back. */
+static int entry_next_view(struct ledger *l, struct entry_view *v, struct err *e)
+{
+    uint64_t index = atomic_load(&l->applied) + 1;
+    if (l->flight != NULL && l->flight->index == index) {
+        *v = entry_view(l->flight);
+        return 0;
+    }
+    struct record r;
+    int rc = log_read(l->log, index, &l->scratch, &r, e);
+    if (rc < 0)
+        return rc;
+    *v = (struct entry_view){.index = index,
+                             .term = r.term,
+                             .type = (enum consensus_type)r.type,
+                             .p = r.data,
+                             .n = r.len};
+    return 0;
+}
+
+static int entry_apply(struct ledger *l, const struct entry_view *v, struct err *e)
+{
+    if (l->applying.err.code != 0) {
+        *e = l->applying.err;
+        return e->code;
+    }
+    int rc = l->applying.open ? 0 : ledger_apply_begin(l, v, e);
+    return rc < 0 ? rc : ledger_apply_end(l, v, e);
+}
+
 static void step_apply(struct ledger *l)
 {
     struct err e = ERR_INIT;
-    uint64_t index = atomic_load(&l->applied) + 1;
-    struct entry *n = l->flight;
-    size_t len;
-    int rc;
-    if (n != NULL && n->index == index) {
-        const void *p = entry_payload(n, &len);
-        rc = ledger_apply(l, index, n->term, n->type, p, len, n->units, &e);
-    } else {
-        struct record r;
-        rc = log_read(l->log, index, &l->scratch, &r, &e);
-        if (rc == 0)
-            rc = ledger_apply(l, index, r.term, (enum consensus_type)r.type, r.data, r.len, NULL,
-                              &e);
-        n = NULL;
-    }
+    struct entry_view v;
+    int rc = entry_next_view(l, &v, &e);
+    if (rc == 0)
+        rc = entry_apply(l, &v, &e);
     if (rc < 0 && ledger_may_retry(rc)) {
         log_warn("ledger", "an entry cannot be applied now and is tried again: %s", e.text);
         l->apply_wait = true;
@@ -322,8 +376,9 @@ static void step_apply(struct ledger *l)
         ledger_die(l, "an entry cannot be applied", &e);
         return;
     }
-    if (n != NULL) {
-        entry_answer(l, flight_pop(l));
+    if (v.units != NULL) { /* it was in flight */
+        struct entry *n = flight_pop(l);
+        entry_answer(l, n);
         entry_give(l, n);
     }
     ledger_waits_check(l, false);

@@ -15,6 +15,16 @@
  * applying the entry before goes on meanwhile. Failure to sync ends the process: what the kernel
  * did with the pages is unknowable, only a replay is safe.
  *
+ * Between writing a small entry and waiting for its sync the device has begun, and the time is
+ * used: the entry is applied, all but the commit of the database's transaction. That comes after
+ * the sync, and after the consensus core has called the entry committed; so still nothing is
+ * visible, nor survives a crash, that is not durable in the log. Readers have snapshots of commits.
+ * A crash finds a transaction that never ended, of which SQLite's recovery keeps nothing, even if
+ * its pages are in the WAL already. Nothing else runs on this thread between the two, domains
+ * announce and the unit is answered after the commit, and an entry that is not committed (a
+ * majority has still to come) is rolled back with the domains' undo, as any entry that cannot be
+ * applied, and done anew.
+ *
  * After a crash: the database holds some prefix of the log (its applied index is written in the
  * same transaction); the rest is applied again. Before that: applied <= last index of the log,
  * terms agree, the log is whole. Anything else refuses to start and names file and offset.

@@ -77,6 +77,15 @@ struct checkpoint {
     bool ready; /* done there; the rest follows here as soon as no write is under way */
 };
 
+/* The entry that is in the database's open transaction. */
+struct applying {
+    bool open;
+    struct err err; /* what became of an entry that was tried while it was being synced */
+    struct apply a;
+    uint64_t hash;     /* state hash with it */
+    uint64_t spent_ns; /* on applying it */
+};
+
 struct ledger_stats {
     struct stat_counter *entries, *units;
     struct stat_histogram *sync, *apply, *checkpoint;
@@ -125,6 +134,7 @@ struct ledger {
     uint64_t checkpoint_entry, checkpoint_bytes, checkpoint_wal; /* where the last was tried */
     struct checkpoint checkpoint;
     struct snapshot snapshot;
+    struct applying applying;
     struct buf scratch; /* an entry read back */
     struct outcome outcome;
     char texts[TXN_TEXTS_BYTES];
@@ -145,6 +155,7 @@ void ledger_pump(struct task *t);
 void ledger_run(struct ledger *l);
 void ledger_written(void *arg, int code);
 void ledger_log_failed(void *arg, const char *why);
+void ledger_ahead(void *arg);
 int ledger_carry(struct ledger *l, const struct consensus_update *u, struct err *e);
 void unit_complete(struct ledger *l, struct unit *u);
 
@@ -156,9 +167,22 @@ void ledger_space(struct ledger *l);
 uint64_t ledger_now_ms(struct ledger *l);
 uint64_t ledger_next_tick(struct ledger *l); /* ms from now */
 
+/* An entry as apply.c wants it. */
+struct entry_view {
+    uint64_t index, term;
+    enum consensus_type type;
+    const void *p;
+    size_t n;
+    struct unit **units; /* whom to tell, or NULL */
+};
+
 /* apply.c: 0, or why the entry as a whole could not be applied; it is then rolled back. */
-int ledger_apply(struct ledger *l, uint64_t index, uint64_t term, enum consensus_type type,
-                 const void *p, size_t n, struct unit **units, struct err *e);
+int ledger_apply(struct ledger *l, const struct entry_view *v, struct err *e);
+/* The same in two: everything but the commit, which nobody sees; then the commit. Between them
+ * nothing else may be done with the database. */
+int ledger_apply_begin(struct ledger *l, const struct entry_view *v, struct err *e);
+int ledger_apply_end(struct ledger *l, const struct entry_view *v, struct err *e);
+void ledger_apply_undo(struct ledger *l);
 /* After a rollback of the entry can the same be tried again? */
 bool ledger_may_retry(int code);
 

@@ -76,11 +76,11 @@ int log_read(struct log *l, uint64_t index, struct buf *out, struct record *r, s
     return 0;
 }
 
-/* Write and sync one record; on the world's thread or the log thread. */
+/* Write one record; on the world's thread or the log thread, as the next. */
 static int log_write(struct log *l, struct log_job *j, struct err *e)
 {
     struct disk *d = l->world->disk;
-    uint64_t began = l->world->mono_ns(l->world);
+    j->began_ns = l->world->mono_ns(l->world);
     size_t size = record_size(j->record.len);
     uint64_t room = log_tail(l)->head.size;
     if (l->at + size > room) {
@@ -90,15 +90,26 @@ static int log_write(struct log *l, struct log_job *j, struct err *e)
     }
     j->record.durable = (uint32_t)l->at;
     record_seal((uint8_t *)j->bytes->data, &j->record, log_tail(l)->head.salt);
-    int rc = d->write(l->file, j->bytes->data, size, l->at, e);
-    if (rc < 0)
-        return rc;
-    rc = d->sync(l->file, e);
-    if (rc < 0)
+    return d->write(l->file, j->bytes->data, size, l->at, e);
+}
+
+static int log_sync(struct log *l, const struct log_job *j, struct err *e)
+{
+    if (l->world->disk->sync(l->file, e) < 0)
         return err_set(e, ERR_IO, "syncing log segment %llu failed",
                        (unsigned long long)log_tail(l)->head.seq);
-    l->sync_ns = l->world->mono_ns(l->world) - began;
+    l->sync_ns = l->world->mono_ns(l->world) - j->began_ns;
     return 0;
+}
+
+static int log_write_here(struct log *l, struct log_job *j, struct err *e)
+{
+    int rc = log_write(l, j, e);
+    if (rc == 0 && l->meanwhile != NULL) {
+        l->world->disk->sync_soon(l->file, l->at, record_size(j->record.len));
+        l->meanwhile(l->arg);
+    }
+    return rc < 0 ? rc : log_sync(l, j, e);
 }
 
 /* Back on the world's thread: the record is on disk. */
@@ -122,6 +133,8 @@ static void log_job_work(struct offload *o)
 {
     struct log_job *j = LIST_OF(o, struct log_job, off);
     j->code = log_write(j->log, j, &j->log->err);
+    if (j->code == 0)
+        j->code = log_sync(j->log, j, &j->log->err);
 }
 
 static void log_job_done(struct offload *o)
@@ -157,7 +170,7 @@ int log_append(struct log *l, struct buf *bytes, uint8_t type, uint64_t index, u
      * takes both in turn. */
     bool extending = l->prep.kind == PREP_EXTEND && l->at + size > l->prepared;
     if (!large && !extending) {
-        int rc = log_write(l, j, e);
+        int rc = log_write_here(l, j, e);
         if (rc == 0)
             rc = log_written(l, j, e);
         if (rc == 0)

@@ -87,6 +87,7 @@ struct log_job {
     struct log *log;
     struct buf *bytes;
     struct record record;
+    uint64_t began_ns;
     int code;
 };
 
@@ -121,6 +122,9 @@ struct log {
     bool prep_off; /* the disk is full or the log is being closed */
     void (*done)(void *arg, int code);
     void (*failed)(void *arg, const char *why); /* outside of a write: end the process */
+    /* Called by log_append() between writing and syncing on the caller's thread: time that would
+     * be spent waiting for the device. May be NULL. */
+    void (*meanwhile)(void *arg);
     void *arg;
     uint64_t written; /* bytes of records since the start */
     uint64_t sync_ns; /* how long the last write and sync took */

@@ -250,7 +250,13 @@ static int start_replay(struct ledger *l, struct err *e)
         struct record r;
         int rc = log_read(l->log, i, &l->scratch, &r, e);
         if (rc == 0)
-            rc = ledger_apply(l, i, r.term, (enum consensus_type)r.type, r.data, r.len, NULL, e);
+            rc = ledger_apply(l,
+                              &(struct entry_view){.index = i,
+                                                   .term = r.term,
+                                                   .type = (enum consensus_type)r.type,
+                                                   .p = r.data,
+                                                   .n = r.len},
+                              e);
         if (rc < 0)
             return rc;
         if (db_wal_bytes(l->db) >= LEDGER_WAL_BYTES)
@@ -300,6 +306,7 @@ int ledger_open(const struct ledger_options *o, struct world *w, const struct do
     atomic_store(&l->first_kept, l->log->segments[0].head.first_index);
     l->checkpoint_entry = l->snapshot.index;
     ledger_space(l);
+    l->log->meanwhile = ledger_ahead;
     log_ready(l->log);
     l->world->timer_start(l->world, &l->timer, LEDGER_TICK_MS);
     *out = l;

@@ -425,6 +425,12 @@ static int simdisk_sync(struct disk_file *f, struct err *e)
     return 0;
 }
 
+/* Nothing is promised by it: what is not synced may be lost, torn or kept as before. */
+static void simdisk_sync_soon(struct disk_file *f, uint64_t at, size_t n)
+{
+    (void)f, (void)at, (void)n;
+}
+
 static int64_t simdisk_file_size(struct disk_file *f, struct err *e)
 {
     (void)e;
@@ -532,6 +538,7 @@ struct simdisk *simdisk_new(struct sim *sim)
         .read = simdisk_read,
         .write = simdisk_write,
         .sync = simdisk_sync,
+        .sync_soon = simdisk_sync_soon,
         .truncate = simdisk_truncate,
         .size = simdisk_file_size,
         .rename = simdisk_rename,

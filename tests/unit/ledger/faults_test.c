@@ -229,6 +229,32 @@ TEST(a_failed_sync_ends_the_process_and_answers_nobody)
     unit_fini(&u);
 }
 
+/* It was in an open transaction when the sync failed. */
+TEST(what_was_applied_while_its_sync_failed_is_not_in_the_database)
+{
+    struct node n;
+    struct unit u;
+    struct err e = ERR_INIT;
+    node_begin(&n);
+    assert_int_equal(put(1), 0);
+    uint64_t applied = ledger_applied(n.ledger);
+    begin(&u);
+    kit_put(&u, 2, "v", 1);
+    simdisk_fail(sim_disk(n.sim), SIMDISK_SYNC, 1);
+    assert_int_equal(ledger_propose(n.ledger, &u, NULL), 0);
+    sim_run(n.sim, 20000);
+    assert_non_null(sim_died_of(n.sim));
+    assert_int_equal(ledger_applied(n.ledger), applied);
+    ledger_drop(n.ledger);
+    sim_crash(n.sim, SIM_POWER_CUT);
+    /* A database ahead of the log is refused. */
+    if (node_open(&n, &e) != 0)
+        fail_msg("%s", e.text);
+    assert_true(ledger_applied(n.ledger) >= applied);
+    node_end(&n);
+    unit_fini(&u);
+}
+
 TEST(a_full_disk_is_waited_out_and_only_what_shrinks_is_taken)
 {
     struct node n;
@@ -415,6 +441,7 @@ int main(void)
         HEAP_TEST(ledger_time_never_goes_back),
         HEAP_TEST(an_id_is_remembered_for_a_quarter_of_an_hour_of_ledger_time),
         HEAP_TEST(a_failed_sync_ends_the_process_and_answers_nobody),
+        HEAP_TEST(what_was_applied_while_its_sync_failed_is_not_in_the_database),
         HEAP_TEST(a_full_disk_is_waited_out_and_only_what_shrinks_is_taken),
         HEAP_TEST(what_stays_unwritten_for_too_long_is_answered_as_unknown),
         HEAP_TEST(an_entry_that_meets_a_passing_failure_is_applied_later_and_once),
