@@ -75,6 +75,7 @@ static void feed_cut(struct feed_stream *s)
     if (!s->behind)
         f->live--;
     f->count--;
+    atomic_store(&f->watch.idle, f->count == 0);
     list_remove(&s->link);
     http_stream_abort(s->req);
     s->req = NULL;
@@ -476,10 +477,12 @@ static void feed_get_now(struct http_request *req)
     s->req = req;
     s->def = d;
     str_copy(s->part, sizeof s->part, api_partition(req));
+    atomic_store(&s->feed->watch.idle, false);
     if (feed_open(s, req, &e) == 0) {
         feed_begin(s);
         return;
     }
+    atomic_store(&s->feed->watch.idle, s->feed->count == 0);
     feed_free(s);
     http_problem(req, &e);
 }
@@ -506,6 +509,7 @@ void api_feed_new(struct api_thread *t)
     f->thread = t;
     f->watch.home = loop_runner(t->loop);
     f->watch.changed = feed_changed;
+    atomic_init(&f->watch.idle, true); /* with one writer, waking every thread for nothing shows */
     f->beat.fire = feed_beat;
     f->gather.fire = feed_gathered;
     f->again.run = feed_again;

@@ -52,16 +52,29 @@ static void records_answer_error(struct records_write *op)
     api_problem(op->req, it->err.code != 0 ? &it->err : &op->w.err, it->errors, NULL);
 }
 
-/* The record as it is now: at least as new as what was written. */
-static void records_answer_record(struct records_write *op)
+/* One that was just made is known without reading it, unless its definition has changed since. */
+static void records_written(const struct entity_write *w, struct records_write *op, struct buf *out)
+{
+    struct entities *all = api_thread_of(op->req)->api->o.entities;
+    AUTO(entity_def_unrefp) struct entity_def *now = entities_find(all, op->def->name);
+    if (now != NULL && now->version == op->def->version)
+        entity_written_record(w, 0, out);
+}
+
+/* The record as written, or as it is now: at least as new. */
+static void records_answer_record(struct records_write *op, struct buf *written)
 {
     const struct entity_item *it = &op->w.items[0];
     struct http_request *req = op->req;
     int status = it->result.outcome == ENTITY_CREATED ? 201 : 200;
-    AUTO(buf_fini) struct buf out = BUF_INIT(API_RECORD_MAX);
     api_etag(req, it->result.version);
     if (status == 201 && !op->by_name)
         api_location(req, op->def, it->id);
+    if (written->len > 0) {
+        http_respond_buf(req, status, API_JSON, written);
+        return;
+    }
+    AUTO(buf_fini) struct buf out = BUF_INIT(API_RECORD_MAX);
     int rc = entity_get(api_point_reader(api_thread_of(req)), op->def, api_scope(req), it->id, &out,
                         NULL, NULL);
     if (rc != 0) { /* removed again meanwhile */
@@ -87,11 +100,13 @@ static void records_write_done(struct entity_write *w)
     } else {
         http_header(op.req, "X-Koan-Outcome", entity_outcome_name(it.result.outcome));
         http_headerf(op.req, "X-Koan-Seq", "%llu", (unsigned long long)w->seq);
+        AUTO(buf_fini) struct buf written = BUF_INIT(API_RECORD_MAX);
+        records_written(w, &op, &written);
         entity_write_fini(w);
         if (it.verb == ENTITY_REMOVE)
             http_respond(op.req, 204, NULL, NULL, 0);
         else
-            records_answer_record(&op);
+            records_answer_record(&op, &written);
     }
     entity_item_fini(&it);
     entity_def_unref(op.def);

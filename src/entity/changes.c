@@ -164,7 +164,7 @@ void changes_committed(struct changes *f)
     f->mark = 0;
     pthread_mutex_lock(&f->lock);
     for (struct entity_watch *w = f->watches; w != NULL; w = w->next) {
-        if (!atomic_exchange(&w->posted, true))
+        if (!atomic_load(&w->idle) && !atomic_exchange(&w->posted, true))
             w->home->post(w->home, &w->task);
     }
     pthread_mutex_unlock(&f->lock);

@@ -69,6 +69,8 @@ struct entity_watch {
     struct runner *home;
     void (*changed)(struct entity_watch *w);
     atomic_bool posted;
+    atomic_bool idle; /* set by its owner: nobody listens, do not wake `home`. Cleared before the
+                         place to begin from is read, so that no entry falls between */
 };
 /* Any thread. The struct must live until after entities_unwatch and the tasks of `home` have run.
  */

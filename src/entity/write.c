@@ -5,12 +5,13 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "entity/changes.h"
 #include "entity/write_priv.h"
 
 /* ---- checking items ---- */
 
 /* The id of a save: given, in the document, or new. */
-static int settle_id(struct entity_write *w, struct entity_item *it, struct err *e)
+static int settle_id(struct entity_write *w, struct entity_item *it, bool *made, struct err *e)
 {
     const json_t *in_doc = json_object_get(it->doc, "id");
     if (in_doc != NULL && !json_is_null(in_doc)) {
@@ -27,6 +28,7 @@ static int settle_id(struct entity_write *w, struct entity_item *it, struct err 
         struct uuid u;
         w->ids->make(w->ids, &u);
         uuid_format(&u, it->id);
+        *made = true;
     }
     return 0;
 }
@@ -36,7 +38,7 @@ static int check_save(struct entity_write *w, struct entity_item *it, struct slo
     if (!json_is_object(it->doc))
         return err_set(e, ERR_INVALID, "a record of %s is an object, got %s", it->def->name,
                        json_type_name(it->doc));
-    int rc = settle_id(w, it, e);
+    int rc = settle_id(w, it, &s->made, e);
     if (rc < 0)
         return rc;
     s->checked = entity_doc_check(it->def, it->doc, ENTITY_DOC_SYSTEM, &it->errors, e);
@@ -231,6 +233,29 @@ void entity_write_fini(struct entity_write *w)
     mem_free(m);
     w->impl = NULL;
     w->unit = NULL;
+}
+
+bool entity_written_record(const struct entity_write *w, size_t i, struct buf *out)
+{
+    const struct entity_item *it = &w->items[i];
+    const struct slot *s = &w->impl->slots[i];
+    bool repeated = w->unit == NULL || w->unit->repeated;
+    if (it->result.outcome != ENTITY_CREATED || it->verb != ENTITY_SAVE || s->def->ttl || repeated)
+        return false;
+    const char *who = w->impl->env.principal != NULL ? w->impl->env.principal : TXN_PRINCIPAL;
+    struct entity_change c = {.id = it->id,
+                              .id_len = strlen(it->id),
+                              .created_at = it->result.created_at,
+                              .created_by = who,
+                              .created_by_len = strlen(who)};
+    struct entity_state state = {.body = buf_str(&s->doc.body),
+                                 .body_len = s->doc.body.len,
+                                 .version = it->result.version,
+                                 .updated_at = it->result.updated_at,
+                                 .updated_by = who,
+                                 .updated_by_len = strlen(who)};
+    entity_change_record(&c, &state, out);
+    return true;
 }
 
 void entity_item_fini(struct entity_item *it)

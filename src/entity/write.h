@@ -31,6 +31,7 @@
 #include "entity/entity.h"
 #include "ledger/ledger.h"
 
+struct buf;
 struct db;
 struct entity_write;
 
@@ -118,6 +119,10 @@ struct entity_write {
 
 void entity_item_fini(struct entity_item *it);
 int entity_write_start(struct entity_write *w, struct err *e);
+/* In done() of an atomic write: append the record as item `i` has made it, where that is known
+ * without reading it: one that was created under the definition that it was checked with, which
+ * the caller must know to be still the current one. false: nothing appended, read it. */
+bool entity_written_record(const struct entity_write *w, size_t i, struct buf *out);
 /* After done(), or after a failed start: frees what the write holds. Does not touch the items. */
 void entity_write_fini(struct entity_write *w);
 

@@ -192,7 +192,9 @@ static int hook_item(struct job *j, size_t i, struct err *e)
     s->prior_version = 0;
     snprintf(scope, sizeof(scope), "%s%s%s", j->impl->env.tenant,
              it->partition[0] != '\0' ? "/" : "", it->partition);
-    int rc = entity_get_json(w->reader, it->def, scope, it->id, &prior, &s->prior_version, e);
+    int rc = s->made
+                 ? 0
+                 : entity_get_json(w->reader, it->def, scope, it->id, &prior, &s->prior_version, e);
     if (rc < 0 && rc != ERR_NOT_FOUND)
         return rc;
     err_clear(e);

@@ -135,7 +135,7 @@ static int txn_read_envelope(const uint8_t *head, size_t n, char *texts, struct 
     if (env->tenant == NULL)
         env->tenant = "default";
     if (env->principal == NULL)
-        env->principal = "system";
+        env->principal = TXN_PRINCIPAL;
     return 0;
 }
 

@@ -21,6 +21,9 @@
 
 struct err;
 
+/* Who did it, where the envelope names nobody. */
+#define TXN_PRINCIPAL "system"
+
 enum {
     TXN_BYTES_MAX = 8 << 20,
     TXN_OPS_MAX = 10000,
