@@ -12,7 +12,14 @@
 #include "base/mem.h"
 #include "io/loop_priv.h"
 
-enum { LOOP_SLICE_NS = 100 * 1000, LOOP_BEAT_MS = 1000 };
+enum {
+    LOOP_SLICE_NS = 100 * 1000,
+    LOOP_BEAT_MS = 1000,
+    LOOP_LOOK_NS = 300 * 1000,  /* so long it looks about before it sleeps */
+    LOOP_SHORT_WAITS = 8,       /* when so many waits in a row were shorter than that */
+    LOOP_YIELD_NS = 100 * 1000, /* who takes the core for longer needs it */
+    LOOP_BUSY_WAITS = 1000,     /* so many waits are slept through then */
+};
 
 static uint64_t loop_now_ns(void)
 {
@@ -24,17 +31,19 @@ static uint64_t loop_now_ns(void)
 /* ---- tasks ---- */
 
 /* Threads push onto a stack; the loop takes all of it at once and turns it round. Whoever finds the
- * stack empty wakes the loop, so any number of posts costs one wake-up. The loop's own thread need
- * not be woken: loop_turn() looks before it sleeps. */
+ * stack empty and the loop asleep wakes it, so any number of posts costs at most one wake-up. The
+ * loop says that it will sleep, then looks at the stack once more: one of both sides sees the
+ * other. */
 static void loop_post(struct runner *r, struct task *t)
 {
     struct loop *l = (struct loop *)((char *)r - offsetof(struct loop, runner));
     struct task *head = atomic_load_explicit(&l->posted, memory_order_relaxed);
     do
         t->next = head;
-    while (!atomic_compare_exchange_weak_explicit(&l->posted, &head, t, memory_order_release,
+    while (!atomic_compare_exchange_weak_explicit(&l->posted, &head, t, memory_order_seq_cst,
                                                   memory_order_relaxed));
-    if (head == NULL && atomic_load(&l->owner) != (uint64_t)pthread_self())
+    if (head == NULL && atomic_load(&l->asleep) &&
+        atomic_load(&l->owner) != (uint64_t)pthread_self())
         uv_async_send(&l->async);
 }
 
@@ -43,10 +52,11 @@ void runner_post(struct runner *r, struct task *t)
     r->post(r, t);
 }
 
-static void loop_run_tasks(struct loop *l)
+static bool loop_run_tasks(struct loop *l)
 {
     struct task *stack = atomic_exchange_explicit(&l->posted, NULL, memory_order_acquire);
     struct task *queue = NULL;
+    bool any = stack != NULL;
     while (stack != NULL) {
         struct task *next = stack->next;
         stack->next = queue;
@@ -58,6 +68,7 @@ static void loop_run_tasks(struct loop *l)
         queue = t->next; /* read first: run() may post or free it */
         t->run(t);
     }
+    return any;
 }
 
 /* ---- hooks ---- */
@@ -105,17 +116,58 @@ static void loop_beat_cb(uv_timer_t *handle)
     (void)handle;
 }
 
+static bool loop_had_events(struct loop *l)
+{
+    uv_metrics_t m;
+    uv_metrics_info(&l->uv, &m);
+    bool any = m.events != l->events;
+    l->events = m.events;
+    return any;
+}
+
+/* A turn that did something ends a wait and begins another. */
+static void loop_waited(struct loop *l, uint64_t from, uint64_t to)
+{
+    bool soon = from - l->idle_ns < LOOP_LOOK_NS;
+    if (soon || l->short_waits < 0)
+        l->short_waits += l->short_waits < LOOP_SHORT_WAITS;
+    else
+        l->short_waits = 0;
+    l->idle_ns = to;
+}
+
+/* Look about a little longer instead of sleeping? Only while what came lately came soon, and only
+ * on a core that nobody else wants. */
+static bool loop_looks_about(struct loop *l)
+{
+    uint64_t now = loop_now_ns();
+    if (l->short_waits < LOOP_SHORT_WAITS || now - l->idle_ns >= LOOP_LOOK_NS)
+        return false;
+    sched_yield();
+    if (loop_now_ns() - now < LOOP_YIELD_NS)
+        return true;
+    l->short_waits = -LOOP_BUSY_WAITS;
+    return false;
+}
+
 /* libuv runs prepare handles after I/O callbacks and timers and right before it sleeps: that is the
  * end of a turn. */
 static void loop_turn(uv_prepare_t *handle)
 {
     struct loop *l = handle->data;
-    atomic_store_explicit(&l->turned_ns, loop_now_ns(), memory_order_relaxed);
-    loop_run_tasks(l);
+    uint64_t began = loop_now_ns();
+    atomic_store(&l->asleep, false);
+    atomic_store_explicit(&l->turned_ns, began, memory_order_relaxed);
+    bool did = loop_had_events(l);
+    did |= loop_run_tasks(l);
     loop_run_hooks(l);
     if (atomic_load(&l->stopping))
         uv_stop(&l->uv);
-    if (atomic_load_explicit(&l->posted, memory_order_relaxed) != NULL)
+    if (did)
+        loop_waited(l, began, loop_now_ns());
+    bool on = loop_looks_about(l);
+    atomic_store(&l->asleep, !on);
+    if (on || atomic_load(&l->posted) != NULL)
         uv_idle_start(&l->idle, loop_idle_cb);
     else
         uv_idle_stop(&l->idle);
@@ -149,6 +201,7 @@ void loop_run(struct loop *l)
     uv_unref((uv_handle_t *)&l->async);
     atomic_store(&l->stopping, false);
     atomic_store(&l->owner, 0);
+    atomic_store(&l->asleep, true);
     if (atomic_load(&l->posted) != NULL) /* whoever polls next must find them */
         uv_async_send(&l->async);
 }
@@ -223,6 +276,7 @@ int loop_new(const char *name, struct loop **out, struct err *e)
         return err_errno(e, -rc, "event loop %s", name);
     }
     l->runner.post = loop_post;
+    l->asleep = true;
     l->hooks.prev = l->hooks.next = &l->hooks;
     l->turned_ns = loop_now_ns();
     rc = uv_async_init(&l->uv, &l->async, loop_async_cb);

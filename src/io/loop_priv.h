@@ -40,12 +40,16 @@ struct loop {
     uv_loop_t uv;
     uv_async_t async;
     uv_prepare_t prepare;
-    uv_idle_t idle; /* active only while tasks wait for the next turn */
+    uv_idle_t idle; /* active only while the next turn is to come without sleeping */
     uv_timer_t beat;
     uv_timer_t timer; /* drives the heap */
 
     _Atomic(struct task *) posted; /* newest first */
     _Atomic bool stopping;
+    _Atomic bool asleep; /* or about to be: who posts must wake it */
+    uint64_t events;     /* that libuv has counted by the last turn */
+    uint64_t idle_ns;    /* since then there was nothing to do */
+    int short_waits;     /* in a row, up to LOOP_SHORT_WAITS */
     _Atomic uint64_t turned_ns;
     _Atomic uint64_t owner; /* pthread_self() of who runs it, 0 when nobody does */
     bool threaded;
