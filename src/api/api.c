@@ -78,6 +78,9 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
         if (rc != 0)
             return rc;
     }
+    if (a->o.node_call != NULL &&
+        http_router_add(r, api_node_routes.routes, api_node_routes.count, e) != 0)
+        return e->code;
     if (a->o.script_call == NULL)
         return 0;
     return http_router_add(r, api_scripts_routes.routes, api_scripts_routes.count, e);

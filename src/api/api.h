@@ -32,6 +32,7 @@
 #include "base/json.h"
 
 struct api;
+struct api_node_call;
 struct api_thread;
 struct canon;
 struct canon_engine;
@@ -90,6 +91,9 @@ struct api_options {
     /* POST /api/cluster/run, /api/cluster/scripts. NULL: the routes are not there. */
     void (*script_call)(void *arg, struct api_script_call *c);
     void *script_call_arg;
+    /* /api/cluster/settings, /api/cluster/apply: see api/node_call.h. NULL: they are not there. */
+    void (*node_call)(void *arg, struct api_node_call *c);
+    void *node_call_arg;
 
     /* With a token every request but the health probes must bring `Authorization: Bearer`. */
     bool token_required;

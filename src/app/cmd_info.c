@@ -5,7 +5,6 @@
 #include "app/remote.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "base/str.h"
 #include "db/db.h"
 #include "http/client.h"
 
@@ -23,30 +22,6 @@ static int cmd_version(struct cli *c)
     return CLI_OK;
 }
 
-static json_t *cmd_config_json(const struct config *config)
-{
-    json_t *all = json_array(), *origin;
-    const char *key;
-    for (int i = 0; i < SET_COUNT; i++) {
-        enum setting_id id = (enum setting_id)i;
-        json_array_append_new(
-            all, json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:s}", "name", settings_table[i].name,
-                           "value", config_shown(config, id), "origin", config->values[i].origin,
-                           "default", settings_table[i].fallback, "kind",
-                           setting_kind_name(settings_table[i].kind), "live",
-                           settings_table[i].live, "help", settings_table[i].help));
-    }
-    json_object_foreach(config->origins, key, origin)
-    {
-        AUTO(buf_fini) struct buf shown = BUF_INIT(CMD_SHOWN_MAX);
-        config_row_shown(key, config_row_value(config, key), &shown);
-        json_array_append_new(all, json_pack("{s:s, s:s, s:O, s:s, s:b}", "name", key, "value",
-                                             buf_str(&shown), "origin", origin, "kind",
-                                             str_starts(key, "app.") ? "app" : "flag", "live", 1));
-    }
-    return all;
-}
-
 static int cmd_config_show(struct cli *c)
 {
     AUTO(config_freep) struct config *config = NULL;
@@ -54,7 +29,7 @@ static int cmd_config_show(struct cli *c)
     if (rc != CLI_OK)
         return rc;
     if (c->json) {
-        AUTO(json_unref) json_t *all = cmd_config_json(config);
+        AUTO(json_unref) json_t *all = config_json(config);
         cli_print_json(c, all);
         return CLI_OK;
     }

@@ -10,6 +10,7 @@
 #include "api/api.h"
 #include "app/node_priv.h"
 #include "app/script_calls.h"
+#include "app/setting_calls.h"
 #include "base/health.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -23,6 +24,7 @@
 #include "io/tls.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
+#include "setting/setting.h"
 
 enum { NODE_JSON_MAX = 64 << 10 };
 
@@ -135,6 +137,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     if (n->clock != NULL)
         loop_world(n->ledger_loop)->wall_ms = n->clock->wall_ms;
     n->entities = entities_new();
+    n->settings = settings_new();
     if (canon_new(n->entities, &n->canon, e) != 0)
         return e->code;
     struct ledger_options o = {
@@ -146,10 +149,11 @@ static int node_open_ledger(struct node *n, struct err *e)
         .timeout_ms = (int)config_number(n->config, SET_LEDGER_TIMEOUT),
     };
     struct domain domains[] = {*entities_domain(n->entities), *canon_domain(n->canon),
-                               *script_domain()};
+                               *script_domain(), *settings_domain(n->settings)};
     if (ledger_open(&o, loop_world(n->ledger_loop), domains, ARRAY_LEN(domains), &n->ledger, e) !=
         0)
         return e->code;
+    node_settings_watch(n);
     canon_sweep_start(n->canon, n->ledger, loop_world(n->ledger_loop));
     n->sweeper = entity_sweeper_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     struct ledger_status s;
@@ -209,6 +213,8 @@ static int node_open_api(struct node *n, struct err *e)
                             .scripts_arg = n->bind,
                             .script_call = script_call,
                             .script_call_arg = n,
+                            .node_call = setting_call,
+                            .node_call_arg = n,
                             .token_required = n->access.token != NULL,
                             .env = config_text(n->config, SET_ENV),
                             .node_id = n->id,
@@ -247,7 +253,8 @@ static int node_open_http(struct node *n, struct err *e)
 static int node_open_all(struct node *n, struct err *e)
 {
     if (loop_new("koan", &n->control, e) != 0 || node_open_data(n, e) != 0 ||
-        node_open_ledger(n, e) != 0 || node_open_scripts(n, e) != 0)
+        node_open_ledger(n, e) != 0 || node_settings_open(n, e) != 0 ||
+        node_open_scripts(n, e) != 0)
         return e->code;
     if (n->work == NULL && node_open_http(n, e) != 0)
         return e->code;
@@ -320,6 +327,7 @@ static void node_close_ledger(struct node *n)
     entity_sweeper_free(n->sweeper);
     canon_free(n->canon);
     entities_free(n->entities);
+    settings_free(n->settings);
     if (n->ledger_loop != NULL)
         loop_free(n->ledger_loop);
 }
@@ -349,6 +357,8 @@ void node_close(struct node *n)
     access_fini(&n->access);
     health_board_free(n->health);
     config_free(n->config);
+    json_decref(n->settings_rows);
+    mem_free(n->settings_faults);
     buf_fini(&n->report);
     mem_free(n->data);
     mem_free(n);

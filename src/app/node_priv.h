@@ -2,10 +2,12 @@
  *
  *   node.c    open, close        serve.c    run: deploy, serve, reload, drain
  *   net.c     net threads        report.c   the boot report
- *   reload.c  settings change      node_health.c   what the node says about itself from time to
- * time */
+ *   reload.c  settings change    node_settings.c  those in the ledger
+ *   node_health.c  what the node says about itself from time to time */
 #ifndef KOAN_APP_NODE_PRIV_H
 #define KOAN_APP_NODE_PRIV_H
+
+#include <stdatomic.h>
 
 #include "app/access.h"
 #include "app/node.h"
@@ -25,6 +27,8 @@ struct http_router;
 struct http_server;
 struct health_board;
 struct ledger;
+struct setting_layer;
+struct settings;
 struct tls_server;
 
 enum {
@@ -63,6 +67,7 @@ struct node {
     bool ledger_started;
     struct entities *entities;
     struct canon *canon;
+    struct settings *settings;
     struct ledger *ledger;
     struct entity_sweeper *sweeper;
     struct bind *bind;
@@ -74,6 +79,15 @@ struct node {
     int nets_count, nets_serving;
     size_t connections_max; /* all nets together */
     uint16_t port;
+
+    /* node_settings.c; the control loop's */
+    json_t *settings_rows; /* the replicated layer, for config_with(); NULL until it was read */
+    uint64_t settings_revision;
+    char *settings_faults; /* told already */
+    struct task settings_task;
+    atomic_bool settings_told;                   /* the task is posted */
+    bool settings_busy;                          /* setting_calls.c: a change is under way */
+    struct task *settings_first, *settings_last; /* calls that wait for their turn */
 
     /* serve.c */
     struct task begin, ledger_close;
@@ -104,6 +118,17 @@ void node_reload(struct node *n);
 /* `fresh` is in force from now on, but for what waits for a restart, and the node's; what has
  * changed is told. */
 void node_take_config(struct node *n, struct config *fresh);
+/* The level that the log is to have. */
+void node_config_log(const struct node *n);
+
+/* node_settings.c */
+int node_settings_open(struct node *n, struct err *e); /* after the ledger */
+void node_settings_watch(struct node *n);
+int node_settings_read(struct node *n, struct setting_layer *out, struct err *e);
+/* Reads the layer; what has changed is in force. */
+int node_settings_refresh(struct node *n, struct err *e);
+/* `base` with the layers that are not file, environment and flags; a new configuration. */
+struct config *node_layers(struct node *n, const struct config *base);
 
 /* serve.c */
 void node_deploy(struct node *n); /* the scripts, if they have changed */

@@ -44,17 +44,22 @@ static void reload_tell(const struct node *n, const struct config *fresh)
                  json_object_size(fresh->app), json_object_size(fresh->flags));
 }
 
-void node_take_config(struct node *n, struct config *fresh)
+void node_config_log(const struct node *n)
 {
     enum log_level level = LOG_INFO;
+    if (n->work == NULL && log_level_parse(config_text(n->config, SET_LOG_LEVEL), &level))
+        log_set_level(level);
+}
+
+void node_take_config(struct node *n, struct config *fresh)
+{
     config_follow(fresh, n->config);
     reload_tell(n, fresh);
     config_free(n->config);
     n->config = fresh;
     if (n->bind != NULL)
         node_tell_scripts(n);
-    if (log_level_parse(config_text(n->config, SET_LOG_LEVEL), &level))
-        log_set_level(level);
+    node_config_log(n);
 }
 
 /* Renewed files of the same names; new connections get what is in them. */
@@ -83,7 +88,8 @@ void node_reload(struct node *n)
             faults.data[faults.len - 1] = '\0';
         log_error("config", "reload refused, all settings stay: %s", buf_str(&faults));
     } else {
-        node_take_config(n, fresh);
+        node_take_config(n, node_layers(n, fresh));
+        config_free(fresh);
     }
     node_deploy(n);
     notify_send("READY=1");

@@ -172,6 +172,13 @@ const json_t *config_row_value(const struct config *c, const char *key);
  * Appended. */
 void config_row_shown(const char *key, const json_t *value, struct buf *out);
 
+/* Everything that may be shown, setting by setting, with origin, what it hides and what is pending;
+ * a new reference. */
+json_t *config_json(const struct config *c);
+/* Where the value of a setting, app.NAME or flags.NAME comes from, or NULL; *pending: in force
+ * after a restart. */
+const char *config_origin(const struct config *c, const char *key, bool *pending);
+
 /* The setting of this name or short flag, or -1. */
 int setting_find(const char *name);
 /* "[::1]:8090" -> "::1", 8090. false when it is not an address. `host` has `cap` bytes. */

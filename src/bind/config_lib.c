@@ -11,7 +11,8 @@
 #include "bind/bind_priv.h"
 #include "bind/flag.h"
 
-enum { CONFIG_TEXT_MAX = 2 << 20, CONFIG_UNKNOWN_MAX = 256 };
+/* File, remote document and ledger bring at most 1 MiB each. */
+enum { CONFIG_TEXT_MAX = 8 << 20, CONFIG_UNKNOWN_MAX = 256 };
 
 void bind_set_settings(struct bind *b, const struct bind_settings *s)
 {
@@ -101,8 +102,10 @@ static void flag_unknown(struct bind_thread *t, const char *name)
         map_gets(t->flags_unknown, name) != NULL)
         return;
     map_puts(t->flags_unknown, name, t);
-    log_warn("script",
-             "flag '%.128s' is not defined, so it is off; define it under flags in koan.lua", name);
+    log_warn(
+        "script",
+        "flag '%.128s' is not defined, so it is off; `koan config set flags.%.128s on` defines it",
+        name, name);
 }
 
 static const char *ask_text(const json_t *ctx, const char *name)
