@@ -56,7 +56,10 @@ enum {
     API_STREAMS_MAX = 16,          /* streams of records at a time, each with a connection */
     API_STREAM_MS = 5 * 60 * 1000, /* how long one holds its snapshot, unless said otherwise */
     API_STREAM_BATCH = 128 << 10,  /* bytes of rows read at once for one */
-    API_ANSWER_MAX = 64 << 20      /* bytes of one answer held in memory */
+    API_ANSWER_MAX = 64 << 20,     /* bytes of one answer held in memory */
+    API_VIEW_MAX = 8 << 20,        /* of one with records beside that goes through views */
+    API_STREAM_ROWS = 50,          /* records with others beside, that a stream gives at once */
+    API_STREAM_BESIDE = 2000       /* and those beside, after which it gives what it has */
 };
 
 enum api_script_verb {

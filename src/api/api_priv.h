@@ -172,31 +172,66 @@ void api_cursor_text(const struct api *a, const struct entity_def *d, const stru
 
 /* ---- view.c ---- */
 
-enum api_view_shape { API_VIEW_ONE, API_VIEW_ARRAY, API_VIEW_LINES };
+enum api_shape { API_ONE, API_ARRAY, API_LINES };
+
+struct entity_expand;
+/* Text of records as an array of them, a new reference; and back. */
+json_t *api_rows_read(const struct buf *text, enum api_shape shape, struct err *e);
+int api_rows_print(const json_t *rows, enum api_shape shape, struct buf *out, struct err *e);
+
+/* `fields` of a question when one of them must be computed: an object of the names, else NULL. The
+ * question itself then asks for whole records. */
+int api_view_pick(const struct entity_def *d, const char *fields, json_t **out, struct err *e);
+/* A view has something to add to records that are asked for like this. */
+bool api_view_is_wanted(const struct entity_def *d, const char *fields, const json_t *names,
+                        const struct entity_expand *beside);
 
 struct api_view {
-    struct entity_hook_call call;
+    /* in, all of it alive until done: */
+    struct api_thread *thread;
+    const struct entity_def *def;
     struct envelope env;
-    json_t *rows;
-    /* in: */
-    enum api_view_shape shape;
-    /* On the request's loop, later: `out` has the records with what was computed, or `e` says why
-     * not. The callee ends `out`; the struct is not used afterwards. */
-    void (*done)(struct api_view *v, struct buf *out, const struct err *e);
+    json_t *rows;                 /* out: with what was computed */
+    struct entity_expand *beside; /* of the same records, or NULL */
+    json_t *names;                /* of api_view_pick(), or NULL */
+    bool declared_only;           /* no view for the rows themselves */
+    /* On the thread's loop, later; `err` says why not. The struct is not used afterwards. */
+    void (*done)(struct api_view *v);
+    /* out: */
+    struct err err;
+    /* its own: */
+    struct entity_hook_call call;
+    json_t *asked;
+    size_t step;
+    bool own_done, starting;
 };
-/* `text` is read at once; definition and request live until done. */
-void api_view_start(struct api_view *v, struct http_request *req, const struct entity_def *d,
-                    const struct buf *text);
-/* Answers 200 with the records in `text` through the view of their entity. */
+void api_view_start(struct api_view *v);
+
+struct api_viewed {
+    json_t *rows, *names; /* as above; both taken */
+    struct entity_expand *beside;
+    bool declared_only;
+    enum api_shape shape;
+};
+/* Answers 200 with the records, through their views. */
 void api_view_answer(struct http_request *req, const struct entity_def *d,
-                     enum api_view_shape shape, const char *type, const struct buf *text);
+                     const struct api_viewed *w);
+/* The same with one record. */
+void api_view_answer_one(struct http_request *req, const struct entity_def *d,
+                         const struct buf *text);
 
 /* ---- stream.c ---- */
 
 struct filter;
 struct entity_query;
-/* Answers with all rows as lines. Takes definition and filter; copies the rest. */
-void api_stream_start(struct http_request *req, struct entity_def *d, struct filter *filter,
+struct api_streamed {
+    struct entity_def *def;
+    struct filter *filter;
+    struct entity_expand *beside; /* or NULL */
+    json_t *names;                /* of api_view_pick(), or NULL */
+};
+/* Answers with all rows as lines. Takes what `w` names; copies the question. */
+void api_stream_start(struct http_request *req, const struct api_streamed *w,
                       const struct entity_query *q);
 
 /* ---- canon ---- */

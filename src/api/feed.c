@@ -4,7 +4,8 @@
  * position) it reads the kept changes for itself, at the pace of its client. Once it is at the end
  * it is live: whenever entries were applied, the thread reads what they did once for all its live
  * streams. Both read entity/changes.h and nothing else, so there is neither gap nor duplicate where
- * the one goes over into the other.
+ * the one goes over into the other. A stream of an entity with a view is never live (feed_view.c):
+ * at the end it waits until something changes, and then reads on for itself.
  *
  * Invariants, on the loop's thread:
  *   1. a live stream's position is at least `seq` of the thread; one behind is in nobody's way.
@@ -30,7 +31,7 @@ struct api_feed {
     struct entity_watch watch; /* first */
     struct api_thread *thread;
     struct list streams;
-    size_t count, live;
+    size_t count, live, viewed;
     uint64_t seq;
     size_t turn_bytes;
     struct world_timer beat;
@@ -74,6 +75,8 @@ static void feed_cut(struct feed_stream *s)
     s->over = true;
     if (!s->behind)
         f->live--;
+    if (s->viewed != NULL)
+        f->viewed--;
     f->count--;
     atomic_store(&f->watch.idle, f->count == 0);
     list_remove(&s->link);
@@ -84,6 +87,7 @@ static void feed_cut(struct feed_stream *s)
 
 static void feed_free(struct feed_stream *s)
 {
+    feed_view_free(s);
     filter_free(s->filter);
     entity_def_unref(s->def);
     mem_free(s);
@@ -123,7 +127,8 @@ static int feed_step_row(void *arg, uint64_t seq, const void *p, size_t n)
     struct feed_stream *s = arg;
     uint32_t done = 0;
     AUTO(buf_fini) struct buf text = BUF_INIT(FEED_EVENTS_MAX);
-    bool whole = feed_render(s, seq, p, n, HTTP_STREAM_HIGH, &text, &done);
+    bool whole = s->viewed != NULL ? feed_view_render(s, seq, p, n, HTTP_STREAM_HIGH, &done)
+                                   : feed_render(s, seq, p, n, HTTP_STREAM_HIGH, &text, &done);
     if (whole) {
         s->seq = seq;
     } else {
@@ -144,17 +149,40 @@ static void feed_is_live(struct feed_stream *s, uint64_t applied)
         f->seq = applied;
 }
 
+/* Read on, or let the view of what was read run first; `rc` as of entity_changes_each(). */
+static void feed_step_viewed(struct feed_stream *s, int rc, uint64_t applied)
+{
+    if (rc == 0 && s->seq < applied)
+        s->seq = applied;
+    if (!feed_view_is_empty(s))
+        feed_view_start(s);
+    else if (rc > 0)
+        feed_post(s);
+}
+
+void feed_view_sent(struct feed_stream *s, struct buf *out, const struct err *e)
+{
+    if (!s->over && e->code != 0)
+        feed_cut(s); /* it comes back for them */
+    if (!s->over)
+        feed_send(s, out);
+    buf_fini(out);
+    feed_post(s); /* reads on, or is freed */
+}
+
 static void feed_step(struct task *t)
 {
     struct feed_stream *s = LIST_OF(t, struct feed_stream, step);
     struct api_feed *f = s->feed;
     uint64_t applied;
     s->stepping = false;
+    if (s->viewed != NULL && s->viewed->running)
+        return; /* feed_view_sent() goes on */
     if (s->over) {
         feed_free(s);
         return;
     }
-    if (!s->behind)
+    if (!s->behind || (s->viewed != NULL && http_stream_waiting(s->req) > HTTP_STREAM_HIGH))
         return;
     f->turn_bytes = 0;
     int rc = entity_changes_each(f->thread->db, s->seq, feed_step_row, s, &applied, NULL);
@@ -162,6 +190,8 @@ static void feed_step(struct task *t)
         return;
     if (rc < 0)
         feed_cut(s);
+    else if (s->viewed != NULL)
+        feed_step_viewed(s, rc, applied);
     else if (rc == 0)
         feed_is_live(s, applied);
     else if (http_stream_waiting(s->req) <= HTTP_STREAM_HIGH)
@@ -275,9 +305,21 @@ static void feed_cut_all(struct api_feed *f, bool live_only)
     }
 }
 
+static void feed_wake_viewed(struct api_feed *f)
+{
+    LIST_EACH(it, &f->streams)
+    {
+        struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
+        if (s->viewed != NULL && !s->over)
+            feed_post(s);
+    }
+}
+
 static void feed_turn(struct api_feed *f)
 {
     uint64_t applied;
+    if (f->viewed > 0)
+        feed_wake_viewed(f);
     if (f->live == 0)
         return;
     f->turn_bytes = 0;
@@ -333,7 +375,7 @@ static void feed_changed(struct entity_watch *watch)
     if (f->gathering || f->closed)
         return;
     uint64_t now = feed_now_ms(f), since = now - f->turned_ms;
-    if (f->live <= FEED_GATHER_STREAMS || since >= FEED_GATHER_MS) {
+    if (f->live + f->viewed <= FEED_GATHER_STREAMS || since >= FEED_GATHER_MS) {
         f->turned_ms = now;
         feed_turn(f);
         return;
@@ -345,6 +387,12 @@ static void feed_changed(struct entity_watch *watch)
 
 /* ---- beats: proxies keep the connection, and a quiet client keeps its place ---- */
 
+/* Everything up to its position was sent. */
+static bool feed_is_at_rest(const struct feed_stream *s)
+{
+    return !s->viewed->running && feed_view_is_empty(s) && s->skip_seq <= s->seq;
+}
+
 static void feed_beat(struct world_timer *t)
 {
     struct api_feed *f = LIST_OF(t, struct api_feed, beat);
@@ -355,7 +403,7 @@ static void feed_beat(struct world_timer *t)
         struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
         AUTO(buf_fini) struct buf text = BUF_INIT(128);
         buf_adds(&text, ": still here\n");
-        if (!s->behind)
+        if (!s->behind || (s->viewed != NULL && feed_is_at_rest(s)))
             buf_addf(&text, "id: %llu\n", (unsigned long long)s->seq);
         buf_adds(&text, "\n");
         http_stream_write(s->req, text.data, text.len);
@@ -414,7 +462,7 @@ static int feed_place(struct feed_stream *s, struct http_request *req, struct er
     if (text != NULL && last > applied)
         return err_field(e, ERR_INVALID, "since", "position %llu is not reached yet, %llu is",
                          (unsigned long long)last, (unsigned long long)applied);
-    s->behind = rc > 0;
+    s->behind = rc > 0 || s->viewed != NULL;
     if (text == NULL)
         s->seq = applied;
     return 0;
@@ -453,6 +501,7 @@ static void feed_begin(struct feed_stream *s)
     buf_adds(&hello, "\n");
     list_push(&f->streams, &s->link);
     f->count++;
+    f->viewed += s->viewed != NULL;
     if (s->behind)
         feed_post(s);
     else
@@ -477,6 +526,10 @@ static void feed_get_now(struct http_request *req)
     s->req = req;
     s->def = d;
     str_copy(s->part, sizeof s->part, api_partition(req));
+    struct envelope env;
+    api_envelope(req, &env);
+    str_copy(s->principal, sizeof s->principal, env.principal);
+    feed_view_new(s, s->feed->thread);
     atomic_store(&s->feed->watch.idle, false);
     if (feed_open(s, req, &e) == 0) {
         feed_begin(s);

@@ -8,13 +8,14 @@
 
 enum { FEED_RECORD_MAX = 4 << 20 };
 
-static void feed_event(struct buf *out, const char *name, uint64_t seq, uint32_t n,
-                       const struct entity_change *c)
+void feed_head(struct buf *out, const char *name, uint64_t seq, uint32_t n)
 {
-    bool removed = c->verb == ENTITY_CHANGE_REMOVED;
     buf_addf(out, "event: %s\nid: %llu-%u\ndata: ", name, (unsigned long long)seq, n);
-    entity_change_record(c, removed ? &c->before : &c->after, out);
-    buf_adds(out, "\n\n");
+}
+
+void feed_record(const struct entity_change *c, struct buf *out)
+{
+    entity_change_record(c, c->verb == ENTITY_CHANGE_REMOVED ? &c->before : &c->after, out);
 }
 
 static bool feed_matches(const struct feed_stream *s, const struct entity_change *c,
@@ -56,22 +57,31 @@ static bool feed_is_of(const struct entity_change *c, const struct feed_stream *
            feed_is(c->part, c->part_len, s->part) && feed_is(c->tenant, c->tenant_len, API_TENANT);
 }
 
+const char *feed_next(const struct feed_stream *s, uint64_t seq, struct cursor *c, uint32_t *at,
+                      struct entity_change *change)
+{
+    const char *name = NULL;
+    while (name == NULL && entity_change_next(c, change)) {
+        ++*at;
+        if (feed_is_of(change, s) && (seq != s->skip_seq || *at > s->skip))
+            name = feed_name(s, change);
+    }
+    return name;
+}
+
 bool feed_render(const struct feed_stream *s, uint64_t seq, const void *p, size_t n, size_t most,
                  struct buf *out, uint32_t *done)
 {
     struct cursor c;
     struct entity_change change;
+    const char *name = NULL;
     uint32_t at = 0;
     cursor_init(&c, p, n);
-    while (entity_change_next(&c, &change)) {
-        if (out->len > most)
-            break;
-        *done = ++at;
-        if (!feed_is_of(&change, s) || (seq == s->skip_seq && at <= s->skip))
-            continue;
-        const char *name = feed_name(s, &change);
-        if (name != NULL)
-            feed_event(out, name, seq, at, &change);
+    while (out->len <= most && (name = feed_next(s, seq, &c, &at, &change)) != NULL) {
+        feed_head(out, name, seq, at);
+        feed_record(&change, out);
+        buf_adds(out, "\n\n");
     }
-    return out->len <= most || cursor_left(&c) == 0;
+    *done = at;
+    return name == NULL || cursor_left(&c) == 0;
 }

@@ -37,7 +37,7 @@ static void records_get_now(struct http_request *req)
     if (!api_fresh(req, version))
         return;
     if (d->view)
-        api_view_answer(req, d, API_VIEW_ONE, API_JSON, &out);
+        api_view_answer_one(req, d, &out);
     else
         http_respond_buf(req, 200, API_JSON, &out);
 }
@@ -63,11 +63,28 @@ struct records_list {
     struct entity_query query;
     struct filter *filter;
     const char *scope;
-    const char *with; /* NULL: nothing */
-    struct entity_expand *expand;
+    const char *with;  /* NULL: nothing */
+    struct api_with w; /* without expand where nothing is asked for */
+    json_t *names;     /* fields, where one of them is computed */
+    json_t *rows;      /* of the page, for views */
     struct buf cursor;
     struct entity_page page;
 };
+
+static bool records_list_is_viewed(const struct records_list *l)
+{
+    return api_view_is_wanted(l->def, l->query.fields, l->names, l->w.expand);
+}
+
+static void records_list_view(struct records_list *l)
+{
+    struct api_viewed v = {.rows = TAKE(l->rows),
+                           .names = TAKE(l->names),
+                           .beside = TAKE(l->w.expand),
+                           .declared_only = l->query.fields != NULL,
+                           .shape = l->w.shape};
+    api_view_answer(l->job.req, l->def, &v);
+}
 
 static void records_list_answer(struct records_list *l)
 {
@@ -77,9 +94,8 @@ static void records_list_answer(struct records_list *l)
     } else {
         const char *type = l->query.stream ? API_NDJSON : API_JSON;
         api_page_headers(req, l->def, &l->page);
-        if (l->def->view && l->query.fields == NULL)
-            api_view_answer(req, l->def, l->query.stream ? API_VIEW_LINES : API_VIEW_ARRAY, type,
-                            &l->page.rows);
+        if (l->rows != NULL)
+            records_list_view(l);
         else
             http_respond_buf(req, 200, type, &l->page.rows);
     }
@@ -88,7 +104,9 @@ static void records_list_answer(struct records_list *l)
 static void records_list_fini(struct records_list *l)
 {
     entity_page_fini(&l->page);
-    entity_expand_free(l->expand);
+    entity_expand_free(l->w.expand);
+    json_decref(l->names);
+    json_decref(l->rows);
     buf_fini(&l->cursor);
     filter_free(l->filter);
     entity_def_unref(l->def);
@@ -97,14 +115,16 @@ static void records_list_fini(struct records_list *l)
 static void records_list_run(struct api_job *j, struct db *db)
 {
     struct records_list *l = (struct records_list *)j;
-    if (l->expand == NULL) {
-        entity_query(db, l->def, l->scope, &l->query, &l->page, &j->err);
+    if (l->w.expand == NULL) {
+        if (entity_query(db, l->def, l->scope, &l->query, &l->page, &j->err) == 0 &&
+            records_list_is_viewed(l))
+            l->rows = api_rows_read(&l->page.rows, l->w.shape, &j->err);
         return;
     }
     if (db_snapshot_begin(db, &j->err) != 0)
         return;
     if (entity_query(db, l->def, l->scope, &l->query, &l->page, &j->err) == 0)
-        api_with_apply(l->expand, db, l->scope, &l->page.rows, &j->err);
+        api_with_apply(&l->w, db, l->scope, &l->page.rows, &l->rows, &j->err);
     db_snapshot_end(db);
 }
 
@@ -152,6 +172,7 @@ static struct records_list *records_list_new(struct http_request *req, struct en
     l->job.run = records_list_run;
     l->job.done = records_list_done;
     l->query.stream = api_accepts(req, API_NDJSON);
+    l->w.shape = l->query.stream ? API_LINES : API_ARRAY;
     buf_init(&l->cursor, ENTITY_CURSOR_MAX);
     entity_page_init(&l->page, API_ANSWER_MAX);
     return l;
@@ -166,27 +187,31 @@ static bool records_list_is_stream(const struct records_list *l)
 
 static void records_list_stream(struct records_list *l)
 {
-    struct filter *filter = l->filter;
-    struct entity_def *d = entity_def_ref(l->def);
-    l->filter = NULL;
+    struct api_streamed s = {.def = entity_def_ref(l->def),
+                             .filter = TAKE(l->filter),
+                             .beside = TAKE(l->w.expand),
+                             .names = TAKE(l->names)};
     /* It copies what it needs: the arena's part ends here. */
-    api_stream_start(l->job.req, d, filter, &l->query);
+    api_stream_start(l->job.req, &s, &l->query);
 }
 
-static void records_list_with(struct records_list *l)
+/* What goes with the records: fields to be computed, records beside. */
+static int records_list_more(struct records_list *l, struct err *e)
 {
-    struct err *e = &l->job.err;
-    if (l->query.stream)
-        err_field(e, ERR_INVALID, "with", "with: not in lines; ask for pages of JSON");
-    else
-        api_with_new(l->job.req, l->def, l->with, l->query.fields, &l->expand, e);
+    int rc = api_view_pick(l->def, l->query.fields, &l->names, e);
+    if (rc == 0 && l->with != NULL)
+        rc = api_with_new(l->job.req, l->def, l->with, l->query.fields, &l->w.expand, e);
+    if (l->names != NULL)
+        l->query.fields = NULL; /* a view sees whole records */
+    l->w.viewed = rc == 0 && records_list_is_viewed(l);
+    return rc;
 }
 
 static void records_list_go(struct records_list *l)
 {
     l->query.filter = l->filter;
-    if (l->job.err.code == 0 && l->with != NULL)
-        records_list_with(l);
+    if (l->job.err.code == 0)
+        records_list_more(l, &l->job.err);
     if (l->job.err.code == 0 && records_list_is_stream(l) && l->query.count != ENTITY_COUNT_SOME)
         err_field(&l->job.err, ERR_INVALID, "count",
                   "count: a stream of all records has no totals; ask for a page with pageSize");
@@ -197,7 +222,7 @@ static void records_list_go(struct records_list *l)
         records_list_stream(&copy);
         records_list_fini(&copy);
     } else if (filter_is_empty(l->filter) && l->query.sort == NULL && l->query.q == NULL &&
-               l->expand == NULL && l->query.count != ENTITY_COUNT_EXACT) {
+               l->w.expand == NULL && l->query.count != ENTITY_COUNT_EXACT) {
         records_list_run(&l->job, api_thread_of(l->job.req)->db);
         records_list_done(&l->job);
     } else {

@@ -8,13 +8,17 @@
  * what the server keeps for the client, in memory. The snapshot also holds back the log of the
  * database, so it ends after stream_ms (or when the node drains): the last line is then {"$cursor":
  * ".."}, with which the caller goes on. What goes wrong once rows have been sent cuts the
- * connection, so that nobody takes a part for the whole. */
+ * connection, so that nobody takes a part for the whole.
+ *
+ * With records beside (with=) a batch is given in parts: what stands beside a part is in memory
+ * together, and a cursor can only point behind a whole batch. */
 #include <string.h>
 
 #include "api/api_priv.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "db/db.h"
+#include "entity/expand.h"
 #include "entity/filter.h"
 #include "entity/read.h"
 #include "io/world.h"
@@ -34,7 +38,10 @@ struct api_stream {
     struct db *db;
     struct entity_scan *scan;
     struct buf batch;
-    struct api_view view;
+    size_t at; /* of the batch: where its next part begins */
+    struct buf part;
+    struct entity_expand *beside;
+    struct api_view view; /* with names and rows */
     struct err err;
     bool begun, more, waiting, late, gone;
 };
@@ -49,6 +56,10 @@ static void stream_free(struct api_stream *s)
     entity_def_unref(s->def);
     buf_fini(&s->cursor);
     buf_fini(&s->batch);
+    buf_fini(&s->part);
+    entity_expand_free(s->beside);
+    json_decref(s->view.names);
+    json_decref(s->view.rows);
     mem_free(s->sort);
     mem_free(s->scope);
     mem_free(s->fields);
@@ -68,13 +79,64 @@ static int stream_open(struct api_stream *s)
     return entity_scan_open(s->db, s->def, s->scope, &s->query, &s->scan, &s->err);
 }
 
+static bool stream_is_whole(const struct api_stream *s)
+{
+    return s->at >= s->batch.len;
+}
+
+/* The next line of the batch, with what stands beside it. */
+static int stream_take(struct api_stream *s)
+{
+    const char *line = s->batch.data + s->at;
+    const char *end = memchr(line, '\n', s->batch.len - s->at);
+    size_t n = end != NULL ? (size_t)(end - line) : s->batch.len - s->at;
+    json_t *row = json_read(line, n, &s->err);
+    if (row == NULL)
+        return ERR_CORRUPT;
+    s->at += n + 1;
+    json_array_append_new(s->view.rows, row);
+    return entity_expand(s->beside, s->db, s->scope, row, &s->err);
+}
+
+static void stream_expand(struct api_stream *s)
+{
+    size_t beside = 0;
+    entity_expand_reset(s->beside);
+    s->view.rows = json_array();
+    while (!stream_is_whole(s) && json_array_size(s->view.rows) < API_STREAM_ROWS &&
+           beside < API_STREAM_BESIDE) {
+        if (stream_take(s) < 0)
+            return;
+        beside += entity_expand_rows(s->beside);
+    }
+}
+
+static bool stream_is_viewed(const struct api_stream *s)
+{
+    return api_view_is_wanted(s->def, s->query.fields, s->view.names, s->beside);
+}
+
 static void stream_work(struct loop_work *w)
 {
     struct api_stream *s = (struct api_stream *)((char *)w - offsetof(struct api_stream, work));
     if (s->scan == NULL && stream_open(s) < 0)
         return;
-    int rc = entity_scan_next(s->scan, API_STREAM_BATCH, &s->batch, &s->err);
-    s->more = rc > 0;
+    if (stream_is_whole(s)) {
+        buf_reset(&s->batch);
+        s->at = 0;
+        s->more = entity_scan_next(s->scan, API_STREAM_BATCH, &s->batch, &s->err) > 0;
+    }
+    if (s->err.code != 0)
+        return;
+    if (s->beside != NULL) {
+        stream_expand(s);
+    } else {
+        s->at = s->batch.len;
+        if (stream_is_viewed(s))
+            s->view.rows = api_rows_read(&s->batch, API_LINES, &s->err);
+    }
+    if (s->err.code == 0 && s->view.rows != NULL && !stream_is_viewed(s))
+        api_rows_print(s->view.rows, API_LINES, &s->part, &s->err);
 }
 
 /* ---- on the loop ---- */
@@ -108,14 +170,13 @@ static void stream_leave(struct api_stream *s)
 
 static void stream_read(struct api_stream *s)
 {
-    buf_reset(&s->batch);
     if (loop_queue(s->thread->loop, &s->work, &s->err) != 0)
         stream_end(s);
 }
 
 static bool stream_is_over(const struct api_stream *s)
 {
-    return s->late || atomic_load(&s->api->draining);
+    return stream_is_whole(s) && (s->late || atomic_load(&s->api->draining));
 }
 
 static void stream_drained(struct http_request *req, void *arg)
@@ -144,7 +205,7 @@ static void stream_late(struct world_timer *t)
 {
     struct api_stream *s = (struct api_stream *)((char *)t - offsetof(struct api_stream, timer));
     s->late = true;
-    if (s->waiting)
+    if (s->waiting && stream_is_whole(s))
         stream_leave(s);
 }
 
@@ -174,7 +235,7 @@ static void stream_give(struct api_stream *s, const struct buf *rows)
     if (!s->begun)
         stream_begin(s);
     bool fast = http_stream_write(s->req, rows->data, rows->len);
-    if (s->err.code != 0 || s->gone || !s->more)
+    if (s->err.code != 0 || s->gone || (!s->more && stream_is_whole(s)))
         stream_end(s);
     else if (stream_is_over(s))
         stream_leave(s);
@@ -184,23 +245,37 @@ static void stream_give(struct api_stream *s, const struct buf *rows)
         s->waiting = true;
 }
 
-static void stream_viewed(struct api_view *v, struct buf *out, const struct err *e)
+/* Rows in text, gathered in `part` where they do not stand in the batch itself. */
+static void stream_give_part(struct api_stream *s)
+{
+    AUTO(buf_fini) struct buf part = s->part; /* the stream may be over after it */
+    buf_init(&s->part, API_ANSWER_MAX);
+    json_decref(s->view.rows);
+    s->view.rows = NULL;
+    stream_give(s, &part);
+}
+
+static void stream_viewed(struct api_view *v)
 {
     struct api_stream *s = (struct api_stream *)((char *)v - offsetof(struct api_stream, view));
-    s->err = *e;
-    stream_give(s, out);
-    buf_fini(out);
+    s->err = v->err;
+    if (s->err.code == 0)
+        api_rows_print(v->rows, API_LINES, &s->part, &s->err);
+    stream_give_part(s);
 }
 
 static void stream_done(struct loop_work *w)
 {
     struct api_stream *s = (struct api_stream *)((char *)w - offsetof(struct api_stream, work));
-    if (s->err.code != 0 || !s->def->view || s->query.fields != NULL) {
+    if (s->err.code == 0 && s->view.rows == NULL) {
         stream_give(s, &s->batch);
-        return;
+    } else if (s->err.code != 0 || !stream_is_viewed(s)) {
+        stream_give_part(s);
+    } else {
+        s->view.beside = s->beside;
+        s->view.declared_only = s->query.fields != NULL;
+        api_view_start(&s->view);
     }
-    s->view = (struct api_view){.shape = API_VIEW_LINES, .done = stream_viewed};
-    api_view_start(&s->view, s->req, s->def, &s->batch);
 }
 
 static char *stream_copy(const char *text)
@@ -216,13 +291,15 @@ static bool stream_admit(struct api *a)
     return false;
 }
 
-void api_stream_start(struct http_request *req, struct entity_def *d, struct filter *filter,
+void api_stream_start(struct http_request *req, const struct api_streamed *what,
                       const struct entity_query *q)
 {
     struct api_thread *t = api_thread_of(req);
     if (!stream_admit(t->api)) {
-        filter_free(filter);
-        entity_def_unref(d);
+        filter_free(what->filter);
+        entity_expand_free(what->beside);
+        json_decref(what->names);
+        entity_def_unref(what->def);
         http_refuse(req, ERR_OVERLOADED,
                     "%d streams of records are under way; ask for pages, or later",
                     API_STREAMS_MAX);
@@ -232,10 +309,16 @@ void api_stream_start(struct http_request *req, struct entity_def *d, struct fil
     s->api = t->api;
     s->thread = t;
     s->req = req;
-    s->def = d;
-    s->filter = filter;
+    s->def = what->def;
+    s->filter = what->filter;
+    s->beside = what->beside;
+    s->view.thread = t;
+    s->view.def = what->def;
+    s->view.names = what->names;
+    s->view.done = stream_viewed;
+    api_envelope(req, &s->view.env);
     s->query = *q;
-    s->query.filter = filter;
+    s->query.filter = what->filter;
     s->query.sort = s->sort = stream_copy(q->sort);
     s->scope = mem_strdup(api_scope(req));
     s->query.fields = s->fields = stream_copy(q->fields);
@@ -244,6 +327,7 @@ void api_stream_start(struct http_request *req, struct entity_def *d, struct fil
     buf_add(&s->cursor, q->cursor, q->cursor_len);
     s->query.cursor = q->cursor != NULL ? s->cursor.data : NULL;
     buf_init(&s->batch, API_STREAM_BATCH + API_RECORD_MAX);
+    buf_init(&s->part, API_ANSWER_MAX);
     s->work.work = stream_work;
     s->work.done = stream_done;
     s->timer.fire = stream_late;

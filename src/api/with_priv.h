@@ -8,9 +8,14 @@
 /* Checked on the request's thread; `fields` as in the query, or NULL. */
 int api_with_new(struct http_request *req, const struct entity_def *d, const char *with,
                  const char *fields, struct entity_expand **out, struct err *e);
-/* `rows` is a record or a list of them as JSON, and comes back larger. */
-int api_with_apply(struct entity_expand *x, struct db *db, const char *scope, struct buf *rows,
-                   struct err *e);
+struct api_with {
+    struct entity_expand *expand;
+    enum api_shape shape;
+    bool viewed; /* views come after it */
+};
+/* `text` has records, and comes back larger. For views also as JSON, a new reference. */
+int api_with_apply(const struct api_with *w, struct db *db, const char *scope, struct buf *text,
+                   json_t **rows, struct err *e);
 /* GET of one record that has ?with=. */
 void api_with_get(struct http_request *req);
 

@@ -21,10 +21,12 @@ struct expand_node {
     bool is_inverse; /* `field` is one of `def`, else one of the records that it starts from */
     struct expand_node *kids, *next;
     struct map *known; /* id -> json_t: a record that many refer to is read once */
+    json_t *found;     /* all of them, where the entity has a view */
 };
 
 struct entity_expand {
     struct expand_node *roots;
+    struct expand_node *order[ENTITY_WITH_NAMES]; /* deeper ones first */
     size_t names, rows;
 };
 
@@ -48,6 +50,7 @@ static void nodes_free(struct expand_node *n)
         struct expand_node *next = n->next;
         nodes_free(n->kids);
         map_free(n->known, unref_value);
+        json_decref(n->found);
         entity_def_unref(n->def);
         mem_free(n);
         n = next;
@@ -190,6 +193,16 @@ static int parse_path(const struct asking *q, const struct entity_def *d, char *
     return 0;
 }
 
+/* Returns how many stand in `order`. */
+static size_t put_in_order(struct entity_expand *x, struct expand_node *n, size_t at)
+{
+    for (; n != NULL; n = n->next) {
+        at = put_in_order(x, n->kids, at);
+        x->order[at++] = n;
+    }
+    return at;
+}
+
 int entity_expand_new(struct entities *s, const struct entity_def *d, const char *with,
                       const char *fields, bool (*may_read)(const struct entity_def *d),
                       struct entity_expand **out, struct err *e)
@@ -203,11 +216,41 @@ int entity_expand_new(struct entities *s, const struct entity_def *d, const char
     int rc = 0;
     while (rc == 0 && (path = strsep(&rest, ",")) != NULL)
         rc = parse_path(&q, d, path, e);
-    if (rc == 0)
+    if (rc == 0) {
+        put_in_order(x, x->roots, 0);
         *out = x;
-    else
+    } else {
         entity_expand_free(x);
+    }
     return rc;
+}
+
+bool entity_expand_found(const struct entity_expand *x, size_t i, const struct entity_def **d,
+                         json_t **records)
+{
+    if (i >= x->names)
+        return false;
+    *d = x->order[i]->def;
+    *records = x->order[i]->found;
+    return true;
+}
+
+void entity_expand_reset(struct entity_expand *x)
+{
+    for (size_t i = 0; i < x->names; i++) {
+        struct expand_node *n = x->order[i];
+        json_decref(n->found);
+        n->found = NULL;
+        if (n->known == NULL)
+            continue;
+        map_free(n->known, unref_value);
+        n->known = map_new();
+    }
+}
+
+size_t entity_expand_rows(const struct entity_expand *x)
+{
+    return x->rows;
 }
 
 /* ---- the answer ---- */
@@ -231,6 +274,15 @@ static int count_rows(struct expanding *w, size_t n)
 
 static int expand_all(struct expanding *w, struct expand_node *nodes, json_t *records);
 
+static void note_found(struct expand_node *n, json_t *record)
+{
+    if (!n->def->view)
+        return;
+    if (n->found == NULL)
+        n->found = json_array();
+    json_array_append(n->found, record);
+}
+
 /* A new reference; null when it is not there. */
 static int read_target(struct expanding *w, struct expand_node *n, const char *id, json_t **out)
 {
@@ -250,6 +302,8 @@ static int read_target(struct expanding *w, struct expand_node *n, const char *i
     if (rc < 0 && rc != ERR_NOT_FOUND)
         return rc;
     map_puts(n->known, id, json_incref(*out));
+    if (rc == 0)
+        note_found(n, *out);
     return 0;
 }
 
@@ -277,6 +331,9 @@ static int read_inverse(struct expanding *w, struct expand_node *n, const char *
     *out = json_read(buf_str(&page.rows), page.rows.len, w->e);
     if (*out == NULL)
         return ERR_CORRUPT;
+    size_t i;
+    json_t *record;
+    json_array_foreach(*out, i, record) note_found(n, record);
     rc = expand_all(w, n->kids, *out);
     if (rc < 0)
         json_decref(*out);
@@ -347,6 +404,7 @@ int entity_expand(struct entity_expand *x, struct db *db, const char *tenant, js
                   struct err *e)
 {
     struct err own = ERR_INIT;
+    x->rows = 0;
     struct expanding w = {.x = x, .db = db, .tenant = tenant, .e = e != NULL ? e : &own};
     return expand_all(&w, x->roots, records);
 }
