@@ -281,7 +281,8 @@ static int plan_values(struct canon_job *j, const json_t *said, struct err *e)
     AUTO(json_unref) json_t *errors = NULL;
     p->values = entity_doc_check(j->working->def, said, 0, &errors, e);
     if (p->values != NULL) {
-        p->changes = differences(j->working->def, before, p->values);
+        p->changes = before == NULL ? json_incref(p->values)
+                                    : differences(j->working->def, before, p->values);
         return 0;
     }
     if (e->code != ERR_INVALID && e->code != ERR_TOO_LARGE)

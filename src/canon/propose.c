@@ -90,6 +90,9 @@ static int fill_texts(const struct canon_job *j, struct texts *x, struct err *e)
     const struct job_plan *p = &j->plan;
     bool parked = j->outcome == STORED_PARKED || j->outcome == STORED_FAILED;
     bool changes = j->outcome == STORED_CANONIZED || j->outcome == STORED_WITHDRAWN;
+    /* Both grow key by key, so as many are the same ones; then one text serves twice. */
+    size_t keys = json_array_size(p->new_keys);
+    bool same_keys = p->fields != NULL && keys > 0 && keys == json_array_size(p->keys);
     const json_t *const all[TEXTS] = {
         [TEXT_EVIDENCE] = parked ? j->call.evidence : NULL,
         [TEXT_WORK] = parked && j->phase != PHASE_INTAKE ? j->data : NULL,
@@ -98,7 +101,7 @@ static int fill_texts(const struct canon_job *j, struct texts *x, struct err *e)
         [TEXT_FIELDS] = p->fields,
         [TEXT_EVER] = p->ever,
         [TEXT_KEYS] = p->fields ? p->keys : NULL,
-        [TEXT_NEW_KEYS] = json_array_size(p->new_keys) > 0 ? p->new_keys : NULL,
+        [TEXT_NEW_KEYS] = !same_keys && json_array_size(p->new_keys) > 0 ? p->new_keys : NULL,
         [TEXT_LOSE_KEYS] = json_array_size(p->lose_keys) > 0 ? p->lose_keys : NULL,
         [TEXT_VIEWS] = j->call.views,
     };
@@ -107,6 +110,8 @@ static int fill_texts(const struct canon_job *j, struct texts *x, struct err *e)
     int rc = 0;
     for (size_t i = 0; i < TEXTS && rc == 0; i++)
         rc = text_add(x, (enum text)i, all[i], e);
+    if (same_keys)
+        x->at[TEXT_NEW_KEYS] = x->at[TEXT_KEYS];
     return rc;
 }
 
@@ -157,14 +162,16 @@ static void compose_arrive(struct canon_job *j, struct txn *t, const struct text
 
 /* First of all operations: it is the only one that may refuse, and then nothing needs to be undone.
  */
-static int compose_save(struct canon_job *j, struct txn *t, struct err *e)
+static int compose_save(struct canon_job *j, struct txn *t, const struct texts *x, struct err *e)
 {
     const struct job_plan *p = &j->plan;
     if (p->id[0] == '\0' || p->empty || (!p->creates && json_object_size(p->changes) == 0))
         return 0;
     struct entity_doc doc;
     entity_doc_init(&doc);
-    int rc = entity_doc_print(j->working->def, p->values, &doc, e);
+    const char *text = p->changes == p->values ? text_of(x, TEXT_CHANGES) : NULL;
+    int rc = text != NULL ? entity_doc_printed(j->working->def, p->values, text, &doc, e)
+                          : entity_doc_print(j->working->def, p->values, &doc, e);
     j->save_at = t->ops;
     if (rc == 0)
         entity_txn_save(t, j->working->def, p->id, ENTITY_UPSERT, 0, &doc);
@@ -190,7 +197,7 @@ int job_compose(struct canon_job *j, struct err *e)
     if (rc == 0)
         rc = compose_conditions(j, t, e);
     if (rc == 0)
-        rc = compose_save(j, t, e);
+        rc = compose_save(j, t, &x, e);
     if (rc == 0)
         rc = job_compose_part_saves(j, t, e);
     if (rc == 0)

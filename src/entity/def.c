@@ -49,13 +49,26 @@ bool entity_is_system_field(const char *name)
     return is_among(name, system_fields, ARRAY_LEN(system_fields));
 }
 
+/* Where the name stands, or would. */
+static size_t field_slot(const struct entity_def *d, const char *name)
+{
+    size_t at = hash64(0, name, strlen(name)) % ENTITY_FIELD_SLOTS;
+    while (d->field_slots[at] != 0 && strcmp(d->fields[d->field_slots[at] - 1].name, name) != 0)
+        at = (at + 1) % ENTITY_FIELD_SLOTS;
+    return at;
+}
+
 const struct entity_field *entity_def_field(const struct entity_def *d, const char *name)
 {
-    for (size_t i = 0; i < d->fields_count; i++) {
-        if (strcmp(d->fields[i].name, name) == 0)
-            return &d->fields[i];
-    }
-    return NULL;
+    uint16_t n = d->field_slots[field_slot(d, name)];
+    return n != 0 ? &d->fields[n - 1] : NULL;
+}
+
+/* The last of `fields` has its name. */
+static void note_field(struct entity_def *d)
+{
+    const char *name = d->fields[d->fields_count - 1].name;
+    d->field_slots[field_slot(d, name)] = (uint16_t)d->fields_count;
 }
 
 /* ---- fields ---- */
@@ -92,6 +105,7 @@ static int parse_fields(struct entity_def *d, const json_t *fields, struct err *
                 snprintf(e->field, sizeof(e->field), "%s", name);
             return err_context(e, "field '%s'", name);
         }
+        note_field(d);
         d->has_decimal = d->has_decimal || entity_field_has_decimal(f);
         d->has_search = d->has_search || f->search;
         d->has_refs = d->has_refs || entity_field_ref(f) != NULL;
@@ -105,6 +119,7 @@ static void add_expires(struct entity_def *d)
     struct entity_field *f = &d->fields[d->fields_count++];
     *f = (struct entity_field){.kind = KIND_TIME};
     snprintf(f->name, sizeof(f->name), "%s", ENTITY_EXPIRES);
+    note_field(d);
 }
 
 /* ---- indexes ---- */

@@ -65,6 +65,7 @@ struct pattern;
 enum {
     ENTITY_NAME_MAX = 64,
     ENTITY_FIELDS_MAX = 256,
+    ENTITY_FIELD_SLOTS = 512, /* a power of two, and twice that */
     ENTITY_INDEXES_MAX = 32,
     ENTITY_INDEX_FIELDS_MAX = 8,
     ENTITY_CHOICES_MAX = 1000,
@@ -153,6 +154,8 @@ struct entity_def {
     char path[2 * ENTITY_NAME_MAX + 2]; /* the name in URLs */
     struct entity_field *fields;
     size_t fields_count;
+    /* Positions in `fields`, from 1, by hash of the name; 0: none. */
+    uint16_t field_slots[ENTITY_FIELD_SLOTS];
     struct entity_index *indexes;
     size_t indexes_count;
     bool require_version;

@@ -24,7 +24,7 @@ struct faults {
     const struct entity_def *def;
     json_t *list; /* NULL while there is none */
     size_t count;
-    struct err first;
+    struct err first, last;
 };
 
 static void faults_add(struct faults *fs, const char *field, const char *detail)
@@ -85,10 +85,9 @@ static void check_field(struct faults *fs, const struct entity_field *f, const j
             faults_add(fs, f->name, "is required");
         return;
     }
-    struct err e = ERR_INIT;
-    json_t *checked = entity_value_check(f, v, &e);
+    json_t *checked = entity_value_check(f, v, &fs->last);
     if (checked == NULL)
-        faults_add(fs, f->name, e.text);
+        faults_add(fs, f->name, fs->last.text);
     else
         json_object_set_new_nocheck(out, f->name, checked);
 }
@@ -133,14 +132,12 @@ static int print_keys(const struct entity_def *d, const json_t *checked, struct 
     return json_object_size(keys) > 0 ? json_print(keys, out, e) : 0;
 }
 
-int entity_doc_print(const struct entity_def *d, const json_t *checked, struct entity_doc *out,
-                     struct err *e)
+/* What goes with the text, which stands in `out`. */
+static int doc_finish(const struct entity_def *d, const json_t *checked, struct entity_doc *out,
+                      struct err *e)
 {
-    buf_reset(&out->body);
     buf_reset(&out->keys);
-    int rc = json_print(checked, &out->body, e);
-    if (rc == 0 && d->has_decimal)
-        rc = print_keys(d, checked, &out->keys, e);
+    int rc = d->has_decimal ? print_keys(d, checked, &out->keys, e) : 0;
     if (rc < 0)
         return rc;
     if (out->body.starved || out->keys.starved)
@@ -149,6 +146,22 @@ int entity_doc_print(const struct entity_def *d, const json_t *checked, struct e
         return err_set(e, ERR_TOO_LARGE, "a record of %s has at most %d bytes", d->name,
                        ENTITY_RECORD_BYTES_MAX);
     return 0;
+}
+
+int entity_doc_print(const struct entity_def *d, const json_t *checked, struct entity_doc *out,
+                     struct err *e)
+{
+    buf_reset(&out->body);
+    int rc = json_print(checked, &out->body, e);
+    return rc == 0 ? doc_finish(d, checked, out, e) : rc;
+}
+
+int entity_doc_printed(const struct entity_def *d, const json_t *checked, const char *text,
+                       struct entity_doc *out, struct err *e)
+{
+    buf_reset(&out->body);
+    buf_adds(&out->body, text);
+    return doc_finish(d, checked, out, e);
 }
 
 int entity_doc_make(const struct entity_def *d, const json_t *in, int flags, struct entity_doc *out,

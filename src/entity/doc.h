@@ -44,12 +44,16 @@ json_t *entity_doc_check(const struct entity_def *d, const json_t *in, int flags
 /* The text of what entity_doc_check gave. */
 int entity_doc_print(const struct entity_def *d, const json_t *checked, struct entity_doc *out,
                      struct err *e);
-/* Both. */
+/* The same for a caller that has the text already. */
+int entity_doc_printed(const struct entity_def *d, const json_t *checked, const char *text,
+                       struct entity_doc *out, struct err *e);
+/* Checked and printed. */
 int entity_doc_make(const struct entity_def *d, const json_t *in, int flags, struct entity_doc *out,
                     json_t **errors, struct err *e);
 /* The defaults alone, as a new object: GET /new. */
 json_t *entity_doc_defaults(const struct entity_def *d);
-/* One value against one field: its normal form as a new reference, or NULL with the reason in `e`.
+/* One value against one field: its normal form as a new reference (`v` itself when it has that form
+ * already), or NULL with the reason in `e`.
  * Null is not a value here. */
 json_t *entity_value_check(const struct entity_field *f, const json_t *v, struct err *e);
 

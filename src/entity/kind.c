@@ -67,6 +67,12 @@ static json_t *wrong(struct err *e, const struct entity_field *f, const json_t *
     return NULL;
 }
 
+/* A value that has its normal form already: most do. */
+static json_t *as_it_is(const json_t *v)
+{
+    return json_incref((json_t *)(uintptr_t)v);
+}
+
 static json_t *check_string(const struct entity_field *f, const json_t *v, struct err *e)
 {
     if (!json_is_string(v))
@@ -77,13 +83,13 @@ static json_t *check_string(const struct entity_field *f, const json_t *v, struc
         err_set(e, ERR_INVALID, "holds a NUL character");
         return NULL;
     }
-    return json_stringn(s, n);
+    return as_it_is(v);
 }
 
 static json_t *check_int(const struct entity_field *f, const json_t *v, struct err *e)
 {
     if (json_is_integer(v))
-        return json_integer(json_integer_value(v));
+        return as_it_is(v);
     /* Lua and JavaScript may write 5 as 5.0; beyond 53 bits such a number is not exact. */
     if (json_is_real(v) && fabs(json_real_value(v)) <= (double)(1LL << SAFE_INTEGER_BITS) &&
         floor(json_real_value(v)) == json_real_value(v))
@@ -98,7 +104,7 @@ static json_t *check_int(const struct entity_field *f, const json_t *v, struct e
 static json_t *check_number(const struct entity_field *f, const json_t *v, struct err *e)
 {
     if (json_is_integer(v))
-        return json_integer(json_integer_value(v));
+        return as_it_is(v);
     if (!json_is_real(v))
         return wrong(e, f, v);
     double d = json_real_value(v);
@@ -108,7 +114,7 @@ static json_t *check_number(const struct entity_field *f, const json_t *v, struc
     }
     if (fabs(d) <= (double)(1LL << SAFE_INTEGER_BITS) && floor(d) == d)
         return json_integer((json_int_t)d);
-    return json_real(d);
+    return as_it_is(v);
 }
 
 static json_t *check_decimal(const struct entity_field *f, const json_t *v, struct err *e)
@@ -181,7 +187,7 @@ static json_t *check_ref(const struct entity_field *f, const json_t *v, struct e
         return wrong(e, f, v);
     if (str_check_id(json_string_value(v), json_string_length(v), e) < 0)
         return NULL;
-    return json_stringn(json_string_value(v), json_string_length(v));
+    return as_it_is(v);
 }
 
 static json_t *check_choice(const struct entity_field *f, const json_t *v, struct err *e)
@@ -191,7 +197,7 @@ static json_t *check_choice(const struct entity_field *f, const json_t *v, struc
     const char *s = json_string_value(v);
     for (size_t i = 0; i < f->choices_count; i++) {
         if (strcmp(f->choices[i], s) == 0)
-            return json_string(s);
+            return json_string_length(v) == strlen(s) ? as_it_is(v) : json_string(s);
     }
     const char *near = str_nearest(s, (const char *const *)f->choices, f->choices_count);
     if (near != NULL)
@@ -383,9 +389,11 @@ static json_t *kind_check(const struct entity_field *f, const json_t *v, struct 
 
 json_t *entity_value_check(const struct entity_field *f, const json_t *v, struct err *e)
 {
-    struct err own = ERR_INIT;
-    if (e == NULL)
-        e = &own; /* err_context needs one */
+    struct err own;
+    if (e == NULL) { /* err_context needs one */
+        err_clear(&own);
+        e = &own;
+    }
     AUTO(json_unref) json_t *out = kind_check(f, v, e);
     if (out == NULL || kind_check_limits(f, out, e) < 0)
         return NULL;
