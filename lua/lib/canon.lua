@@ -195,5 +195,6 @@ function host.stage(fn, data, origin, source_id, tags, views, memos)
     memos = memos }, ctx)
   local ok, e = pcall(fn, data, c)
   if not ok and e ~= STOP then error(e, 0) end
+  if ok and type(e) == "table" then data = e end
   return data, c.verdict, c.reason, c.evidence, c.tags, c.views, c.memos
 end

@@ -363,7 +363,7 @@ function StageContext:view(name, view) end
 ---@field policy? table<string, Policy>
 ---@field group? table<string, string[]>
 ---@field on_collision? "merge"|"park"
----@field stages? { intake?: fun(a: table, ctx: StageContext), validate?: fun(a: table, ctx: StageContext), project?: fun(g: table, ctx: StageContext) }
+---@field stages? { intake?: (fun(a: table, ctx: StageContext): table?), validate?: (fun(a: table, ctx: StageContext): table?), project?: fun(g: table, ctx: StageContext) }
 
 ---@class Model
 ---@field name string

@@ -77,6 +77,9 @@ struct bind_ids {
 struct bind_stages {
     struct canon_hooks hooks;
     struct bind_thread *thread;
+    /* The table that the last intake left, for the validate that follows: stages.c. */
+    struct bind_set *kept_set;
+    uint64_t kept, kept_count;
 };
 
 struct bind_thread {

@@ -11,6 +11,7 @@ struct stage {
     struct canon_stage_call *call;
     struct envelope env;
     int function;
+    json_t *before; /* what the function was given, while its answer is taken */
 };
 
 static const struct bind_canon *find_canon(struct bind_thread *t, const char *model,
@@ -32,13 +33,66 @@ static void push_optional_json(lua_State *L, const json_t *v)
         lua_pushnil(L);
 }
 
+/* ---- the table of the arrival ----
+ *
+ * Between intake and validate the document is checked, and mostly stays as it is: then validate
+ * gets the table that intake left, where it would get another one of the same content. Only a flat
+ * one without nulls: inside of others, or as json.null, more could be told apart. */
+
+static const char kept_key; /* its address finds the table in the registry */
+
+static bool is_flat(const json_t *v)
+{
+    for (void *it = json_object_iter((json_t *)v); it != NULL;
+         it = json_object_iter_next((json_t *)v, it)) {
+        const json_t *item = json_object_iter_value(it);
+        if (json_is_object(item) || json_is_array(item) || json_is_null(item))
+            return false;
+    }
+    return true;
+}
+
+static void keep_table(lua_State *L, struct stage *s, int at)
+{
+    struct bind_stages *b = &s->run.set->thread->stages;
+    s->call->kept = 0;
+    if (!json_is_object(s->call->data) || !is_flat(s->call->data))
+        return;
+    if (lua_getmetatable(L, at)) {
+        lua_pop(L, 1);
+        return;
+    }
+    lua_pushvalue(L, at);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_key);
+    b->kept = ++b->kept_count * BIND_THREADS_MAX + (uint64_t)s->run.set->thread->index;
+    b->kept_set = s->run.set;
+    s->call->kept = b->kept;
+}
+
+static void push_data(lua_State *L, struct stage *s)
+{
+    struct bind_stages *b = &s->run.set->thread->stages;
+    struct canon_stage_call *c = s->call;
+    bool kept = c->stage == CANON_VALIDATE && c->kept != 0 && c->kept == b->kept &&
+                b->kept_set == s->run.set;
+    c->kept = 0;
+    if (!kept) {
+        vm_push_json(L, c->data, VM_PLAIN);
+        return;
+    }
+    b->kept = 0;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_key);
+    lua_pushnil(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &kept_key);
+}
+
 static int stage_push(lua_State *L, struct vm_run *run)
 {
     struct stage *s = (struct stage *)run;
     struct canon_stage_call *c = s->call;
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->run.set->stage);
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->function);
-    vm_push_json(L, c->data, VM_PLAIN);
+    push_data(L, s);
     lua_pushstring(L, c->origin);
     lua_pushstring(L, c->source_id);
     push_optional_json(L, c->tags);
@@ -86,6 +140,20 @@ static void keep_nulls(const json_t *before, json_t *after)
     }
 }
 
+/* Mostly validate leaves it alone, and there is nothing to take. */
+static void take_data(lua_State *L, struct stage *s, int at)
+{
+    struct canon_stage_call *c = s->call;
+    bool nulls;
+    if (vm_json_is(L, at, c->data, &nulls) && (!nulls || c->stage == CANON_VALIDATE))
+        return;
+    if (c->stage == CANON_VALIDATE)
+        s->before = json_incref(c->data);
+    take_json(L, at, &c->data, "what the stage left");
+    if (s->before != NULL)
+        keep_nulls(s->before, c->data);
+}
+
 /* Called results are kept with the arrival: they must not become more than it. */
 static void check_memo(lua_State *L, const json_t *memo)
 {
@@ -108,13 +176,10 @@ static void stage_take(lua_State *L, struct vm_run *run, int first, int count)
     struct stage *s = (struct stage *)run;
     struct canon_stage_call *c = s->call;
     ASSERT(count == 7);
-    json_t *before = c->stage == CANON_VALIDATE ? json_incref(c->data) : NULL;
-    struct vm_guard *g = vm_guard_push(L, bind_json_free);
-    g->p = before;
     if (c->stage != CANON_PROJECT) /* it looks at the golden record; what counts are its views */
-        take_json(L, first, &c->data, "what the stage left");
-    if (before != NULL)
-        keep_nulls(before, c->data);
+        take_data(L, s, first);
+    if (c->stage == CANON_INTAKE)
+        keep_table(L, s, first);
     c->verdict = verdict_of(lua_tostring(L, first + 1));
     const char *reason = lua_tostring(L, first + 2);
     snprintf(c->reason, sizeof c->reason, "%s", reason != NULL ? reason : "");
@@ -127,6 +192,7 @@ static void stage_take(lua_State *L, struct vm_run *run, int first, int count)
 
 static void stage_end(struct stage *s)
 {
+    json_decref(s->before);
     struct vm_run *run = &s->run.run;
     struct canon_stage_call *c = s->call;
     if (run->err.code == 0)
@@ -189,49 +255,65 @@ static int stages_run(struct canon_hooks *hooks, struct canon_stage_call *call)
 
 struct norm {
     struct bind_run run; /* first */
-    int function;
-    const json_t *value;
-    struct buf *out;
+    const struct bind_canon *canon;
+    struct canon_norms *walk;
 };
 
-static int norm_push(lua_State *L, struct vm_run *run)
+static void norm_take(lua_State *L, struct canon_norms *walk)
 {
-    struct norm *n = (struct norm *)run;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, n->function);
-    vm_push_json(L, n->value, VM_PLAIN);
+    if (lua_isnil(L, -1) || vm_is_null(L, -1))
+        return;
+    if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
+        luaL_error(L, "a normaliser answers a text, a number or nil, not a %s",
+                   luaL_typename(L, -1));
+    size_t len;
+    const char *s = lua_tolstring(L, -1, &len);
+    walk->took(walk, s, len);
+}
+
+/* One after the other inside one run: to set up a run costs more than most of them do. */
+static int norms_work(lua_State *L)
+{
+    struct norm *n = lua_touserdata(L, 1);
+    int function;
+    const json_t *value;
+    while (n->walk->next(n->walk, &function, &value)) {
+        if (function < 1 || function > n->canon->norms)
+            return luaL_error(L, "there is no normaliser %d", function);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, n->canon->norm[function - 1]);
+        vm_push_json(L, value, VM_PLAIN);
+        lua_call(L, 1, 1);
+        norm_take(L, n->walk);
+        lua_settop(L, 1);
+    }
+    return 0;
+}
+
+static int norms_push(lua_State *L, struct vm_run *run)
+{
+    lua_pushcfunction(L, norms_work);
+    lua_pushlightuserdata(L, run);
     return 1;
 }
 
-static void norm_take(lua_State *L, struct vm_run *run, int first, int count)
-{
-    struct norm *n = (struct norm *)run;
-    if (count < 1 || lua_isnil(L, first) || vm_is_null(L, first))
-        return;
-    if (lua_type(L, first) != LUA_TSTRING && lua_type(L, first) != LUA_TNUMBER)
-        luaL_error(L, "a normaliser answers a text, a number or nil, not a %s",
-                   luaL_typename(L, first));
-    size_t len;
-    const char *s = lua_tolstring(L, first, &len);
-    buf_add(n->out, s, len);
-}
-
-static int stages_normalise(struct canon_hooks *hooks, const char *model, int function,
-                            const json_t *value, struct buf *out, struct err *e)
+static int stages_normalise(struct canon_hooks *hooks, const char *model, struct canon_norms *walk,
+                            struct err *e)
 {
     struct bind_set *set;
     const struct bind_canon *c = find_canon(((struct bind_stages *)hooks)->thread, model, &set);
-    if (c == NULL || function < 1 || function > c->norms)
+    if (c == NULL || c->norms == 0)
         return err_set(e, ERR_UNAVAILABLE,
                        "canon '%s' has normalisers, but no script that declares them is loaded; "
                        "deploy its scripts",
                        model);
-    struct norm n = {.function = c->norm[function - 1], .value = value, .out = out};
+    struct norm n = {.canon = c, .walk = walk};
+    uint64_t count = (uint64_t)c->norms; /* each has the budget of a hook */
     bind_run_init(&n.run, set, NULL);
-    n.run.run.limits = (struct vm_limits){VM_HOOK_STEPS, (uint64_t)VM_HOOK_MS * 1000000};
+    n.run.run.limits =
+        (struct vm_limits){count * VM_HOOK_STEPS, count * (uint64_t)VM_HOOK_MS * 1000000};
     n.run.run.meter = c->meter_norm;
     n.run.run.whole = true;
-    n.run.run.push = norm_push;
-    n.run.run.take = norm_take;
+    n.run.run.push = norms_push;
     bool ended = vm_start(set->vm, &n.run.run);
     ASSERT(ended);
     if (n.run.run.err.code == 0)

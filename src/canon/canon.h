@@ -139,6 +139,8 @@ struct canon_stage_call {
                       golden record (project), only looked at. Owned by the call */
     json_t *tags;  /* object, may be added to; NULL until first */
     json_t *views; /* object name -> object, from ctx:view; NULL until first */
+    uint64_t kept; /* of the hooks: what intake left is still at hand; 0: it is not, or `data` was
+                      changed since */
     json_t *memo;  /* object name -> {"value"}, from ctx:memo: of all runs; NULL until first */
     /* The answer. */
     enum canon_verdict verdict;
@@ -148,15 +150,23 @@ struct canon_stage_call {
     void (*done)(struct canon_stage_call *call);
     void *arg;
 };
+/* The normalisers that the keys of one document need: which comes next may depend on what those
+ * before it answered. */
+struct canon_norms {
+    /* Which function, on which value; false: no more. */
+    bool (*next)(struct canon_norms *w, int *function, const json_t **value);
+    /* Its answer; not called when it answered "no key". */
+    void (*took)(struct canon_norms *w, const char *text, size_t n);
+};
 struct canon_hooks {
     /* Called for the stages that the model declares; ERR_UNAVAILABLE in the call when its function
      * is not loaded: the arrival is then not taken. 1: finished, the answer is there and done() is
      * not called. 0: done() is called later on this thread. */
     int (*run)(struct canon_hooks *h, struct canon_stage_call *call);
-    /* A normaliser of the script: text in, text appended to `out`; nothing appended means "no key".
-     * May not yield. */
-    int (*normalise)(struct canon_hooks *h, const char *model, int function, const json_t *value,
-                     struct buf *out, struct err *e);
+    /* Runs the script's normalisers that the walk names, one after the other. May not yield. Stops
+     * at the first that fails. */
+    int (*normalise)(struct canon_hooks *h, const char *model, struct canon_norms *walk,
+                     struct err *e);
 };
 
 /* --- arrivals

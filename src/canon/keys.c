@@ -200,48 +200,28 @@ void canon_normalise(enum canon_norm norm, const char *s, size_t n, struct buf *
     PANIC("normaliser %d has no text rule", (int)norm);
 }
 
-static int part_text(const struct canon_model *m, const struct canon_key_part *p, const json_t *v,
-                     struct canon_hooks *hooks, struct buf *out, struct err *e)
-{
-    if (p->norm == NORM_FUNCTION) {
-        if (hooks == NULL)
-            return err_set(e, ERR_UNAVAILABLE, "key function of '%s': no scripts loaded", p->field);
-        return hooks->normalise(hooks, m->name, p->function, v, out, e);
-    }
-    if (json_is_string(v)) {
-        canon_normalise(p->norm, json_string_value(v), json_string_length(v), out);
-        return 0;
-    }
-    AUTO(buf_fini) struct buf text = BUF_INIT(CANON_BODY_MAX);
-    int rc = json_print_sorted(v, &text, e);
-    if (rc == 0)
-        canon_normalise(p->norm, buf_str(&text), text.len, out);
-    return rc;
-}
+/* --- the keys of a document
+ * --------------------------------------------------------------------------------------------
+ * Key by key and part by part. The walk stops where a function of the script is wanted, which bind/
+ * runs between next() and took(): so all of a document's functions share one run. */
 
-/* Appends "name:value"; leaves `out` empty when a part is not given. */
-static int key_text(const struct canon_model *m, const struct canon_key *k, const json_t *data,
-                    struct canon_hooks *hooks, struct buf *out, struct err *e)
+struct walk {
+    struct canon_norms norms; /* first */
+    const struct canon_model *m;
+    const json_t *data;
+    size_t key, part;
+    size_t from;     /* where the text of the part begins */
+    bool asked;      /* a function works on the part */
+    struct buf text; /* of the key so far: "name:value" */
+    json_t *list;
+    int rc;
+    struct err *e;
+};
+
+static int walk_fail(struct walk *w, int rc)
 {
-    buf_adds(out, k->name);
-    buf_addc(out, ':');
-    for (size_t i = 0; i < k->parts_count; i++) {
-        const json_t *v = json_path(data, k->parts[i].field);
-        if (i > 0)
-            buf_addc(out, KEY_JOIN);
-        size_t from = out->len;
-        int rc = v == NULL || json_is_null(v) ? 0 : part_text(m, &k->parts[i], v, hooks, out, e);
-        if (rc != 0)
-            return err_context(e, "key '%s'", k->name);
-        if (out->len == from) {
-            buf_reset(out);
-            return 0;
-        }
-    }
-    if (out->len > CANON_KEY_BYTES || buf_failed(out))
-        return err_field(e, ERR_INVALID, k->parts[0].field, "key '%s' is over %d bytes", k->name,
-                         CANON_KEY_BYTES);
-    return 0;
+    w->rc = rc;
+    return rc;
 }
 
 static bool list_has(const json_t *list, const char *text, size_t n)
@@ -254,22 +234,148 @@ static bool list_has(const json_t *list, const char *text, size_t n)
     return false;
 }
 
+static void key_begin(struct walk *w)
+{
+    buf_reset(&w->text);
+    buf_adds(&w->text, w->m->keys[w->key].name);
+    buf_addc(&w->text, ':');
+    w->part = 0;
+}
+
+/* All parts are there. */
+static int key_end(struct walk *w)
+{
+    const struct canon_key *k = &w->m->keys[w->key];
+    if (w->text.len > CANON_KEY_BYTES || buf_failed(&w->text))
+        return walk_fail(w, err_field(w->e, ERR_INVALID, k->parts[0].field,
+                                      "key '%s' is over %d bytes", k->name, CANON_KEY_BYTES));
+    if (!list_has(w->list, w->text.data, w->text.len) &&
+        json_array_append_new(w->list, json_stringn(w->text.data, w->text.len)) != 0)
+        return walk_fail(w,
+                         err_field(w->e, ERR_INVALID, k->name, "key '%s' is not UTF-8", k->name));
+    return 0;
+}
+
+static int part_plain(struct walk *w, const struct canon_key_part *p, const json_t *v)
+{
+    if (json_is_string(v)) {
+        canon_normalise(p->norm, json_string_value(v), json_string_length(v), &w->text);
+        return 0;
+    }
+    AUTO(buf_fini) struct buf text = BUF_INIT(CANON_BODY_MAX);
+    int rc = json_print_sorted(v, &text, w->e);
+    if (rc == 0)
+        canon_normalise(p->norm, buf_str(&text), text.len, &w->text);
+    return rc;
+}
+
+/* The part is worked: on to the next, or, when it gave nothing, to the next key. */
+static void part_end(struct walk *w)
+{
+    const struct canon_key *k = &w->m->keys[w->key];
+    w->asked = false;
+    bool given = w->text.len > w->from;
+    if (given && ++w->part < k->parts_count)
+        return;
+    if (given && key_end(w) != 0)
+        return;
+    if (++w->key < w->m->keys_count)
+        key_begin(w);
+}
+
+/* The value that a function is wanted for; NULL: the part is worked, or failed. */
+static const json_t *part_begin(struct walk *w)
+{
+    const struct canon_key *k = &w->m->keys[w->key];
+    const struct canon_key_part *p = &k->parts[w->part];
+    const json_t *v = json_path(w->data, p->field);
+    if (w->part > 0)
+        buf_addc(&w->text, KEY_JOIN);
+    w->from = w->text.len;
+    if (v != NULL && !json_is_null(v)) {
+        if (p->norm == NORM_FUNCTION)
+            return v;
+        int rc = part_plain(w, p, v);
+        if (rc != 0) {
+            walk_fail(w, rc);
+            err_context(w->e, "key '%s'", k->name);
+            return NULL;
+        }
+    }
+    part_end(w);
+    return NULL;
+}
+
+static bool walk_next(struct canon_norms *norms, int *function, const json_t **value)
+{
+    struct walk *w = (struct walk *)norms;
+    if (w->asked) /* it gave no key */
+        part_end(w);
+    while (w->rc == 0 && w->key < w->m->keys_count) {
+        const json_t *v = part_begin(w);
+        if (v == NULL)
+            continue;
+        w->asked = true;
+        *function = w->m->keys[w->key].parts[w->part].function;
+        *value = v;
+        return true;
+    }
+    return false;
+}
+
+static void walk_took(struct canon_norms *norms, const char *text, size_t n)
+{
+    struct walk *w = (struct walk *)norms;
+    buf_add(&w->text, text, n);
+    part_end(w);
+}
+
+static bool model_has_functions(const struct canon_model *m)
+{
+    for (size_t i = 0; i < m->keys_count; i++)
+        for (size_t k = 0; k < m->keys[i].parts_count; k++)
+            if (m->keys[i].parts[k].norm == NORM_FUNCTION)
+                return true;
+    return false;
+}
+
+static int walk_run(struct walk *w, struct canon_hooks *hooks)
+{
+    int function;
+    const json_t *v;
+    if (hooks != NULL && model_has_functions(w->m)) {
+        int rc = hooks->normalise(hooks, w->m->name, &w->norms, w->e);
+        if (rc != 0)
+            return w->asked ? err_context(w->e, "key '%s'", w->m->keys[w->key].name) : rc;
+    } else if (walk_next(&w->norms, &function, &v)) {
+        const struct canon_key *k = &w->m->keys[w->key];
+        err_set(w->e, ERR_UNAVAILABLE, "key function of '%s': no scripts loaded",
+                k->parts[w->part].field);
+        return err_context(w->e, "key '%s'", k->name);
+    }
+    return w->rc;
+}
+
 int canon_keys_of(const struct canon_model *m, const json_t *data, struct canon_hooks *hooks,
                   json_t **out, struct err *e)
 {
-    AUTO(json_unref) json_t *list = json_array();
-    AUTO(buf_fini) struct buf text = BUF_INIT(4 * CANON_BODY_MAX);
-    for (size_t i = 0; i < m->keys_count; i++) {
-        buf_reset(&text);
-        int rc = key_text(m, &m->keys[i], data, hooks, &text, e);
-        if (rc != 0)
-            return rc;
-        if (text.len == 0 || list_has(list, text.data, text.len))
-            continue;
-        if (json_array_append_new(list, json_stringn(text.data, text.len)) != 0)
-            return err_field(e, ERR_INVALID, m->keys[i].name, "key '%s' is not UTF-8",
-                             m->keys[i].name);
+    struct err own;
+    if (e == NULL) { /* err_context needs one */
+        err_clear(&own);
+        e = &own;
     }
-    *out = TAKE(list);
-    return 0;
+    struct walk w = {.norms = {walk_next, walk_took}, .m = m, .data = data, .e = e};
+    if (m->keys_count == 0) {
+        *out = json_array();
+        return 0;
+    }
+    w.list = json_array();
+    buf_init(&w.text, 4 * CANON_BODY_MAX);
+    key_begin(&w);
+    int rc = walk_run(&w, hooks);
+    buf_fini(&w.text);
+    if (rc == 0)
+        *out = TAKE(w.list);
+    json_decref(w.list);
+    return rc;
 }

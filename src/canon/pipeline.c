@@ -217,21 +217,27 @@ static void note_fault(json_t **errors, const char *field, const struct err *e)
         *errors, json_pack("{s:s,s:s,s:s}", "field", field, "code", "invalid", "detail", e->text));
 }
 
-static int check_field(const struct canon_job *j, const char *name, json_t *v, json_t *out,
+/* The value in its normal form: `v` itself, borrowed, when it has that; else a new one in `made`.
+ */
+static int check_field(const struct canon_job *j, const char *name, json_t *v, json_t **made,
                        struct err *e)
 {
     const struct entity_field *f = entity_def_field(j->working->def, name);
     if (f == NULL)
         return err_field(e, ERR_INVALID, name, "entity '%s' has no field '%s'; remove it at intake",
                          j->working->def->name, name);
-    if (json_is_null(v)) {
-        json_object_set_nocheck(out, name, v);
+    if (json_is_null(v))
         return 0;
-    }
     json_t *checked = entity_value_check(f, v, e);
     if (checked == NULL)
         return e->code;
-    json_object_set_new_nocheck(out, name, checked);
+    if (checked == v) {
+        json_decref(checked);
+        return 0;
+    }
+    if (*made == NULL)
+        *made = json_object();
+    json_object_set_new_nocheck(*made, name, checked);
     return 0;
 }
 
@@ -239,25 +245,27 @@ static int check_field(const struct canon_job *j, const char *name, json_t *v, j
  * tell. */
 static bool schema_holds(struct canon_job *j)
 {
-    json_t *out = json_object(), *errors = NULL;
-    struct err first = ERR_INIT;
+    AUTO(json_unref) json_t *made = NULL;
+    json_t *errors = NULL;
+    struct err first = ERR_INIT, e = ERR_INIT;
     const char *name;
     json_t *v;
     json_object_foreach(j->data, name, v)
     {
-        struct err e = ERR_INIT;
-        if (check_field(j, name, v, out, &e) == 0)
+        if (check_field(j, name, v, &made, &e) == 0)
             continue;
         note_fault(&errors, name, &e);
         if (first.code == 0)
             first = e;
+        err_clear(&e);
     }
     if (errors == NULL) {
-        json_decref(j->data);
-        j->data = out;
+        if (made != NULL) {
+            json_object_update_existing(j->data, made);
+            j->call.kept = 0;
+        }
         return true;
     }
-    json_decref(out);
     json_decref(j->call.evidence);
     j->call.evidence = errors;
     j->arrival->err = first;

@@ -275,3 +275,107 @@ int vm_to_json(lua_State *L, int at, json_t **out, struct err *e)
 {
     return to_value(L, lua_absindex(L, at), out, 0, e);
 }
+
+/* ---- the same value ---- */
+
+static bool same_value(lua_State *L, int at, const json_t *v, bool *nulls, int depth);
+
+static bool same_array(lua_State *L, int at, const json_t *v, bool *nulls, int depth)
+{
+    size_t n = json_array_size(v), keys = 0;
+    if (lua_rawlen(L, at) != n)
+        return false;
+    for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1))
+        keys++;
+    bool same = keys == n;
+    for (size_t i = 0; i < n && same; i++) {
+        lua_rawgeti(L, at, (lua_Integer)i + 1);
+        same = same_value(L, -1, json_array_get(v, i), nulls, depth);
+        lua_pop(L, 1);
+    }
+    return same;
+}
+
+static size_t members_there(const json_t *v)
+{
+    size_t n = 0;
+    for (void *it = json_object_iter((json_t *)v); it != NULL;
+         it = json_object_iter_next((json_t *)v, it))
+        n += !json_is_null(json_object_iter_value(it));
+    return n;
+}
+
+static bool same_object(lua_State *L, int at, const json_t *v, bool *nulls, int depth)
+{
+    size_t there = 0, absent = json_object_size(v);
+    for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1)) {
+        size_t n;
+        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &n) : NULL;
+        const json_t *member = key != NULL ? json_object_getn(v, key, n) : NULL;
+        if (member == NULL || !same_value(L, -1, member, nulls, depth)) {
+            lua_pop(L, 2);
+            return false;
+        }
+        there += !json_is_null(member);
+        absent--;
+    }
+    if (absent == 0)
+        return true;
+    *nulls = true;
+    return depth == 1 && there == members_there(v);
+}
+
+static bool same_table(lua_State *L, int at, const json_t *v, bool *nulls, int depth)
+{
+    if (depth >= VM_DEPTH_MAX || !lua_checkstack(L, 8))
+        return false;
+    at = lua_absindex(L, at);
+    bool marked = is_marked(L, at);
+    vm_push_content(L, at);
+    int content = lua_gettop(L);
+    bool list = marked || lua_rawlen(L, content) > 0, same = false;
+    if (list && json_is_array(v))
+        same = same_array(L, content, v, nulls, depth + 1);
+    else if (!list && json_is_object(v))
+        same = same_object(L, content, v, nulls, depth + 1);
+    lua_settop(L, content - 1);
+    return same;
+}
+
+static bool same_number(lua_State *L, int at, const json_t *v)
+{
+    if (lua_isinteger(L, at))
+        return json_is_integer(v) && json_integer_value(v) == lua_tointeger(L, at);
+    double a = lua_tonumber(L, at), b = json_real_value(v);
+    return json_is_real(v) && memcmp(&a, &b, sizeof a) == 0; /* -0.0 is not 0.0 */
+}
+
+static bool same_text(lua_State *L, int at, const json_t *v)
+{
+    size_t n;
+    const char *s = lua_tolstring(L, at, &n);
+    return json_is_string(v) && json_string_length(v) == n &&
+           memcmp(json_string_value(v), s, n) == 0;
+}
+
+static bool same_value(lua_State *L, int at, const json_t *v, bool *nulls, int depth)
+{
+    switch (lua_type(L, at)) {
+    case LUA_TBOOLEAN:
+        return json_is_boolean(v) && json_is_true(v) == (lua_toboolean(L, at) != 0);
+    case LUA_TNUMBER:
+        return same_number(L, at, v);
+    case LUA_TSTRING:
+        return same_text(L, at, v);
+    case LUA_TTABLE:
+        return same_table(L, at, v, nulls, depth);
+    default:
+        return vm_is_null(L, at) && json_is_null(v);
+    }
+}
+
+bool vm_json_is(lua_State *L, int at, const json_t *v, bool *nulls)
+{
+    *nulls = false;
+    return same_value(L, lua_absindex(L, at), v, nulls, 0);
+}

@@ -223,6 +223,9 @@ enum vm_json { VM_PLAIN = 0, VM_NULLS = 1 };
 void vm_push_json(struct lua_State *L, const json_t *v, enum vm_json how);
 /* A new reference. Does not raise: ERR_INVALID names the path of what cannot be a value. */
 int vm_to_json(struct lua_State *L, int at, json_t **out, struct err *e);
+/* Whether vm_to_json() would give `v` again for what stands at `at`; a null member of `v`
+ * itself may be absent there, which makes *nulls true. Does not raise. */
+bool vm_json_is(struct lua_State *L, int at, const json_t *v, bool *nulls);
 void vm_push_null(struct lua_State *L);
 bool vm_is_null(struct lua_State *L, int at);
 /* Marks the table on top of the stack as a list. */

@@ -14,9 +14,13 @@ static const char app[] =
     "    intake = function(a, ctx)\n"
     "      if ctx.origin == 'web' then ctx:drop('spam') end\n"
     "      a.mail = a.mail or a.email; a.email = nil\n"
+    "      if a.whole then a.score = a.whole + 0.0; a.whole = nil end\n"
+    "      if a.says then return a.says end\n"
     "    end,\n"
     "    validate = function(a, ctx)\n"
     "      if a.name == 'Nobody' then ctx:park('NO_NAME', { hint = 'who?' }) end\n"
+    "      if a.name == 'Form' then assert(a.score == nil or math.type(a.score) == 'integer'); "
+    "a.tags = { type(a.born) } end\n"
     "      if a.name == 'Bad' then ctx:reject('BAD', 'is bad') end\n"
     "      if a.name == 'Broken' then error('broken') end\n"
     "      if a.name == 'Memo' then\n"
@@ -170,7 +174,7 @@ TEST(a_stage_parks_rejects_drops_and_fails)
     free_call(&a);
     a = (struct alone){.call = call_of(CANON_VALIDATE, "{\"name\":\"Broken\"}")};
     run_stage(&a);
-    assert_non_null(strstr(a.call.err.text, "app.lua:15: broken"));
+    assert_non_null(strstr(a.call.err.text, "app.lua:18: broken"));
     free_call(&a);
 }
 
@@ -214,6 +218,27 @@ TEST(a_stage_may_wait_and_may_take_more_than_a_slice)
                        "local b = P:arrive({ mail = 's@x.org', score = 78 }, { origin = 'crm', "
                        "source_id = 's1' })\n"
                        "return b.outcome == 'canonized' or json.encode(b)");
+}
+
+/* Whether the table that intake left went on to validate, or another one was made of the document
+ * that the schema had changed. */
+TEST(validate_sees_what_the_schema_made_of_what_intake_left)
+{
+    house_true(&house,
+               "local P = canon 'P'\n"
+               "local function fields(a, id)\n"
+               "  local r = P:arrive(a, { origin = 'crm', source_id = id })\n"
+               "  assert(r.outcome == 'canonized', json.encode(r))\n"
+               "  return P:get(r.id)\n"
+               "end\n"
+               "local g = fields({ name = 'Form', mail = 'f1@x.org', whole = 5 }, 'f1')\n"
+               "assert(g.score == 5 and g.tags[1] == 'nil', json.encode(g))\n"
+               "g = fields({ name = 'Form', mail = 'f2@x.org', score = 6 }, 'f2')\n"
+               "assert(g.score == 6 and g.tags[1] == 'nil', json.encode(g))\n"
+               "g = fields({ name = 'Form', mail = 'f3@x.org', born = json.null }, 'f3')\n"
+               "assert(g.tags[1] == 'nil', json.encode(g))\n"
+               "g = fields({ says = { name = 'Form', mail = 'f4@x.org' }, name = 'lost' }, 'f4')\n"
+               "return g.name == 'Form' and g.tags[1] == 'nil' or json.encode(g)");
 }
 
 TEST(own_normalisers_find_what_belongs_together)
@@ -293,6 +318,7 @@ int main(void)
         cmocka_unit_test(a_stage_parks_rejects_drops_and_fails),
         cmocka_unit_test(arrivals_of_two_sources_become_one_record),
         cmocka_unit_test(a_stage_may_wait_and_may_take_more_than_a_slice),
+        cmocka_unit_test(validate_sees_what_the_schema_made_of_what_intake_left),
         cmocka_unit_test(own_normalisers_find_what_belongs_together),
         cmocka_unit_test(what_a_stage_may_not_do_fails_the_arrival_with_words),
         cmocka_unit_test(what_was_had_from_outside_is_had_once),

@@ -41,6 +41,38 @@ TEST(a_null_field_is_absent)
                  "{\"a\":null,\"b\":1}", "{\"b\":1,\"c\":true}");
 }
 
+static void assert_same(const char *change, const char *arg, bool same, bool nulls)
+{
+    char script[256];
+    snprintf(script, sizeof script, "function main(v) %s return v end", change);
+    struct host h = host_new();
+    struct vm *vm = vm_loaded(&h, script);
+    struct call c = {.arg = json_loads(arg, JSON_DECODE_ANY, NULL)};
+    assert_true(call_start(vm, &c));
+    if (c.same != same || (same && c.nulls != nulls))
+        fail_msg("%s of %s: same %d, nulls %d", change, arg, c.same, c.nulls);
+    call_fini(&c);
+    vm_free(vm);
+}
+
+TEST(a_value_that_was_left_alone_is_told_from_one_that_was_not)
+{
+    static const char some[] = "{\"a\":1,\"b\":2.5,\"c\":\"x\",\"d\":[1,null,{}],\"e\":true}";
+    assert_same("", some, true, false);
+    assert_same("v.z = 1; v.z = nil", some, true, false);
+    assert_same("", "{\"a\":null,\"b\":1}", true, true);
+    static const char *const changes[] = {
+        "v.a = 1.0",         "v.a = 2",        "v.b = 3",  "v.c = 'y'",   "v.c = 'x\\0'",
+        "v.d[3] = nil",      "v.d[3].k = 1",   "v.d = {}", "v.e = false", "v.e = nil",
+        "v.f = 1",           "v.d[4] = 4",     "v = 1",    "v = {}",      "v.d[1] = '1'",
+        "v.a, v.f = nil, 1", "v.d = { x = 1 }"};
+    for (size_t i = 0; i < ARRAY_LEN(changes); i++)
+        assert_same(changes[i], some, false, false);
+    assert_same("v.b = nil", "{\"a\":null,\"b\":1}", false, false);
+    /* A null inside of another value has gone with the way here. */
+    assert_same("", "{\"o\":{\"a\":null}}", false, false);
+}
+
 TEST(tables_made_by_scripts_are_lists_or_objects)
 {
     assert_gives("function main(v) return { {}, { 1, 2 }, { a = 1 } } end", "1",
@@ -77,6 +109,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HEAP_TEST(values_come_back_as_they_went),
         HEAP_TEST(a_null_field_is_absent),
+        HEAP_TEST(a_value_that_was_left_alone_is_told_from_one_that_was_not),
         HEAP_TEST(tables_made_by_scripts_are_lists_or_objects),
         HEAP_TEST(what_is_not_a_value_is_refused_with_its_path),
     };

@@ -99,6 +99,7 @@ struct call {
     const char *function;
     json_t *arg, *result;
     bool done;
+    bool same, nulls; /* what came back is what went in: vm_json_is() */
 };
 
 static int call_push(struct lua_State *L, struct vm_run *run)
@@ -117,6 +118,10 @@ static void call_take(struct lua_State *L, struct vm_run *run, int first, int co
     struct err e = ERR_INIT;
     if (count > 0 && vm_to_json(L, first, &c->result, &e) != 0)
         vm_raise(L, &e);
+    bool nulls;
+    if (c->result != NULL)
+        assert_true(vm_json_is(L, first, c->result, &nulls));
+    c->same = count > 0 && c->arg != NULL && vm_json_is(L, first, c->arg, &c->nulls);
 }
 
 static void call_done(struct vm_run *run)
