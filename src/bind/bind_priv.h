@@ -22,6 +22,7 @@ enum {
     BIND_ENTITIES_MAX = 200, /* declared by one set */
     BIND_CANONS_MAX = 100,
     BIND_NORMS_MAX = 64,      /* functions among the keys of one model */
+    BIND_ROUTES_AHEAD = 64,   /* calls that a thread may have more than the least busy one */
     BIND_ROUTE_NAME_MAX = 64, /* of a parameter */
     BIND_SET_MAGIC = 0x4b4f4253,
 };
@@ -135,6 +136,7 @@ struct bind {
     atomic_bool closing;
     struct bind_deploys *deploys;
     struct bind_more more;
+    _Atomic(struct runner *) homes[BIND_THREADS_MAX]; /* loops that have sent requests */
     void (*envelope)(const struct http_request *req, struct envelope *out);
     pthread_mutex_t status_lock;
     struct bind_routes *routes; /* of the live set; under status_lock */

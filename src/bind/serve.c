@@ -237,6 +237,32 @@ static void call_begin(struct task *task)
 
 /* ---- on the net thread ---- */
 
+/* Loops are numbered as they come: two of them do not share a thread while another has none. */
+static size_t call_home_at(struct bind *b, struct runner *home)
+{
+    size_t i = 0;
+    for (; i < BIND_THREADS_MAX - 1; i++) {
+        struct runner *seen = atomic_load(&b->homes[i]);
+        if (seen == home ||
+            (seen == NULL && atomic_compare_exchange_strong(&b->homes[i], &seen, home)) ||
+            seen == home)
+            break;
+    }
+    return i;
+}
+
+/* A loop has a script thread that it prefers: so the requests of one turn wake one thread, once,
+ * and their answers wake the loop once. Where many wait there, the one with the least takes it. */
+static struct bind_thread *call_thread(struct bind *b, struct runner *home)
+{
+    struct bind_thread *mine = &b->threads[call_home_at(b, home) % (size_t)b->threads_count];
+    struct bind_thread *least = mine;
+    for (int i = 0; i < b->threads_count; i++)
+        if (atomic_load(&b->threads[i].runs) < atomic_load(&least->runs))
+            least = &b->threads[i];
+    return atomic_load(&mine->runs) < atomic_load(&least->runs) + BIND_ROUTES_AHEAD ? mine : least;
+}
+
 void bind_serve(struct http_request *req)
 {
     const struct bind_route *r = (const struct bind_route *)http_route(req);
@@ -249,7 +275,7 @@ void bind_serve(struct http_request *req)
     c->req = req;
     c->route = r;
     c->home = loop_runner(http_loop(req));
-    c->thread = &b->threads[atomic_fetch_add(&b->turn, 1) % (unsigned)b->threads_count];
+    c->thread = call_thread(b, c->home);
     bind_answer_init(&c->answer);
     b->envelope(req, &c->env);
     c->task.run = call_begin;
