@@ -145,10 +145,9 @@ static void scall_print(struct bind_text *t, const char *line)
 }
 
 /* What the script did wrong is an answer, not a failure to run it. */
-static void scall_ran(struct bind_text *t)
+json_t *script_answer(struct bind_text *t, const struct buf *output)
 {
-    struct scall *s = LIST_OF(t, struct scall, text);
-    json_t *answer = json_pack("{s:b, s:s}", "ok", t->err.code == 0, "output", buf_str(&s->output));
+    json_t *answer = json_pack("{s:b, s:s}", "ok", t->err.code == 0, "output", buf_str(output));
     if (t->err.code != 0)
         json_object_set_new(
             answer, "error",
@@ -156,7 +155,13 @@ static void scall_ran(struct bind_text *t)
     else if (t->result != NULL)
         json_object_set(answer, "result", t->result);
     json_decref(TAKE(t->result));
-    s->call->answer = answer;
+    return answer;
+}
+
+static void scall_ran(struct bind_text *t)
+{
+    struct scall *s = LIST_OF(t, struct scall, text);
+    s->call->answer = script_answer(t, &s->output);
     scall_end(s);
 }
 

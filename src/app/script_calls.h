@@ -8,7 +8,11 @@
 
 #include <stdbool.h>
 
+#include "base/json.h"
+
 struct api_script_call;
+struct bind_text;
+struct buf;
 struct err;
 struct node;
 struct scripts;
@@ -16,6 +20,8 @@ struct scripts;
 enum { SCRIPT_RUN_MS = 10 * 1000, SCRIPT_OUTPUT_MAX = 256 << 10 };
 
 void script_call(void *node, struct api_script_call *c);
+/* {"ok", "output", "result" or "error"} of a text that has ended; drops its result. */
+json_t *script_answer(struct bind_text *t, const struct buf *output);
 
 /* The set of the ledger, if one was ever deployed: then true. Blocks. */
 bool script_deployed(struct node *n, struct scripts *out, char name[65], struct err *e);

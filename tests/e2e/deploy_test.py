@@ -145,6 +145,26 @@ class Repl(Case):
         self.server.process.send_signal(signal.SIGTERM)
         self.assertEqual(self.server.process.wait(40), 0)
 
+    def test_on_the_data_of_a_stopped_server(self):
+        def lines(*lines, code=0):
+            got, out, err = run("repl", "--data", self.path("data"), *args, stdin="\n".join(lines) + "\n", home=self.dir)
+            self.assertEqual(got, code, out + err)
+            return out.splitlines() if code == 0 else err
+        args = []
+        said = lines("1", code=1)
+        self.assertIn("already uses this data directory", said)
+        self.assertIn("without --data", said)
+        self.server.stop()
+        args = ["--scripts", self.path("item.lua")]
+        self.assertEqual(lines('entity "Item".new { n = 1 }:save().by', 'print("a") print("b")', "_ ~= nil", "for i = 1, 2 do", "print(i)", "end"),
+                         ['"me"', "a", "b", "true", "1", "2"])
+        self.assertIn("repl.lua:1", run("repl", "--data", self.path("data"), stdin="prnt(1)\n", home=self.dir)[1])
+        args = []
+        self.assertEqual(lines('entity("Item").count()'), ["1"])
+        self.server = self.node(self.path("item.lua"))
+        self.assertEqual(len(self.server.client()("GET", "/api/item").json), 1)
+        self.assertEqual(run("repl", "--data", self.path("data"), "--url", self.server.url, home=self.dir)[0], 2)
+
     def test_without_a_server_it_says_so(self):
         code, _, err = run("repl", "--url", "http://127.0.0.1:1", stdin="1\n", home=self.dir)
         self.assertEqual(code, 1)
