@@ -112,7 +112,7 @@ end
 
 local function replace(record, with)
   for k in pairs(record) do
-    if with[k] == nil then record[k] = nil end
+    if with[k] == nil and k ~= "_with" then record[k] = nil end
   end
   for k, v in pairs(with) do record[k] = v end
 end
@@ -180,10 +180,87 @@ local function add_methods(name, methods)
   function methods.remove(e) write({ verb = "remove", entity = name, id = e.id }, false) end
 end
 
+-- --- computed fields ---
+--
+-- view(e) runs when a script reads a field that a record does not have, at the cost of that script. It is not kept:
+-- what a record says now is what counts.
+
+local views = {} -- name -> { view =, fields = }: of entities that have one
+local VIEW_DEPTH = 8
+local under_way = setmetatable({}, { __mode = "k" }) -- coroutine -> { depth =, [record] = true }
+local new_ctx
+
+local function compute(name, e, field)
+  local v, me = views[name], host.self()
+  if type(field) ~= "string" or v.fields[field] then return nil end
+  local now = under_way[me] or { depth = 0 }
+  if now[e] then return nil end -- its own view asks
+  if now.depth == VIEW_DEPTH then host.fail("invalid", "view of " .. name .. ": over " .. VIEW_DEPTH .. " views inside one another") end
+  under_way[me], now[e], now.depth = now, true, now.depth + 1
+  local ok, more = pcall(v.view, e, new_ctx())
+  now[e], now.depth = nil, now.depth - 1
+  if now.depth == 0 then under_way[me] = nil end
+  if not ok then error(more, 0) end
+  if more ~= nil and type(more) ~= "table" then
+    host.fail("rejected", "view gives back a table of the fields that it adds, not a " .. type(more))
+  end
+  return more and more[field]
+end
+
+-- --- what stands beside a record ---
+
+local wrap_of -- name of an entity -> its wrap()
+
+local function part_of(name) return name:match("/.*$") or "" end
+
+-- The records of `_with` are records of their entities.
+local function wrap_beside(name, record, tree)
+  for under, node in pairs(tree) do
+    local found, full = record._with and record._with[under], node.entity .. part_of(name)
+    local wrap, one = wrap_of(full), found and found.id ~= nil
+    for _, r in ipairs(one and { found } or found or {}) do
+      if r ~= null then
+        wrap(r)
+        wrap_beside(full, r, node.with)
+      end
+    end
+  end
+  return record
+end
+
+local function names_of(with)
+  if type(with) == "table" then return table.concat(with, ",") end
+  if with ~= nil and type(with) ~= "string" then host.fail("invalid", "with is a text or a list, like \"customer,lines.product\"") end
+  return with
+end
+
 -- --- the verbs of an entity ---
 
-local function add_reading(E, name, wrap)
-  function E.get(id)
+local get_options = { with = true }
+
+-- As committed, of one snapshot; inside tx the record itself as the unit sees it.
+local function get_with(name, ids, with)
+  if not unit() then return host.get_with(name, ids, with) end
+  local rows = {}
+  for i = 1, #ids do rows[i] = read(name, ids[i]) or null end
+  return host.beside(name, host.json_list(rows), with)
+end
+
+local function add_reading(E, name, wrap, wrap_part)
+  local function get_beside(id, with)
+    local list = type(id) == "table"
+    local rows, tree, found = {}, nil, nil
+    if not list or #id > 0 then found, tree = get_with(name, list and id or { id }, with) end
+    for i = 1, found and #found or 0 do
+      if found[i] ~= null then rows[i] = wrap_beside(name, wrap(found[i]), tree) end
+    end
+    if list then return rows end
+    return rows[1]
+  end
+
+  function E.get(id, options)
+    local with = options ~= nil and names_of(host.options("get", options, get_options).with)
+    if with then return get_beside(id, with) end
     if type(id) ~= "table" then
       local row = read(name, id)
       return row and wrap(row)
@@ -197,8 +274,18 @@ local function add_reading(E, name, wrap)
   end
 
   function E.query(options)
-    local rows, page = host.query(name, options or {})
-    for i = 1, #rows do wrap(rows[i]) end
+    local o = options or {}
+    if type(o) == "table" and o.with ~= nil then
+      o = {}
+      for k, v in pairs(options) do o[k] = v end
+      o.with = names_of(o.with)
+    end
+    local rows, page, tree = host.query(name, o)
+    local as = o.fields and wrap_part or wrap
+    for i = 1, #rows do
+      as(rows[i])
+      if tree then wrap_beside(name, rows[i], tree) end
+    end
     return rows, page
   end
 
@@ -282,9 +369,7 @@ local function add_writing(E, name, wrap, methods)
 end
 
 local function add_absent(E)
-  for _, verb in ipairs { "with_lease", "mirror" } do
-    E[verb] = function() host.fail("unsupported", verb .. ": this part of Koan is not in this version") end
-  end
+  E.with_lease = function() host.fail("unsupported", "with_lease: this part of Koan is not in this version") end
 end
 
 -- --- declaring ---
@@ -305,28 +390,57 @@ local function declare(name, def)
   end
   host.entity(name, d, host.ordered(def.fields), def.before_save, def.before_remove, def.view)
   host.saving[name] = def.before_save
+  if def.view then
+    local fields = { _with = true, expires_at = true }
+    for _, system in ipairs { "id", "version", "created_at", "updated_at", "created_by", "updated_by" } do fields[system] = true end
+    for field in pairs(def.fields) do fields[field] = true end
+    views[name] = { view = def.view, fields = fields }
+  end
 end
 
 local known = {}
 
 local make
+local wraps = setmetatable({}, { __mode = "v" }) -- name, also of partitions -> wrap()
+
+function wrap_of(name)
+  local wrap, _ = wraps[name], nil
+  if not wrap and name:find("/", 1, true) then
+    _, wrap = make(name)
+  elseif not wrap then
+    entity(name)
+    wrap = wraps[name]
+  end
+  return wrap
+end
 
 -- --- partitions ---
 
 local TRANSFER_MAX = 500
 
+local transfer_options = { filter = true, from = true, to = true }
+local mirror_options = { filter = true, from = true, to = true, prefer = true }
+
+-- What is asked, and the names of both sides.
+local function check_transfer(verb, name, options, known_options)
+  if type(options) ~= "table" or type(options.filter) ~= "table" then
+    host.fail("invalid", verb .. " wants { filter = .., from = .., to = .. }; filter = {} is all")
+  end
+  host.options(verb, options, known_options)
+  if options.from == options.to then host.fail("invalid", "from and to are the same partition") end
+  if unit() then host.fail("invalid", verb .. ": not inside tx or a route, it is a unit of its own") end
+  return options.from and name .. "/" .. options.from or name, options.to and name .. "/" .. options.to or name
+end
+
+local function too_many() host.fail("too_large", "over " .. TRANSFER_MAX .. " records match; move them in parts") end
+
 -- The records of a filter into another partition, as one unit, if they are still what was read.
 local function transfer(name, options, moves)
-  if type(options) ~= "table" or type(options.filter) ~= "table" then
-    host.fail("invalid", "copy and move want { filter = .., from = .., to = .. }; filter = {} is all")
-  end
-  if options.from == options.to then host.fail("invalid", "from and to are the same partition") end
-  if unit() then host.fail("invalid", "copy and move: not inside tx or a route, they are a unit of their own") end
-  local from, to = options.from and name .. "/" .. options.from or name, options.to and name .. "/" .. options.to or name
+  local from, to = check_transfer(moves and "move" or "copy", name, options, transfer_options)
   local items, reads, count = {}, {}, 0
   for e in make(from).each { filter = options.filter } do
     count = count + 1
-    if count > TRANSFER_MAX then host.fail("too_large", "over " .. TRANSFER_MAX .. " records match; move them in parts") end
+    if count > TRANSFER_MAX then too_many() end
     items[#items + 1] = { verb = "save", entity = to, id = e.id, doc = e }
     if moves then
       items[#items + 1] = { verb = "remove", entity = from, id = e.id, if_version = e.version }
@@ -338,24 +452,108 @@ local function transfer(name, options, moves)
   return count
 end
 
+local system_fields = { version = true, created_at = true, updated_at = true, created_by = true, updated_by = true }
+
+local function same(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
+  for k, v in pairs(a) do
+    if not same(v, b[k]) then return false end
+  end
+  for k in pairs(b) do
+    if a[k] == nil then return false end
+  end
+  return true
+end
+
+local function same_record(a, b)
+  local x, y = {}, {}
+  for k, v in pairs(a) do if not system_fields[k] then x[k] = v end end
+  for k, v in pairs(b) do if not system_fields[k] then y[k] = v end end
+  return same(x, y)
+end
+
+-- The ids that match on either side, in order, each once.
+local function matching(names, filter)
+  local ids, seen = {}, {}
+  for _, name in ipairs(names) do
+    for e in make(name).each { filter = filter, fields = "id" } do
+      if not seen[e.id] then
+        if #ids == TRANSFER_MAX then too_many() end
+        ids[#ids + 1], seen[e.id] = e.id, true
+      end
+    end
+  end
+  return ids
+end
+
+local preferences = { latest = true, source = true, target = true, report = true }
+
+-- What one record of a mirror is told, and whether the target's goes into the source.
+local function difference_of(source, target, prefer)
+  if not source or not target then return source and "only_in_source" or "only_in_target", not source end
+  if same_record(source, target) then return nil, false end
+  return "differs", prefer == "target" or prefer == "latest" and target.updated_at > source.updated_at
+end
+
+-- Both sides alike, as one unit, if they are still what was read.
+local function mirror(name, options)
+  local from, to = check_transfer("mirror", name, options, mirror_options)
+  local prefer = options.prefer or "latest"
+  if not preferences[prefer] then host.fail("invalid", "prefer: '" .. tostring(prefer) .. "' is none of latest, source, target, report") end
+  local ids = matching({ from, to }, options.filter)
+  local sources, targets = make(from).get(ids), make(to).get(ids)
+  local items, reads, results, changed = {}, {}, {}, 0
+  for i, id in ipairs(ids) do
+    local source, target = sources[i], targets[i]
+    local difference, back = difference_of(source, target, prefer)
+    local result = { id = id, difference = difference, outcome = difference and "reported" or "unchanged" }
+    if source or target then results[#results + 1] = result end -- else removed meanwhile
+    if difference and (source or target) and prefer ~= "report" then
+      result.into = back and "source" or "target"
+      items[#items + 1] = { verb = "save", entity = back and from or to, id = id, doc = back and target or source }
+      reads[#reads + 1] = { entity = from, id = id, version = source and source.version or 0 }
+      reads[#reads + 1] = { entity = to, id = id, version = target and target.version or 0 }
+      result.item = #items
+    end
+  end
+  local written = #items > 0 and host.write(items, reads) or {}
+  for _, result in ipairs(results) do
+    if result.item then
+      result.outcome, result.item = written[result.item].outcome, nil
+      changed = changed + (result.outcome ~= "unchanged" and 1 or 0)
+    end
+  end
+  return { results = results, matched = #results, changed = changed }
+end
+
 local function add_partitions(E, name)
+  function E.mirror(options) return mirror(name, options) end
   function E.copy(options) return transfer(name, options, false) end
   function E.move(options) return transfer(name, options, true) end
 
   -- The same entity, with the records of a partition.
   function E.partition(part)
     if type(part) ~= "string" then host.fail("invalid", "partition wants a name") end
-    return make(name .. "/" .. part)
+    return (make(name .. "/" .. part))
   end
 end
 
 function make(name)
   local methods = {}
-  local instance = { __index = methods, __metatable = false }
-  local function wrap(row) return host.meta(row) ~= instance and setmetatable(row, instance) or row end
+  local instance, base = { __metatable = false }, name:match("^[^/]*")
+  function instance.__index(e, k)
+    local method = methods[k]
+    if method ~= nil or not views[base] then return method end
+    return compute(base, e, k)
+  end
+  -- Of which only some fields were read: nothing can be computed from it.
+  local part = { __index = methods, __metatable = false }
+  local function wrap_as(meta) return function(row) return host.meta(row) ~= meta and setmetatable(row, meta) or row end end
+  local wrap = wrap_as(instance)
   local E = { name = name }
   add_methods(name, methods)
-  add_reading(E, name, wrap)
+  add_reading(E, name, wrap, wrap_as(part))
+  wraps[name] = wrap
   add_writing(E, name, wrap, methods)
   add_absent(E)
   if not name:find("/", 1, true) then add_partitions(E, name) end
@@ -366,7 +564,7 @@ function make(name)
       return E
     end,
   })
-  return E
+  return E, wrap
 end
 
 -- A script may add functions of its own to an entity while it loads, not after.
@@ -396,7 +594,7 @@ function ctx:protect(field)
   if prior then self.record[field] = prior[field] end
 end
 
-local function new_ctx(record, prior)
+function new_ctx(record, prior)
   local tenant, principal, correlation = host.who()
   return setmetatable({ tenant = tenant, principal = principal, correlation = correlation, record = record, prior = prior }, ctx)
 end

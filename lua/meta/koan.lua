@@ -191,14 +191,16 @@ function Record:remove() end
 ---@field page_size? integer at most 200
 ---@field cursor? string of the page before
 ---@field count? "none"|"some"|"exact"
+---@field with? string|string[] "customer,lines.product": refs, lists of refs and inverses, in `_with` of each record
 
 ---@class Entity
 ---@field name string
 ---@overload fun(definition: EntityDefinition): Entity
 local Entity = {}
 ---@param id string|string[] a list gives a list, with gaps for missing ones
+---@param options? { with: string|string[] }
 ---@return Record?|Record[]
-function Entity.get(id) end
+function Entity.get(id, options) end
 ---Defaults, and these fields; not saved.
 ---@param fields? table
 ---@return Record
@@ -255,8 +257,17 @@ function Entity.move(options) end
 ---@param name string
 ---@return Entity
 function Entity.partition(name) end
----Not in this version.
-function Entity.mirror() end
+---@class MirrorResult
+---@field id string
+---@field difference? "only_in_source"|"only_in_target"|"differs"
+---@field into? "source"|"target"
+---@field outcome "created"|"updated"|"unchanged"|"reported"
+
+---Both partitions alike: what one lacks is copied to it; where they differ `prefer` decides (latest, if not said), or
+---only reports. One unit, at most 500 records.
+---@param options { filter: table, from?: string, to?: string, prefer?: "latest"|"source"|"target"|"report" }
+---@return { results: MirrorResult[], matched: integer, changed: integer }
+function Entity.mirror(options) end
 
 ---entity "Customer" { fields = { name = text { required = true } } }
 ---@param name string

@@ -8,6 +8,8 @@
 #include "base/str.h"
 #include "bind/bind_priv.h"
 #include "codec/base64.h"
+#include "db/db.h"
+#include "entity/expand.h"
 #include "entity/filter.h"
 #include "entity/read.h"
 
@@ -142,8 +144,10 @@ struct rows {
     struct entity_page page;
     struct buf text;
     struct filter *filter;
+    struct entity_expand *expand; /* NULL: nothing beside them */
     json_t *rows;
     int64_t count;
+    size_t ids_count;
     const char *ids[ENTITY_GET_MANY_MAX];
 };
 
@@ -153,6 +157,7 @@ static void rows_free(void *p)
     entity_page_fini(&r->page);
     buf_fini(&r->text);
     filter_free(r->filter);
+    entity_expand_free(r->expand);
     json_decref(r->rows);
     mem_free(r);
 }
@@ -223,23 +228,31 @@ static int read_somewhere(lua_State *L, struct rows *r, lua_KFunction k)
     return vm_await(L, (intptr_t)r, k);
 }
 
-/* host.get_many(entity, ids) -> list with json.null for each that is missing */
-static int verb_get_many(lua_State *L)
+static size_t take_ids(lua_State *L, struct rows *r)
 {
-    luaL_checktype(L, 2, LUA_TTABLE);
     size_t n = lua_rawlen(L, 2);
-    struct err e = ERR_INIT;
     if (n > ENTITY_GET_MANY_MAX) {
+        struct err e;
         err_set(&e, ERR_TOO_LARGE, "get: %zu ids; at most %d at once", n, ENTITY_GET_MANY_MAX);
-        return vm_raise(L, &e);
+        vm_raise(L, &e);
     }
-    struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
-    struct rows *r = push_rows(L);
     for (size_t i = 0; i < n; i++) { /* the table keeps the texts alive */
         lua_rawgeti(L, 2, (lua_Integer)i + 1);
         r->ids[i] = check_id(L, -1);
         lua_pop(L, 1);
     }
+    r->ids_count = n;
+    return n;
+}
+
+/* host.get_many(entity, ids) -> list with json.null for each that is missing */
+static int verb_get_many(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TTABLE);
+    struct err e = ERR_INIT;
+    struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    struct rows *r = push_rows(L);
+    size_t n = take_ids(L, r);
     const char *scope = bind_scope(L, lua_tostring(L, 1));
     if (entity_get_many(bind_set_of(L)->thread->reader, d, scope, r->ids, n, &r->text, &e) != 0)
         return vm_raise(L, &e);
@@ -270,8 +283,8 @@ static int option_int(lua_State *L, const json_t *options, const char *key)
 
 static void check_options(lua_State *L, const json_t *options)
 {
-    static const char *const names[] = {"filter", "q",         "sort",   "fields",
-                                        "page",   "page_size", "cursor", "count"};
+    static const char *const names[] = {"filter",    "q",      "sort",  "fields", "page",
+                                        "page_size", "cursor", "count", "with"};
     struct err e = ERR_INIT;
     if (options != NULL && !json_is_object(options))
         err_set(&e, ERR_INVALID, "query wants a table like { filter = { .. }, sort = \"name\" }");
@@ -325,7 +338,82 @@ static void push_page_info(lua_State *L, struct rows *r)
     lua_setfield(L, -2, "cursor");
 }
 
-static int query_read(struct rows *r, struct db *db, struct err *e)
+/* ---- with what stands beside them ---- */
+
+static void parse_with(lua_State *L, struct rows *r, const struct entity_def *d, const char *with,
+                       const char *fields)
+{
+    struct err e = ERR_INIT;
+    if (with != NULL && entity_expand_new(bind_set_of(L)->thread->bind->entities, d, with, fields,
+                                          NULL, &r->expand, &e) != 0)
+        vm_raise(L, &e);
+}
+
+static int beside_read(struct rows *r, struct db *db, struct err *e)
+{
+    int rc = db_snapshot_begin(db, e);
+    if (rc != 0)
+        return rc;
+    if (r->ids_count > 0 &&
+        (rc = entity_get_many(db, r->def, r->tenant, r->ids, r->ids_count, &r->text, e)) == 0) {
+        r->rows = json_read(buf_str(&r->text), r->text.len, e);
+        rc = r->rows != NULL ? 0 : ERR_CORRUPT;
+    }
+    if (rc == 0)
+        rc = entity_expand(r->expand, db, r->tenant, r->rows, e);
+    db_snapshot_end(db);
+    return rc;
+}
+
+static void push_tree(lua_State *L, struct rows *r)
+{
+    struct vm_guard *g = vm_guard_push(L, bind_json_free);
+    g->p = entity_expand_tree(r->expand);
+    vm_push_json(L, g->p, VM_PLAIN);
+}
+
+static int beside_k(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    struct rows *r = (struct rows *)ctx;
+    if (r->err.code != 0)
+        return vm_raise(L, &r->err);
+    vm_charge(L, (json_array_size(r->rows) + entity_expand_rows(r->expand)) * BIND_STEPS_PER_ROW);
+    push_tree(L, r);
+    vm_push_json(L, r->rows, VM_PLAIN);
+    lua_pushvalue(L, -2);
+    return 2;
+}
+
+/* host.get_with(entity, ids, with) -> list with json.null for each that is missing, tree */
+static int verb_get_with(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TTABLE);
+    struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    struct rows *r = push_rows(L);
+    take_ids(L, r);
+    parse_with(L, r, d, luaL_checkstring(L, 3), NULL);
+    r->def = d;
+    r->read = beside_read;
+    return read_somewhere(L, r, beside_k);
+}
+
+/* host.beside(entity, records, with) -> records, tree: as they are, with what is committed */
+static int verb_beside(lua_State *L)
+{
+    struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    json_t *rows = bind_check_json(L, 2, "records");
+    struct rows *r = push_rows(L);
+    r->rows = json_incref(rows);
+    parse_with(L, r, d, luaL_checkstring(L, 3), NULL);
+    r->def = d;
+    r->read = beside_read;
+    return read_somewhere(L, r, beside_k);
+}
+
+/* ---- questions ---- */
+
+static int query_rows(struct rows *r, struct db *db, struct err *e)
 {
     int rc = entity_query(db, r->def, r->tenant, &r->query, &r->page, e);
     if (rc != 0)
@@ -334,19 +422,39 @@ static int query_read(struct rows *r, struct db *db, struct err *e)
     return r->rows != NULL ? 0 : e->code;
 }
 
+static int query_read(struct rows *r, struct db *db, struct err *e)
+{
+    if (r->expand == NULL)
+        return query_rows(r, db, e);
+    int rc = db_snapshot_begin(db, e);
+    if (rc != 0)
+        return rc;
+    if ((rc = query_rows(r, db, e)) == 0)
+        rc = entity_expand(r->expand, db, r->tenant, r->rows, e);
+    db_snapshot_end(db);
+    return rc;
+}
+
 static int query_k(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status;
     struct rows *r = (struct rows *)ctx;
     if (r->err.code != 0)
         return vm_raise(L, &r->err);
-    vm_charge(L, r->page.count * BIND_STEPS_PER_ROW);
+    size_t beside = r->expand != NULL ? entity_expand_rows(r->expand) : 0;
+    vm_charge(L, (r->page.count + beside) * BIND_STEPS_PER_ROW);
+    if (r->expand != NULL)
+        push_tree(L, r);
+    else
+        lua_pushnil(L);
+    int tree = lua_gettop(L);
     vm_push_json(L, r->rows, VM_PLAIN);
     push_page_info(L, r);
-    return 2;
+    lua_pushvalue(L, tree);
+    return 3;
 }
 
-/* host.query(entity, options) -> rows, info */
+/* host.query(entity, options) -> rows, info, and with `with` the tree */
 static int verb_query(lua_State *L)
 {
     struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
@@ -363,6 +471,7 @@ static int verb_query(lua_State *L)
                                      .page = option_int(L, options, "page"),
                                      .page_size = option_int(L, options, "page_size"),
                                      .count = count_mode(L, options)};
+    parse_with(L, r, d, option_text(L, options, "with"), r->query.fields);
     const char *cursor = option_text(L, options, "cursor");
     struct err e = ERR_INIT;
     if (cursor != NULL) {
@@ -433,6 +542,7 @@ void bind_open_verbs(lua_State *L)
     static const luaL_Reg fns[] = {{"get", verb_get},         {"get_many", verb_get_many},
                                    {"query", verb_query},     {"count", verb_count},
                                    {"who", verb_who},         {"defaults", verb_defaults},
-                                   {"history", verb_history}, {NULL, NULL}};
+                                   {"history", verb_history}, {"get_with", verb_get_with},
+                                   {"beside", verb_beside},   {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);
 }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "bind/bind_priv.h"
+#include "entity/expand.h"
 
 struct condition {
     struct entity_def *def;
@@ -94,11 +95,11 @@ static struct entity_def *find_def(lua_State *L, int at)
     return d;
 }
 
-/* What the system keeps is not what a script says. */
+/* What the system keeps, or put beside the record, is not what a script says. */
 static void strip_system(json_t *doc)
 {
-    static const char *const system[] = {"version", "created_at", "updated_at", "created_by",
-                                         "updated_by"};
+    static const char *const system[] = {"version",    "created_at", "updated_at",
+                                         "created_by", "updated_by", ENTITY_WITH_MEMBER};
     for (size_t i = 0; i < ARRAY_LEN(system); i++)
         json_object_del(doc, system[i]);
 }

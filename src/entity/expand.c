@@ -235,6 +235,20 @@ bool entity_expand_found(const struct entity_expand *x, size_t i, const struct e
     return true;
 }
 
+static json_t *tree(const struct expand_node *n)
+{
+    json_t *o = json_object();
+    for (; n != NULL; n = n->next)
+        json_object_set_new(o, n->name,
+                            json_pack("{s:s,s:o}", "entity", n->def->name, "with", tree(n->kids)));
+    return o;
+}
+
+json_t *entity_expand_tree(const struct entity_expand *x)
+{
+    return tree(x->roots);
+}
+
 void entity_expand_reset(struct entity_expand *x)
 {
     for (size_t i = 0; i < x->names; i++) {
@@ -393,7 +407,7 @@ static int expand_all(struct expanding *w, struct expand_node *nodes, json_t *re
             rc = expand_one(w, n, records);
         json_array_foreach(records, i, record)
         {
-            if (rc == 0)
+            if (rc == 0 && json_is_object(record))
                 rc = expand_one(w, n, record);
         }
     }

@@ -38,8 +38,8 @@ int entity_expand_new(struct entities *s, const struct entity_def *d, const char
                       const char *fields, bool (*may_read)(const struct entity_def *d),
                       struct entity_expand **out, struct err *e);
 void entity_expand_free(struct entity_expand *x); /* takes NULL */
-/* One record, or a list of them, in a snapshot with what gave the records. Again for further ones:
- * the total is counted anew, what was read before is known. */
+/* One record, or a list of them (null in it is passed over), in a snapshot with what gave the
+ * records. Again for further ones: the total is counted anew, what was read before is known. */
 int entity_expand(struct entity_expand *x, struct db *db, const char *tenant, json_t *records,
                   struct err *e);
 /* Records that the last call read. */
@@ -48,6 +48,9 @@ size_t entity_expand_rows(const struct entity_expand *x);
  * once. False when there are no more names; the list is borrowed, and NULL where there is none. */
 bool entity_expand_found(const struct entity_expand *x, size_t i, const struct entity_def **d,
                          json_t **records);
+/* {"customer": {"entity": "Customer", "with": {..}}}: which entity stands under which name. A new
+ * reference. */
+json_t *entity_expand_tree(const struct entity_expand *x);
 /* Forget what was read. */
 void entity_expand_reset(struct entity_expand *x);
 
