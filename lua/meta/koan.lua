@@ -191,6 +191,7 @@ function Record:remove() end
 ---@field page_size? integer at most 200
 ---@field cursor? string of the page before
 ---@field count? "none"|"some"|"exact"
+---@field removed? "only" what was removed and can be restored, instead
 ---@field with? string|string[] "customer,lines.product": refs, lists of refs and inverses, in `_with` of each record
 
 ---@class Entity
@@ -212,7 +213,7 @@ function Entity.query(query) end
 ---@param query? Query
 ---@return fun(): Record?
 function Entity.each(query) end
----@param query? { filter: table?, q: string? }
+---@param query? { filter: table?, q: string?, removed: "only"? }
 ---@return integer
 function Entity.count(query) end
 ---@class Replaced

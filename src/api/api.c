@@ -270,6 +270,12 @@ static bool api_is_public(struct http_request *req)
     return true;
 }
 
+bool api_may(const struct http_request *req, const struct entity_def *d,
+             enum entity_access_verb verb)
+{
+    return http_user(req) == NULL || d->access[verb] == ACCESS_PUBLIC;
+}
+
 bool api_before(struct http_request *req)
 {
     const struct api *a = api_thread_of(req)->api;

@@ -69,6 +69,9 @@ static inline struct api_thread *api_thread_of(const struct http_request *req)
 
 /* Whoever asks has brought what this node wants; for routes that anybody may ask. */
 bool api_is_known(const struct http_request *req);
+/* Whoever asks may do this with records of `d`: all of them who brought what the node asks for. */
+bool api_may(const struct http_request *req, const struct entity_def *d,
+             enum entity_access_verb verb);
 /* Access terms can open this route to anybody. */
 bool api_may_be_public(const char *path);
 int api_reader_open(struct api *a, struct db **out, struct err *e);

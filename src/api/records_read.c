@@ -150,6 +150,21 @@ static int records_set_count(struct entity_query *q, const char *text, struct er
     return 0;
 }
 
+/* Who may remove sees what was removed. */
+static int records_set_removed(struct records_list *l, const char *text, struct err *e)
+{
+    if (text == NULL)
+        return 0;
+    if (strcmp(text, "only") != 0)
+        return err_field(e, ERR_INVALID, "removed", "removed: '%.40s' is not 'only'", text);
+    l->query.removed = true;
+    return api_may(l->job.req, l->def, ACCESS_REMOVE)
+               ? 0
+               : err_field(e, ERR_FORBIDDEN, "removed",
+                           "removed records of %s are for those who may remove: bring a token",
+                           l->def->name);
+}
+
 static int records_set_cursor(struct http_request *req, struct records_list *l, const char *text,
                               struct err *e)
 {
@@ -221,8 +236,8 @@ static void records_list_go(struct records_list *l)
         struct records_list copy = *l;
         records_list_stream(&copy);
         records_list_fini(&copy);
-    } else if (filter_is_empty(l->filter) && l->query.sort == NULL && l->query.q == NULL &&
-               l->w.expand == NULL && l->query.count != ENTITY_COUNT_EXACT) {
+    } else if (filter_is_empty(l->filter) && l->query.sort == NULL && !l->query.removed &&
+               l->query.q == NULL && l->w.expand == NULL && l->query.count != ENTITY_COUNT_EXACT) {
         records_list_run(&l->job, api_thread_of(l->job.req)->db);
         records_list_done(&l->job);
     } else {
@@ -252,7 +267,8 @@ static void records_list_now(struct http_request *req)
         filter_parse_text(d, filter, strlen(filter), &l->filter, e);
     else
         filter_parse(d, NULL, &l->filter, e);
-    if (e->code == 0 && records_set_count(&l->query, http_query(req, "count"), e) == 0)
+    if (e->code == 0 && records_set_removed(l, http_query(req, "removed"), e) == 0 &&
+        records_set_count(&l->query, http_query(req, "count"), e) == 0)
         records_set_cursor(req, l, http_query(req, "cursor"), e);
     records_list_go(l);
 }
@@ -260,14 +276,14 @@ static void records_list_now(struct http_request *req)
 static void records_list(struct http_request *req)
 {
     if (API_QUERY_ONLY(req, "page", "pageSize", "sort", "filter", "q", "fields", "count", "cursor",
-                       "with", "partition"))
+                       "with", "removed", "partition"))
         api_read(req, records_list_now);
 }
 
 /* ---- POST /query: the same as a body ---- */
 
-static const char *const records_query_names[] = {"filter",   "q",      "sort",  "fields", "page",
-                                                  "pageSize", "cursor", "count", "with"};
+static const char *const records_query_names[] = {
+    "filter", "q", "sort", "fields", "page", "pageSize", "cursor", "count", "with", "removed"};
 
 /* "a,b" or ["a", "b"]; in the request's arena. */
 static int records_names(struct http_request *req, const json_t *body, const char *key,
@@ -323,7 +339,7 @@ static int records_query_read(struct records_list *l, const json_t *body, struct
 {
     struct http_request *req = l->job.req;
     struct entity_query *q = &l->query;
-    const char *cursor = http_query(req, "cursor"), *count = NULL;
+    const char *cursor = http_query(req, "cursor"), *count = NULL, *removed = NULL;
     int rc;
     if ((rc = json_only_keys(body, "the body", records_query_names, ARRAY_LEN(records_query_names),
                              e)) != 0 ||
@@ -334,6 +350,8 @@ static int records_query_read(struct records_list *l, const json_t *body, struct
         (rc = records_number(body, "pageSize", ENTITY_PAGE_SIZE_MAX, &q->page_size, e)) != 0 ||
         (rc = records_text(req, body, "cursor", &cursor, e)) != 0 ||
         (rc = records_text(req, body, "count", &count, e)) != 0 ||
+        (rc = records_text(req, body, "removed", &removed, e)) != 0 ||
+        (rc = records_set_removed(l, removed, e)) != 0 ||
         (rc = records_text(req, body, "q", &q->q, e)) != 0 ||
         (rc = filter_parse(l->def, json_object_get(body, "filter"), &l->filter, e)) != 0 ||
         (rc = records_set_count(q, count, e)) != 0)

@@ -36,6 +36,10 @@ static void cmd_entity_query(struct cli *c, struct buf *path)
         {"filter", "filter"}, {"sort", "sort"}, {"page", "page"}, {"page-size", "pageSize"},
         {"fields", "fields"}, {"q", "q"},       {"with", "with"}};
     char before = '?';
+    if (cli_flag(c, "removed") != NULL) {
+        buf_adds(path, "?removed=only");
+        before = '&';
+    }
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const char *value = cli_flag(c, names[i][0]);
         if (value == NULL)
@@ -164,6 +168,7 @@ static const struct cli_flag cmd_entity_ls_flags[] = {
     {"q", "WORDS", "with all these words, the last perhaps cut off"},
     {"fields", "FIELDS", "only these"},
     {"with", "REFS", "and what these refer to, in _with"},
+    {"removed", NULL, "what was removed and can be restored"},
     {"page", "N", "from 1"},
     {"page-size", "N", "records on a page"},
 };

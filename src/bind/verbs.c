@@ -284,7 +284,7 @@ static int option_int(lua_State *L, const json_t *options, const char *key)
 static void check_options(lua_State *L, const json_t *options)
 {
     static const char *const names[] = {"filter",    "q",      "sort",  "fields", "page",
-                                        "page_size", "cursor", "count", "with"};
+                                        "page_size", "cursor", "count", "with",   "removed"};
     struct err e = ERR_INIT;
     if (options != NULL && !json_is_object(options))
         err_set(&e, ERR_INVALID, "query wants a table like { filter = { .. }, sort = \"name\" }");
@@ -302,6 +302,17 @@ static void parse_filter(lua_State *L, struct rows *r, const struct entity_def *
         err_context(&e, "filter");
         vm_raise(L, &e);
     }
+}
+
+static bool option_removed(lua_State *L, const json_t *options)
+{
+    const char *text = option_text(L, options, "removed");
+    if (text == NULL || strcmp(text, "only") == 0)
+        return text != NULL;
+    struct err e;
+    err_field(&e, ERR_INVALID, "removed", "removed is 'only', not '%s'", text);
+    vm_raise(L, &e);
+    return false;
 }
 
 static enum entity_count_mode count_mode(lua_State *L, const json_t *options)
@@ -470,6 +481,7 @@ static int verb_query(lua_State *L)
                                      .fields = option_text(L, options, "fields"),
                                      .page = option_int(L, options, "page"),
                                      .page_size = option_int(L, options, "page_size"),
+                                     .removed = option_removed(L, options),
                                      .count = count_mode(L, options)};
     parse_with(L, r, d, option_text(L, options, "with"), r->query.fields);
     const char *cursor = option_text(L, options, "cursor");
@@ -507,7 +519,9 @@ static int verb_count(lua_State *L)
     struct rows *r = push_rows(L);
     parse_filter(L, r, d, options);
     r->def = d;
-    r->query = (struct entity_query){.filter = r->filter, .q = option_text(L, options, "q")};
+    r->query = (struct entity_query){.filter = r->filter,
+                                     .q = option_text(L, options, "q"),
+                                     .removed = option_removed(L, options)};
     r->read = count_read;
     return read_somewhere(L, r, count_k);
 }

@@ -93,6 +93,7 @@ struct sql_text {
     struct buf text;
     json_t *binds[SQL_BINDS_MAX];
     size_t binds_count;
+    bool unlinked; /* the rows are not the table's: links do not know them */
 };
 
 struct db_stmt;

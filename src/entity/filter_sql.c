@@ -19,6 +19,7 @@ void sql_text_init(struct sql_text *s)
 {
     buf_init(&s->text, SQL_TEXT_MAX);
     s->binds_count = 0;
+    s->unlinked = false;
 }
 
 void sql_text_fini(struct sql_text *s)
@@ -364,7 +365,7 @@ const struct filter_node *filter_linked(const struct filter_node *n)
 
 static void leaf_sql(struct sql_text *s, const struct filter_node *n)
 {
-    if (is_linked(n)) {
+    if (!s->unlinked && is_linked(n)) {
         buf_adds(&s->text, "EXISTS (SELECT 1 ");
         filter_sql_linked(s, n);
         buf_addf(&s->text, " AND rid = %s.rid)", n->path.def->sql->table);

@@ -40,11 +40,10 @@ void question_remember(struct buf *out, struct db_stmt *stmt, const struct quest
 
 /* Some fields only: the record is read and written again. `fields` is a JSON object of wanted
  * names. */
-static int add_projected(struct buf *out, struct db_stmt *stmt, const json_t *fields, struct err *e)
+static int add_projected(struct buf *out, const struct buf *text, const json_t *fields,
+                         struct err *e)
 {
-    AUTO(buf_fini) struct buf text = BUF_INIT(READ_RECORD_MAX);
-    read_record(&text, stmt);
-    AUTO(json_unref) json_t *record = json_read(buf_str(&text), text.len, e);
+    AUTO(json_unref) json_t *record = json_read(buf_str(text), text->len, e);
     if (record == NULL)
         return ERR_CORRUPT;
     const char *key;
@@ -58,12 +57,17 @@ static int add_projected(struct buf *out, struct db_stmt *stmt, const json_t *fi
     return json_print(record, out, e);
 }
 
-int question_row(struct buf *out, struct db_stmt *stmt, const json_t *fields, struct err *e)
+int question_row(const struct question *k, struct db_stmt *stmt, const json_t *fields,
+                 struct buf *out, struct err *e)
 {
-    if (fields != NULL)
-        return add_projected(out, stmt, fields, e);
-    read_record(out, stmt);
-    return 0;
+    void (*read)(struct buf *, struct db_stmt *) = k->q->removed ? read_removed : read_record;
+    if (fields == NULL) {
+        read(out, stmt);
+        return 0;
+    }
+    AUTO(buf_fini) struct buf text = BUF_INIT(READ_RECORD_MAX);
+    read(&text, stmt);
+    return add_projected(out, &text, fields, e);
 }
 
 int question_fields(const struct question *k, json_t **out, struct err *e)
@@ -103,7 +107,7 @@ static int add_rows(const struct question *k, struct db_stmt *stmt, const json_t
             break;
         }
         buf_adds(&out->rows, out->count > 0 && !stream ? "," : "");
-        if ((rc = question_row(&out->rows, stmt, fields, e)) < 0)
+        if ((rc = question_row(k, stmt, fields, &out->rows, e)) < 0)
             return rc;
         buf_adds(&out->rows, stream ? "\n" : "");
         out->count++;

@@ -13,6 +13,7 @@ static uint64_t question_hash(const struct question *k)
     uint64_t h =
         hash64(k->q->filter != NULL ? k->q->filter->hash : 0, k->def->name, strlen(k->def->name));
     h = hash64(h, k->tenant, strlen(k->tenant));
+    h = k->q->removed ? hash64(h, "removed", 7) : h;
     h = k->q->q != NULL ? hash64(h, k->q->q, strlen(k->q->q)) : h;
     return k->q->sort != NULL ? hash64(h, k->q->sort, strlen(k->q->sort)) : h;
 }
@@ -35,6 +36,17 @@ static int check_page(struct question *k, struct err *e)
     return 0;
 }
 
+static int check_removed(const struct question *k, struct err *e)
+{
+    if (k->def->soft_remove_ms == 0)
+        return err_field(e, ERR_UNSUPPORTED, "removed",
+                         "%s is declared without soft_remove: what is removed is gone",
+                         k->def->name);
+    if (k->q->q != NULL)
+        return err_field(e, ERR_INVALID, "q", "q: removed records are not searched; use a filter");
+    return 0;
+}
+
 int question_init(struct question *k, struct err *e)
 {
     const struct entity_query *q = k->q;
@@ -43,6 +55,8 @@ int question_init(struct question *k, struct err *e)
     k->root = q->filter != NULL && !filter_is_empty(q->filter) ? q->filter->root : NULL;
     buf_init(&k->match, 4 * ENTITY_SEARCH_BYTES_MAX);
     int rc = check_page(k, e);
+    if (rc == 0 && q->removed)
+        rc = check_removed(k, e);
     if (rc == 0 && q->q != NULL)
         rc = search_match(k->def, q->q, &k->match, e);
     if (rc < 0 || (rc = sort_parse(k->def, q->sort, &k->sort, e)) < 0)
@@ -61,6 +75,19 @@ void question_fini(struct question *k)
 
 /* ---- SQL ---- */
 
+/* Those that can be restored, looking like rows of the table. */
+static void add_removed(struct sql_text *s, const struct entity_def *d)
+{
+    s->unlinked = true;
+    buf_addf(&s->text,
+             "(SELECT rid, tenant, part, id, body, keys, version, created_at, created_by,"
+             " removed_at AS updated_at, removed_by AS updated_by FROM entity_removed k"
+             " WHERE entity = '%s' AND purge_at > (SELECT at FROM local_meta) AND rid ="
+             " (SELECT max(rid) FROM entity_removed WHERE entity = k.entity AND tenant = k.tenant"
+             " AND part = k.part AND id = k.id)) WHERE tenant = ",
+             d->name);
+}
+
 void question_where(struct sql_text *s, const struct question *k)
 {
     size_t n = strcspn(k->tenant, "/");
@@ -68,7 +95,9 @@ void question_where(struct sql_text *s, const struct question *k)
     AUTO(json_unref) json_t *part = json_string(k->tenant[n] == '/' ? k->tenant + n + 1 : "");
     const struct filter_node *linked = k->root != NULL ? filter_linked(k->root) : NULL;
     buf_adds(&s->text, " FROM ");
-    if (k->match.len > 0) {
+    if (k->q->removed) {
+        add_removed(s, k->def);
+    } else if (k->match.len > 0) {
         /* What is found comes first, and each is looked up by its key: the other way round a rare
            word would visit every record. */
         AUTO(json_unref) json_t *match = json_stringn(buf_str(&k->match), k->match.len);

@@ -28,7 +28,7 @@ static void add_text(struct buf *out, const char *name, struct db_stmt *s, int c
     json_print_string(out, text, n);
 }
 
-void read_record(struct buf *out, struct db_stmt *s)
+static void read_members(struct buf *out, struct db_stmt *s)
 {
     size_t n;
     const char *text = db_col_text(s, 0, &n);
@@ -45,6 +45,18 @@ void read_record(struct buf *out, struct db_stmt *s)
     add_time(out, ",\"updated_at\":", db_col_int(s, 4));
     add_text(out, ",\"created_by\":", s, 5);
     add_text(out, ",\"updated_by\":", s, 6);
+}
+
+void read_record(struct buf *out, struct db_stmt *s)
+{
+    read_members(out, s);
+    buf_adds(out, "}");
+}
+
+void read_removed(struct buf *out, struct db_stmt *s)
+{
+    read_members(out, s);
+    add_time(out, ",\"removed_at\":", db_col_int(s, 4));
     buf_adds(out, "}");
 }
 

@@ -69,6 +69,9 @@ struct entity_query {
     const void *cursor;          /* raw bytes of an earlier page, or NULL; then page must be 0 */
     size_t cursor_len;
     enum entity_count_mode count;
+    /* Of an entity with soft_remove: what was removed and can be restored, instead. Of those of one
+     * id the last. `updated_at` and `updated_by` are when it was removed and by whom. */
+    bool removed;
     bool stream; /* rows one under the other, each with '\n' behind it, instead of an array */
     uint64_t visit_max, ms_max; /* 0: ENTITY_VISIT_MAX, ENTITY_QUERY_MS_MAX; lower for tests */
 };

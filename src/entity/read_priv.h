@@ -15,6 +15,8 @@ enum {
 /* The complete record from columns id, body, version, created_at, updated_at, created_by,
  * updated_by. */
 void read_record(struct buf *out, struct db_stmt *s);
+/* The same of one that was removed: it says when. */
+void read_removed(struct buf *out, struct db_stmt *s);
 
 /* ---- sort.c ---- */
 
@@ -90,7 +92,8 @@ void question_remember(struct buf *out, struct db_stmt *stmt, const struct quest
 /* A JSON object of the wanted names, or NULL for all. */
 int question_fields(const struct question *k, json_t **out, struct err *e);
 /* Appends the row; `fields` as above. */
-int question_row(struct buf *out, struct db_stmt *stmt, const json_t *fields, struct err *e);
+int question_row(const struct question *k, struct db_stmt *stmt, const json_t *fields,
+                 struct buf *out, struct err *e);
 
 /* ---- search.c ---- */
 

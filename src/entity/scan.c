@@ -64,7 +64,7 @@ static int scan_rows(struct entity_scan *s, size_t bytes, struct buf *out, struc
 {
     int rc;
     while ((rc = db_step(s->stmt, e)) > 0) {
-        if ((rc = question_row(out, s->stmt, s->fields, e)) < 0)
+        if ((rc = question_row(&s->k, s->stmt, s->fields, out, e)) < 0)
             return rc;
         buf_addc(out, '\n');
         if (out->len >= bytes) {

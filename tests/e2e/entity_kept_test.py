@@ -1,10 +1,13 @@
 """What entities keep and let go: soft remove and restore, expiry, history; over HTTP, from scripts, over restarts."""
 import datetime
+import json
+import re
 import time
 import unittest
+import urllib.parse
 
 from e2e.entity_refs_test import Store
-from e2e.node import Case
+from e2e.node import Case, run
 
 APP = """
 entity "Note" {
@@ -20,6 +23,9 @@ entity "Probe" {
     if e.text == "restore" then
       local n = Note.restore(e.id)
       e.text = n.text .. n.version
+    elseif e.text == "removed" then
+      local o = { filter = { text = "list*" }, removed = "only" }
+      e.text = Note.count(o) .. " " .. Note.query(o)[1].text
     elseif e.text == "history" then
       local list = Note.history(e.id)
       e.text = list[1].how .. #list .. Note.history(e.id, 1).text .. tostring(Note.history(e.id, 99))
@@ -52,6 +58,45 @@ class Kept(Store):
         self.refused("POST", "/api/note/s1/restore", None, 409, "conflict", "code")
         self.refused("POST", "/api/ticket/s1/restore", None, 422, "unsupported", "soft_remove")
         self.refused("GET", "/api/note/s1/restore", None, 405, "method")
+
+    def test_what_was_removed_can_be_listed(self):
+        def ask(query="", **headers):
+            return self.ok("GET", "/api/note?removed=only" + query, **headers)
+
+        for i in range(5):
+            self.ok("PUT", f"/api/note/w{i}", {"text": f"list {i}"}, 201)
+        for i in (3, 1, 4):
+            self.ok("DELETE", f"/api/note/w{i}", status=204)
+        mine = urllib.parse.quote('{"text":"list*"}')
+        got = ask("&filter=" + mine)
+        self.assertEqual([(r["id"], r["text"], r["version"]) for r in got.json], [(f"w{i}", f"list {i}", 1) for i in (1, 3, 4)])
+        self.assertEqual(got.headers["X-Total-Count"], "3")
+        self.assertEqual(got.json[0]["removed_at"], got.json[0]["updated_at"])
+        self.assertEqual(got.json[0]["updated_by"], "local")
+        self.assertEqual([r["id"] for r in ask(f"&filter={mine}&sort=-updated_at&fields=text").json], ["w4", "w1", "w3"])
+        page = ask(f"&filter={mine}&pageSize=2")
+        rest = self.ok("GET", re.search(r"<([^>]*)>; rel=\"next\"", page.headers["Link"])[1])
+        self.assertEqual([r["id"] for r in page.json + rest.json], ["w1", "w3", "w4"])
+        lines = ask(f"&filter={mine}", Accept="application/x-ndjson").body.decode().splitlines()
+        self.assertEqual([json.loads(line)["id"] for line in lines], ["w1", "w3", "w4"])
+        # Of one id the last, and not what came back.
+        self.ok("PUT", "/api/note/w1", {"text": "list again"}, 201)
+        self.ok("DELETE", "/api/note/w1", status=204)
+        self.ok("POST", "/api/note/w3/restore")
+        asked = {"filter": {"text": "list*"}, "removed": "only", "count": "exact"}
+        self.assertEqual([r["text"] for r in self.ok("POST", "/api/note/query", asked).json], ["list again", "list 4"])
+        self.assertEqual(sorted(r["id"] for r in self.ok("GET", "/api/note?filter=" + mine).json), ["w0", "w2", "w3"])
+        self.ok("PUT", "/api/probe/w1", {"text": "removed"}, 201)
+        self.assertEqual(self.ok("GET", "/api/probe/w1").json["text"], "2 list again")
+        # A cursor belongs to its question.
+        cursor = re.search(r"cursor=([^&>]*)", page.headers["Link"])[1]
+        self.refused("GET", f"/api/note?filter={mine}&pageSize=2&cursor={cursor}", None, 400, "invalid", "cursor")
+        self.refused("GET", "/api/note?removed=yes", None, 400, "invalid", "only")
+        self.refused("GET", "/api/note?removed=only&q=list", None, 400, "invalid", "not searched")
+        self.refused("GET", "/api/ticket?removed=only", None, 422, "unsupported", "soft_remove")
+        code, out, err = run("entity", "ls", "Note", "--removed", "--filter", '{"text":"list*"}', "--json", "--url", self.server.url)
+        self.assertEqual(code, 0, err)
+        self.assertEqual([r["id"] for r in json.loads(out)], ["w1", "w4"])
 
     def test_history_tells_who_how_why_and_which(self):
         self.ok("PUT", "/api/note/h1", {"text": "1"}, 201)
