@@ -30,7 +30,8 @@ static void bulk_answer_refused(struct http_request *req, const struct entity_wr
         http_problem(req, &w->err);
         return;
     }
-    const struct entity_item *it = &w->items[at];
+    struct entity_item *it = &w->items[at];
+    records_hide(req, it);
     struct err e = it->err;
     err_context(&e, "item %zu", at);
     struct buf more = BUF_INIT(4096);
@@ -66,9 +67,10 @@ static void bulk_answer(struct http_request *req, const struct entity_write *w)
     size_t counts[BULK_OUTCOMES] = {0}, failed = 0;
     buf_adds(&out, "{\"results\":[");
     for (size_t i = 0; i < w->count; i++) {
-        const struct entity_item *it = &w->items[i];
+        struct entity_item *it = &w->items[i];
         if (i > 0)
             buf_addc(&out, ',');
+        records_hide(req, it);
         bulk_print_item(&out, it);
         if (it->err.code != 0)
             failed++;
@@ -290,6 +292,11 @@ static void bulk_delete(struct http_request *req)
     json_t *ids;
     if (bulk_what(d, body, &ids, &f, &e) != 0)
         http_problem(req, &e);
+    else if (ids == NULL && !api_may(req, d, ACCESS_READ))
+        http_refuse(req, ERR_FORBIDDEN,
+                    "a filter tells what is in %s, which is not public: bring a token, or name "
+                    "the ids",
+                    d->name);
     else if (ids != NULL)
         bulk_remove(req, TAKE(d), ids, atomic);
     else

@@ -71,6 +71,7 @@ static void direct_answer(struct canon_post *p)
         return;
     }
     if (a->outcome == CANON_PARKED || a->golden_id[0] == '\0' ||
+        !api_may(req, p->def, ACCESS_READ) ||
         entity_get(api_thread_of(req)->db, p->def, API_TENANT, a->golden_id, &out, &version, &e) !=
             0) {
         buf_fini(&out);

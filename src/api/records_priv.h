@@ -19,4 +19,8 @@ struct records_write *records_write_new(struct http_request *req, struct entity_
 /* Starts it; on failure done() runs as it would have later, with the error in `w->err`. */
 void records_write_start(struct records_write *op);
 
+/* A removal that was refused because others refer to the record says who; to one without a token
+ * they may be nobody's business. */
+void records_hide(const struct http_request *req, struct entity_item *it);
+
 #endif

@@ -46,9 +46,19 @@ void records_write_start(struct records_write *op)
 
 /* ---- the answer ---- */
 
+void records_hide(const struct http_request *req, struct entity_item *it)
+{
+    if (it->verb != ENTITY_REMOVE || it->err.code != ERR_CONFLICT || http_user(req) == NULL)
+        return;
+    err_clear(&it->err);
+    err_set(&it->err, ERR_CONFLICT, "%s '%s' is still referred to by other records", it->def->name,
+            it->id);
+}
+
 static void records_answer_error(struct records_write *op)
 {
-    const struct entity_item *it = &op->w.items[0];
+    struct entity_item *it = &op->w.items[0];
+    records_hide(op->req, it);
     api_problem(op->req, it->err.code != 0 ? &it->err : &op->w.err, it->errors, NULL);
 }
 
@@ -70,14 +80,16 @@ static void records_answer_record(struct records_write *op, struct buf *written)
     api_etag(req, it->result.version);
     if (status == 201 && !op->by_name)
         api_location(req, op->def, it->id);
-    if (written->len > 0) {
+    bool may_read = api_may(req, op->def, ACCESS_READ);
+    if (may_read && written->len > 0) {
         http_respond_buf(req, status, API_JSON, written);
         return;
     }
     AUTO(buf_fini) struct buf out = BUF_INIT(API_RECORD_MAX);
-    int rc = entity_get(api_point_reader(api_thread_of(req)), op->def, api_scope(req), it->id, &out,
-                        NULL, NULL);
-    if (rc != 0) { /* removed again meanwhile */
+    int rc = may_read ? entity_get(api_point_reader(api_thread_of(req)), op->def, api_scope(req),
+                                   it->id, &out, NULL, NULL)
+                      : ERR_FORBIDDEN;
+    if (rc != 0) { /* or removed again meanwhile */
         buf_reset(&out);
         buf_adds(&out, "{\"id\":");
         json_print_string(&out, it->id, strlen(it->id));
