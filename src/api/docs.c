@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "codec/markdown.h"
 #include "codec/mime.h"
+#include "entity/build.h"
 
 #define DOCS_FOLDER "web/docs/"
 
@@ -40,6 +41,13 @@ static void docs_gather(struct http_request *req)
     docs_gauge("koan_disk_size_bytes", "Size of the data directory's file system", s.disk_total);
     docs_gauge("koan_uptime_seconds", "Seconds since the start",
                (uint64_t)(api_now_ms(t) - t->api->started_ms) / 1000);
+    int building, violated;
+    entities_builds(t->api->o.entities, &building, &violated);
+    docs_gauge("koan_entity_builds", "Entities whose indexes or search are not complete",
+               (uint64_t)building);
+    docs_gauge("koan_entity_builds_violated",
+               "Entities whose new unique indexes are off while records share a value",
+               (uint64_t)violated);
     docs_gauge("koan_draining", "1 while this node is leaving", atomic_load(&t->api->draining));
 }
 

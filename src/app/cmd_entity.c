@@ -162,6 +162,76 @@ static int cmd_entity_find(struct cli *c)
     return cmd_entity_send(c, "POST", false, c->places[1], "/query");
 }
 
+/* One line for an index: "email, name   unique   building". */
+static void cmd_entity_index(struct cli_table *t, const json_t *ix)
+{
+    char fields[CLI_ARGS_MAX * 4] = "";
+    size_t i;
+    json_t *v;
+    json_array_foreach(json_object_get(ix, "fields"), i, v)
+    {
+        size_t n = strlen(fields);
+        snprintf(fields + n, sizeof fields - n, "%s%s", i > 0 ? ", " : "", json_string_value(v));
+    }
+    cli_table_cell(t, "%s", fields);
+    cli_table_cell(t, "%s", json_is_true(json_object_get(ix, "unique")) ? "unique" : "");
+    cli_table_cell(t, "%s", json_string_value(json_object_get(ix, "state")));
+}
+
+static void cmd_entity_violations(struct cli *c, const json_t *build)
+{
+    struct cli_table t;
+    size_t i;
+    json_t *v;
+    json_t *list = json_object_get(build, "list");
+    if (json_array_size(list) == 0)
+        return;
+    printf("\n%lld%s records have a value that another one has; change or remove them:\n",
+           (long long)json_integer_value(json_object_get(build, "violations")),
+           json_is_true(json_object_get(build, "violations_more")) ? " and more" : "");
+    cli_table_init(&t, 2);
+    json_array_foreach(list, i, v)
+    {
+        cli_table_cell(&t, "%s", json_string_value(json_object_get(v, "id")));
+        cli_table_json(&t, json_object_get(v, "values"));
+    }
+    cli_table_print(c, &t, 0);
+}
+
+static int cmd_entity_indexes(struct cli *c)
+{
+    struct err e = ERR_INIT;
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_ENTITY_PATH_MAX);
+    AUTO(json_unref) json_t *answer = NULL;
+    buf_adds(&path, "/api/cluster/entities/");
+    url_encode(c->places[0], strlen(c->places[0]), &path);
+    if (buf_check(&path, "path", &e) != 0)
+        return cli_fail(c, &e);
+    int rc = remote_once(c, "GET", buf_str(&path), NULL, NULL, &answer);
+    if (rc != CLI_OK || c->json) {
+        if (rc == CLI_OK)
+            cli_print_json(c, answer);
+        return rc;
+    }
+    struct cli_table t;
+    size_t i;
+    json_t *ix;
+    cli_table_init(&t, 3);
+    json_array_foreach(json_object_get(answer, "indexes"), i, ix) cmd_entity_index(&t, ix);
+    if (json_object_get(answer, "search") != NULL) {
+        cli_table_cell(&t, "search (q)");
+        cli_table_cell(&t, "%s", "");
+        cli_table_cell(&t, "%s", json_string_value(json_object_get(answer, "search")));
+    }
+    cli_table_print(c, &t, 0);
+    const json_t *build = json_object_get(answer, "build");
+    if (build != NULL)
+        printf("%lld %% of the records looked at\n",
+               (long long)json_integer_value(json_object_get(build, "percent")));
+    cmd_entity_violations(c, build);
+    return json_array_size(json_object_get(build, "list")) > 0 ? CLI_DEGRADED : CLI_OK;
+}
+
 static const struct cli_flag cmd_entity_ls_flags[] = {
     {"filter", "JSON", "only these: {\"done\": false}"},
     {"sort", "FIELDS", "by these, - for descending: -due,title"},
@@ -198,6 +268,8 @@ const struct cli_command cli_entity_commands[] = {
            cmd_entity_version_flags, ARRAY_LEN(cmd_entity_version_flags)),
     ENTITY("rm", "NAME ID", "remove one", 2, cmd_entity_rm, cmd_entity_version_flags,
            ARRAY_LEN(cmd_entity_version_flags)),
+    ENTITY("indexes", "NAME", "how far its indexes and search are, and what holds them up", 1,
+           cmd_entity_indexes, NULL, 0),
     ENTITY("query", "NAME JSON", "list by a query document", 2, cmd_entity_find, NULL, 0),
     {0},
 };

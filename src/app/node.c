@@ -17,6 +17,7 @@
 #include "bind/script_store.h"
 #include "canon/canon.h"
 #include "entity/entity.h"
+#include "entity/build.h"
 #include "entity/sweep.h"
 #include "http/cors.h"
 #include "http/server.h"
@@ -156,6 +157,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     node_settings_watch(n);
     canon_sweep_start(n->canon, n->ledger, loop_world(n->ledger_loop));
     n->sweeper = entity_sweeper_start(n->entities, n->ledger, loop_world(n->ledger_loop));
+    n->builder = entity_builder_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     struct ledger_status s;
     ledger_status(n->ledger, &s);
     node_report(n, "ledger", "position %llu, one voter, %.1f GiB free",
@@ -305,6 +307,7 @@ static void node_ledger_close_task(struct task *t)
     struct node *n = LIST_OF(t, struct node, ledger_close);
     canon_sweep_stop(n->canon);
     entity_sweeper_stop(n->sweeper);
+    entity_builder_stop(n->builder);
     ledger_close(n->ledger, node_ledger_closed, n);
 }
 
@@ -317,6 +320,7 @@ static void node_close_ledger(struct node *n)
     } else if (n->ledger != NULL) {
         canon_sweep_stop(n->canon);
         entity_sweeper_stop(n->sweeper);
+        entity_builder_stop(n->builder);
         ledger_close(n->ledger, node_ledger_closed, n);
         while (n->ledger != NULL)
             loop_poll(n->ledger_loop);
@@ -325,6 +329,7 @@ static void node_close_ledger(struct node *n)
     if (n->ledger_loop != NULL)
         loop_poll(n->ledger_loop);
     entity_sweeper_free(n->sweeper);
+    entity_builder_free(n->builder);
     canon_free(n->canon);
     entities_free(n->entities);
     settings_free(n->settings);

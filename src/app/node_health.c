@@ -1,11 +1,12 @@
-/* What a node says about itself from time to time: its disk. Parts that have something of their own
- * to say report to the board by themselves. */
+/* What a node says about itself from time to time: its disk, its indexes. Parts that have something
+ * of their own to say report to the board by themselves. */
 #include "app/node_priv.h"
 #include "base/health.h"
 #include "base/json.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "entity/build.h"
 #include "ledger/ledger.h"
 
 enum { NODE_HEALTH_MS = 10 * 1000 };
@@ -28,11 +29,27 @@ static void node_health_disk(struct node *n)
                             (json_int_t)s.disk_total));
 }
 
+static void node_health_indexes(struct node *n)
+{
+    int building, violated;
+    entities_builds(n->entities, &building, &violated);
+    AUTO(mem_freep)
+    char *text =
+        violated > 0   ? mem_printf("%d entities have a unique index that is off while records "
+                                      "share a value; koan entity indexes NAME lists them",
+                                    violated)
+        : building > 0 ? mem_printf("%d entities have indexes or search being built", building)
+                       : mem_strdup("complete");
+    health_report(n->health, "entity.indexes", violated > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY, 0,
+                  text, json_pack("{s:i, s:i}", "building", building, "violated", violated));
+}
+
 static void node_health_turn(struct world_timer *t)
 {
     struct node *n = LIST_OF(t, struct node, health_timer);
     struct world *w = loop_world(n->control);
     node_health_disk(n);
+    node_health_indexes(n);
     w->timer_start(w, t, NODE_HEALTH_MS);
 }
 

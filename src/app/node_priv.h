@@ -70,6 +70,7 @@ struct node {
     struct settings *settings;
     struct ledger *ledger;
     struct entity_sweeper *sweeper;
+    struct entity_builder *builder;
     struct bind *bind;
     struct api *api;
     struct tls_server *tls;

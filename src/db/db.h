@@ -14,7 +14,8 @@
  *
  * State hash: the sum over all rows of all tables of hash64(table, row), kept up to date by a
  * pre-update hook on the writer, so that two databases with the same rows have the same hash
- * whatever their history. Tables whose name begins with "local_" do not count. db_hash() is the
+ * whatever their history. Tables whose name begins with "local_" do not count, and "x.5" counts as
+ * "x", so renaming it to that changes nothing. db_hash() is the
  * running value, db_hash_scan() computes it from the rows; a test compares them. The shadow tables
  * of an index like FTS5 depend on history: name the virtual table local_*. Columns that are
  * generated, or added later with a default, look different to the hook and to a scan: use neither.

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "db/db.h"
-#include "entity/entity_priv.h"
+#include "entity/build_priv.h"
 #include "ledger/txn.h"
 
 /* What every operation begins with. */
@@ -285,6 +285,7 @@ const struct domain_op entity_ops[] = {
     {ENTITY_OP_REMOVE, 2, false, true, "entity.remove", remove_apply},
     {ENTITY_OP_RESTORE, 2, false, true, "entity.restore", restore_apply},
     {ENTITY_OP_SWEEP, 1, false, true, "entity.sweep", sweep_apply},
+    {ENTITY_OP_BUILD, 1, false, false, "entity.build", build_apply},
     {ENTITY_OP_IF_VERSION, 2, true, true, "version", if_version_apply},
     {ENTITY_OP_IF_ABSENT, 2, true, true, "absent", if_absent_apply},
     {ENTITY_OP_IF_EXISTS, 2, true, true, "exists", if_exists_apply},

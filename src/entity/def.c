@@ -428,6 +428,7 @@ void entity_def_unref(struct entity_def *d)
     mem_free(d->indexes);
     mem_free(d->json);
     entity_sql_free(d->sql);
+    entity_copy_free(d->copy);
     mem_free(d);
 }
 

@@ -147,6 +147,7 @@ enum entity_access_verb { ACCESS_READ, ACCESS_WRITE, ACCESS_REMOVE, ACCESS_VERBS
 enum entity_access { ACCESS_UNSAID, ACCESS_SIGNED_IN, ACCESS_PUBLIC };
 
 struct entity_sql; /* the module's own */
+struct entity_copy;
 
 struct entity_def {
     int refs; /* atomic */
@@ -174,6 +175,7 @@ struct entity_def {
     uint32_t version; /* given by the ledger when it is defined, from 1; 0 before */
     char *json;       /* normalised text: equal definitions have equal texts */
     struct entity_sql *sql;
+    struct entity_copy *copy; /* NULL: indexes and search are complete; see build.h */
 };
 
 /* From JSON. On failure the message names entity, field and option, and the way out. The new

@@ -73,6 +73,10 @@ struct entity_sql {
 struct entity_sql *entity_sql_new(const struct entity_def *d);
 void entity_sql_free(struct entity_sql *s);
 
+/* ---- copy.c ---- */
+
+void entity_copy_free(struct entity_copy *c); /* takes NULL */
+
 /* ---- search.c ---- */
 
 void search_sql(struct entity_sql *s, const struct entity_def *d);

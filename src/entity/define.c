@@ -3,7 +3,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "entity/entity_priv.h"
+#include "entity/build_priv.h"
 
 /* ---- is it narrower? ---- */
 
@@ -204,30 +204,6 @@ static int check_expiry(struct entities *s, const struct apply *a, const struct 
 
 /* ---- make it so ---- */
 
-static bool has_index(const struct entity_def *d, const char *name)
-{
-    for (size_t i = 0; i < d->indexes_count; i++) {
-        if (strcmp(d->indexes[i].name, name) == 0)
-            return true;
-    }
-    return false;
-}
-
-static int change_indexes(const struct apply *a, const struct entity_def *from,
-                          const struct entity_def *to, struct err *e)
-{
-    int rc = 0;
-    for (size_t i = 0; from != NULL && i < from->indexes_count && rc == 0; i++) {
-        if (!has_index(to, from->indexes[i].name))
-            rc = store_drop_index(a->db, to, from->indexes[i].name, e);
-    }
-    for (size_t i = 0; i < to->indexes_count && rc == 0; i++) {
-        if (from == NULL || !has_index(from, to->indexes[i].name))
-            rc = store_create_index(a->db, to, &to->indexes[i], e);
-    }
-    return rc;
-}
-
 static int define(struct entities *s, const struct apply *a, struct entity_def *to, struct err *e)
 {
     struct err ignored = ERR_INIT;
@@ -247,12 +223,14 @@ static int define(struct entities *s, const struct apply *a, struct entity_def *
     if ((rc = check_expiry(s, a, to, e)) < 0)
         return rc;
     to->version = from != NULL ? from->version + 1 : 1;
-    rc = from != NULL ? check_rows(s, a, from, to, e) : store_create_table(a->db, to, e);
-    if (rc < 0 || (rc = change_indexes(a, from, to, e)) < 0 ||
-        (rc = search_define(a->db, from, to, e)) < 0 ||
+    rc =
+        from != NULL ? check_rows(s, a, from, to, e) : store_create_table(a->db, to->sql->table, e);
+    if (rc < 0 || (rc = build_define(a, from, to, e)) < 0 ||
         (rc = links_define(a->db, from, to, e)) < 0 ||
-        (rc = store_put_def(a->db, to, a->at, e)) < 0)
+        (rc = store_put_def(a->db, to, a->at, e)) < 0 || (rc = copy_attach(a->db, to, e)) < 0)
         return rc;
+    if (to->copy != NULL || (from != NULL && from->copy != NULL))
+        entities_work(s, ENTITIES_WORK_NOW);
     entities_set_live(s, entity_def_ref(to));
     return 0;
 }

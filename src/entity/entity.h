@@ -8,6 +8,7 @@
  *     entity.remove
  *     entity.restore    a removed record comes back (soft_remove)
  *     entity.sweep      what has expired goes
+ *     entity.build      indexes of records that are there already (build.h)
  *     version, absent, exists      conditions on a row
  *
  * and are read from the database by whoever asks, past the log (read.h). write.h is the one way for
@@ -17,8 +18,8 @@
  * Definitions are data: entity.define travels through the log, so every node validates alike.
  * Additions take effect at once. A narrowing (a field gone or newly required, a smaller max,
  * another kind ...) is taken while at most ENTITY_NARROW_ROWS rows exist and every one of them
- * passes unchanged; else it is refused with the first reason. A new unique index over rows that
- * violate it is refused, listing some of them.
+ * passes unchanged; else it is refused with the first reason. New indexes and search on existing
+ * records are built behind the definition, see build.h.
  *
  * A save travels as normalised text with the version of the definition that checked it; when the
  * definition is still that one at apply, the text is stored as it is, otherwise it is checked anew.
@@ -68,6 +69,7 @@ enum entity_op {
     ENTITY_OP_REMOVE = 0x0103,
     ENTITY_OP_RESTORE = 0x0104,
     ENTITY_OP_SWEEP = 0x0105,
+    ENTITY_OP_BUILD = 0x0106,
     ENTITY_OP_IF_VERSION = 0x0110, /* conditions */
     ENTITY_OP_IF_ABSENT = 0x0111,
     ENTITY_OP_IF_EXISTS = 0x0112,
@@ -109,6 +111,9 @@ void entity_txn_restore(struct txn *t, const struct entity_def *d, const char *i
 /* Expired records and what was kept long enough go, at most so many; the result is how many, u32.
  * sweep.h proposes it. */
 void entity_txn_sweep(struct txn *t, uint32_t rows);
+/* Indexes and search that wait are built on, at most so many rows; the result is how many, u32, and
+ * u8 1 when there is more to do. build.h proposes it. */
+void entity_txn_build(struct txn *t, uint32_t rows);
 void entity_txn_if_version(struct txn *t, const struct entity_def *d, const char *id,
                            uint64_t version);
 void entity_txn_if_absent(struct txn *t, const struct entity_def *d, const char *id);

@@ -32,6 +32,12 @@ int64_t entities_due(const struct entities *s);
 void entities_due_at(struct entities *s, int64_t at);
 void entities_set_due(struct entities *s, int64_t at);
 
+/* What entity.build would find: nothing, rows that may have become free for a unique index, or work
+ * that waits. Only raises it. */
+enum entities_work { ENTITIES_WORK_NONE, ENTITIES_WORK_RETRY, ENTITIES_WORK_NOW };
+void entities_work(struct entities *s, enum entities_work w);
+enum entities_work entities_take_work(struct entities *s);
+
 /* ---- payloads: ops.c; golden bytes in its test ---- */
 
 struct op_key {
@@ -125,10 +131,17 @@ int store_revive(const struct apply *a, const struct entity_def *d, const struct
 int store_restore(const struct apply *a, const struct entity_def *d, const struct row_key *k,
                   const struct stored_row *kept, const struct new_body *b, struct err *e);
 int store_remove(struct db *db, const struct entity_def *d, int64_t rid, struct err *e);
-int store_create_table(struct db *db, const struct entity_def *d, struct err *e);
+/* 1 when another row of `table` has the values that `b` has under this index. */
+int store_is_taken(struct db *db, const char *table, const struct entity_def *d,
+                   const struct entity_index *ix, const struct row_key *k, const struct new_body *b,
+                   struct err *e);
+/* ERR_CONFLICT that says so. */
+int store_taken(const struct entity_def *d, const struct entity_index *ix, struct err *e);
+int store_create_table(struct db *db, const char *table, struct err *e); /* a quoted name */
+/* On the table of `d`, or on its copy `gen`. ERR_CONFLICT: records share a value. */
 int store_create_index(struct db *db, const struct entity_def *d, const struct entity_index *ix,
-                       struct err *e);
-int store_drop_index(struct db *db, const struct entity_def *d, const char *name, struct err *e);
+                       int64_t gen, struct err *e);
+int store_drop_index(struct db *db, const char *name, struct err *e); /* its full name */
 int store_put_def(struct db *db, const struct entity_def *d, int64_t at, struct err *e);
 /* Calls `each` for every row, at most max + 1; ERR_TOO_LARGE when there are more than max. */
 struct any_row {
@@ -235,8 +248,12 @@ int search_put(struct db *db, const struct entity_def *d, int64_t rid, const str
 int search_change(struct db *db, const struct entity_def *d, const struct stored_row *old,
                   const struct new_body *b, struct err *e);
 int search_remove(struct db *db, const struct entity_def *d, int64_t rid, struct err *e);
+/* `fresh`: its table is new, and empty. */
 int search_define(struct db *db, const struct entity_def *from, const struct entity_def *to,
-                  struct err *e);
+                  bool *fresh, struct err *e);
+/* The words of the rows behind `after`, up to `last`. */
+int search_fill(struct db *db, const struct entity_def *d, int64_t after, int64_t last,
+                struct err *e);
 
 /* ---- links.c: who has a record in a list of refs, in the transaction that changes it ---- */
 

@@ -83,6 +83,12 @@ void entity_txn_sweep(struct txn *t, uint32_t rows)
     txn_end(t);
 }
 
+void entity_txn_build(struct txn *t, uint32_t rows)
+{
+    buf_add_u32(txn_begin(t, ENTITY_OP_BUILD, 1), rows);
+    txn_end(t);
+}
+
 void entity_txn_if_version(struct txn *t, const struct entity_def *d, const char *id,
                            uint64_t version)
 {

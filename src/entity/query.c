@@ -198,11 +198,12 @@ int entity_count(struct db *db, const struct entity_def *d, const char *tenant,
     e = e != NULL ? e : &own;
     AUTO(question_fini) struct question k = {.db = db, .def = d, .tenant = tenant, .q = q};
     int rc = question_init(&k, e);
-    if (rc < 0)
+    if (rc < 0 || (rc = db_snapshot_begin(db, e)) < 0)
         return rc;
     question_limit(&k);
     rc = run_count(&k, 0, out, e);
     question_unlimit(&k);
+    db_snapshot_end(db);
     return rc == ERR_CANCELED ? question_too_much(&k, e) : rc;
 }
 

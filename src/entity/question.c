@@ -240,6 +240,8 @@ struct db_stmt *question_start(const struct question *k, const struct sql_text *
         err_set(e, ERR_TOO_LARGE, "the question is too large");
         return NULL;
     }
+    if (k->match.len > 0 && search_ready(k->db, k->def, e) < 0)
+        return NULL;
     struct db_stmt *stmt = db_stmt_get(k->db, buf_str(&s->text), e);
     if (stmt != NULL)
         sql_text_bind_all(s, stmt, 1);

@@ -100,6 +100,9 @@ int question_row(const struct question *k, struct db_stmt *stmt, const json_t *f
 /* What FTS5 is asked for `q`: every word, the last as a prefix. */
 int search_match(const struct entity_def *d, const char *q, struct buf *out, struct err *e);
 
+/* Every record's words are there, as of this snapshot; else ERR_UNAVAILABLE. */
+int search_ready(struct db *db, const struct entity_def *d, struct err *e);
+
 /* ---- visit.c ---- */
 
 /* From here on the statements of this question may visit so much, all together. */

@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "db/db.h"
-#include "entity/entity_priv.h"
+#include "entity/build_priv.h"
 
 struct entities {
     struct domain domain;
@@ -23,6 +23,7 @@ struct entities {
     size_t all_count;
     int64_t due;      /* when the next sweep has something to do; INT64_MAX: never */
     bool due_is_late; /* the current entry has put it off */
+    enum entities_work work;
     struct changes changes;
     /* Every thread. The lock is held for a look-up or an exchange, never across a call elsewhere.
      */
@@ -43,7 +44,7 @@ static void forget_all(struct entities *s)
     s->all = NULL;
 }
 
-static int load_row(struct entities *s, struct db_stmt *row, struct err *e)
+static int load_row(struct entities *s, struct db *db, struct db_stmt *row, struct err *e)
 {
     size_t n;
     const char *text = db_col_text(row, 1, &n);
@@ -55,7 +56,7 @@ static int load_row(struct entities *s, struct db_stmt *row, struct err *e)
     }
     d->version = (uint32_t)db_col_int(row, 0);
     map_puts(s->live, d->name, d);
-    return 0;
+    return copy_attach(db, d, e);
 }
 
 int entities_load(struct entities *s, struct db *db, struct err *e)
@@ -69,7 +70,7 @@ int entities_load(struct entities *s, struct db *db, struct err *e)
         return e->code;
     int rc;
     while ((rc = db_step(rows, e)) > 0) {
-        if ((rc = load_row(s, rows, e)) < 0)
+        if ((rc = load_row(s, db, rows, e)) < 0)
             return rc;
     }
     s->is_stale = rc < 0;
@@ -151,6 +152,18 @@ void entities_set_due(struct entities *s, int64_t at)
     s->due_is_late = true;
 }
 
+void entities_work(struct entities *s, enum entities_work w)
+{
+    s->work = w > s->work ? w : s->work;
+}
+
+enum entities_work entities_take_work(struct entities *s)
+{
+    enum entities_work w = s->work;
+    s->work = ENTITIES_WORK_NONE;
+    return w;
+}
+
 size_t entities_live_count(const struct entities *s)
 {
     return map_count(s->live);
@@ -177,6 +190,9 @@ static int opened(void *self, struct db *db, struct err *e)
     if (rc < 0)
         return rc;
     publish(s);
+    if ((rc = build_is_due(db, e)) < 0)
+        return rc;
+    s->work = rc > 0 ? ENTITIES_WORK_NOW : ENTITIES_WORK_RETRY;
     size_t count;
     const struct entity_def *const *all = entities_all(s, &(struct apply){.db = db}, &count, e);
     return all != NULL ? sweep_next(all, count, db, &s->due, e) : e->code;
@@ -266,6 +282,18 @@ struct entity_def **entities_list(struct entities *s, size_t *count)
     qsort(list, n, sizeof(struct entity_def *), by_name);
     *count = n;
     return list;
+}
+
+void entities_builds(struct entities *s, int *building, int *violated)
+{
+    *building = *violated = 0;
+    pthread_mutex_lock(&s->lock);
+    for (struct map_iter it = {0}; map_next(s->published, &it);) {
+        const struct entity_def *d = it.value;
+        *building += d->copy != NULL;
+        *violated += d->copy != NULL && d->copy->violated;
+    }
+    pthread_mutex_unlock(&s->lock);
 }
 
 int entities_unknown(struct entities *s, const char *name, struct err *e)

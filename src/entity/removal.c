@@ -11,7 +11,7 @@
 #include "base/err.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "entity/entity_priv.h"
+#include "entity/build_priv.h"
 #include "ledger/txn.h"
 
 struct victim {
@@ -137,6 +137,12 @@ static int ask(struct removal *r, const struct victim *v, bool cascade, struct e
             if (f == NULL || strcmp(f->to, v->def->name) != 0 || f->on_remove == REF_NONE ||
                 (f->on_remove == REF_CASCADE) != cascade)
                 continue;
+            if (copy_is_awaited(all[i], &all[i]->fields[n]))
+                return err_set(e, ERR_UNAVAILABLE,
+                               "field '%s' of %s is being indexed, so who refers to %s '%.*s' is "
+                               "not known yet; try again soon",
+                               all[i]->fields[n].name, all[i]->name, v->def->name, (int)v->id_len,
+                               v->id);
             r->def = all[i];
             r->field = &all[i]->fields[n];
             r->target = v;

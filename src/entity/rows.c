@@ -65,6 +65,13 @@ static void announce_removed(const struct row_change *c, const struct stored_row
 
 /* ---- changes ---- */
 
+/* A value may have become free that a unique index waits for. */
+static void note_change(const struct row_change *c)
+{
+    if (c->def->copy != NULL)
+        entities_work(c->s, ENTITIES_WORK_RETRY);
+}
+
 int rows_insert(const struct row_change *c, const struct new_body *b, struct err *e)
 {
     int rc = check_refs(c, b, NULL, e);
@@ -82,6 +89,7 @@ int rows_update(const struct row_change *c, const struct stored_row *old, const 
     if (rc < 0 || (rc = store_update(c->a, c->def, &c->key, old, b, e)) < 0 ||
         (rc = history_keep(c, old, b, e)) < 0)
         return rc;
+    note_change(c);
     struct entity_change what = {.before = state_before(old),
                                  .after = state_now(c, b, old->version + 1)};
     announce(c, ENTITY_CHANGE_UPDATED, &what, old->created_by, old->created_at);
@@ -100,6 +108,7 @@ int rows_revive(const struct row_change *c, const struct stored_row *old, const 
         return rc;
     announce_removed(c, old);
     announce_created(c, b);
+    note_change(c);
     note_expiry(c, b);
     return 0;
 }
@@ -124,7 +133,9 @@ int rows_remove(const struct row_change *c, const struct stored_row *old, struct
         rc = removed_keep(c, old, e);
     if (rc == 0)
         rc = history_keep(c, old, NULL, e);
-    if (rc == 0)
-        announce_removed(c, old);
-    return rc;
+    if (rc < 0)
+        return rc;
+    announce_removed(c, old);
+    note_change(c);
+    return 0;
 }

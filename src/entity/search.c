@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "db/db.h"
+#include "entity/build.h"
 #include "entity/entity_priv.h"
 #include "entity/read_priv.h"
 
@@ -100,9 +101,10 @@ static bool same_fields(const struct entity_def *a, const struct entity_def *b)
 }
 
 int search_define(struct db *db, const struct entity_def *from, const struct entity_def *to,
-                  struct err *e)
+                  bool *fresh, struct err *e)
 {
     bool had = from != NULL && from->has_search;
+    *fresh = false;
     if (had == to->has_search && (!had || same_fields(from, to)))
         return 0;
     AUTO(buf_fini) struct buf sql = BUF_INIT(SEARCH_SQL_MAX);
@@ -113,15 +115,41 @@ int search_define(struct db *db, const struct entity_def *from, const struct ent
                  "CREATE VIRTUAL TABLE %s USING fts5(text, content='', contentless_delete=1,"
                  " tokenize='unicode61 remove_diacritics 2');",
                  to->sql->search);
-        buf_addf(&sql, "INSERT INTO %s(rowid, text) SELECT rid, ", to->sql->search);
-        add_text(&sql, to);
-        buf_addf(&sql, " FROM %s ORDER BY rid", to->sql->table);
     }
+    *fresh = to->has_search;
     int rc = db_exec(db, buf_str(&sql), e);
     return rc < 0 ? err_context(e, "entity '%s': search", to->name) : 0;
 }
 
+/* Those that were written since the table was made are in it already. */
+int search_fill(struct db *db, const struct entity_def *d, int64_t after, int64_t last,
+                struct err *e)
+{
+    AUTO(buf_fini) struct buf sql = BUF_INIT(SEARCH_SQL_MAX);
+    buf_addf(&sql, "REPLACE INTO %s(rowid, text) SELECT rid, ", d->sql->search);
+    add_text(&sql, d);
+    buf_addf(&sql, " FROM %s WHERE rid > ?1 AND rid <= ?2 ORDER BY rid", d->sql->table);
+    struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, after);
+    db_bind_int(s, 2, last);
+    int rc = db_run(s, e);
+    return rc < 0 ? err_context(e, "entity '%s': search", d->name) : 0;
+}
+
 /* ---- a question ---- */
+
+int search_ready(struct db *db, const struct entity_def *d, struct err *e)
+{
+    struct entity_build_state now;
+    int rc = entity_build_read(db, d->name, &now, e);
+    if (rc < 0 || !now.search)
+        return rc;
+    return err_field(e, ERR_UNAVAILABLE, "q",
+                     "q: the words of %s are being gathered, %d %% done; try again soon", d->name,
+                     now.percent);
+}
 
 static bool has_letters(const char *word)
 {

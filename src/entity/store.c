@@ -18,12 +18,11 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "db/db.h"
-#include "entity/entity_priv.h"
+#include "entity/build_priv.h"
 #include "ledger/txn.h"
 
 enum {
     STORE_SQL_MAX = 64 << 10,
-    STORE_SAMPLES = 3,
     STORE_ROW_MAX = 4 * ENTITY_RECORD_BYTES_MAX /* body, keys, names */
 };
 
@@ -143,15 +142,15 @@ static void terms_text(const struct entity_index *ix, char *out, size_t cap)
         n += (size_t)snprintf(out + n, cap - n, "%s%s", i > 0 ? ", " : "", ix->terms[i].name);
 }
 
-/* 1 when another row has the values that `b` has under this index. */
-static int index_is_taken(struct db *db, const struct entity_def *d, const struct entity_index *ix,
-                          const struct row_key *k, const struct new_body *b, struct err *e)
+int store_is_taken(struct db *db, const char *table, const struct entity_def *d,
+                   const struct entity_index *ix, const struct row_key *k, const struct new_body *b,
+                   struct err *e)
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
     buf_addf(&sql,
              "SELECT 1 FROM %s, (SELECT ?4 AS nbody, ?5 AS nkeys) WHERE tenant = ?1 AND"
              " part = ?2 AND id <> ?3",
-             d->sql->table);
+             table);
     for (size_t i = 0; i < ix->terms_count; i++) {
         const struct entity_field *f = &d->fields[ix->terms[i].field];
         buf_adds(&sql, " AND ");
@@ -170,6 +169,15 @@ static int index_is_taken(struct db *db, const struct entity_def *d, const struc
     return db_step(s, e);
 }
 
+int store_taken(const struct entity_def *d, const struct entity_index *ix, struct err *e)
+{
+    char terms[160];
+    terms_text(ix, terms, sizeof(terms));
+    return err_field(e, ERR_CONFLICT, ix->terms[0].name,
+                     "field '%s': another %s has this value already (unique index on %s)", terms,
+                     d->name, terms);
+}
+
 /* A constraint refused the row: say which. */
 static int name_conflict(struct db *db, const struct entity_def *d, const struct row_key *k,
                          const struct new_body *b, bool inserted, struct err *e)
@@ -185,40 +193,41 @@ static int name_conflict(struct db *db, const struct entity_def *d, const struct
     }
     for (size_t i = 0; i < d->indexes_count; i++) {
         const struct entity_index *ix = &d->indexes[i];
-        int rc = ix->unique ? index_is_taken(db, d, ix, k, b, e) : 0;
-        if (rc < 0)
-            return rc;
-        if (rc > 0) {
-            char terms[160];
-            terms_text(ix, terms, sizeof(terms));
-            return err_field(e, ERR_CONFLICT, ix->terms[0].name,
-                             "field '%s': another %s has this value already (unique index on %s)",
-                             terms, d->name, terms);
-        }
+        bool asked = ix->unique && (d->copy == NULL || !d->copy->pending[i]);
+        int rc = asked ? store_is_taken(db, d->sql->table, d, ix, k, b, e) : 0;
+        if (rc != 0)
+            return rc < 0 ? rc : store_taken(d, ix, e);
     }
     return err_set(e, ERR_INTERNAL, "entity %s: a constraint failed that no index explains",
                    d->name);
 }
 
-/* What lies beside the records: words and links. */
+/* What goes with a row that was written: words, links, the copy. */
 static int put_beside(struct db *db, const struct entity_def *d, const struct new_body *b,
                       struct err *e)
 {
     int64_t rid = db_last_rowid(db);
     int rc = search_put(db, d, rid, b, e);
-    return rc == 0 ? links_put(db, d, rid, b, e) : rc;
+    if (rc == 0)
+        rc = links_put(db, d, rid, b, e);
+    return rc == 0 ? copy_follow(db, d, rid, e) : rc;
 }
 
 static int change_beside(struct db *db, const struct entity_def *d, const struct stored_row *old,
                          const struct new_body *b, struct err *e)
 {
     int rc = search_change(db, d, old, b, e);
-    return rc == 0 ? links_change(db, d, old, b, e) : rc;
+    if (rc == 0)
+        rc = links_change(db, d, old, b, e);
+    return rc == 0 ? copy_follow(db, d, old->rid, e) : rc;
 }
 
 int store_insert(const struct apply *a, const struct entity_def *d, const struct row_key *k,
                  const struct new_body *b, struct err *e)
 {
+    int rc = copy_check(a->db, d, k, NULL, b, e);
+    if (rc < 0)
+        return rc;
     struct db_stmt *s = db_stmt_get(a->db, d->sql->insert, e);
     if (s == NULL)
         return e->code;
@@ -227,7 +236,7 @@ int store_insert(const struct apply *a, const struct entity_def *d, const struct
     db_bind_str(s, 5, a->env->principal);
     db_bind_text(s, 6, b->body, b->body_len);
     db_bind_text(s, 7, b->keys, b->keys_len);
-    int rc = db_run(s, e);
+    rc = db_run(s, e);
     if (rc == 0)
         return put_beside(a->db, d, b, e);
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, true, e) : rc;
@@ -236,6 +245,9 @@ int store_insert(const struct apply *a, const struct entity_def *d, const struct
 int store_update(const struct apply *a, const struct entity_def *d, const struct row_key *k,
                  const struct stored_row *old, const struct new_body *b, struct err *e)
 {
+    int rc = copy_check(a->db, d, k, old, b, e);
+    if (rc < 0)
+        return rc;
     struct db_stmt *s = db_stmt_get(a->db, d->sql->update, e);
     if (s == NULL)
         return e->code;
@@ -245,7 +257,7 @@ int store_update(const struct apply *a, const struct entity_def *d, const struct
     db_bind_str(s, 4, a->env->principal);
     db_bind_text(s, 5, b->body, b->body_len);
     db_bind_text(s, 6, b->keys, b->keys_len);
-    int rc = db_run(s, e);
+    rc = db_run(s, e);
     if (rc == 0)
         return change_beside(a->db, d, old, b, e);
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, false, e) : rc;
@@ -254,6 +266,9 @@ int store_update(const struct apply *a, const struct entity_def *d, const struct
 int store_revive(const struct apply *a, const struct entity_def *d, const struct row_key *k,
                  const struct stored_row *old, const struct new_body *b, struct err *e)
 {
+    int rc = copy_check(a->db, d, k, old, b, e);
+    if (rc < 0)
+        return rc;
     struct db_stmt *s = db_stmt_get(a->db, d->sql->revive, e);
     if (s == NULL)
         return e->code;
@@ -262,7 +277,7 @@ int store_revive(const struct apply *a, const struct entity_def *d, const struct
     db_bind_str(s, 3, a->env->principal);
     db_bind_text(s, 4, b->body, b->body_len);
     db_bind_text(s, 5, b->keys, b->keys_len);
-    int rc = db_run(s, e);
+    rc = db_run(s, e);
     if (rc == 0)
         return change_beside(a->db, d, old, b, e);
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, false, e) : rc;
@@ -271,6 +286,9 @@ int store_revive(const struct apply *a, const struct entity_def *d, const struct
 int store_restore(const struct apply *a, const struct entity_def *d, const struct row_key *k,
                   const struct stored_row *kept, const struct new_body *b, struct err *e)
 {
+    int rc = copy_check(a->db, d, k, NULL, b, e);
+    if (rc < 0)
+        return rc;
     struct db_stmt *s = db_stmt_get(a->db, d->sql->restore, e);
     if (s == NULL)
         return e->code;
@@ -282,7 +300,7 @@ int store_restore(const struct apply *a, const struct entity_def *d, const struc
     db_bind_str(s, 8, a->env->principal);
     db_bind_text(s, 9, b->body, b->body_len);
     db_bind_text(s, 10, b->keys, b->keys_len);
-    int rc = db_run(s, e);
+    rc = db_run(s, e);
     if (rc == 0)
         return put_beside(a->db, d, b, e);
     return rc == ERR_CONFLICT ? name_conflict(a->db, d, k, b, true, e) : rc;
@@ -297,12 +315,14 @@ int store_remove(struct db *db, const struct entity_def *d, int64_t rid, struct 
     int rc = db_run(s, e);
     if (rc == 0)
         rc = search_remove(db, d, rid, e);
-    return rc == 0 ? links_remove(db, d, rid, e) : rc;
+    if (rc == 0)
+        rc = links_remove(db, d, rid, e);
+    return rc == 0 ? copy_follow(db, d, rid, e) : rc;
 }
 
 /* ---- tables and indexes ---- */
 
-int store_create_table(struct db *db, const struct entity_def *d, struct err *e)
+int store_create_table(struct db *db, const char *table, struct err *e)
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
     buf_addf(&sql,
@@ -311,54 +331,19 @@ int store_create_table(struct db *db, const struct entity_def *d, struct err *e)
              " version INTEGER NOT NULL, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,"
              " created_by TEXT NOT NULL, updated_by TEXT NOT NULL, body TEXT NOT NULL, keys TEXT,"
              " UNIQUE (tenant, part, id))",
-             d->sql->table);
+             table);
     return db_exec(db, buf_str(&sql), e);
 }
 
-/* Values that several rows share, for the message that refuses a unique index. */
-static int list_duplicates(struct db *db, const struct entity_def *d, const struct entity_index *ix,
-                           struct err *e)
-{
-    AUTO(buf_fini) struct buf terms = BUF_INIT(STORE_SQL_MAX);
-    AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
-    AUTO(buf_fini) struct buf found = BUF_INIT(200);
-    buf_adds(&sql, "SELECT min(id), count(*) AS n");
-    for (size_t i = 0; i < ix->terms_count; i++) {
-        buf_adds(&terms, ", ");
-        add_term(&terms, d, &ix->terms[i]);
-    }
-    buf_addf(&sql, " FROM %s WHERE 1", d->sql->table);
-    for (size_t i = 0; i < ix->terms_count; i++) {
-        buf_adds(&sql, " AND ");
-        add_term(&sql, d, &ix->terms[i]);
-        buf_adds(&sql, " IS NOT NULL");
-    }
-    buf_addf(&sql, " GROUP BY tenant, part%s HAVING n > 1 LIMIT %d", buf_str(&terms),
-             STORE_SAMPLES);
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
-    if (s == NULL)
-        return e->code;
-    int rc;
-    while ((rc = db_step(s, e)) > 0)
-        buf_addf(&found, "%s%lld like '%.40s'", found.len > 0 ? ", " : "",
-                 (long long)db_col_int(s, 1), db_col_text(s, 0, NULL));
-    if (rc < 0)
-        return rc;
-    char names[160];
-    terms_text(ix, names, sizeof(names));
-    return err_field(
-        e, ERR_CONFLICT, ix->terms[0].name,
-        "entity '%s': index on %s cannot be unique, records share a value (%s); change "
-        "them first",
-        d->name, names, buf_str(&found));
-}
-
 int store_create_index(struct db *db, const struct entity_def *d, const struct entity_index *ix,
-                       struct err *e)
+                       int64_t gen, struct err *e)
 {
+    char suffix[24] = "";
+    if (gen > 0)
+        snprintf(suffix, sizeof(suffix), ".%lld", (long long)gen);
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
-    buf_addf(&sql, "CREATE %sINDEX \"%s_%s\" ON %s(%s", ix->unique ? "UNIQUE " : "", d->name,
-             ix->name, d->sql->table, ix->global ? "" : "tenant, part");
+    buf_addf(&sql, "CREATE %sINDEX \"%s%s_%s\" ON \"entity_%s%s\"(%s", ix->unique ? "UNIQUE " : "",
+             d->name, suffix, ix->name, d->name, suffix, ix->global ? "" : "tenant, part");
     bool ends_in_id = false, desc = false;
     for (size_t i = 0; i < ix->terms_count; i++) {
         desc = ix->terms[i].desc;
@@ -372,14 +357,13 @@ int store_create_index(struct db *db, const struct entity_def *d, const struct e
     if (!ix->unique && !ix->global && !ends_in_id)
         buf_adds(&sql, desc ? ", id DESC" : ", id");
     buf_adds(&sql, ")");
-    int rc = db_exec(db, buf_str(&sql), e);
-    return rc == ERR_CONFLICT ? list_duplicates(db, d, ix, e) : rc;
+    return db_exec(db, buf_str(&sql), e);
 }
 
-int store_drop_index(struct db *db, const struct entity_def *d, const char *name, struct err *e)
+int store_drop_index(struct db *db, const char *name, struct err *e)
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
-    buf_addf(&sql, "DROP INDEX \"%s_%s\"", d->name, name);
+    buf_addf(&sql, "DROP INDEX \"%s\"", name);
     return db_exec(db, buf_str(&sql), e);
 }
 

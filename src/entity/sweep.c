@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "db/db.h"
-#include "entity/entity_priv.h"
+#include "entity/build_priv.h"
 #include "ledger/txn.h"
 
 enum { SWEEP_SQL_MAX = 4096 };
@@ -21,6 +21,13 @@ static const char *const next_purges[] = {"SELECT min(purge_at) FROM entity_remo
                                           "SELECT min(purge_at) FROM entity_history"};
 
 /* ---- expired records ---- */
+
+/* Without its index, looking for what has expired would visit every record. Until it is there they
+ * stay, hidden. */
+static bool is_swept(const struct entity_def *d)
+{
+    return d->ttl && (d->copy == NULL || !d->copy->pending[d->indexes_count - 1]);
+}
 
 /* Names of expired records, as a list of [tenant, part, id]: they are removed when the statement is
  * over. */
@@ -47,6 +54,7 @@ static int expired_names(const struct apply *a, const struct entity_def *d, size
     return rc;
 }
 
+/* 1: not yet. */
 static int expire(struct row_change *c, struct err *e)
 {
     AUTO(stored_row_fini) struct stored_row old;
@@ -59,11 +67,14 @@ static int expire(struct row_change *c, struct err *e)
     /* Nobody can be told no: it goes, and references to it are left hanging. */
     if (rc == ERR_CONFLICT || rc == ERR_TOO_LARGE)
         return rows_remove(c, &old, e);
+    if (rc == ERR_UNAVAILABLE)
+        return 1;
     if (rc < 0)
         *e = refused;
     return rc;
 }
 
+/* 1: some had to stay for now. */
 static int expire_some(struct entities *s, const struct apply *a, const struct entity_def *d,
                        size_t max, size_t *done, struct err *e)
 {
@@ -78,8 +89,8 @@ static int expire_some(struct entities *s, const struct apply *a, const struct e
                                  .part = json_string_value(json_array_get(name, 1)),
                                  .id = json_string_value(json_array_get(name, 2)),
                                  .id_len = json_string_length(json_array_get(name, 2))};
-        if (rc == 0)
-            rc = expire(&c, e);
+        int one = rc >= 0 ? expire(&c, e) : 0;
+        rc = one != 0 ? one : rc;
         *done += 1;
     }
     return rc;
@@ -112,7 +123,7 @@ int sweep_next(const struct entity_def *const *defs, size_t count, struct db *db
     for (size_t i = 0; i < ARRAY_LEN(next_purges) && rc == 0; i++)
         rc = next_of(db, next_purges[i], false, out, e);
     for (size_t i = 0; i < count && rc == 0; i++) {
-        if (!defs[i]->ttl)
+        if (!is_swept(defs[i]))
             continue;
         AUTO(buf_fini) struct buf sql = BUF_INIT(SWEEP_SQL_MAX);
         buf_adds(&sql, "SELECT min(");
@@ -150,15 +161,20 @@ int sweep_apply(void *self, const struct apply *a, uint8_t version, struct curso
     if (all == NULL)
         return e->code;
     int rc = 0;
-    for (size_t i = 0; i < count && rc == 0 && done < max; i++) {
-        if (all[i]->ttl)
+    bool stayed = false;
+    for (size_t i = 0; i < count && rc >= 0 && done < max; i++) {
+        if (is_swept(all[i]))
             rc = expire_some(self, a, all[i], max - done, &done, e);
+        stayed = stayed || rc > 0;
     }
+    rc = rc > 0 ? 0 : rc;
     for (size_t i = 0; i < ARRAY_LEN(purges) && rc == 0 && done < max; i++)
         rc = purge_some(a, purges[i], max - done, &done, e);
     int64_t due;
     if (rc == 0 && (rc = sweep_next(all, count, a->db, &due, e)) == 0)
-        entities_set_due(self, due);
+        entities_set_due(self, stayed && due < a->at + ENTITY_SWEEP_WAIT_MS
+                                   ? a->at + ENTITY_SWEEP_WAIT_MS
+                                   : due);
     buf_add_u32(result, (uint32_t)done);
     return rc;
 }

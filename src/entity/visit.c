@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "db/db.h"
+#include "entity/build.h"
 #include "entity/read_priv.h"
 
 /* Virtual machine steps that visiting a row takes, measured with SQLite 3.46: counting 3, one
@@ -78,9 +79,17 @@ int question_too_much(const struct question *k, struct err *e)
     }
     if (k->root != NULL && k->sort.count == 0)
         hint_node(k->root, false, hint, sizeof(hint));
+    char building[160] = "";
+    struct entity_build_state now;
+    if (entity_build_read(k->db, k->def->name, &now, NULL) == 0 && now.building && now.table)
+        snprintf(building, sizeof(building),
+                 now.violations > 0 ? "; new indexes are off while records share a value, see koan "
+                                      "entity indexes %.64s"
+                                    : "; new indexes of %.64s are being built, %d %% done",
+                 k->def->name, now.percent);
     return err_set(e, ERR_TOO_LARGE,
-                   "this would visit over %d records of %s, or run over %d s; %s%s%s",
+                   "this would visit over %d records of %s, or run over %d s; %s%s%s%s",
                    ENTITY_VISIT_MAX, k->def->name, ENTITY_QUERY_MS_MAX / 1000,
                    hint[0] != '\0' ? "it lacks index = {{" : "ask for less, by indexed fields",
-                   hint, hint[0] != '\0' ? "}}" : "");
+                   hint, hint[0] != '\0' ? "}}" : "", building);
 }

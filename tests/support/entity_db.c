@@ -233,6 +233,33 @@ uint32_t entity_db_sweep(struct entity_db *f, uint32_t rows)
     return cursor_u32(&c);
 }
 
+bool entity_db_build(struct entity_db *f, uint32_t rows)
+{
+    struct txn t;
+    struct err e = ERR_INIT;
+    struct cursor c;
+    size_t n;
+    txn_init(&t);
+    txn_envelope(&t, &(struct envelope){.reason = "test"});
+    entity_txn_build(&t, rows);
+    if (entity_db_apply(f, &t, &e) != 0)
+        fail_msg("%s", e.text);
+    cursor_init(&c, buf_str(&f->results), f->results.len);
+    const char *p = cursor_bytes(&c, &n);
+    assert_int_equal(n, 5);
+    return p[4] != 0;
+}
+
+void entity_db_restart(struct entity_db *f)
+{
+    struct err e = ERR_INIT;
+    entities_free(f->entities);
+    f->entities = entities_new();
+    const struct domain *d = entities_domain(f->entities);
+    if (d->opened(d->self, f->writer, &e) != 0)
+        fail_msg("%s", e.text);
+}
+
 json_t *entity_db_get(struct entity_db *f, const struct entity_def *d, const char *id)
 {
     json_t *record = NULL;

@@ -40,6 +40,10 @@ int entity_db_restore(struct entity_db *f, const struct entity_def *d, const cha
                       struct err *e);
 /* Rows that went. */
 uint32_t entity_db_sweep(struct entity_db *f, uint32_t rows);
+/* One entity.build; true when there is more to do. */
+bool entity_db_build(struct entity_db *f, uint32_t rows);
+/* A new `struct entities` reads what is there, as after a restart. */
+void entity_db_restart(struct entity_db *f);
 /* A new reference, NULL when it is not there. */
 json_t *entity_db_get(struct entity_db *f, const struct entity_def *d, const char *id);
 json_t *entity_db_json(const char *text);

@@ -1,0 +1,46 @@
+/* What the files that build behind a definition share; see build.h. */
+#ifndef KOAN_ENTITY_BUILD_PRIV_H
+#define KOAN_ENTITY_BUILD_PRIV_H
+
+#include "entity/build.h"
+#include "entity/entity_priv.h"
+
+/* Belongs to a definition that is not complete, and is as immutable. */
+struct entity_copy {
+    int64_t gen; /* 0: no table, only search is filled */
+    bool search;
+    bool violated;                        /* every row was seen, and some share a value */
+    bool pending[ENTITY_INDEXES_MAX + 1]; /* of the definition's indexes: only the copy has it */
+    char *table, *put, *drop;             /* quoted name, statements; NULL with gen 0 */
+};
+
+/* ---- copy.c ---- */
+
+/* The copy of `d` as the database has it; none is fine. */
+int copy_attach(struct db *db, struct entity_def *d, struct err *e);
+/* The values of `b` under the new unique indexes are not taken, or are those of `old` (or NULL). */
+int copy_check(struct db *db, const struct entity_def *d, const struct row_key *k,
+               const struct stored_row *old, const struct new_body *b, struct err *e);
+/* Row `rid` was written or removed. */
+int copy_follow(struct db *db, const struct entity_def *d, int64_t rid, struct err *e);
+/* Puts the row into the copy unless it is there, or notes whose value it wants. */
+int copy_put(struct db *db, const struct entity_def *d, int64_t rid, struct err *e);
+bool copy_has_unique(const struct entity_def *d);
+/* Looking for values of this field needs an index that is not there yet. */
+bool copy_is_awaited(const struct entity_def *d, const struct entity_field *f);
+/* Full names of the indexes of the table of `d` ("entity_<name>"), under their names in the
+ * definition. A new reference. */
+json_t *copy_index_names(struct db *db, const struct entity_def *d, struct err *e);
+
+/* ---- build.c ---- */
+
+/* What `to` wants beyond what the table has begins to be built, what `from` was building goes on or
+ * is given up. `from` may be NULL. */
+int build_define(const struct apply *a, const struct entity_def *from, const struct entity_def *to,
+                 struct err *e);
+int build_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
+                struct buf *result, struct err *e);
+/* 1: the database has work for entity.build. */
+int build_is_due(struct db *db, struct err *e);
+
+#endif
