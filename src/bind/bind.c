@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/stat.h"
 #include "bind/bind_priv.h"
 #include "crypt/crypt.h"
 #include "db/db.h"
@@ -54,6 +55,23 @@ static int thread_engine(struct bind_thread *t, struct err *e)
     return canon_engine_new(&o, &t->engine, e);
 }
 
+/* What the live set uses; an older one whose last runs have not ended is not in it. */
+static void thread_turn_over(struct loop_hook *h)
+{
+    struct bind_thread *t = LIST_OF(h, struct bind_thread, turn);
+    stat_set(t->memory, t->set != NULL ? (int64_t)vm_memory(t->set->vm) : 0);
+}
+
+static void thread_gauge(struct bind_thread *t)
+{
+    char label[32];
+    snprintf(label, sizeof label, "thread=\"%d\"", t->index + 1);
+    t->memory = stat_gauge("koan_script_memory_bytes", label,
+                           "Memory of a script thread's VM, of at most koan_script_memory_max_bytes");
+    t->turn.run = thread_turn_over;
+    loop_hook_add(t->loop, &t->turn);
+}
+
 static int thread_open(struct bind *b, int index, struct err *e)
 {
     struct bind_thread *t = &b->threads[index];
@@ -66,6 +84,7 @@ static int thread_open(struct bind *b, int index, struct err *e)
     int rc = loop_new(name, &t->loop, e);
     if (rc != 0)
         return rc;
+    thread_gauge(t);
     t->world = loop_world(t->loop);
     fetcher_init(&t->fetcher, t->loop, b->fetch_shared);
     if (b->clock != NULL)
@@ -102,8 +121,10 @@ static void thread_free(struct bind_thread *t)
     db_close(t->reader);
     db_close(t->pool_reader);
     bind_settings_drop(t);
-    if (t->loop != NULL)
-        loop_free(t->loop);
+    if (t->loop == NULL)
+        return;
+    loop_hook_remove(t->loop, &t->turn);
+    loop_free(t->loop);
 }
 
 static void thread_stop(struct task *task);
@@ -167,6 +188,7 @@ static void bind_free(struct bind *b, int opened)
     mem_free(b->status);
     mem_free(b->settings);
     fetch_shared_free(b->fetch_shared);
+    vm_meter_free(b->run_meter);
     pthread_mutex_destroy(&b->status_lock);
     mem_free(b->threads);
     mem_free(b);
@@ -182,6 +204,9 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
         return rc;
     struct bind *b = mem_new(sizeof *b);
     b->memory_max = o->memory_max;
+    stat_set(stat_gauge("koan_script_memory_max_bytes", "", "What a VM may use"),
+             (int64_t)(o->memory_max != 0 ? o->memory_max : VM_MEMORY_MAX));
+    b->run_meter = vm_meter_new("run");
     b->ledger = o->ledger;
     b->entities = o->entities;
     b->canon = o->canon;

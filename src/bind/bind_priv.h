@@ -92,6 +92,8 @@ struct bind_thread {
     struct db *reader;
     struct bind_ids ids;
     struct bind_stages stages;
+    struct loop_hook turn; /* tells how much memory the VM has */
+    struct stat_gauge *memory;
     struct canon_engine *engine;
     struct bind_set *set, *next; /* live; loaded and waiting for its definitions to be committed */
     size_t sets;                 /* whose VM lives */
@@ -135,6 +137,7 @@ struct bind {
     atomic_size_t waiting;
     atomic_bool closing;
     struct bind_deploys *deploys;
+    struct vm_meter *run_meter; /* of texts: koan run, koan repl */
     struct bind_more more;
     _Atomic(struct runner *) homes[BIND_THREADS_MAX]; /* loops that have sent requests */
     void (*envelope)(const struct http_request *req, struct envelope *out);

@@ -95,6 +95,8 @@ static void text_begin(struct task *task)
         text_end(r);
         return;
     }
+    if (t->kind == BIND_TEXT_SCRIPT)
+        r->run.run.meter = r->thread->bind->run_meter;
     r->run.run.limits.ns = (uint64_t)t->limit_ms * 1000000;
     r->run.run.push = text_push;
     r->run.run.take = text_take;

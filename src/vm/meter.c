@@ -5,7 +5,7 @@
 #include "vm/vm_priv.h"
 
 struct vm_meter {
-    struct stat_counter *runs, *errors, *ns, *steps, *bytes;
+    struct stat_counter *runs, *errors, *over, *ns, *steps, *bytes;
 };
 
 struct vm_meter *vm_meter_new(const char *function)
@@ -15,6 +15,8 @@ struct vm_meter *vm_meter_new(const char *function)
     struct vm_meter *m = mem_new(sizeof *m);
     m->runs = stat_counter("koan_script_runs_total", label, "Script functions run");
     m->errors = stat_counter("koan_script_errors_total", label, "Script functions that failed");
+    m->over = stat_counter("koan_script_over_budget_total", label,
+                           "Script functions that ended because time or instructions were used up");
     m->ns = stat_counter("koan_script_seconds_total", label, "Time spent inside script functions");
     m->steps = stat_counter("koan_script_steps_total", label, "Instructions of script functions");
     m->bytes = stat_counter("koan_script_allocated_bytes_total", label,
@@ -32,6 +34,8 @@ void vm_meter_count(struct vm_meter *m, const struct vm_run *run)
     stat_add(m->runs, 1);
     if (run->err.code != 0)
         stat_add(m->errors, 1);
+    if (run->killed && run->err.code == ERR_TIMEOUT)
+        stat_add(m->over, 1);
     stat_add(m->ns, run->ns);
     stat_add(m->steps, run->steps);
     stat_add(m->bytes, run->bytes);

@@ -231,8 +231,8 @@ bool vm_is_null(struct lua_State *L, int at);
 /* Marks the table on top of the stack as a list. */
 void vm_mark_list(struct lua_State *L);
 
-/* ---- Meters: koan_script_{runs,errors,seconds,steps,allocated_bytes}_total{function="..."} -----
- */
+/* ---- Meters ----
+ * koan_script_{runs,errors,over_budget,seconds,steps,allocated_bytes}_total{function="..."} */
 struct vm_meter *vm_meter_new(const char *function);
 void vm_meter_free(struct vm_meter *m);
 

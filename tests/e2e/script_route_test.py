@@ -1,6 +1,7 @@
 """Routes of scripts over real sockets: what comes, what is answered, what is written, who may ask, deploys."""
 import concurrent.futures
 import json
+import re
 import threading
 import time
 import unittest
@@ -258,13 +259,43 @@ class Deploying(RouteCase):
         self.assertLessEqual(seen, {b"%d x" % n for n in range(6)})
         self.assertEqual(self.ask("GET", "/v/x").body, b"5 x")
 
+    def test_one_that_spins_leaves_the_thread_to_others(self):  # U1
+        self.serve('''
+            route "GET /spin" { timeout = "3s", run = function() while true do end end }
+            route "GET /quick" { run = function() return "quick" end }
+        ''', env={"KOAN_SCRIPT_THREADS": "1"})
+        spins = [threading.Thread(target=self.server.client(), args=("GET", "/spin")) for _ in range(2)]
+        for s in spins:
+            s.start()
+        time.sleep(0.3)
+        took = []
+        for _ in range(21):
+            began = time.monotonic()
+            self.assertEqual(self.ask("GET", "/quick").body, b"quick")
+            took.append(time.monotonic() - began)
+        self.assertTrue(all(s.is_alive() for s in spins))
+        # At most a slice of each of the two is before it.
+        self.assertLess(sorted(took)[10], 0.06, took)
+        for s in spins:
+            s.join()
+
     def test_routes_are_counted(self):
-        self.serve('route "GET /m/{id}" { run = function(req) if req.params.id == "2" then error("x") end return "y" end }')
+        self.serve('''
+            route "GET /m/{id}" { run = function(req) if req.params.id == "2" then error("x") end return "y" end }
+            route "GET /spin" { timeout = "50ms", run = function() while true do end end }
+        ''')
+        self.ask("GET", "/spin")
+        self.ask("POST", "/api/cluster/run", {"text": "return 1"})
         for id in "123":
             self.ask("GET", "/m/" + id)
         text = self.ask("GET", "/metrics").body.decode()
         for name, value in (("runs", "3"), ("errors", "1")):
             self.assertRegex(text, r'(?m)^koan_script_%s_total\{function="GET /m/\{id\}"\} %s$' % (name, value))
+        self.assertRegex(text, r'(?m)^koan_script_over_budget_total\{function="GET /spin"\} 1$')
+        self.assertRegex(text, r'(?m)^koan_script_runs_total\{function="run"\} 1$')
+        used = re.search(r'(?m)^koan_script_memory_bytes\{thread="1"\} (\d+)$', text)
+        self.assertTrue(100000 < int(used.group(1)) < 64 << 20, used)
+        self.assertRegex(text, r"(?m)^koan_script_memory_max_bytes %d$" % (64 << 20))
         for name in ("seconds", "steps", "allocated_bytes"):
             self.assertRegex(text, r'(?m)^koan_script_%s_total\{function="GET /m/\{id\}"\} (?!0$)' % name)
 
