@@ -92,7 +92,9 @@ end
 local function timeout_of(o)
   local t = o.timeout
   if t == nil then return 10000 end
-  return type(t) == "string" and host.duration(t) or t
+  if type(t) == "string" then return host.duration(t) end
+  if type(t) ~= "number" then refuse("timeout", "is a text like \"5s\", or seconds") end
+  return math.ceil(t * 1000)
 end
 
 local function request(method, url, options)

@@ -468,7 +468,7 @@ csv = {
 ---@field form? table<string, any> sent as a form
 ---@field body? string sent as it is, at most 10 MiB
 ---@field bearer? string Authorization: Bearer; like Cookie not carried to another origin
----@field timeout? string|integer "5s" or milliseconds; 10 s without, at most 60 s
+---@field timeout? string|number "5s" or seconds; 10 s without, at most 60 s
 ---@field redirects? integer 5 without; 0 hands the redirect to you
 ---@field max? integer bytes of the answer, at most 10 MiB
 

@@ -66,8 +66,9 @@ static void thread_gauge(struct bind_thread *t)
 {
     char label[32];
     snprintf(label, sizeof label, "thread=\"%d\"", t->index + 1);
-    t->memory = stat_gauge("koan_script_memory_bytes", label,
-                           "Memory of a script thread's VM, of at most koan_script_memory_max_bytes");
+    t->memory =
+        stat_gauge("koan_script_memory_bytes", label,
+                   "Memory of a script thread's VM, of at most koan_script_memory_max_bytes");
     t->turn.run = thread_turn_over;
     loop_hook_add(t->loop, &t->turn);
 }

@@ -1,6 +1,7 @@
 """koan new, check and dev: the script author's day."""
 import json
 import os
+import time
 import unittest
 
 from e2e.node import APPS, Case, run
@@ -151,6 +152,20 @@ class Dev(Case):
         self.assertIn("tme.format( = )\n", line["fields"]["source"])
         self.assertIn("^", line["fields"]["source"])
         self.assertEqual(node.client()("POST", "/api/order", {"n": 1, "m": 2}).status, 201)
+
+    def test_what_is_saved_is_live_within_a_second(self):
+        def text(word):
+            return ORDER + f'route "GET /word" {{ run = function() return "{word}" end }}\n'
+        node = self.node(os.path.dirname(self.write("app/order.lua", text("w0"))), verb="dev")
+        ask, took = node.client(), []
+        for n in range(1, 6):
+            began = time.monotonic()
+            self.write("app/order.lua", text(f"w{n}"))
+            while ask("GET", "/word").body != b"w%d" % n:
+                self.assertLess(time.monotonic() - began, 20)
+                time.sleep(0.01)
+            took.append(time.monotonic() - began)
+        self.assertLess(sorted(took)[2], 1, took)
 
     def test_the_configuration_is_watched_too(self):
         self.write("p/app/a.lua", 'entity "A" { fields = { n = int, w = text }, before_save = function(e) e.w = config.word end }')

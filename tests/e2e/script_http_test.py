@@ -177,6 +177,11 @@ class Requests(HttpCase):
         port = raw(self, lambda c: (c.recv(9999), c.sendall(b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (i, b"v" * 1000) for i in range(100)))))
         self.assertEqual(self.lua("http.get(...)", f"http://127.0.0.1:{port}/", fails=True)["code"], "too_large")
 
+    def test_a_bare_number_is_seconds_as_everywhere(self):
+        self.assertEqual(self.lua("return http.get(..., { timeout = 5 }).body", self.url + "/slow/0.2"), "at last")
+        self.assertEqual(self.lua("return http.get(..., { timeout = 0.3 })", self.url + "/slow/5", fails=True)["code"], "timeout")
+        self.assertIn("from 0 to 60000", self.lua("return http.get(..., { timeout = 61 })", self.url + "/slow/5", fails=True)["detail"])
+
     def test_waiting_ends(self):
         e = self.lua('http.get(..., { timeout = "300ms" })', self.url + "/slow/5", fails=True)
         self.assertEqual(e["code"], "timeout")
