@@ -62,10 +62,10 @@ static void cmd_check_tested(struct check *k, const json_t *test)
     bool ok = json_is_true(json_object_get(test, "ok"));
     const char *name = json_string_value(json_object_get(test, "name"));
     const char *error = json_string_value(json_object_get(test, "error"));
-    printf("%s%s%s  %-24s %-50s %5lld ms\n", cmd_check_color(k->cli, ok ? "\033[32m" : "\033[31m"),
+    printf("%s%s%s %5lld ms  %-24s %s\n", cmd_check_color(k->cli, ok ? "\033[32m" : "\033[31m"),
            ok ? "ok  " : "FAIL", cmd_check_color(k->cli, "\033[0m"),
-           json_string_value(json_object_get(test, "file")), name,
-           (long long)json_integer_value(json_object_get(test, "ms")));
+           (long long)json_integer_value(json_object_get(test, "ms")),
+           json_string_value(json_object_get(test, "file")), name);
     if (ok)
         return;
     struct source_place p;

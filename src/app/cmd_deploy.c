@@ -29,14 +29,15 @@ static int cmd_deploy_send(struct cli *c, const char *path, const json_t *body)
     int rc = remote_once(c, "POST", path, body, NULL, &answer);
     if (rc != CLI_OK)
         return rc;
+    size_t entities = json_array_size(json_object_get(answer, "entities")),
+           canons = json_array_size(json_object_get(answer, "canons"));
     if (c->json)
         cli_print_json(c, answer);
     else
-        printf("live: %s (%s), %zu entities, %zu canon models\n",
+        printf("live: %s (%s), %zu %s, %zu canon model%s\n",
                json_string_value(json_object_get(answer, "name")),
-               json_string_value(json_object_get(answer, "hash")),
-               json_array_size(json_object_get(answer, "entities")),
-               json_array_size(json_object_get(answer, "canons")));
+               json_string_value(json_object_get(answer, "hash")), entities,
+               entities == 1 ? "entity" : "entities", canons, canons == 1 ? "" : "s");
     return CLI_OK;
 }
 

@@ -95,7 +95,7 @@ struct node {
     struct scripts scripts; /* being deployed */
     struct scripts live;    /* in `koan dev`: the last that loaded */
     struct bind_deploy deploy;
-    bool deploying, deploy_again, serving, draining, aborted;
+    bool deploying, deploy_again, deploy_failed, serving, draining, aborted;
     uint64_t signature, config_signature;
     struct world_timer watch, drain, watchdog, health_timer;
     int exit_code;

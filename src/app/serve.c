@@ -47,6 +47,7 @@ static void serve_ready(struct node *n)
 
 static void serve_deploy_failed(struct node *n, const struct err *e)
 {
+    n->deploy_failed = true;
     node_tell_script_error(n, e);
     if (n->api != NULL)
         api_set_scripts(n->api, e->text);
@@ -72,6 +73,9 @@ static void serve_deployed(struct bind_deploy *d)
         if (n->work == NULL && (!d->unchanged || !n->serving))
             log_info("scripts", "live files=%zu entities=%zu canons=%zu hash=%s", n->scripts.count,
                      json_array_size(d->entities), json_array_size(d->canons), d->hash);
+        else if (n->deploy_failed && n->work == NULL)
+            log_info("scripts", "mended: they are again those in force");
+        n->deploy_failed = false;
         node_tell_script_changes(n);
         serve_ready(n);
     }

@@ -51,7 +51,9 @@ static struct str source_line(const struct vm_source *s, int number)
 static size_t source_point(struct str line, const struct source_place *p, size_t *wide)
 {
     size_t at = p->column > 0 ? (size_t)p->column - 1 : SIZE_MAX;
-    const char *quote = strchr(p->words, '\'');
+    /* "'then' expected near '='" is about the second. */
+    const char *near = strstr(p->words, "near '");
+    const char *quote = near != NULL ? near + strlen("near ") : strchr(p->words, '\'');
     const char *end = quote != NULL ? strchr(quote + 1, '\'') : NULL;
     *wide = 1;
     if (end != NULL && end > quote + 1) {

@@ -91,7 +91,7 @@ class Check(Case):
         self.assertIn("order_test.lua:6", breaks["error"])
         code, out, _ = run("check", "app", "--timeout", "300ms", cwd=self.dir)
         self.assertEqual(code, 1)
-        self.assertRegex(out, r"FAIL +order_test.lua +sums")
+        self.assertRegex(out, r"(?m)^FAIL +\d+ ms  order_test.lua +sums$")
         self.assertIn("     3 |   t.equal", out)
         self.assertIn("so far", out)
         self.assertIn("tests: 0 passed, 3 failed", out)
@@ -190,6 +190,8 @@ class Dev(Case):
         self.write("app/order.lua", ORDER.replace("n == 13", "n = = 13"))
         node.wait_log(r"^ +5 \| +if e.n = = 13")
         node.wait_log(r"^ +\| +\^")
+        self.write("app/order.lua", ORDER.replace("n == 13", "n == 14"))
+        node.wait_log("mended")
 
 
 class Recent(Case):

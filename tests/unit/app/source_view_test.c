@@ -27,6 +27,8 @@ TEST(the_caret_stands_under_column_name_or_first_character)
     assert_view("x\n  foo(bar)", "a.lua:2:7: no", "     2 |   foo(bar)\n       |       ^\n");
     assert_view("  foo(bar)", "a.lua:1: global 'bar' is odd",
                 "     1 |   foo(bar)\n       |       ^~~\n");
+    assert_view("if a = = 1 then", "a.lua:1: 'then' expected near '='",
+                "     1 | if a = = 1 then\n       |      ^\n");
     assert_view("\tfoo()", "a.lua:1: odd", "     1 |  foo()\n       |  ^\n");
     assert_view("f('\xc3\xa9\xc3\xa9', x)", "a.lua:1: 'x'",
                 "     1 | f('\xc3\xa9\xc3\xa9', x)\n       |         ^\n");
