@@ -315,6 +315,9 @@ local function add_reading(E, name, wrap, wrap_part)
   end
 end
 
+local purge_options = { confirm = true }
+local remove_all_options = { filter = true, confirm = true, dry_run = true }
+
 local function add_writing(E, name, wrap, methods)
   function E.new(fields)
     local e = host.defaults(name)
@@ -326,6 +329,14 @@ local function add_writing(E, name, wrap, methods)
   function E.restore(id)
     write { verb = "restore", entity = name, id = id }
     return not unit() and E.get(id) or nil
+  end
+
+  -- What was removed, now for good.
+  function E.purge(id, options)
+    if host.options("purge", options, purge_options).confirm ~= id then
+      host.fail("invalid", "purge: what is purged does not come back: say { confirm = id }")
+    end
+    write({ verb = "purge", entity = name, id = id })
   end
 
   function E.remove(id) write({ verb = "remove", entity = name, id = id }, false) end
@@ -346,9 +357,9 @@ local function add_writing(E, name, wrap, methods)
     return list
   end
 
-  local function matches(filter)
-    if type(filter) ~= "table" or next(filter) == nil then
-      host.fail("invalid", "remove_all: an empty filter would remove everything; say which")
+  local function matches(filter, options)
+    if type(filter) ~= "table" or next(filter) == nil and options.confirm ~= name and not options.dry_run then
+      host.fail("invalid", "remove_all: an empty filter would remove everything; if that is meant say confirm = \"" .. name .. "\"")
     end
     local ids = {}
     for e in E.each { filter = filter, fields = "id" } do ids[#ids + 1] = e.id end
@@ -356,7 +367,9 @@ local function add_writing(E, name, wrap, methods)
   end
 
   function E.remove_all(list)
-    if list.filter ~= nil then list = matches(list.filter) end
+    local dry = list.dry_run
+    if list.filter ~= nil then list = matches(list.filter, host.options("remove_all", list, remove_all_options)) end
+    if dry then return #list end
     local items = {}
     for i, e in ipairs(list) do
       local id = type(e) == "table" and e.id or e

@@ -237,11 +237,16 @@ function Entity.remove(id) end
 ---@param id string
 ---@return Record? nil inside tx
 function Entity.restore(id) end
+---Of an entity with soft_remove: what was removed goes for good, with its history. `confirm` is the id again.
+---@param id string
+---@param options { confirm: string }
+function Entity.purge(id, options) end
 ---All or none, at most 1 000.
 ---@param records table[]
 ---@return Record[]
 function Entity.save_all(records) end
----@param which (string|Record)[]|{ filter: table }
+---An empty filter wants `confirm`, the name of the entity; with dry_run nothing is removed.
+---@param which (string|Record)[]|{ filter: table, confirm?: string, dry_run?: boolean }
 ---@return integer removed
 function Entity.remove_all(which) end
 ---Not in this version.

@@ -233,7 +233,9 @@ static enum entity_access_verb api_access_verb(const struct http_request *req)
     case HTTP_VERB_DELETE:
         return ACCESS_REMOVE;
     default:
-        return str_ends(route->pattern, "/query") ? ACCESS_READ : ACCESS_WRITE;
+        return str_ends(route->pattern, "/query")   ? ACCESS_READ
+               : str_ends(route->pattern, "/purge") ? ACCESS_REMOVE
+                                                    : ACCESS_WRITE;
     }
 }
 

@@ -160,29 +160,41 @@ static void bulk_post(struct http_request *req)
 
 /* ---- DELETE ---- */
 
+/* An empty filter means everything, which has to be meant. */
+static int bulk_check_all(const struct entity_def *d, const json_t *body, struct err *e)
+{
+    const char *confirm = json_string_value(json_object_get(body, "confirm"));
+    if (confirm != NULL && strcmp(confirm, d->name) == 0)
+        return 0;
+    return err_field(e, ERR_INVALID, confirm != NULL ? "confirm" : "filter",
+                     "an empty filter would remove everything; if that is meant say "
+                     "\"confirm\": \"%s\"",
+                     d->name);
+}
+
 /* {"ids": [...]}, {"filter": {...}} or an array of ids: the ids as a borrowed value, or the filter.
  */
 static int bulk_what(const struct entity_def *d, json_t *body, json_t **ids, struct filter **f,
-                     struct err *e)
+                     bool *dry, struct err *e)
 {
-    static const char *const names[] = {"ids", "filter"};
+    static const char *const names[] = {"ids", "filter", "confirm", "dry_run"};
     *ids = json_is_array(body) ? body : NULL;
     if (*ids != NULL)
         return 0;
-    if (!json_is_object(body) || json_object_size(body) != 1)
+    if (json_is_object(body) && json_only_keys(body, "the body", names, ARRAY_LEN(names), e) != 0)
+        return e->code;
+    *ids = json_object_get(body, "ids");
+    if (*ids != NULL ? json_object_size(body) != 1 : json_object_get(body, "filter") == NULL)
         return err_set(e, ERR_INVALID,
                        "the body must be an array of ids, {\"ids\": [...]} or "
                        "{\"filter\": {...}}");
-    if (json_only_keys(body, "the body", names, ARRAY_LEN(names), e) != 0)
-        return e->code;
-    *ids = json_object_get(body, "ids");
     if (*ids != NULL)
         return json_is_array(*ids) ? 0 : err_field(e, ERR_INVALID, "ids", "ids must be an array");
-    int rc = filter_parse(d, json_object_get(body, "filter"), f, e);
-    if (rc == 0 && filter_is_empty(*f))
-        rc = err_field(e, ERR_INVALID, "filter",
-                       "an empty filter would remove everything and is not taken here");
-    return rc;
+    int rc = json_get_bool(body, "dry_run", dry, e);
+    if (rc < 0 && rc != ERR_NOT_FOUND)
+        return rc;
+    rc = filter_parse(d, json_object_get(body, "filter"), f, e);
+    return rc == 0 && filter_is_empty(*f) && !*dry ? bulk_check_all(d, body, e) : rc;
 }
 
 static int bulk_fill_ids(struct entity_item *items, const json_t *ids, struct err *e)
@@ -232,7 +244,7 @@ struct bulk_find {
     struct filter *filter;
     json_t *ids;
     const char *scope;
-    bool atomic;
+    bool atomic, dry;
 };
 
 static void bulk_find_run(struct api_job *j, struct db *db)
@@ -250,12 +262,16 @@ static void bulk_find_done(struct api_job *j)
     filter_free(f.filter);
     if (f.job.err.code != 0)
         http_problem(f.job.req, &f.job.err);
+    else if (f.dry)
+        api_answer_json(f.job.req, 200,
+                        json_pack("{s:b, s:i, s:O}", "dry_run", 1, "matched",
+                                  (int)json_array_size(ids), "ids", ids));
     else
         bulk_remove(f.job.req, TAKE(d), ids, f.atomic);
 }
 
 static void bulk_find(struct http_request *req, struct entity_def *d, struct filter *filter,
-                      bool atomic)
+                      bool atomic, bool dry)
 {
     struct bulk_find *f = arena_new(http_arena(req), sizeof *f);
     f->job.run = bulk_find_run;
@@ -263,13 +279,14 @@ static void bulk_find(struct http_request *req, struct entity_def *d, struct fil
     f->def = d;
     f->filter = filter;
     f->atomic = atomic;
+    f->dry = dry;
     f->scope = api_scope(req);
     api_job_start(&f->job, req);
 }
 
 static void bulk_delete(struct http_request *req)
 {
-    bool atomic;
+    bool atomic, dry = false;
     if (!API_QUERY_ONLY(req, "atomic", "partition") ||
         !api_query_bool(req, "atomic", true, &atomic) || !api_repeatable(req) ||
         !api_media_json(req))
@@ -290,7 +307,7 @@ static void bulk_delete(struct http_request *req)
     struct err e = ERR_INIT;
     AUTO(filter_freep) struct filter *f = NULL;
     json_t *ids;
-    if (bulk_what(d, body, &ids, &f, &e) != 0)
+    if (bulk_what(d, body, &ids, &f, &dry, &e) != 0)
         http_problem(req, &e);
     else if (ids == NULL && !api_may(req, d, ACCESS_READ))
         http_refuse(req, ERR_FORBIDDEN,
@@ -300,7 +317,7 @@ static void bulk_delete(struct http_request *req)
     else if (ids != NULL)
         bulk_remove(req, TAKE(d), ids, atomic);
     else
-        bulk_find(req, TAKE(d), TAKE(f), atomic);
+        bulk_find(req, TAKE(d), TAKE(f), atomic, dry);
 }
 
 static const struct http_route bulk_table[] = {

@@ -63,8 +63,8 @@ static void openapi_drop_path(json_t *paths, const struct entity_def *d, const c
     ASSERT(rc == 0);
 }
 
-/* Without searched fields there is no q. */
-static void openapi_drop_search(json_t *part, const struct entity_def *d)
+/* Something that its list cannot be asked: q without searched fields ... */
+static void openapi_drop_question(json_t *part, const struct entity_def *d, const char *name)
 {
     char key[3 * ENTITY_NAME_MAX];
     snprintf(key, sizeof key, "/api/%s", d->path);
@@ -74,21 +74,21 @@ static void openapi_drop_search(json_t *part, const struct entity_def *d)
     json_array_foreach(parameters, i, item)
     {
         const char *ref = json_string_value(json_object_get(item, "$ref"));
-        if (ref != NULL && str_ends(ref, "/q")) {
+        if (ref != NULL && strcmp(strrchr(ref, '/') + 1, name) == 0) {
             json_array_remove(parameters, i);
             break;
         }
     }
     snprintf(key, sizeof key, "%s.Query", d->name);
     json_t *query = openapi_member(openapi_member(part, "schemas"), key);
-    json_object_del(openapi_member(query, "properties"), "q");
+    json_object_del(openapi_member(query, "properties"), name);
 }
 
 static enum entity_access_verb openapi_verb(const char *path, const char *method)
 {
     if (strcmp(method, "get") == 0 || str_ends(path, "/query"))
         return ACCESS_READ;
-    return strcmp(method, "delete") == 0 ? ACCESS_REMOVE : ACCESS_WRITE;
+    return strcmp(method, "delete") == 0 || str_ends(path, "/purge") ? ACCESS_REMOVE : ACCESS_WRITE;
 }
 
 /* What anybody may do says so. */
@@ -127,9 +127,12 @@ static void openapi_add_entity(json_t *doc, const struct entity_def *d)
     AUTO(json_unref) json_t *part = openapi_file("schema/openapi/entity.json", d);
     json_t *paths = openapi_member(part, "paths"), *schemas = openapi_member(part, "schemas");
     if (!d->has_search)
-        openapi_drop_search(part, d);
-    if (d->soft_remove_ms == 0)
+        openapi_drop_question(part, d, "q");
+    if (d->soft_remove_ms == 0) {
+        openapi_drop_question(part, d, "removed");
         openapi_drop_path(paths, d, "/{id}/restore");
+        openapi_drop_path(paths, d, "/{id}/purge");
+    }
     if (d->history_ms == 0) {
         openapi_drop_path(paths, d, "/{id}/history");
         openapi_drop_path(paths, d, "/{id}/history/{version}");

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "entity/filter.h"
 #include "entity/read.h"
 
 /* ---- the operation ---- */
@@ -115,7 +116,7 @@ static void records_write_done(struct entity_write *w)
         AUTO(buf_fini) struct buf written = BUF_INIT(API_RECORD_MAX);
         records_written(w, &op, &written);
         entity_write_fini(w);
-        if (it.verb == ENTITY_REMOVE)
+        if (it.verb == ENTITY_REMOVE || it.verb == ENTITY_PURGE)
             http_respond(op.req, 204, NULL, NULL, 0);
         else
             records_answer_record(&op, &written);
@@ -300,7 +301,65 @@ static void records_restore(struct http_request *req)
     records_write_start(op);
 }
 
+/* ---- POST /purge: removed, and now for good ---- */
+
+/* What would go, and nothing done. */
+static void records_purge_dry(struct http_request *req, const struct entity_def *d, const char *id)
+{
+    struct err e = ERR_INIT;
+    AUTO(json_unref) json_t *what = json_pack("{s:{s:s}}", "id", "$eq", id);
+    AUTO(filter_freep) struct filter *f = NULL;
+    AUTO(entity_page_fini) struct entity_page page;
+    entity_page_init(&page, API_ANSWER_MAX);
+    struct entity_query q = {.removed = true, .count = ENTITY_COUNT_NONE};
+    int rc = filter_parse(d, what, &f, &e);
+    q.filter = f;
+    if (rc == 0)
+        rc = entity_query(api_thread_of(req)->db, d, api_scope(req), &q, &page, &e);
+    if (rc == 0 && page.count == 0)
+        rc = err_set(&e, ERR_NOT_FOUND, "there is no removed %s '%s' to purge", d->name, id);
+    if (rc < 0)
+        http_problem(req, &e);
+    else
+        http_respond(req, 200, API_JSON, page.rows.data + 1, page.rows.len - 2); /* one of a list */
+}
+
+static void records_purge(struct http_request *req)
+{
+    static const struct api_conditions none;
+    bool dry;
+    const char *id = records_id(req), *confirm;
+    if (id == NULL || !API_QUERY_ONLY(req, "partition", "confirm", "dry_run") ||
+        !api_query_bool(req, "dry_run", false, &dry) || !api_repeatable(req) || !api_body_none(req))
+        return;
+    AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
+    if (d == NULL)
+        return;
+    confirm = http_query(req, "confirm");
+    if (!dry && (confirm == NULL || strcmp(confirm, id) != 0)) {
+        struct err e = ERR_INIT;
+        err_field(&e, ERR_INVALID, "confirm",
+                  "what is purged does not come back: say confirm=%s, or dry_run=true to see it",
+                  id);
+        http_problem(req, &e);
+        return;
+    }
+    if (dry && api_may(req, d, ACCESS_READ)) {
+        records_purge_dry(req, d, id);
+        return;
+    }
+    if (dry) {
+        http_refuse(req, ERR_FORBIDDEN, "dry_run shows the record, which is not public");
+        return;
+    }
+    struct records_write *op = records_one(req, TAKE(d), &none, id);
+    op->by_name = true;
+    op->w.items[0].verb = ENTITY_PURGE;
+    records_write_start(op);
+}
+
 static const struct http_route records_write_table[] = {
+    {.verb = HTTP_VERB_POST, .pattern = "/api/:entity/:id/purge", .handler = records_purge},
     {.verb = HTTP_VERB_POST, .pattern = "/api/:entity/:id/restore", .handler = records_restore},
     {.verb = HTTP_VERB_POST, .pattern = "/api/:entity", .handler = records_post},
     {.verb = HTTP_VERB_PUT, .pattern = "/api/:entity/:id", .handler = records_put_id},

@@ -129,6 +129,7 @@ static void read_item(lua_State *L, int at, struct entity_item *it)
     it->verb = strcmp(verb, "save") == 0     ? ENTITY_SAVE
                : strcmp(verb, "patch") == 0  ? ENTITY_PATCH
                : strcmp(verb, "remove") == 0 ? ENTITY_REMOVE
+               : strcmp(verb, "purge") == 0  ? ENTITY_PURGE
                                              : ENTITY_RESTORE;
     copy_id(L, it->id, text_of(L, at, "id"));
     str_copy(it->partition, sizeof it->partition, bind_partition(text_of(L, at, "entity")));

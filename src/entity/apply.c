@@ -227,6 +227,26 @@ static int restore_apply(void *self, const struct apply *a, uint8_t version, str
     return 0;
 }
 
+static int purge_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
+                       struct buf *result, struct err *e)
+{
+    struct remove_op op;
+    AUTO(change_fini) struct change c = {.found = false};
+    int rc = op_read_remove(payload, version, false, &op, e);
+    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
+        return rc;
+    bool is_there = c.found;
+    if ((rc = removed_purge(&c.row, &c.old, e)) < 0 ||
+        (rc = is_there ? 0 : history_forget(&c.row, e)) < 0)
+        return rc;
+    struct entity_result r = {.outcome = ENTITY_PURGED,
+                              .version = c.old.version,
+                              .created_at = c.old.created_at,
+                              .updated_at = a->at};
+    op_write_result(result, &r);
+    return 0;
+}
+
 /* ---- conditions ---- */
 
 static int condition_begin(struct change *c, void *self, const struct apply *a, uint8_t version,
@@ -284,6 +304,7 @@ const struct domain_op entity_ops[] = {
     {ENTITY_OP_PATCH, 2, false, true, "entity.patch", patch_apply},
     {ENTITY_OP_REMOVE, 2, false, true, "entity.remove", remove_apply},
     {ENTITY_OP_RESTORE, 2, false, true, "entity.restore", restore_apply},
+    {ENTITY_OP_PURGE, 2, false, true, "entity.purge", purge_apply},
     {ENTITY_OP_SWEEP, 1, false, true, "entity.sweep", sweep_apply},
     {ENTITY_OP_BUILD, 1, false, false, "entity.build", build_apply},
     {ENTITY_OP_IF_VERSION, 2, true, true, "version", if_version_apply},

@@ -7,6 +7,7 @@
  *     entity.patch      a patch, applied to the row as it is at that point of the log
  *     entity.remove
  *     entity.restore    a removed record comes back (soft_remove)
+ *     entity.purge      a removed record goes for good, before its time
  *     entity.sweep      what has expired goes
  *     entity.build      indexes of records that are there already (build.h)
  *     version, absent, exists      conditions on a row
@@ -70,6 +71,7 @@ enum entity_op {
     ENTITY_OP_RESTORE = 0x0104,
     ENTITY_OP_SWEEP = 0x0105,
     ENTITY_OP_BUILD = 0x0106,
+    ENTITY_OP_PURGE = 0x0108,
     ENTITY_OP_IF_VERSION = 0x0110, /* conditions */
     ENTITY_OP_IF_ABSENT = 0x0111,
     ENTITY_OP_IF_EXISTS = 0x0112,
@@ -108,6 +110,8 @@ int entity_txn_patch(struct txn *t, const struct entity_def *d, const char *id, 
 void entity_txn_remove(struct txn *t, const struct entity_def *d, const char *id,
                        uint64_t if_version);
 void entity_txn_restore(struct txn *t, const struct entity_def *d, const char *id);
+/* All that soft_remove keeps under this id; without a record of that id its history too. */
+void entity_txn_purge(struct txn *t, const struct entity_def *d, const char *id);
 /* Expired records and what was kept long enough go, at most so many; the result is how many, u32.
  * sweep.h proposes it. */
 void entity_txn_sweep(struct txn *t, uint32_t rows);
@@ -124,7 +128,8 @@ enum entity_outcome {
     ENTITY_CREATED = 1,
     ENTITY_UPDATED = 2,
     ENTITY_REMOVED = 3,
-    ENTITY_RESTORED = 4
+    ENTITY_RESTORED = 4,
+    ENTITY_PURGED = 5
 };
 const char *entity_outcome_name(enum entity_outcome o); /* "created" ... */
 

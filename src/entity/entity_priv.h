@@ -195,6 +195,9 @@ int history_keep(const struct row_change *c, const struct stored_row *old, const
 int removed_keep(const struct row_change *c, const struct stored_row *old, struct err *e);
 /* `out` gets version and created_at. */
 int removed_restore(const struct row_change *c, struct stored_row *out, struct err *e);
+/* `out` gets the version of the last one. ERR_NOT_FOUND when nothing is kept. */
+int removed_purge(const struct row_change *c, struct stored_row *out, struct err *e);
+int history_forget(const struct row_change *c, struct err *e);
 
 /* ---- sweep.c ---- */
 

@@ -13,6 +13,21 @@ static const char *const how_names[] = {"save", "patch", "remove", "expire", "ca
 
 /* ---- keeping ---- */
 
+int history_forget(const struct row_change *c, struct err *e)
+{
+    struct db_stmt *s = db_stmt_get(c->a->db,
+                                    "DELETE FROM entity_history WHERE entity = ?1 AND tenant = ?2"
+                                    " AND part = ?3 AND id = ?4",
+                                    e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, c->def->name);
+    db_bind_str(s, 2, c->key.tenant);
+    db_bind_str(s, 3, c->key.part);
+    db_bind_text(s, 4, c->key.id, c->key.id_len);
+    return db_run(s, e);
+}
+
 /* Names of the declared fields that differ, as a JSON list; all that there were without `b`. */
 static int differing(const struct row_change *c, const struct stored_row *old,
                      const struct new_body *b, struct buf *out, struct err *e)

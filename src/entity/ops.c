@@ -7,8 +7,8 @@
 #include "entity/entity_priv.h"
 #include "ledger/txn.h"
 
-static const char *const outcome_names[] = {"unchanged", "created", "updated", "removed",
-                                            "restored"};
+static const char *const outcome_names[] = {"unchanged", "created",  "updated",
+                                            "removed",   "restored", "purged"};
 
 const char *entity_outcome_name(enum entity_outcome o)
 {
@@ -74,6 +74,12 @@ void entity_txn_remove(struct txn *t, const struct entity_def *d, const char *id
 void entity_txn_restore(struct txn *t, const struct entity_def *d, const char *id)
 {
     begin(t, ENTITY_OP_RESTORE, d, id);
+    txn_end(t);
+}
+
+void entity_txn_purge(struct txn *t, const struct entity_def *d, const char *id)
+{
+    begin(t, ENTITY_OP_PURGE, d, id);
     txn_end(t);
 }
 
@@ -189,5 +195,5 @@ bool entity_result_parse(struct cursor *c, struct entity_result *out)
     out->version = cursor_u64(c);
     out->created_at = (int64_t)cursor_u64(c);
     out->updated_at = (int64_t)cursor_u64(c);
-    return !c->bad && cursor_left(c) == 0 && outcome <= ENTITY_RESTORED;
+    return !c->bad && cursor_left(c) == 0 && outcome <= ENTITY_PURGED;
 }

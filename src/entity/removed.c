@@ -140,3 +140,28 @@ int removed_restore(const struct row_change *c, struct stored_row *out, struct e
     stored_row_fini(&k.row);
     return rc;
 }
+
+int removed_purge(const struct row_change *c, struct stored_row *out, struct err *e)
+{
+    struct kept k = {.rid = 0};
+    stored_row_init(&k.row);
+    int rc = find(c, &k, e);
+    out->version = k.row.version;
+    out->created_at = k.row.created_at;
+    stored_row_fini(&k.row);
+    if (rc <= 0)
+        return rc < 0 ? rc
+                      : err_set(e, ERR_NOT_FOUND, "there is no removed %s '%.*s' to purge",
+                                c->def->name, (int)c->key.id_len, c->key.id);
+    struct db_stmt *s = db_stmt_get(c->a->db,
+                                    "DELETE FROM entity_removed WHERE entity = ?1 AND tenant = ?2"
+                                    " AND part = ?3 AND id = ?4",
+                                    e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, c->def->name);
+    db_bind_str(s, 2, c->key.tenant);
+    db_bind_str(s, 3, c->key.part);
+    db_bind_text(s, 4, c->key.id, c->key.id_len);
+    return db_run(s, e);
+}

@@ -52,7 +52,8 @@ static int check_item(struct entity_write *w, struct entity_item *it, struct slo
         rc = check_save(w, it, s, e);
     else if (it->verb == ENTITY_PATCH)
         rc = change_check_patch(it->def, it->patch_kind, it->doc, e);
-    else if (it->verb == ENTITY_RESTORE && it->def->soft_remove_ms == 0)
+    else if ((it->verb == ENTITY_RESTORE || it->verb == ENTITY_PURGE) &&
+             it->def->soft_remove_ms == 0)
         rc = err_set(e, ERR_UNSUPPORTED,
                      "%s is declared without soft_remove: what is removed is gone", it->def->name);
     if (rc == 0)

@@ -40,7 +40,7 @@ enum {
     ENTITY_HOOK_TRIES = 5,
 };
 
-enum entity_verb { ENTITY_SAVE, ENTITY_PATCH, ENTITY_REMOVE, ENTITY_RESTORE };
+enum entity_verb { ENTITY_SAVE, ENTITY_PATCH, ENTITY_REMOVE, ENTITY_RESTORE, ENTITY_PURGE };
 
 struct entity_item {
     /* in */

@@ -11,7 +11,7 @@ static void job_tick(struct job *j);
 
 bool slot_has_hook(const struct entity_item *it)
 {
-    if (it->verb == ENTITY_RESTORE)
+    if (it->verb == ENTITY_RESTORE || it->verb == ENTITY_PURGE)
         return false;
     return it->verb == ENTITY_REMOVE ? it->def->before_remove : it->def->before_save;
 }
@@ -250,6 +250,8 @@ static int add_item(struct job *j, size_t i, struct err *e)
         entity_txn_remove(t, it->def, name, s->hooked ? s->prior_version : it->if_version);
     else if (it->verb == ENTITY_RESTORE)
         entity_txn_restore(t, it->def, name);
+    else if (it->verb == ENTITY_PURGE)
+        entity_txn_purge(t, it->def, name);
     else if (it->verb == ENTITY_PATCH && !s->hooked)
         rc = entity_txn_patch(t, it->def, name, it->if_version, it->patch_kind, it->doc, e);
     else

@@ -26,6 +26,10 @@ entity "Probe" {
     elseif e.text == "removed" then
       local o = { filter = { text = "list*" }, removed = "only" }
       e.text = Note.count(o) .. " " .. Note.query(o)[1].text
+    elseif e.text == "purge" then
+      local ok = pcall(Note.purge, e.id)
+      Note.purge(e.id, { confirm = e.id })
+      e.text = tostring(ok)
     elseif e.text == "history" then
       local list = Note.history(e.id)
       e.text = list[1].how .. #list .. Note.history(e.id, 1).text .. tostring(Note.history(e.id, 99))
@@ -67,6 +71,7 @@ class Kept(Store):
             self.ok("PUT", f"/api/note/w{i}", {"text": f"list {i}"}, 201)
         for i in (3, 1, 4):
             self.ok("DELETE", f"/api/note/w{i}", status=204)
+            time.sleep(0.005)  # removed_at has milliseconds
         mine = urllib.parse.quote('{"text":"list*"}')
         got = ask("&filter=" + mine)
         self.assertEqual([(r["id"], r["text"], r["version"]) for r in got.json], [(f"w{i}", f"list {i}", 1) for i in (1, 3, 4)])
@@ -97,6 +102,50 @@ class Kept(Store):
         code, out, err = run("entity", "ls", "Note", "--removed", "--filter", '{"text":"list*"}', "--json", "--url", self.server.url)
         self.assertEqual(code, 0, err)
         self.assertEqual([r["id"] for r in json.loads(out)], ["w1", "w4"])
+
+    def test_what_was_removed_can_be_purged(self):
+        for text in ("one", "two"):
+            self.ok("PUT", "/api/note/g", {"text": text}, 201)
+            self.ok("DELETE", "/api/note/g", status=204)
+        self.refused("POST", "/api/note/g/purge", None, 400, "invalid", "confirm=g")
+        self.refused("POST", "/api/note/g/purge?confirm=h", None, 400, "invalid", "confirm")
+        self.refused("POST", "/api/note/g/purge?confirm=g&now=1", None, 400, "invalid", "now")
+        shown = self.ok("POST", "/api/note/g/purge?dry_run=true")
+        self.assertEqual((shown.json["text"], shown.json["id"]), ("two", "g"))
+        self.assertEqual(len(self.ok("GET", "/api/note/g/history").json), 2)
+        a = self.ok("POST", "/api/note/g/purge?confirm=g", status=204)
+        self.assertEqual(a.headers["X-Koan-Outcome"], "purged")
+        self.refused("POST", "/api/note/g/restore", None, 404, "not_found")
+        self.refused("POST", "/api/note/g/purge?confirm=g", None, 404, "not_found")
+        self.refused("POST", "/api/note/g/purge?dry_run=true", None, 404, "not_found")
+        self.refused("GET", "/api/note/g/history", None, 404, "not_found")
+        self.assertEqual(self.ok("POST", "/api/note/query", {"removed": "only", "filter": {"id": "g"}}).json, [])
+        # A record that is there is not touched, nor its history.
+        self.ok("PUT", "/api/note/k", {"text": "old"}, 201)
+        self.refused("POST", "/api/note/k/purge?confirm=k", None, 404, "not_found", "no removed")
+        self.ok("DELETE", "/api/note/k", status=204)
+        self.ok("PUT", "/api/note/k", {"text": "new"}, 201)
+        self.ok("PUT", "/api/probe/k", {"text": "purge"}, 201)
+        self.assertEqual(self.ok("GET", "/api/note/k").json["text"], "new")
+        self.assertEqual(len(self.ok("GET", "/api/note/k/history").json), 1)
+        self.refused("POST", "/api/note/k/purge?confirm=k", None, 404, "not_found")
+        self.refused("POST", "/api/ticket/k/purge?confirm=k", None, 422, "unsupported", "soft_remove")
+
+    def test_everything_is_removed_only_when_meant(self):
+        self.ok("POST", "/api/ticket/bulk?partition=all", [{"id": f"t{i}", "text": str(i)} for i in range(5)])
+        path = "/api/ticket/bulk?partition=all"
+        for bad in ({"filter": {}}, {"filter": {}, "confirm": "ticket"}, {"filter": {}, "confirm": True}):
+            self.refused("DELETE", path, bad, 400, "invalid", '"Ticket"')
+        for bad in ({"ids": ["t1"], "dry_run": True}, {"confirm": "Ticket"}, {"filter": {"text": "1"}, "dry_run": 1},
+                    {"filter": {"text": "1"}, "dryrun": True}):
+            self.refused("DELETE", path, bad, 400, "invalid")
+        self.assertEqual(self.ok("DELETE", path, {"filter": {"text": "1"}, "dry_run": True}).json,
+                         {"dry_run": True, "matched": 1, "ids": ["t1"]})
+        self.assertEqual(self.ok("DELETE", path, {"filter": {}, "dry_run": True}).json["matched"], 5)
+        self.assertEqual(len(self.ok("GET", "/api/ticket?partition=all").json), 5)
+        done = self.ok("DELETE", path, {"filter": {}, "confirm": "Ticket"}).json
+        self.assertEqual(done["counts"]["removed"], 5)
+        self.assertEqual(self.ok("GET", "/api/ticket?partition=all").json, [])
 
     def test_history_tells_who_how_why_and_which(self):
         self.ok("PUT", "/api/note/h1", {"text": "1"}, 201)

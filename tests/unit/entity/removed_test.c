@@ -42,6 +42,34 @@ static void a_removed_record_comes_back_one_version_on(void **state)
     assert_int_equal(entity_db_restore(x->f, x->d, "a", NULL), ERR_NOT_FOUND);
 }
 
+static int purge(struct fixture *x, const char *id)
+{
+    struct txn t;
+    txn_init(&t);
+    entity_txn_purge(&t, x->d, id);
+    return entity_db_apply(x->f, &t, NULL);
+}
+
+static void a_purge_takes_all_that_is_kept_under_an_id(void **state)
+{
+    struct fixture *x = *state;
+    for (int i = 0; i < 2; i++) {
+        save(x, "a", "{\"text\":\"1\"}");
+        save(x, "b", "{\"text\":\"2\"}");
+        assert_int_equal(entity_db_remove(x->f, x->d, "a", 0, NULL), 0);
+        assert_int_equal(entity_db_remove(x->f, x->d, "b", 0, NULL), 0);
+    }
+    save(x, "a", "{\"text\":\"3\"}");
+    assert_int_equal(purge(x, "archive/a"), ERR_NOT_FOUND);
+    assert_int_equal(purge(x, "a"), 0);
+    assert_int_equal(entity_db_result(x->f, 0).outcome, ENTITY_PURGED);
+    assert_true(is_there(x, "a"));
+    assert_int_equal(purge(x, "a"), ERR_NOT_FOUND);
+    assert_int_equal(entity_db_remove(x->f, x->d, "a", 0, NULL), 0);
+    assert_int_equal(entity_db_restore(x->f, x->d, "a", NULL), 0);
+    assert_int_equal(entity_db_restore(x->f, x->d, "b", NULL), 0);
+}
+
 static void its_id_and_unique_values_are_free_meanwhile(void **state)
 {
     struct fixture *x = *state;
@@ -127,6 +155,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_removed_record_comes_back_one_version_on),
+        TEST(a_purge_takes_all_that_is_kept_under_an_id),
         TEST(its_id_and_unique_values_are_free_meanwhile),
         TEST(what_a_cascade_took_comes_back_one_by_one),
         TEST(after_thirty_days_it_is_purged),
