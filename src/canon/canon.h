@@ -28,9 +28,10 @@
  * Files: model.c (declaration), keys.c (normalisers, key values), survive.c (survivorship, pure),
  * pipeline.c (the tick of one arrival), prepare.c (its first phases on other threads), parts.c (a
  * withdrawal), direct.c (a golden record changed directly), memo.c (what was had from outside),
- * working.c (the working set), engine.c (requests, proposals, retries), whole.c (requests that are
- * one unit), wait.c and wake.c (parked until a key comes), apply.c and conditions.c (operations),
- * store*.c (all SQL), read.c (why, lineage, summary, tombstones). */
+ * working.c (the working set), engine.c (requests, proposals, retries), outbox.c (proposals
+ * together), resume.c, whole.c (requests that are one unit), wait.c and wake.c (parked until a key
+ * comes), apply.c and conditions.c (operations), store*.c (all SQL), read.c (why, lineage, summary,
+ * tombstones). */
 #ifndef KOAN_CANON_CANON_H
 #define KOAN_CANON_CANON_H
 

@@ -18,7 +18,7 @@
 
 enum {
     ENGINE_FLIGHT_MAX =
-        1024, /* units under way; the ledger has room for more, others want it too */
+        2048, /* units under way; the ledger has room for more, others want it too */
     ENGINE_SLICE_NS = 8 * 1000 * 1000, /* then other work of the thread gets its turn */
     REQUEST_MAGIC = 0x63717265,
     JOB_MAGIC = 0x636a6f62,
@@ -38,7 +38,7 @@ int canon_engine_new(const struct canon_engine_options *o, struct canon_engine *
     en->hooks = o->hooks;
     en->workings = map_new();
     list_init(&en->requests);
-    list_init(&en->outbox);
+    outbox_init(&en->outbox);
     list_init(&en->again);
     en->work.run = engine_work;
     en->waker = waker_new(en, o);
@@ -84,12 +84,24 @@ struct canon *engine_canon(struct canon_engine *en)
     return en->canon;
 }
 
+/* An arrival wants some four times eight bytes, and each asking is a system call. */
+static void engine_random(struct canon_engine *en, void *p, size_t n)
+{
+    ASSERT(n <= sizeof en->random);
+    if (en->random_left < n) {
+        en->world->random(en->world, en->random, sizeof en->random);
+        en->random_left = sizeof en->random;
+    }
+    en->random_left -= n;
+    memcpy(p, en->random + en->random_left, n);
+}
+
 void engine_make_id(struct canon_engine *en, char out[STORE_ID])
 {
     uint8_t random[8];
     struct uuid u;
     char text[UUID_TEXT];
-    en->world->random(en->world, random, sizeof random);
+    engine_random(en, random, sizeof random);
     uuid_v7(&en->ids, (uint64_t)en->world->wall_ms(en->world), random, &u);
     uuid_format(&u, text);
     memcpy(out, text, sizeof text);
@@ -398,7 +410,7 @@ bool engine_job_again(struct canon_engine *en, struct canon_job *j)
 
 int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e)
 {
-    en->world->random(en->world, &j->rev, sizeof j->rev);
+    engine_random(en, &j->rev, sizeof j->rev);
     j->rev = (j->rev & INT64_MAX) | 1;
     if (j->whole != NULL)
         return whole_gather(j->whole, j, e);
@@ -412,89 +424,9 @@ int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e)
     job_commit_working(j);
     j->working->proposed++;
     en->flight++;
-    list_push(&en->outbox, &j->node);
+    outbox_add(&en->outbox, j);
     engine_wake(en);
     return 0;
-}
-
-/* All that a slice has made goes to the ledger at once: so it travels in few entries, each of which
- * costs a sync, and a page that several arrivals touch is written once. */
-static void outbox_flush(struct canon_engine *en)
-{
-    struct list *it;
-    while ((it = list_pop(&en->outbox)) != NULL) {
-        struct canon_job *j = LIST_OF(it, struct canon_job, node);
-        if (ledger_propose(en->ledger, &j->unit, &j->unit.err) != 0)
-            unit_done(&j->unit);
-    }
-}
-
-/* --- resuming
- * -----------------------------------------------------------------------------------------------------------
- */
-
-static json_t *col_json(struct db_stmt *s, int at, struct err *e)
-{
-    size_t n;
-    const char *p = db_col_text(s, at, &n);
-    return p ? json_read(p, n, e) : NULL;
-}
-
-static int resume_fill(struct canon_job *j, struct db_stmt *s, struct err *e)
-{
-    struct engine_request *er = j->request;
-    struct canon_arrival *a = j->arrival;
-    er->origin = mem_strdup(db_col_text(s, 0, NULL));
-    er->source_id = mem_strdup(db_col_text(s, 1, NULL));
-    a->origin = er->origin;
-    mem_free(j->source_id);
-    j->source_id = mem_strdup(er->source_id);
-    a->observed_at = j->observed_at = db_col_int(s, 2);
-    j->phase = (enum canon_phase)db_col_int(s, 3);
-    json_t *data = col_json(s, j->phase == PHASE_INTAKE ? 4 : 5, e);
-    if (data == NULL)
-        return err_set(e, ERR_GONE, "the parked document was erased");
-    if (j->call.tags == NULL) /* those that it was parked with, unless others are given */
-        j->call.tags = col_json(s, 6, NULL);
-    AUTO(json_unref) json_t *fix = TAKE(a->data);
-    int rc = fix ? patch_merge(&data, fix, e) : 0;
-    if (j->phase == PHASE_INTAKE) {
-        a->data = data;
-        return rc;
-    }
-    j->data = data;
-    j->body = mem_strdup(db_col_text(s, 4, NULL) ? db_col_text(s, 4, NULL) : "{}");
-    j->state = j->phase == PHASE_VALIDATE ? JOB_VALIDATE : JOB_AGGREGATE;
-    return rc;
-}
-
-/* Fetch the parked arrival and set the job to the phase that parked it. */
-static int resume_load(struct canon_job *j, struct err *e)
-{
-    const char *id = j->arrival->source_id;
-    AUTO(db_stmt_donep)
-    struct db_stmt *s =
-        db_stmt_get(j->engine->reader,
-                    "SELECT origin, source_id, observed_at, phase, body, work, tags FROM "
-                    "canon_arrival WHERE id = ?1 AND tenant = ?2 AND model = ?3 "
-                    "AND outcome = ?4",
-                    e);
-    if (s == NULL)
-        return e->code;
-    db_bind_str(s, 1, id);
-    db_bind_str(s, 2, j->working->tenant);
-    db_bind_str(s, 3, j->working->model->name);
-    db_bind_int(s, 4, STORED_PARKED);
-    int rc = id == NULL ? 0 : db_step(s, e);
-    if (rc < 0)
-        return rc;
-    if (rc == 0 || strlen(id) >= sizeof j->resumes)
-        return err_set(e, ERR_NOT_FOUND, "no parked arrival '%s'", id ? id : "");
-    memcpy(j->resumes, id, strlen(id) + 1);
-    rc = store_wait_tries(j->engine->reader, id, &j->waits_tries, e);
-    if (rc == 0)
-        rc = store_memo_get(j->engine->reader, id, &j->call.memo, e);
-    return rc != 0 ? rc : resume_fill(j, s, e);
 }
 
 /* --- the work of the thread
@@ -629,6 +561,6 @@ static void engine_work(struct task *t)
     }
     if (snapshot)
         db_snapshot_end(en->reader);
-    outbox_flush(en);
+    outbox_settle(en);
     whole_look(en);
 }

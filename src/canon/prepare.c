@@ -60,6 +60,11 @@ bool prep_wants(const struct prep *p)
     return p->ahead < PREP_AHEAD_MAX;
 }
 
+bool prep_is_busy(const struct prep *p)
+{
+    return p->ahead > 0;
+}
+
 void prep_give(struct prep *p, struct canon_job *j)
 {
     struct batch *b = p->open;

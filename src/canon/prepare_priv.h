@@ -31,6 +31,8 @@ void prep_free(struct prep *p);
 bool prep_helps(const struct prep *p, size_t arrivals);
 /* Room for another one. */
 bool prep_wants(const struct prep *p);
+/* Something is given away and not back yet. */
+bool prep_is_busy(const struct prep *p);
 void prep_give(struct prep *p, struct canon_job *j);
 /* What was given since the last flush sets off. */
 void prep_flush(struct prep *p);

@@ -3,6 +3,7 @@
 #define KOAN_CANON_STATE_H
 
 #include "base/uuid.h"
+#include "canon/outbox_priv.h"
 #include "canon/pipeline_priv.h"
 
 struct map;
@@ -32,13 +33,15 @@ struct canon_engine {
     struct canon_hooks *hooks;
     struct map *workings; /* "tenant/model" */
     struct list requests; /* not all arrivals started */
-    struct list outbox;   /* jobs whose units are ready: proposed together at the end of a slice */
-    struct list again;    /* jobs to run again once nothing of their working set is under way */
+    struct outbox outbox;
+    struct list again; /* jobs to run again once nothing of their working set is under way */
     size_t flight, open_requests;
     struct engine_request *alone; /* the whole request that is worked, one at a time */
     struct task work;
     bool posted;
     struct uuid_gen ids;
+    uint8_t random[512]; /* had from the world and not used yet: the first random_left */
+    size_t random_left;
     struct waker *waker;
     struct prep *prep;
 };
@@ -46,6 +49,8 @@ struct canon_engine {
 /* All its arrivals are at their end; it may be gone afterwards. */
 void request_finish(struct engine_request *er);
 void engine_wake(struct canon_engine *en);
+/* resume.c: fetches the parked arrival and sets the job to the phase that parked it. */
+int resume_load(struct canon_job *j, struct err *e);
 /* What was committed, in the words of the answer: the job is at its end. */
 void job_result(struct canon_job *j);
 
