@@ -103,6 +103,22 @@ static uint64_t hash_stripes(uint64_t seed, const uint8_t **p, size_t stripes)
     return hash_merge(hash_merge(hash_merge(hash_merge(h, a), b), c), d);
 }
 
+static uint64_t hash_end(uint64_t h)
+{
+    h = (h ^ h >> 33) * HASH_P2;
+    h = (h ^ h >> 29) * HASH_P3;
+    return h ^ h >> 32;
+}
+
+uint64_t hash64_cell(uint64_t seed, uint8_t byte, uint64_t word)
+{
+    uint8_t cell[9] = {byte};
+    memcpy(cell + 1, &word, sizeof word);
+    uint64_t h = seed + HASH_P5 + sizeof cell;
+    h = hash_rotl(h ^ hash_round(0, hash_le(cell, 8)), 27) * HASH_P1 + HASH_P4;
+    return hash_end(hash_rotl(h ^ cell[8] * HASH_P5, 11) * HASH_P1);
+}
+
 uint64_t hash64(uint64_t seed, const void *p, size_t n)
 {
     const uint8_t *at = p;
@@ -115,7 +131,5 @@ uint64_t hash64(uint64_t seed, const void *p, size_t n)
         h = hash_rotl(h ^ hash_le(at, 4) * HASH_P1, 23) * HASH_P2 + HASH_P3;
     for (; n > 0; n--, at++)
         h = hash_rotl(h ^ *at * HASH_P5, 11) * HASH_P1;
-    h = (h ^ h >> 33) * HASH_P2;
-    h = (h ^ h >> 29) * HASH_P3;
-    return h ^ h >> 32;
+    return hash_end(h);
 }

@@ -14,6 +14,8 @@
 uint32_t hash_crc32c(uint32_t crc, const void *p, size_t n);
 /* What machines without SSE4.2 run; its test compares the two. */
 uint32_t hash_crc32c_portable(uint32_t crc, const void *p, size_t n);
+/* hash64(seed, b, 9) of the byte and, behind it, the word in the machine's order. */
+uint64_t hash64_cell(uint64_t seed, uint8_t byte, uint64_t word);
 /* XXH64: the values of any common implementation. */
 uint64_t hash64(uint64_t seed, const void *p, size_t n);
 

@@ -416,6 +416,34 @@ static void survive_by(const struct canon_unit *u, enum canon_policy policy,
     candidates_fini(c, n);
 }
 
+/* Whoever speaks alone wins, whatever the policy; most records have one source. What only looks at
+ * what was ever said has said one thing. */
+static void survive_alone(const struct canon_unit *u, const struct canon_said *s,
+                          struct canon_survived *out)
+{
+    size_t count = u->group != NULL ? u->group->fields_count : 1;
+    for (size_t i = 0; i < count; i++) {
+        const char *field = u->group != NULL ? u->group->fields[i] : u->name;
+        json_t *v = json_object_get(s->fields, field);
+        if (is_null(v))
+            continue;
+        json_object_set_nocheck(out->golden, field, v);
+        out->needs_review |= u->rule != NULL && u->rule->policy == POLICY_MANUAL;
+    }
+}
+
+static bool is_alone(const struct canon_unit *u, const struct canon_said *said, size_t count)
+{
+    if (count != 1 || said->ever != NULL)
+        return false;
+    if (u->rule == NULL)
+        return true;
+    if (u->rule->policy != POLICY_SOURCE_OF_TRUTH)
+        return u->rule->policy != POLICY_UNION;
+    /* The fallback may join what is a list, or want a steward where an authority does not. */
+    return u->rule->fallback != POLICY_UNION && u->rule->fallback != POLICY_MANUAL;
+}
+
 static void survive_unit(const struct canon_unit *u, const struct canon_said *const *said,
                          size_t count, struct candidate *c, struct canon_survived *out)
 {
@@ -465,7 +493,10 @@ int canon_survive(const struct canon_model *m, const struct canon_units *units,
     if (rc == 0 && count > 1)
         qsort(sorted, count, sizeof *sorted, said_newest);
     for (size_t i = 0; i < units->count && rc == 0; i++)
-        survive_unit(&units->list[i], sorted, count, c, out);
+        if (!explain && is_alone(&units->list[i], said, count))
+            survive_alone(&units->list[i], said, out);
+        else
+            survive_unit(&units->list[i], sorted, count, c, out);
     canon_units_fini(&stated);
     if (rc != 0)
         canon_survived_fini(out);

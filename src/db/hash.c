@@ -26,19 +26,18 @@ static uint64_t db_hash_table(const char *table)
  * as an integer), so whole numbers count the same in both forms. */
 static uint64_t db_hash_number(uint64_t h, sqlite3_value *v)
 {
-    uint8_t cell[9] = {SQLITE_INTEGER};
+    uint8_t type = SQLITE_INTEGER;
     int64_t whole = sqlite3_value_int64(v);
     if (sqlite3_value_type(v) == SQLITE_FLOAT) {
         double d = sqlite3_value_double(v);
         if (d == floor(d) && fabs(d) <= 9007199254740992.0) {
             whole = (int64_t)d;
         } else {
-            cell[0] = SQLITE_FLOAT;
+            type = SQLITE_FLOAT;
             memcpy(&whole, &d, sizeof(whole));
         }
     }
-    memcpy(cell + 1, &whole, sizeof(whole));
-    return hash64(h, cell, sizeof(cell));
+    return hash64_cell(h, type, (uint64_t)whole);
 }
 
 static uint64_t db_hash_value(uint64_t h, sqlite3_value *v)
@@ -46,15 +45,13 @@ static uint64_t db_hash_value(uint64_t h, sqlite3_value *v)
     int type = sqlite3_value_type(v);
     if (type == SQLITE_INTEGER || type == SQLITE_FLOAT)
         return db_hash_number(h, v);
-    uint8_t cell[9] = {(uint8_t)type};
     if (type == SQLITE_NULL)
-        return hash64(h, cell, sizeof(cell));
+        return hash64_cell(h, (uint8_t)type, 0);
     /* The pointer first: asking for it may convert, and the length is that of what it gives. */
     const void *p =
         type == SQLITE_TEXT ? (const void *)sqlite3_value_text(v) : sqlite3_value_blob(v);
     uint64_t n = (uint64_t)sqlite3_value_bytes(v);
-    memcpy(cell + 1, &n, sizeof(n));
-    h = hash64(h, cell, sizeof(cell));
+    h = hash64_cell(h, (uint8_t)type, n);
     return n == 0 ? h : hash64(h, p, n);
 }
 

@@ -28,6 +28,18 @@ TEST(crc32c_continues_and_both_ways_agree)
     }
 }
 
+TEST(a_cell_hashes_as_its_nine_bytes)
+{
+    static const uint64_t words[] = {0, 1, UINT64_MAX, 0x0123456789abcdef};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        for (unsigned byte = 0; byte < 256; byte += 51) {
+            uint8_t cell[9] = {(uint8_t)byte};
+            memcpy(cell + 1, &words[i], 8);
+            assert_true(hash64_cell(words[i] ^ 7, (uint8_t)byte, words[i]) ==
+                        hash64(words[i] ^ 7, cell, sizeof cell));
+        }
+}
+
 TEST(hash64_has_the_values_of_xxh64)
 {
     assert_true(hash64(0, "", 0) == 0xef46db3751d8e999);
@@ -57,6 +69,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HEAP_TEST(crc32c_has_the_values_of_rfc_3720),
         HEAP_TEST(crc32c_continues_and_both_ways_agree),
+        HEAP_TEST(a_cell_hashes_as_its_nine_bytes),
         HEAP_TEST(hash64_has_the_values_of_xxh64),
         HEAP_TEST(hash64_sees_every_byte_and_the_seed),
     };

@@ -40,6 +40,21 @@ struct says {
     const char *fields;
 };
 
+/* Without a footprint the way there is a shorter one. */
+static void assert_same_without_footprint(const struct canon_model *m,
+                                          const struct canon_said *said, size_t n,
+                                          const struct canon_survived *want)
+{
+    struct canon_survived s;
+    struct err e = ERR_INIT;
+    assert_int_equal(canon_survive(m, NULL, said, n, false, &s, &e), 0);
+    assert_null(s.footprint);
+    assert_int_equal(json_compare(s.golden, want->golden), 0);
+    assert_int_equal(json_hash(0, s.golden), json_hash(0, want->golden));
+    assert_int_equal(s.needs_review, want->needs_review);
+    canon_survived_fini(&s);
+}
+
 /* The golden record of the given statements, as sorted text. */
 static char *golden_of(const struct canon_model *m, const struct says *says, size_t n,
                        char **prints)
@@ -58,6 +73,7 @@ static char *golden_of(const struct canon_model *m, const struct says *says, siz
     }
     struct canon_survived s;
     assert_int_equal(canon_survive(m, NULL, said, n, true, &s, &e), 0);
+    assert_same_without_footprint(m, said, n, &s);
     struct buf b = BUF_INIT(1 << 20);
     assert_int_equal(json_print_sorted(s.golden, &b, &e), 0);
     char *text = buf_take(&b);
@@ -69,6 +85,24 @@ static char *golden_of(const struct canon_model *m, const struct says *says, siz
     for (size_t i = 0; i < n; i++)
         json_decref(said[i].fields);
     return text;
+}
+
+/* Values and nulls of every policy, from an authority and from one that is none. */
+static void whoever_speaks_alone_wins(void **state)
+{
+    (void)state;
+    static const struct says all[] = {
+        {"erp", "1", 5,
+         "{\"f_first\":1,\"f_min\":2,\"f_max\":3,\"f_long\":\"x\",\"f_full\":1,\"f_most\":1,"
+         "\"f_all\":[2,1,2],\"f_man\":1,\"credit\":4,\"street\":\"s\",\"name\":\"n\"}"},
+        {"crm", "1", 5, "{\"f_all\":\"one\",\"credit\":4,\"zip\":null,\"street\":\"s\"}"},
+        {"erp", "2", 5, "{\"f_man\":null,\"credit\":null,\"street\":null,\"f_all\":null}"},
+        {"web", "1", 5, "{}"},
+    };
+    struct canon_model *m = model(declared);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        mem_free(golden_of(m, &all[i], 1, NULL));
+    canon_model_unref(m);
 }
 
 static void check(const struct says *says, size_t n, const char *want)
@@ -260,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(latest_is_the_newest_and_null_never_wins),
         cmocka_unit_test(ties_go_to_rank_then_origin_then_source_id),
+        cmocka_unit_test(whoever_speaks_alone_wins),
         cmocka_unit_test(each_policy_picks_its_value),
         cmocka_unit_test(source_of_truth_wins_even_as_null_and_falls_back_when_silent),
         cmocka_unit_test(a_group_survives_as_one_block),
