@@ -412,6 +412,13 @@ int fetch_start(struct fetcher *fetcher, const struct fetch_request *r,
     return 0;
 }
 
+void fetch_cancel(struct fetch *f)
+{
+    struct err e;
+    err_set(&e, ERR_CANCELED, "%s was not waited for", f->target.authority);
+    fetch_fail(f, &e, true);
+}
+
 const struct err *fetch_error(const struct fetch *f)
 {
     return &f->err;

@@ -81,6 +81,9 @@ struct fetch_request {
 int fetch_start(struct fetcher *f, const struct fetch_request *r,
                 void (*done)(struct fetch *f, void *arg), void *arg, struct fetch **out,
                 struct err *e);
+/* Ends it at once, with ERR_CANCELED: done() runs before this returns. Not from within done(). What
+ * the host has got of it may have its effect. */
+void fetch_cancel(struct fetch *f);
 /* After done(). Takes NULL. */
 void fetch_free(struct fetch *f);
 
