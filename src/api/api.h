@@ -44,6 +44,7 @@ struct http_request;
 struct http_router;
 struct ledger;
 struct loop;
+struct trace;
 
 enum {
     API_LOOPS_MAX = 256,           /* loops that /livez asks */
@@ -73,7 +74,7 @@ enum api_script_verb {
 struct api_script_call {
     enum api_script_verb verb;
     json_t *body; /* an object; NULL for API_SCRIPTS_LIST; stays the asker's */
-    const char *principal;
+    const char *principal, *correlation, *traceparent; /* the last may be NULL */
     struct loop *loop;                       /* where done() runs, once: later, or at once */
     void (*done)(struct api_script_call *c); /* the struct is the asker's again */
     struct err err;
@@ -106,6 +107,7 @@ struct api_options {
     const char *node_id, *data_dir;
     uint64_t stream_ms;          /* 0: API_STREAM_MS */
     struct health_board *health; /* what /health shows besides the checks; may be NULL */
+    struct trace *trace;         /* where requests are noted, and /api/timeline; may be NULL */
 };
 
 int api_new(const struct api_options *o, struct api **out, struct err *e);
@@ -121,8 +123,9 @@ void api_thread_free(struct api_thread *t); /* takes NULL; when the loop runs no
 
 /* Who asks: texts live as long as the request. */
 void api_envelope(const struct http_request *req, struct envelope *env);
-/* For http_options.before. */
+/* For http_options.before, and .after. */
 bool api_before(struct http_request *req);
+void api_after(struct http_request *req, int status, uint64_t took_ns);
 
 /* Loops that must turn for /livez to say yes: before the servers open. Threads of api_thread_new
  * are among them already. `name` is copied. */

@@ -79,6 +79,8 @@ int api_reader_open(struct api *a, struct db **out, struct err *e);
  * costs as much as the read. It is as new as everything applied when this is called. */
 struct db *api_point_reader(struct api_thread *t);
 int64_t api_now_ms(const struct api_thread *t);
+/* trace.c: for what the request begins; NULL: none is to be carried. Lives as long as it. */
+const char *api_traceparent(const struct http_request *req);
 
 /* ---- body.c: what came ---- */
 
@@ -276,6 +278,6 @@ struct api_routes {
 extern const struct api_routes api_feed_routes, api_transfer_routes, api_history_routes,
     api_records_read_routes, api_records_write_routes, api_bulk_routes, api_openapi_routes,
     api_canon_routes, api_canon_read_routes, api_health_routes, api_docs_routes, api_scripts_routes,
-    api_node_routes, api_definitions_routes;
+    api_node_routes, api_definitions_routes, api_trace_routes;
 
 #endif

@@ -35,6 +35,8 @@ static void scripts_start(struct http_request *req, enum api_script_verb verb, j
     s->call = (struct api_script_call){.verb = verb,
                                        .body = body,
                                        .principal = o->token_required ? "token" : "local",
+                                       .correlation = http_correlation(req),
+                                       .traceparent = api_traceparent(req),
                                        .loop = t->loop,
                                        .done = scripts_done};
     o->script_call(o->script_call_arg, &s->call);

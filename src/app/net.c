@@ -86,6 +86,7 @@ static int net_open(struct node *n, struct net *net, const char *host, int fd, s
         .connections_max = n->connections_max / (size_t)n->nets_count + 1,
         .context = net->thread,
         .before = api_before,
+        .after = n->trace != NULL ? api_after : NULL,
         .cors = n->cors,
         .more = bind_http_more(n->bind),
     };

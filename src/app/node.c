@@ -26,6 +26,7 @@
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
 #include "setting/setting.h"
+#include "trace/trace.h"
 
 enum { NODE_JSON_MAX = 64 << 10 };
 
@@ -139,6 +140,7 @@ static int node_open_ledger(struct node *n, struct err *e)
         loop_world(n->ledger_loop)->wall_ms = n->clock->wall_ms;
     n->entities = entities_new();
     n->settings = settings_new();
+    entities_set_trace(n->entities, n->trace);
     if (canon_new(n->entities, &n->canon, e) != 0)
         return e->code;
     struct ledger_options o = {
@@ -184,6 +186,7 @@ static int node_open_scripts(struct node *n, struct err *e)
                              .threads = node_threads(n, SET_SCRIPT_THREADS),
                              .clock = n->clock,
                              .envelope = api_envelope,
+                             .trace = n->trace,
                              .memory_max = (size_t)config_number(n->config, SET_SCRIPT_MEMORY)};
     if (bind_open(&o, &n->bind, e) != 0)
         return err_context(e, "scripts");
@@ -222,6 +225,7 @@ static int node_open_api(struct node *n, struct err *e)
                             .node_id = n->id,
                             .data_dir = n->data,
                             .health = n->health,
+                            .trace = n->trace,
                             .stream_ms = (uint64_t)config_number(n->config, SET_HTTP_STREAM_TIME)};
     if (n->access.token != NULL)
         api_token_hash(n->access.token, o.token_hash);
@@ -255,8 +259,8 @@ static int node_open_http(struct node *n, struct err *e)
 static int node_open_all(struct node *n, struct err *e)
 {
     if (loop_new("koan", &n->control, e) != 0 || node_open_data(n, e) != 0 ||
-        node_open_ledger(n, e) != 0 || node_settings_open(n, e) != 0 ||
-        node_open_scripts(n, e) != 0)
+        (n->work == NULL && node_open_trace(n, e) != 0) || node_open_ledger(n, e) != 0 ||
+        node_settings_open(n, e) != 0 || node_open_scripts(n, e) != 0)
         return e->code;
     if (n->work == NULL && node_open_http(n, e) != 0)
         return e->code;
@@ -359,6 +363,7 @@ void node_close(struct node *n)
     }
     if (n->lock >= 0)
         file_unlock(n->lock);
+    trace_close(n->trace);
     access_fini(&n->access);
     health_board_free(n->health);
     config_free(n->config);

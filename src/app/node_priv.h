@@ -30,6 +30,7 @@ struct ledger;
 struct setting_layer;
 struct settings;
 struct tls_server;
+struct trace;
 
 enum {
     NODE_NETS_MAX = 64,
@@ -62,6 +63,7 @@ struct node {
     struct access access;
     uint64_t started_ns;
     struct health_board *health; /* every part may report to it */
+    struct trace *trace;
 
     struct loop *control, *ledger_loop;
     bool ledger_started;
@@ -143,6 +145,9 @@ void node_report(struct node *n, const char *topic, const char *fmt, ...)
 /* Shows it: readable on a terminal, log lines elsewhere. */
 void node_report_print(struct node *n);
 void node_report_settings(struct node *n);
+
+/* telemetry.c: before whatever notes something is opened. */
+int node_open_trace(struct node *n, struct err *e);
 
 /* node_health.c: on the control loop; reports at once, then from time to time until stopped. */
 void node_health_start(struct node *n);

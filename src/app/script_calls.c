@@ -181,6 +181,8 @@ static void scall_run(struct scall *s)
                                      .text = json_string_value(text),
                                      .len = json_string_length(text),
                                      .principal = s->call->principal,
+                                     .correlation = s->call->correlation,
+                                     .traceparent = s->call->traceparent,
                                      .args = json_is_array(args) ? json_incref(args) : NULL,
                                      .limit_ms = SCRIPT_RUN_MS,
                                      .print = scall_print,

@@ -71,6 +71,23 @@ const struct setting settings_table[SET_COUNT] = {
                         .help = "Private addresses that scripts may call with `http`: host names, "
                                 "addresses and networks, separated by blanks, like `db.internal "
                                 "10.1.0.0/16`. `*`: all."},
+    [SET_TRACE_KEEP] = {"trace.keep", SETTING_DURATION, "30d", 60 * 1000, INT64_MAX,
+                        .help = "How long the timeline of a correlation id is kept on this node."},
+    [SET_TRACE_BYTES] = {"trace.keep_bytes", SETTING_SIZE, "1GiB", 32 << 20, INT64_C(1) << 35,
+                         .help = "How much of it at most."},
+    [SET_OTEL_ENDPOINT] = {"otel.endpoint", SETTING_TEXT, "",
+                           .help = "Where spans go, OTLP over HTTP as JSON: like "
+                                   "`http://collector:4318`. Empty: nowhere, unless "
+                                   "`OTEL_EXPORTER_OTLP_ENDPOINT` says so."},
+    [SET_OTEL_HEADERS] = {"otel.headers", SETTING_SECRET, "",
+                          .help = "Headers for the collector: `name=value,name=value`, "
+                                  "percent-encoded. Else `OTEL_EXPORTER_OTLP_HEADERS`."},
+    [SET_OTEL_SERVICE] = {"otel.service", SETTING_TEXT, "",
+                          .help = "Name of this service there. Else `OTEL_SERVICE_NAME`, else "
+                                  "koan."},
+    [SET_OTEL_SAMPLE] = {"otel.sample", SETTING_INT, "10", 0, 100,
+                         .help = "Per cent of the traces that are sent; what fails always is. "
+                                 "Else `OTEL_TRACES_SAMPLER`."},
     [SET_LOG_LEVEL] = {"log.level", SETTING_CHOICE, "info", .choices = "debug info warn error",
                        .live = true, .flag = "log-level",
                        .help = "The least severe lines that are written to standard error."},

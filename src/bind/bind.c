@@ -51,7 +51,8 @@ static int thread_engine(struct bind_thread *t, struct err *e)
                                      .hands = hands,
                                      .hands_count = thread_hands(t, hands),
                                      .owns = thread_owns,
-                                     .owns_arg = t};
+                                     .owns_arg = t,
+                                     .trace = t->bind->trace};
     return canon_engine_new(&o, &t->engine, e);
 }
 
@@ -215,6 +216,7 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
     b->threads_total = threads;
     pthread_mutex_init(&b->status_lock, NULL);
     b->clock = o->clock;
+    b->trace = o->trace;
     b->fetch_shared = fetch_shared_new();
     b->envelope = o->envelope;
     bind_hooks_init(b);

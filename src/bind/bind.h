@@ -50,6 +50,7 @@ struct envelope;
 struct http_more;
 struct http_request;
 struct ledger;
+struct trace;
 struct vm_source;
 
 enum {
@@ -83,6 +84,7 @@ struct bind_options {
     /* Who asks; the texts live as long as the request. Must be there if bind_http_more() is used.
      */
     void (*envelope)(const struct http_request *req, struct envelope *out);
+    struct trace *trace; /* where runs and calls are noted; may be NULL */
 };
 
 /* Starts the threads, without a set. After ledger_open. */
@@ -152,9 +154,10 @@ struct bind_text {
     const char *name; /* "report.lua" */
     const char *text;
     size_t len;
-    const char *tenant, *principal; /* NULL: default, system */
-    json_t *args;                   /* array, becomes `...`; ownership passes; may be NULL */
-    uint32_t limit_ms;              /* of processor time; 0: none */
+    const char *tenant, *principal;        /* NULL: default, system */
+    const char *correlation, *traceparent; /* NULL: none */
+    json_t *args;                          /* array, becomes `...`; ownership passes; may be NULL */
+    uint32_t limit_ms;                     /* of processor time; 0: none */
     enum bind_text_kind kind;
     int test_index; /* of BIND_TEXT_TEST: 0 runs the file and answers the names of its tests, n runs
                        the n-th */

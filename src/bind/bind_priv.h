@@ -16,6 +16,7 @@
 #include "http/server.h"
 #include "io/loop.h"
 #include "ledger/ledger.h"
+#include "trace/trace.h"
 #include "vm/vm.h"
 
 enum {
@@ -148,6 +149,7 @@ struct bind {
     atomic_uint settings_version;
     struct fetch_shared *fetch_shared;
     const struct bind_clock *clock;
+    struct trace *trace;
     size_t memory_max;
 };
 
@@ -156,10 +158,12 @@ struct bind_run {
     struct vm_run run;
     struct bind_set *set;
     const struct envelope *env; /* outlives the run */
-    struct bind_text *text;     /* of bind_run_text, else NULL */
-    const char *no_outside;     /* why it may not call other hosts; NULL: it may */
-    const char *stage_of;       /* the model, in a stage of canon; else NULL */
-    bool asking;                /* inside ctx:memo: it may all the same */
+    struct trace_span span;
+    uint64_t began_ns;
+    struct bind_text *text; /* of bind_run_text, else NULL */
+    const char *no_outside; /* why it may not call other hosts; NULL: it may */
+    const char *stage_of;   /* the model, in a stage of canon; else NULL */
+    bool asking;            /* inside ctx:memo: it may all the same */
 };
 
 static inline struct bind_set *bind_set_of(struct lua_State *L)
@@ -193,6 +197,13 @@ void bind_set_drop(struct bind_set *s); /* frees it when its last run has ended;
 const struct bind_entity *bind_set_entity(const struct bind_set *s, const char *name);
 const struct bind_canon *bind_set_canon(const struct bind_set *s, const char *name);
 void bind_run_init(struct bind_run *r, struct bind_set *s, const struct envelope *env);
+
+/* ---- note.c ---- */
+/* The run begins: its span. */
+void bind_note_begin(struct bind_run *r, struct bind_thread *t);
+/* It has ended. Unless it `always` is of interest, it is noted when it is sampled or failed. */
+void bind_note_run(const struct bind_run *r, struct bind_thread *t, const char *name,
+                   const char *subject, bool always);
 
 /* ---- declare.c, verbs.c, write.c, canon_verbs.c, plain.c: functions for the table `host` ---- */
 void bind_open_declare(struct lua_State *L);

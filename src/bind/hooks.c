@@ -2,6 +2,7 @@
  * runs on a script thread, the answer is posted back.
  *
  *     run() --post--> hook_begin -> coroutine ... -> hook_end --post--> call->home          */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -100,9 +101,18 @@ static void hook_refusal(struct hook *h)
     }
 }
 
+static void hook_note(const struct hook *h)
+{
+    const struct entity_hook_call *c = h->call;
+    char name[ENTITY_NAME_MAX + 16];
+    snprintf(name, sizeof name, "%s.%s", c->def->name, event_names[c->event]);
+    bind_note_run(&h->run, h->thread, name, c->id, c->event != ENTITY_VIEW);
+}
+
 static void hook_end(struct hook *h)
 {
     struct entity_hook_call *c = h->call;
+    hook_note(h);
     if (h->run.run.err.code != 0)
         hook_refusal(h);
     atomic_fetch_sub(&h->thread->bind->waiting, 1);
@@ -123,6 +133,7 @@ static void hook_begin(struct task *task)
     struct bind_set *s = set_with_hook(h->thread, h->call, &en);
     struct entity_hook_call *c = h->call;
     bind_run_init(&h->run, s, c->env);
+    bind_note_begin(&h->run, h->thread);
     if (s == NULL) {
         err_set(&h->run.run.err, ERR_UNAVAILABLE,
                 "entity '%s' has a hook, but no script that declares it is loaded; deploy its "

@@ -15,12 +15,15 @@ struct http_call {
     struct vm_run *run;
     struct fetch *fetch;
     uint64_t began_ns;
+    struct trace_span span;
+    char *name; /* "GET https://host", without path and query: these may hold secrets */
 };
 
 static void call_free(void *p)
 {
     struct http_call *c = p;
     fetch_free(c->fetch);
+    mem_free(c->name);
     mem_free(c);
 }
 
@@ -38,11 +41,54 @@ static void call_count(struct http_call *c)
                 w->mono_ns(w) - c->began_ns);
 }
 
+static void call_note(struct http_call *c)
+{
+    struct bind_thread *t = bind_set_of(c->run->co)->thread;
+    const struct envelope *env = bind_env(c->run->co);
+    const struct err *e = fetch_error(c->fetch);
+    if (env->correlation == NULL)
+        return;
+    trace_note(t->bind->trace,
+               &(struct trace_event){.kind = TRACE_CALL,
+                                     .failed = e->code != 0 || fetch_status(c->fetch) >= 500,
+                                     .took_ns = t->world->mono_ns(t->world) - c->began_ns,
+                                     .status = e->code == 0 ? fetch_status(c->fetch) : 0,
+                                     .span = &c->span,
+                                     .correlation = env->correlation,
+                                     .causation = env->causation,
+                                     .principal = env->principal,
+                                     .name = c->name,
+                                     .detail = e->code != 0 ? e->text : NULL});
+}
+
+static char *call_name(const char *method, const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host != NULL ? host + 3 : url;
+    size_t n = strcspn(host, "/?#");
+    const char *at = memrchr(host, '@', n); /* credentials before it */
+    const char *from = at != NULL ? at + 1 : host;
+    return mem_printf("%s %.*s%.*s", method, (int)(host - url), url,
+                      (int)(n - (size_t)(from - host)), from);
+}
+
+/* The caller's headers with our place in the trace, unless they have one. A text on the stack. */
+static const char *call_headers(lua_State *L, const struct http_call *c, const char *given)
+{
+    char text[TRACE_PARENT_TEXT];
+    if (c->span.id == 0 || (given != NULL && (strncasecmp(given, "traceparent:", 12) == 0 ||
+                                              strcasestr(given, "\ntraceparent:") != NULL)))
+        return given;
+    trace_format(&c->span, text);
+    return lua_pushfstring(L, "%straceparent: %s\r\n", given != NULL ? given : "", text);
+}
+
 static void call_done(struct fetch *f, void *arg)
 {
     (void)f;
     struct http_call *c = arg;
     call_count(c);
+    call_note(c);
     vm_resume(c->run); /* c is gone after this line */
 }
 
@@ -136,6 +182,10 @@ static int http_request(lua_State *L)
     g->p = c;
     c->run = vm_run_of(L);
     c->began_ns = t->world->mono_ns(t->world);
+    c->name = call_name(r.method != NULL ? r.method : "GET", r.url);
+    if (bind_env(L)->correlation != NULL)
+        trace_child(t->bind->trace, &bind_run_of(L)->span, &c->span);
+    r.headers = call_headers(L, c, r.headers);
     vm_charge(L, r.body_n / HTTP_LIB_BYTES_PER_STEP);
     if (fetch_start(&t->fetcher, &r, call_done, c, &c->fetch, &e) != 0)
         return vm_raise(L, &e);

@@ -1,4 +1,5 @@
 /* Canon's stage functions and normalisers: called by the engine on this very thread. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,9 +193,13 @@ static void stage_take(lua_State *L, struct vm_run *run, int first, int count)
 
 static void stage_end(struct stage *s)
 {
+    static const char *const names[] = {"intake", "validate", "project"};
     json_decref(s->before);
     struct vm_run *run = &s->run.run;
     struct canon_stage_call *c = s->call;
+    char name[ENTITY_NAME_MAX + 16];
+    snprintf(name, sizeof name, "%s.%s", c->model, names[c->stage]);
+    bind_note_run(&s->run, s->run.set->thread, name, c->source_id, false);
     if (run->err.code == 0)
         return;
     if (run->err_code[0] != '\0') { /* error { code = .. } of the script: as ctx:reject */
@@ -230,8 +235,14 @@ static int stages_run(struct canon_hooks *hooks, struct canon_stage_call *call)
     struct stage *s = mem_new(sizeof *s);
     s->call = call;
     s->env.tenant = call->tenant;
+    if (call->env != NULL) {
+        s->env.correlation = call->env->correlation;
+        s->env.causation = call->env->causation;
+        s->env.traceparent = call->env->traceparent;
+    }
     s->function = c->stage[call->stage];
     bind_run_init(&s->run, set, &s->env);
+    bind_note_begin(&s->run, t);
     s->run.stage_of = call->model;
     s->run.no_outside =
         "in a stage of canon only inside ctx:memo(name, function() ... end), which keeps the "

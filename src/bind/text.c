@@ -61,6 +61,7 @@ static void text_home(struct task *task)
 static void text_end(struct text_run *r)
 {
     struct bind_text *t = r->run.text;
+    bind_note_run(&r->run, r->thread, t->name != NULL ? t->name : "run", NULL, true);
     t->err = r->run.run.err;
     if (r->run.run.err_code[0] != '\0')
         err_context(&t->err, "%s", r->run.run.err_code);
@@ -85,9 +86,12 @@ static void text_begin(struct task *task)
     struct err e = ERR_INIT;
     r->env.tenant = t->tenant;
     r->env.principal = t->principal;
+    r->env.correlation = t->correlation;
+    r->env.traceparent = t->traceparent;
     if (s == NULL && bind_set_new(r->thread, NULL, 0, &r->own, &e) == 0)
         s = r->own;
     bind_run_init(&r->run, s, &r->env);
+    bind_note_begin(&r->run, r->thread);
     r->run.text = t;
     list_push(&r->thread->texts, &r->node);
     if (s == NULL) {

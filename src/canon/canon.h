@@ -52,6 +52,7 @@ struct domain;
 struct entities;
 struct envelope;
 struct ledger;
+struct trace;
 
 enum {
     CANON_BULK_MAX = 1000,        /* arrivals in one request */
@@ -135,6 +136,7 @@ enum canon_verdict { CANON_GO_ON, CANON_PARK, CANON_REJECT, CANON_DROP };
 
 struct canon_stage_call {
     const char *model, *origin, *source_id, *tenant;
+    const struct envelope *env; /* of the request */
     enum canon_stage stage;
     json_t *data;  /* the arrival (intake, validate), replaced by what the function left; or the
                       golden record (project), only looked at. Owned by the call */
@@ -242,6 +244,7 @@ struct canon_engine_options {
     /* Whose parked arrivals it takes up; NULL: of all models. */
     bool (*owns)(void *arg, const char *model);
     void *owns_arg;
+    struct trace *trace; /* what came of each arrival is noted there; may be NULL */
 };
 int canon_engine_new(const struct canon_engine_options *o, struct canon_engine **out,
                      struct err *e);

@@ -1,5 +1,6 @@
 #include "canon/engine_priv.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -15,6 +16,7 @@
 #include "db/db.h"
 #include "entity/entity.h"
 #include "entity/patch.h"
+#include "trace/trace.h"
 
 enum {
     ENGINE_FLIGHT_MAX =
@@ -36,6 +38,7 @@ int canon_engine_new(const struct canon_engine_options *o, struct canon_engine *
     en->world = o->world;
     en->reader = o->reader;
     en->hooks = o->hooks;
+    en->trace = o->trace;
     en->workings = map_new();
     list_init(&en->requests);
     outbox_init(&en->outbox);
@@ -282,11 +285,13 @@ static struct canon_job *job_new(struct engine_request *er, struct canon_arrival
     j->working = er->working;
     j->arrival = a;
     j->kind = er->kind;
+    j->began_ns = en->world->mono_ns(en->world);
     j->erase = er->erase;
     j->state = er->kind == KIND_WITHDRAW ? JOB_AGGREGATE : JOB_INTAKE;
     j->source_id = a->source_id && a->source_id[0] ? mem_strdup(a->source_id) : NULL;
     j->observed_at = a->observed_at != INT64_MIN ? a->observed_at : en->world->wall_ms(en->world);
     j->hooks = en->hooks;
+    j->call.env = er->r->env;
     j->call.done = stage_done;
     j->call.arg = j;
     j->call.tags = TAKE(a->tags);
@@ -316,10 +321,47 @@ static void job_free(struct canon_job *j)
     mem_free(j);
 }
 
+/* What came of it, for the timeline. An arrival that is parked is found again by its id. */
+static void job_note(struct canon_engine *en, const struct canon_job *j)
+{
+    const struct canon_arrival *a = j->arrival;
+    const struct envelope *env = j->request->r->env;
+    static const char *const outcomes[] = {"canonized", "noop", "parked", "failed"};
+    struct trace_span span;
+    char name[ENTITY_NAME_MAX + 16], detail[TRACE_TEXT_MAX];
+    if (en->trace == NULL || env == NULL || env->correlation == NULL)
+        return;
+    bool failed = a->outcome == CANON_FAILED, parked = a->outcome == CANON_PARKED;
+    snprintf(name, sizeof name, "canon %s", j->working->model->name);
+    snprintf(detail, sizeof detail, "%s%s%s%s%.128s", outcomes[a->outcome],
+             *a->reason != '\0' ? " " : "", a->reason, failed || parked ? ": " : "",
+             failed || parked ? a->err.text : "");
+    trace_begin(en->trace, env->traceparent, env->correlation, &span);
+    const char *resumed = j->resumes[0] != '\0' ? j->resumes : NULL;
+    trace_note(en->trace, &(struct trace_event){
+                              .kind = TRACE_ARRIVAL,
+                              .failed = failed,
+                              .follows = resumed != NULL,
+                              .took_ns = en->world->mono_ns(en->world) - j->began_ns,
+                              .seq = a->seq,
+                              .version = a->version,
+                              .span = &span,
+                              .correlation = env->correlation,
+                              .causation = env->causation,
+                              .principal = env->principal,
+                              .name = name,
+                              .subject = *a->golden_id != '\0' ? a->golden_id : a->arrival_id,
+                              .detail = detail,
+                              .link = resumed != NULL ? resumed
+                                      : parked        ? a->arrival_id
+                                                      : NULL});
+}
+
 void engine_job_done(struct canon_engine *en, struct canon_job *j)
 {
     struct engine_request *er = j->request;
     whole_job_ends(j);
+    job_note(en, j);
     job_free(j);
     if (--er->open == 0 && er->next == er->r->count)
         request_finish(er);

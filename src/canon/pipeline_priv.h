@@ -84,6 +84,7 @@ struct canon_job {
     struct canon_arrival *arrival;
     enum job_kind kind;
     enum job_state state;
+    uint64_t began_ns;
     int tries;
     bool erase;
     uint64_t rev; /* of all that this try changes: random, so that nobody can mistake another's

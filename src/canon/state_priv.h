@@ -44,6 +44,7 @@ struct canon_engine {
     size_t random_left;
     struct waker *waker;
     struct prep *prep;
+    struct trace *trace; /* may be NULL */
 };
 
 /* All its arrivals are at their end; it may be gone afterwards. */

@@ -83,7 +83,8 @@ static void wake_start(struct waker *w, const struct store_due *due)
     struct wake *k = mem_new(sizeof *k);
     k->waker = w;
     k->due = *due;
-    k->env = (struct envelope){.tenant = k->due.tenant, .causation = k->due.arrival};
+    k->env = (struct envelope){
+        .tenant = k->due.tenant, .correlation = k->due.arrival, .causation = k->due.arrival};
     k->arrival.source_id = k->due.arrival;
     k->arrival.observed_at = INT64_MIN;
     k->r = (struct canon_request){.home = w->world->runner,

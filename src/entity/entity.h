@@ -80,6 +80,10 @@ enum entity_op {
 /* One per ledger. Must outlive it. */
 struct entities *entities_new(void);
 void entities_free(struct entities *s); /* takes NULL */
+/* Changes are noted there, for the timeline of their correlation id. Before ledger_open; it
+ * outlives the ledger. */
+struct trace;
+void entities_set_trace(struct entities *s, struct trace *t);
 /* What ledger_open wants. The struct belongs to `s`. */
 const struct domain *entities_domain(struct entities *s);
 

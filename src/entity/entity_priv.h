@@ -232,6 +232,26 @@ void changes_committed(struct changes *f);
 void changes_watch(struct changes *f, struct entity_watch *w);
 void changes_unwatch(struct changes *f, struct entity_watch *w);
 
+/* ---- notes.c: the same changes, for the timeline of their correlation id ---- */
+
+struct trace;
+
+struct notes {
+    struct trace *trace; /* NULL: nobody wants them */
+    struct buf pending;  /* records of the entry under way */
+    size_t mark;         /* where its current unit began */
+    int unit;            /* noted of that unit */
+};
+
+struct notes *entities_notes(struct entities *s);
+void notes_init(struct notes *n);
+void notes_fini(struct notes *n);
+void notes_add(struct notes *n, const struct row_change *c, enum entity_change_verb verb,
+               const struct entity_change *what);
+void notes_unit(struct notes *n);
+void notes_undo(struct notes *n, bool entry_too);
+void notes_committed(struct notes *n);
+
 /* ---- refs.c ---- */
 
 /* The targets of all references in `body` are there, but for those that `old` (or NULL) has too. */

@@ -25,6 +25,7 @@ struct entities {
     bool due_is_late; /* the current entry has put it off */
     enum entities_work work;
     struct changes changes;
+    struct notes notes;
     /* Every thread. The lock is held for a look-up or an exchange, never across a call elsewhere.
      */
     pthread_mutex_t lock;
@@ -202,6 +203,7 @@ static void unit(void *self, const struct apply *a)
 {
     (void)a;
     changes_unit(&((struct entities *)self)->changes);
+    notes_unit(&((struct entities *)self)->notes);
 }
 
 static int close_entry(void *self, const struct apply *a, struct err *e)
@@ -214,10 +216,21 @@ struct changes *entities_changes(struct entities *s)
     return &s->changes;
 }
 
+struct notes *entities_notes(struct entities *s)
+{
+    return &s->notes;
+}
+
+void entities_set_trace(struct entities *s, struct trace *t)
+{
+    s->notes.trace = t;
+}
+
 static void undo(void *self, bool entry_too)
 {
     struct entities *s = self;
     changes_undo(&s->changes, entry_too);
+    notes_undo(&s->notes, entry_too);
     if (s->is_ahead)
         s->is_stale = true;
     if (s->due_is_late)
@@ -232,6 +245,7 @@ static void committed(void *self, uint64_t seq, int64_t at)
     struct err e = ERR_INIT;
     s->due_is_late = false;
     changes_committed(&s->changes);
+    notes_committed(&s->notes);
     if (!s->is_ahead || (s->is_stale && entities_load(s, s->db, &e) < 0))
         return;
     publish(s);
@@ -325,6 +339,7 @@ struct entities *entities_new(void)
     s->published = map_new();
     pthread_mutex_init(&s->lock, NULL);
     changes_init(&s->changes);
+    notes_init(&s->notes);
     s->domain = (struct domain){.name = "entity",
                                 .self = s,
                                 .ops = entity_ops,
@@ -346,6 +361,7 @@ void entities_free(struct entities *s)
     map_free(s->published, drop);
     pthread_mutex_destroy(&s->lock);
     changes_fini(&s->changes);
+    notes_fini(&s->notes);
     mem_free(s);
 }
 

@@ -49,6 +49,7 @@ static void announce(const struct row_change *c, enum entity_change_verb verb,
     what->created_by_len = strlen(created_by);
     what->created_at = created_at;
     changes_add(entities_changes(c->s), c, verb, what);
+    notes_add(entities_notes(c->s), c, verb, what);
 }
 
 static void announce_created(const struct row_change *c, const struct new_body *b)

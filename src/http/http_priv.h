@@ -145,7 +145,7 @@ struct http_request {
     uint64_t content_length, started_ns, raw_bytes;
 
     /* the handler's */
-    void *user;
+    void *user, *note;
     http_part_cb *part;
     void *part_arg;
     uint64_t part_bytes;
@@ -159,7 +159,7 @@ struct http_request {
     struct http_out out; /* while requests before it are unanswered */
     struct buf extra;    /* added headers */
     bool begun, streaming, chunk_coded, answered, counted, no_body;
-    int status;
+    int status, code;
     unsigned retry_after_s;
     char correlation[HTTP_CORRELATION_MAX + 1];
 };
@@ -199,6 +199,7 @@ struct http_server {
     const struct http_router *router;
     void *context;
     bool (*before)(struct http_request *req);
+    void (*after)(struct http_request *req, int status, uint64_t took_ns);
     const struct cors *cors;
     struct http_more *more;
     size_t connections_max;

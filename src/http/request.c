@@ -389,6 +389,21 @@ void *http_user(const struct http_request *req)
     return req->user;
 }
 
+void http_set_note(struct http_request *req, void *note)
+{
+    req->note = note;
+}
+
+void *http_note(const struct http_request *req)
+{
+    return req->note;
+}
+
+int http_code(const struct http_request *req)
+{
+    return req->code;
+}
+
 void http_body_stream(struct http_request *req, http_part_cb *part, void *arg)
 {
     req->part = part;

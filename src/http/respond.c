@@ -219,8 +219,11 @@ static void http_finish(struct http_request *req)
     req->answered = true;
     http_uncount(req);
     if (req->status >= 100 && req->status < 600) {
+        uint64_t took_ns = s->world->mono_ns(s->world) - req->started_ns;
         stat_add(s->requests[req->verb][req->status / 100 - 1], 1);
-        stat_record(s->duration, s->world->mono_ns(s->world) - req->started_ns);
+        stat_record(s->duration, took_ns);
+        if (s->after != NULL)
+            s->after(req, req->status, took_ns);
     }
     if (req->conn != NULL) {
         http_conn_answered(req->conn, req);
@@ -325,6 +328,7 @@ void http_problem_more(struct http_request *req, const struct err *e, const char
 {
     const struct err_info *info = err_info(e->code);
     struct err shown = *e;
+    req->code = info->code;
     if (info->http_status == 500)
         http_hide(req, e, &shown);
     struct buf b = BUF_INIT(64 * 1024);

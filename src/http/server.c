@@ -175,6 +175,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_options
     s->router = router;
     s->context = options->context;
     s->before = options->before;
+    s->after = options->after;
     s->cors = options->cors;
     s->more = options->more;
     s->connections_max =

@@ -125,6 +125,9 @@ struct http_options {
     /* Runs when the headers are there, before the body is read: authentication, read-only mode,
      * redirects. Returns true to go on; false after having answered. NULL: none. */
     bool (*before)(struct http_request *req);
+    /* Runs when the answer is complete, or was given up, before the request goes; it must not
+     * answer. NULL: none. */
+    void (*after)(struct http_request *req, int status, uint64_t took_ns);
     const struct cors
         *cors; /* http/cors.h: pages of which origins may ask; NULL: none. Not owned */
 };
@@ -179,6 +182,11 @@ bool http_is_tls(const struct http_request *req);
 /* One pointer for before() to hand to handlers (who is asking). */
 void http_set_user(struct http_request *req, void *user);
 void *http_user(const struct http_request *req);
+/* The same, of after()'s: what it wants to know of the request. */
+void http_set_note(struct http_request *req, void *note);
+void *http_note(const struct http_request *req);
+/* The code of the problem that it was answered with, 0 for none. */
+int http_code(const struct http_request *req);
 
 /* Body in pieces, for routes with HTTP_STREAM_BODY: call it from the handler. `part` gets the bytes
  * as they come and n == 0 once at the end. It never runs after the answer or when the client broke

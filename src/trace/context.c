@@ -32,8 +32,8 @@ bool trace_parse(const char *s, struct trace_span *out)
         !context_hex(s + 36, 16, span) || s[52] != '-' || !context_hex(s + 53, 2, flags))
         return false;
     /* A version to come may have more behind a '-'. */
-    bool ends = version[0] == 0 ? n == TRACE_PARENT_TEXT - 1
-                                : n == TRACE_PARENT_TEXT - 1 || s[55] == '-';
+    bool ends =
+        version[0] == 0 ? n == TRACE_PARENT_TEXT - 1 : n == TRACE_PARENT_TEXT - 1 || s[55] == '-';
     if (!ends || memcmp(id, none, sizeof id) == 0 || memcmp(span, none, sizeof span) == 0)
         return false;
     memcpy(out->trace.b, id, sizeof id);
@@ -98,8 +98,8 @@ void trace_begin(struct trace *t, const char *traceparent, const char *correlati
     if (!trace_parse(traceparent, out)) {
         context_of(correlation != NULL ? correlation : "", &out->trace);
         out->parent = 0;
-        out->sampled = t != NULL && hash64(CONTEXT_SEED_SAMPLE, out->trace.b,
-                                           sizeof out->trace.b) < t->sample_below;
+        out->sampled = t != NULL && hash64(CONTEXT_SEED_SAMPLE, out->trace.b, sizeof out->trace.b) <
+                                        t->sample_below;
     }
     out->id = context_span(t);
 }

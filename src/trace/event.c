@@ -11,8 +11,8 @@ enum { EVENT_UUID = 0xffff, EVENT_SEED = 0x6576 };
 
 const char *trace_kind_name(enum trace_kind k)
 {
-    static const char *const names[TRACE_KINDS] = {"?",      "request", "change", "changes",
-                                                   "script", "call",    "arrival"};
+    static const char *const names[TRACE_KINDS] = {"?",       "request", "script", "call",
+                                                   "arrival", "change",  "changes"};
     return names[k];
 }
 
@@ -145,10 +145,10 @@ bool event_decode(const uint8_t *p, size_t n, struct event *out)
     uint8_t kind = cursor_u8(&c), flags = cursor_u8(&c);
     *e = (struct trace_event){.kind = (enum trace_kind)kind,
                               .failed = (flags & EVENT_FAILED) != 0,
-                              .follows = (flags & EVENT_FOLLOWS) != 0,
-                              .status = cursor_u16(&c),
-                              .at_us = (int64_t)cursor_u64(&c),
-                              .took_ns = cursor_u64(&c)};
+                              .follows = (flags & EVENT_FOLLOWS) != 0};
+    e->status = cursor_u16(&c);
+    e->at_us = (int64_t)cursor_u64(&c);
+    e->took_ns = cursor_u64(&c);
     e->seq = cursor_u64(&c);
     e->version = cursor_u64(&c);
     if ((flags & EVENT_SPAN) != 0) {
@@ -160,9 +160,8 @@ bool event_decode(const uint8_t *p, size_t n, struct event *out)
         out->span.sampled = (flags & EVENT_SAMPLED) != 0;
         e->span = &out->span;
     }
-    const char **const texts[EVENT_TEXTS] = {&e->correlation, &e->causation, &e->principal,
-                                             &e->name,        &e->subject,   &e->detail,
-                                             &e->link};
+    const char **const texts[EVENT_TEXTS] = {
+        &e->correlation, &e->causation, &e->principal, &e->name, &e->subject, &e->detail, &e->link};
     char *room = out->room;
     for (size_t i = 0; i < EVENT_TEXTS; i++)
         *texts[i] = take_text(&c, &room, out->room + sizeof out->room);

@@ -125,8 +125,8 @@ static void export_send(struct trace *t)
     AUTO(buf_fini) struct buf body = BUF_INIT(FETCH_SEND_MAX);
     bool last = atomic_load(&t->stopping);
     AUTO(mem_freep)
-    char *headers = mem_printf("Content-Type: application/json\r\nUser-Agent: koan/%s\r\n",
-                               t->o.version);
+    char *headers =
+        mem_printf("Content-Type: application/json\r\nUser-Agent: koan/%s\r\n", t->o.version);
     otlp_print((const uint8_t *)x->batch.data, x->batch.len, &t->o, &body);
     uint32_t wait = t->o.timeout_ms > 0 ? t->o.timeout_ms : EXPORT_TIMEOUT_MS;
     if (last && wait > EXPORT_LAST_MS)
@@ -141,8 +141,7 @@ static void export_send(struct trace *t)
                               .connect_ms = wait < FETCH_CONNECT_MS ? wait : FETCH_CONNECT_MS,
                               .body_max = EXPORT_ANSWER_MAX,
                               .allow = "*"};
-    if (buf_failed(&body) ||
-        fetch_start(&x->fetcher, &r, export_done, t, &x->fetch, &e) != 0) {
+    if (buf_failed(&body) || fetch_start(&x->fetcher, &r, export_done, t, &x->fetch, &e) != 0) {
         x->fetch = NULL;
         if (e.code == ERR_UNAVAILABLE || e.code == ERR_OVERLOADED) { /* it has failed so often */
             x->wait_until_ms = export_now_ms(t) + EXPORT_AGAIN_MS;

@@ -68,8 +68,7 @@ static int index_open(struct ring *r, uint64_t number, struct index_head *h, str
     if (rc != 0)
         return rc;
     int64_t got = r->disk->read(*f, h, sizeof *h, 0, e);
-    bool whole = got == (int64_t)sizeof *h &&
-                 memcmp(h->magic, index_magic, sizeof h->magic) == 0 &&
+    bool whole = got == (int64_t)sizeof *h && memcmp(h->magic, index_magic, sizeof h->magic) == 0 &&
                  h->version == INDEX_VERSION &&
                  h->crc == hash_crc32c(0, h, offsetof(struct index_head, crc));
     if (whole)

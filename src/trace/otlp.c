@@ -126,8 +126,8 @@ static struct str otlp_trim(const char *p, size_t n)
     return (struct str){p, n};
 }
 
-bool otlp_pairs(const char *text, void (*each)(void *arg, const char *name, const char *value),
-                void *arg)
+bool trace_pairs(const char *text, void (*each)(void *arg, const char *name, const char *value),
+                 void *arg)
 {
     while (*text != '\0') {
         char name[OTLP_PAIR_MAX], value[OTLP_PAIR_MAX];
@@ -164,7 +164,7 @@ void otlp_print(const uint8_t *spans, size_t n, const struct trace_options *o, s
     otlp_text(out, "service.name", o->service, "");
     otlp_text(out, "service.version", o->version, ",");
     otlp_text(out, "service.instance.id", o->node_id, ",");
-    otlp_pairs(o->resource, otlp_resource_pair, out);
+    trace_pairs(o->resource, otlp_resource_pair, out);
     buf_adds(out, "]},\"scopeSpans\":[{\"scope\":{\"name\":\"koan\",\"version\":");
     json_print_string(out, o->version, strlen(o->version));
     buf_adds(out, "},\"spans\":[");

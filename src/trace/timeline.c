@@ -90,10 +90,14 @@ static bool story_take(void *arg, const uint8_t *p, size_t n)
 static int story_by_time(const void *a, const void *b)
 {
     const struct event *x = *(struct event *const *)a, *y = *(struct event *const *)b;
-    if (x->e.at_us != y->e.at_us)
-        return x->e.at_us < y->e.at_us ? -1 : 1;
-    return x->e.kind != y->e.kind ? (x->e.kind < y->e.kind ? -1 : 1)
-                                  : (x->e.seq > y->e.seq) - (x->e.seq < y->e.seq);
+    int64_t x_ms = x->e.at_us / 1000, y_ms = y->e.at_us / 1000;
+    if (x_ms != y_ms) /* ledger time is not finer */
+        return x_ms < y_ms ? -1 : 1;
+    if (x->e.kind != y->e.kind)
+        return x->e.kind < y->e.kind ? -1 : 1;
+    if (x->e.seq != y->e.seq)
+        return x->e.seq < y->e.seq ? -1 : 1;
+    return (x->e.at_us > y->e.at_us) - (x->e.at_us < y->e.at_us);
 }
 
 static void story_print(struct story *s, const char *node, struct buf *out)

@@ -31,26 +31,6 @@ static void trace_set_clock(struct trace *t)
 
 /* ---- noting ---- */
 
-void trace_note(struct trace *t, const struct trace_event *e)
-{
-    uint8_t record[EVENT_BYTES_MAX];
-    if (t == NULL)
-        return;
-    int64_t at = e->at_us != 0 ? e->at_us : trace_now_us(t) - (int64_t)(e->took_ns / 1000);
-    size_t n = event_encode(e, at, record);
-    pthread_mutex_lock(&t->note_lock);
-    buf_add(&t->buffer, record, n);
-    bool lost = buf_failed(&t->buffer);
-    t->buffer.failed = false;
-    size_t waiting = t->buffer.len;
-    pthread_mutex_unlock(&t->note_lock);
-    stat_add(lost ? t->lost_buffer : t->noted, 1);
-    if (waiting > TRACE_WAKE_BYTES && t->started && !atomic_exchange(&t->woken, true))
-        runner_post(loop_runner(t->loop), &t->wake);
-}
-
-/* ---- from the buffer to the ring ---- */
-
 static size_t trace_count(const uint8_t *p, size_t n)
 {
     size_t count = 0, length;
@@ -58,6 +38,45 @@ static size_t trace_count(const uint8_t *p, size_t n)
         count++;
     return count;
 }
+
+static void trace_add(struct trace *t, const void *records, size_t n, size_t count)
+{
+    pthread_mutex_lock(&t->note_lock);
+    buf_add(&t->buffer, records, n);
+    bool lost = buf_failed(&t->buffer);
+    t->buffer.failed = false;
+    size_t waiting = t->buffer.len;
+    pthread_mutex_unlock(&t->note_lock);
+    stat_add(lost ? t->lost_buffer : t->noted, count);
+    if (waiting > TRACE_WAKE_BYTES && t->started && !atomic_exchange(&t->woken, true))
+        runner_post(loop_runner(t->loop), &t->wake);
+}
+
+void trace_note(struct trace *t, const struct trace_event *e)
+{
+    uint8_t record[EVENT_BYTES_MAX];
+    if (t == NULL)
+        return;
+    int64_t at = e->at_us != 0 ? e->at_us : trace_now_us(t) - (int64_t)(e->took_ns / 1000);
+    size_t n = event_encode(e, at, record);
+    trace_add(t, record, n, 1);
+}
+
+void trace_record(const struct trace_event *e, struct buf *out)
+{
+    uint8_t record[EVENT_BYTES_MAX];
+    size_t n = event_encode(e, e->at_us, record);
+    buf_add(out, record, n);
+}
+
+void trace_note_records(struct trace *t, const struct buf *records)
+{
+    const uint8_t *p = (const uint8_t *)records->data;
+    if (t != NULL && records->len > 0)
+        trace_add(t, p, records->len, trace_count(p, records->len));
+}
+
+/* ---- from the buffer to the ring ---- */
 
 static void trace_queue(struct trace *t, const uint8_t *p, size_t n)
 {
@@ -83,8 +102,8 @@ static void trace_write(struct trace *t, const uint8_t *p, size_t n)
 {
     size_t at = 0, end, length;
     while (at < n) {
-        for (end = at; end - at < TRACE_SEGMENT_BYTES / 8 &&
-                       (length = event_length(p + end, n - end)) > 0;)
+        for (end = at;
+             end - at < TRACE_SEGMENT_BYTES / 8 && (length = event_length(p + end, n - end)) > 0;)
             end += length;
         if (end == at)
             return;
@@ -157,6 +176,9 @@ static void trace_woken(struct task *task)
     struct trace *t = (struct trace *)((char *)task - offsetof(struct trace, wake));
     atomic_store(&t->woken, false);
     trace_turn(t);
+    if (!t->ticking) /* the first time: from now on by itself */
+        t->world->timer_start(t->world, &t->timer, TRACE_TURN_MS);
+    t->ticking = true;
 }
 
 /* ---- the end ---- */
@@ -172,7 +194,7 @@ static void trace_stop(struct task *task)
 {
     struct trace *t = (struct trace *)((char *)task - offsetof(struct trace, stop));
     struct exporter *x = &t->exporter;
-    if (x->fetch != NULL) { /* with the patience of a node at work */
+    if (x->fetch != NULL) {     /* with the patience of a node at work */
         fetch_cancel(x->fetch); /* posts this task again */
         return;
     }

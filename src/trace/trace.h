@@ -6,7 +6,8 @@
  * when it is over, on whatever thread that is:
  *
  *     trace_note() -> [buffer in memory] -- own thread, every TRACE_TURN_MS --> segment files
- *                          |                                                \-> [spans] -> collector
+ *                          |                                                \-> [spans] ->
+ * collector
  *                          +-- full: dropped and counted
  *
  * Noting is a copy of some 100 bytes under a lock that nobody holds for longer than that: it never
@@ -43,23 +44,24 @@ enum {
     TRACE_BUFFER_BYTES = 4 << 20,
     TRACE_SEGMENT_BYTES = 8 << 20,
     TRACE_SEGMENTS_MAX = 4096,
-    TRACE_TEXT_MAX = 256,      /* bytes of each text of an event; longer ones are cut */
-    TRACE_PARENT_TEXT = 56,    /* a traceparent with its NUL */
-    TRACE_EVENTS_MAX = 1000,   /* of one answer */
-    TRACE_LINKS_MAX = 64,      /* that one answer follows */
-    TRACE_CHANGES_MAX = 32,    /* changes of one unit that are noted each; the rest as a number */
+    TRACE_TEXT_MAX = 256,        /* bytes of each text of an event; longer ones are cut */
+    TRACE_PARENT_TEXT = 56,      /* a traceparent with its NUL */
+    TRACE_EVENTS_MAX = 1000,     /* of one answer */
+    TRACE_LINKS_MAX = 64,        /* that one answer follows */
+    TRACE_CHANGES_MAX = 32,      /* changes of one unit that are noted each */
     TRACE_QUEUE_BYTES = 1 << 20, /* of spans that wait for the collector */
     TRACE_BATCH_SPANS = 512,
     TRACE_EXPORT_TRIES = 3,
 };
 
 enum trace_kind {
+    /* In the order in which those of one moment are shown. */
     TRACE_REQUEST = 1, /* of HTTP */
-    TRACE_CHANGE,      /* a record changed */
-    TRACE_CHANGES,     /* more of the same unit: how many */
     TRACE_SCRIPT,      /* a function of the scripts ran */
     TRACE_CALL,        /* a script asked another host */
     TRACE_ARRIVAL,     /* canon came to an end with an arrival */
+    TRACE_CHANGE,      /* a record changed */
+    TRACE_CHANGES,     /* more of the same unit did than are noted each */
     TRACE_KINDS
 };
 const char *trace_kind_name(enum trace_kind k); /* "request" */
@@ -88,12 +90,12 @@ void trace_child(struct trace *t, const struct trace_span *parent, struct trace_
 
 struct trace_event {
     enum trace_kind kind;
-    bool failed;             /* an error of ours or of the script: always exported */
-    bool follows;            /* it is found by `link` where its correlation is not the cause's */
-    int64_t at_us;           /* when it began; 0: `took_ns` before now */
+    bool failed;   /* an error of ours or of the script: always exported */
+    bool follows;  /* it is found by `link` where its correlation is not the cause's */
+    int64_t at_us; /* when it began; 0: `took_ns` before now */
     uint64_t took_ns;
-    int status;              /* of HTTP; 0: none */
-    uint64_t seq, version;   /* log position, version of the record; 0: none */
+    int status;                    /* of HTTP; 0: none */
+    uint64_t seq, version;         /* log position, version of the record; 0: none */
     const struct trace_span *span; /* NULL: it is none */
     /* Texts may be NULL. */
     const char *correlation, *causation, *principal;
@@ -105,6 +107,15 @@ struct trace_event {
 
 /* Any thread, never waits. Nothing happens without `t`. */
 void trace_note(struct trace *t, const struct trace_event *e);
+/* The same in two steps, for what is only true later: the record of an event, whose at_us is given,
+ * appended to `out`; and noting records. */
+void trace_record(const struct trace_event *e, struct buf *out);
+void trace_note_records(struct trace *t, const struct buf *records);
+
+/* "a=b,c=d", percent-encoded, as the OTEL_ variables have it: calls `each` for every pair. False:
+ * malformed, or a value with control characters. */
+bool trace_pairs(const char *text, void (*each)(void *arg, const char *name, const char *value),
+                 void *arg);
 
 /* ---- the object ---- */
 
@@ -116,10 +127,10 @@ struct trace_options {
     double sample;               /* 0..1 of the traces */
     /* The collector; NULL or "": none. The URL is complete: ".../v1/traces". */
     const char *endpoint;
-    const char *headers;  /* "Name: value\r\n" each; may be NULL */
-    const char *service;  /* NULL: koan */
-    const char *resource; /* further attributes as "a=b,c=d", percent-encoded; may be NULL */
-    uint32_t timeout_ms;  /* of a delivery; 0: 10 s */
+    const char *headers;         /* "Name: value\r\n" each; may be NULL */
+    const char *service;         /* NULL: koan */
+    const char *resource;        /* further attributes as "a=b,c=d", percent-encoded; may be NULL */
+    uint32_t timeout_ms;         /* of a delivery; 0: 10 s */
     struct health_board *health; /* components "ring" and "telemetry"; may be NULL */
 };
 

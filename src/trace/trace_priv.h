@@ -66,8 +66,8 @@ struct ring {
     uint64_t keep_us, bytes_max;
     struct ring_segment *segments; /* oldest first; the last is written to */
     size_t count;
-    uint64_t bytes; /* of all */
-    struct disk_file *file; /* of the last segment; NULL: none yet */
+    uint64_t bytes;            /* of all */
+    struct disk_file *file;    /* of the last segment; NULL: none yet */
     struct ring_place *places; /* of the last segment */
     size_t places_count, places_cap;
 };
@@ -95,9 +95,6 @@ int index_last_at(struct ring *r, uint64_t number, int64_t *out, struct err *e);
 bool otlp_wanted(const struct trace_event *e);
 /* The body of a request for the records in `spans`. */
 void otlp_print(const uint8_t *spans, size_t n, const struct trace_options *o, struct buf *out);
-/* "a=b,c=d", percent-encoded: calls `each` for every pair. False: malformed. */
-bool otlp_pairs(const char *text, void (*each)(void *arg, const char *name, const char *value),
-                void *arg);
 
 /* ---- export.c ---- */
 
@@ -121,7 +118,7 @@ struct trace {
     struct trace_options o; /* texts are ours */
     struct loop *loop;
     struct world *world;
-    bool started, last_sent;
+    bool started, ticking, last_sent;
     struct world_timer timer;
     struct task wake, stop;
     atomic_bool woken, stopping;

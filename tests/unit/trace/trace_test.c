@@ -92,8 +92,8 @@ TEST(a_traceparent_is_read_as_the_standard_says)
     s.id = s.parent;
     trace_format(&s, text);
     assert_string_equal(text, good);
-    assert_true(
-        trace_parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", &s) && !s.sampled);
+    assert_true(trace_parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", &s) &&
+                !s.sampled);
     /* One to come: what is known of it is read, more may follow. */
     assert_true(trace_parse("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what", &s));
     static const char *const bad[] = {
@@ -175,8 +175,9 @@ TEST(what_follows_under_a_link_belongs_to_the_story_that_it_began_in) /* O2 */
 {
     struct trace *t = open_with(0, 0);
     note(t, TRACE_REQUEST, "c-1", "/api/canon/X", 0);
-    trace_note(t, &(struct trace_event){
-                      .kind = TRACE_ARRIVAL, .correlation = "c-1", .link = "a-1", .detail = "parked"});
+    trace_note(t,
+               &(struct trace_event){
+                   .kind = TRACE_ARRIVAL, .correlation = "c-1", .link = "a-1", .detail = "parked"});
     note(t, TRACE_REQUEST, "c-2", "/api/canon/Y", 0);
     trace_note(t, &(struct trace_event){.kind = TRACE_ARRIVAL,
                                         .correlation = "a-1",
@@ -324,13 +325,13 @@ static void pair(void *arg, const char *name, const char *value)
 TEST(lists_of_pairs_are_read_as_the_variables_have_them)
 {
     AUTO(buf_fini) struct buf out = BUF_INIT(1000);
-    assert_true(otlp_pairs("a=b, c = d%20e ,,f=", pair, &out));
+    assert_true(trace_pairs("a=b, c = d%20e ,,f=", pair, &out));
     assert_string_equal(buf_str(&out), "[a|b][c|d e][f|]");
-    assert_false(otlp_pairs("a", pair, &out));
-    assert_false(otlp_pairs("=b", pair, &out));
-    assert_false(otlp_pairs("a=%2", pair, &out));
-    assert_false(otlp_pairs("a=%0a", pair, &out)); /* no header of its own */
-    assert_false(otlp_pairs("a=%ff", pair, &out));
+    assert_false(trace_pairs("a", pair, &out));
+    assert_false(trace_pairs("=b", pair, &out));
+    assert_false(trace_pairs("a=%2", pair, &out));
+    assert_false(trace_pairs("a=%0a", pair, &out)); /* no header of its own */
+    assert_false(trace_pairs("a=%ff", pair, &out));
 }
 
 TEST(spans_are_printed_as_the_protocol_wants_them)
