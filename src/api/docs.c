@@ -4,6 +4,7 @@
 
 #include "api/api_priv.h"
 #include "base/embed.h"
+#include "base/health.h"
 #include "base/mem.h"
 #include "base/stat.h"
 #include "base/str.h"
@@ -15,7 +16,7 @@
 
 #define DOCS_EXPLORER "api"
 
-enum { DOCS_PATH_MAX = 512, DOCS_PAGE_MAX = 1 << 20 };
+enum { DOCS_PATH_MAX = 512, DOCS_PAGE_MAX = 1 << 20, DOCS_FAMILIES_MAX = 256 };
 
 /* ---- metrics ---- */
 
@@ -48,7 +49,17 @@ static void docs_gather(struct http_request *req)
     docs_gauge("koan_entity_builds_violated",
                "Entities whose new unique indexes are off while records share a value",
                (uint64_t)violated);
+    docs_gauge("koan_health_state", "The components: 0 healthy, 1 unknown, 2 degraded, 3 unhealthy",
+               health_overall(t->api->o.health, false, NULL));
     docs_gauge("koan_draining", "1 while this node is leaving", atomic_load(&t->api->draining));
+}
+
+static void docs_answer_metrics(struct http_request *req, bool open, struct buf *out)
+{
+    http_respond_buf(req, 200,
+                     open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                          : "text/plain; version=0.0.4; charset=utf-8",
+                     out);
 }
 
 static void docs_metrics(struct http_request *req)
@@ -59,10 +70,48 @@ static void docs_metrics(struct http_request *req)
     struct buf out = BUF_INIT(4 << 20);
     docs_gather(req);
     stat_print(&out, open);
-    http_respond_buf(req, 200,
-                     open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
-                          : "text/plain; version=0.0.4; charset=utf-8",
-                     &out);
+    docs_answer_metrics(req, open, &out);
+}
+
+struct docs_families {
+    const char *names[DOCS_FAMILIES_MAX];
+    size_t count;
+};
+
+static void docs_family(void *arg, const char *name)
+{
+    struct docs_families *f = arg;
+    if (f->count < DOCS_FAMILIES_MAX)
+        f->names[f->count++] = name; /* families stay until the end of the process */
+}
+
+static void docs_no_series(struct http_request *req, const char *family, const char *name)
+{
+    struct docs_families all = {.count = 0};
+    stat_each_family(docs_family, &all);
+    const char *near = family != NULL ? str_nearest(family, all.names, all.count) : NULL;
+    if (near != NULL && strcmp(near, family) != 0)
+        http_refuse(req, ERR_NOT_FOUND, "there is no family '%.64s'; did you mean '%s'?", family,
+                    near);
+    else
+        http_refuse(req, ERR_NOT_FOUND, "no series has family '%.64s' and a label of '%.64s'",
+                    family != NULL ? family : "any", name != NULL ? name : "any value");
+}
+
+static void docs_metrics_detailed(struct http_request *req)
+{
+    if (!API_QUERY_ONLY(req, "family", "name"))
+        return;
+    const char *family = http_query(req, "family"), *name = http_query(req, "name");
+    bool open = api_accepts(req, "application/openmetrics-text");
+    struct buf out = BUF_INIT(16 << 20);
+    docs_gather(req);
+    if (stat_print_detailed(&out, open, family, name) > 0) {
+        docs_answer_metrics(req, open, &out);
+        return;
+    }
+    buf_fini(&out);
+    docs_no_series(req, family, name);
 }
 
 /* ---- the guide ---- */
@@ -194,6 +243,7 @@ static void docs_home(struct http_request *req)
 
 static const struct http_route docs_table[] = {
     {HTTP_VERB_GET, "/metrics", docs_metrics, 0, 0},
+    {HTTP_VERB_GET, "/metrics/detailed", docs_metrics_detailed, 0, 0},
     {HTTP_VERB_GET, "/docs", docs_home, HTTP_OPEN, 0},
     {HTTP_VERB_GET, "/docs/*rest", docs_page, HTTP_OPEN, 0},
 };

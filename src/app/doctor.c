@@ -29,9 +29,9 @@ static const struct {
     const char *name;
     doctor_check *check;
 } doctor_checks[] = {
-    {"clock", doctor_clock},     {"sync", doctor_sync},   {"limits", doctor_limits},
-    {"disk", doctor_disk},       {"port", doctor_port},   {"modes", doctor_modes},
-    {"scripts", doctor_scripts}, {"drift", doctor_drift},
+    {"clock", doctor_clock}, {"sync", doctor_sync},       {"limits", doctor_limits},
+    {"disk", doctor_disk},   {"port", doctor_port},       {"certificate", doctor_certificate},
+    {"modes", doctor_modes}, {"scripts", doctor_scripts}, {"drift", doctor_drift},
 };
 
 static bool doctor_is_held(const char *data)

@@ -48,7 +48,7 @@ void doctor_run(struct doctor *d, doctor_cb *each, void *arg);
 /* ---- the checks, one file for what concerns the machine, one for the node ---- */
 typedef void doctor_check(struct doctor *d, struct doctor_finding *f);
 doctor_check doctor_clock, doctor_sync, doctor_limits, doctor_disk, doctor_port, doctor_modes,
-    doctor_scripts, doctor_drift;
+    doctor_scripts, doctor_drift, doctor_certificate;
 void doctor_say(struct doctor_finding *f, enum doctor_verdict v, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void doctor_way(struct doctor_finding *f, const char *fmt, ...)

@@ -249,6 +249,7 @@ static int node_open_http(struct node *n, struct err *e)
         return err_context(e, "http.origins");
     if (access_open(n->config, n->data, &n->access, e) != 0)
         return e->code;
+    node_hide_secrets(n);
     node_report(n, "access", "%s", n->access.why);
     n->nets_count = node_threads(n, SET_HTTP_THREADS);
     if (node_open_api(n, e) != 0)
@@ -258,6 +259,7 @@ static int node_open_http(struct node *n, struct err *e)
 
 static int node_open_all(struct node *n, struct err *e)
 {
+    node_hide_secrets(n);
     if (loop_new("koan", &n->control, e) != 0 || node_open_data(n, e) != 0 ||
         (n->work == NULL && node_open_trace(n, e) != 0) || node_open_ledger(n, e) != 0 ||
         node_settings_open(n, e) != 0 || node_open_scripts(n, e) != 0)

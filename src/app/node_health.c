@@ -1,5 +1,5 @@
-/* What a node says about itself from time to time: its disk, its indexes. Parts that have something
- * of their own to say report to the board by themselves. */
+/* What a node says about itself from time to time: its disk, indexes, certificate. Parts that have
+ * something of their own to say report to the board by themselves. */
 #include "app/node_priv.h"
 #include "base/health.h"
 #include "base/json.h"
@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "entity/build.h"
+#include "io/tls.h"
 #include "ledger/ledger.h"
 
 enum { NODE_HEALTH_MS = 10 * 1000 };
@@ -44,12 +45,35 @@ static void node_health_indexes(struct node *n)
                   text, json_pack("{s:i, s:i}", "building", building, "violated", violated));
 }
 
+/* Read each time: it is renewed where it lies. */
+static void node_health_certificate(struct node *n)
+{
+    const char *cert = config_text(n->config, SET_HTTP_TLS_CERT);
+    struct world *w = loop_world(n->control);
+    struct tls_facts facts;
+    struct err e = ERR_INIT;
+    char until[TIME_TEXT];
+    if (*cert == '\0')
+        return;
+    if (tls_look(cert, &facts, &e) != 0) {
+        health_report(n->health, "certificate", HEALTH_DEGRADED, 0, e.text, NULL);
+        return;
+    }
+    int64_t left = facts.to_ms - w->wall_ms(w);
+    bool soon = left < (int64_t)TLS_EXPIRY_DAYS * 86400 * 1000;
+    time_format(facts.to_ms, until);
+    health_report(n->health, "certificate", soon ? HEALTH_DEGRADED : HEALTH_HEALTHY, 0,
+                  soon ? "expires soon, or has; SIGHUP takes the renewed files" : NULL,
+                  json_pack("{s:s}", "until", until));
+}
+
 static void node_health_turn(struct world_timer *t)
 {
     struct node *n = LIST_OF(t, struct node, health_timer);
     struct world *w = loop_world(n->control);
     node_health_disk(n);
     node_health_indexes(n);
+    node_health_certificate(n);
     w->timer_start(w, t, NODE_HEALTH_MS);
 }
 

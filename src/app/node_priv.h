@@ -146,7 +146,9 @@ void node_report(struct node *n, const char *topic, const char *fmt, ...)
 void node_report_print(struct node *n);
 void node_report_settings(struct node *n);
 
-/* telemetry.c: before whatever notes something is opened. */
+/* telemetry.c: secrets of the configuration are hidden from the log. */
+void node_hide_secrets(const struct node *n);
+/* Before whatever notes something is opened. */
 int node_open_trace(struct node *n, struct err *e);
 
 /* node_health.c: on the control loop; reports at once, then from time to time until stopped. */

@@ -57,6 +57,7 @@ void node_take_config(struct node *n, struct config *fresh)
     reload_tell(n, fresh);
     config_free(n->config);
     n->config = fresh;
+    node_hide_secrets(n);
     if (n->bind != NULL)
         node_tell_scripts(n);
     node_config_log(n);

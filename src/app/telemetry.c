@@ -1,4 +1,5 @@
-/* The node's trace, from its settings and from the OTEL_ variables, which go before a default. */
+/* The node's trace, from its settings and from the OTEL_ variables, which go before a default; and
+ * what its log must not show. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 #include "io/world.h"
 #include "trace/trace.h"
 
-enum { TELEMETRY_HEADERS_MAX = 16 << 10 };
+enum { TELEMETRY_HEADERS_MAX = 16 << 10, TELEMETRY_SHOWN_MAX = 1 << 20 };
 
 static const char *telemetry_env(const char *name)
 {
@@ -84,6 +85,46 @@ static void telemetry_tell(struct node *n, const struct trace_options *o)
                  protocol);
 }
 
+/* ---- what no log line may show ---- */
+
+static bool telemetry_is_from_file(const char *origin)
+{
+    return origin != NULL &&
+           (strstr(origin, "_FILE") != NULL || strstr(origin, "credential") != NULL);
+}
+
+void node_hide_secrets(const struct node *n)
+{
+    const char *name;
+    json_t *v;
+    for (int i = 0; i < SET_COUNT; i++) {
+        const struct setting_value *s = &n->config->values[i];
+        if (settings_table[i].kind == SETTING_SECRET || telemetry_is_from_file(s->origin))
+            log_hide(s->text);
+    }
+    json_object_foreach(n->config->app, name, v)
+    {
+        AUTO(buf_fini) struct buf shown = BUF_INIT(TELEMETRY_SHOWN_MAX);
+        AUTO(mem_freep) char *key = mem_printf("app.%s", name);
+        const char *origin = json_string_value(json_object_get(n->config->origins, key));
+        config_row_shown(key, v, &shown);
+        if (json_is_string(v) &&
+            (strcmp(buf_str(&shown), "***") == 0 || telemetry_is_from_file(origin)))
+            log_hide(json_string_value(v));
+    }
+    if (n->access.token != NULL)
+        log_hide(n->access.token);
+}
+
+/* ---- the trace ---- */
+
+static void telemetry_hide(void *arg, const char *name, const char *value)
+{
+    (void)arg;
+    (void)name;
+    log_hide(value);
+}
+
 int node_open_trace(struct node *n, struct err *e)
 {
     AUTO(mem_freep) char *dir = mem_printf("%s/trace", n->data);
@@ -99,6 +140,7 @@ int node_open_trace(struct node *n, struct err *e)
                        "percent-encoded");
     if (!str_to_u64(timeout, strlen(timeout), &timeout_ms) || timeout_ms > UINT32_MAX)
         timeout_ms = 0;
+    trace_pairs(pairs, telemetry_hide, NULL);
     const char *service = telemetry_text(n, SET_OTEL_SERVICE, "OTEL_SERVICE_NAME", NULL);
     struct trace_options o = {.dir = dir,
                               .disk = disk_real(),

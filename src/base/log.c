@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/redact.h"
 #include "base/str.h"
 #include "base/time.h"
 
@@ -51,54 +53,53 @@ bool log_level_parse(const char *s, enum log_level *out)
     return false;
 }
 
-/* ---- masking ---- */
+/* ---- what no line may show ---- */
 
-static bool log_ends_url(char c)
+static struct {
+    pthread_mutex_t lock;
+    struct str secrets[LOG_SECRETS_MAX];
+    size_t count;
+} log_hidden = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void log_hide_one(const char *secret, size_t n)
 {
-    return c == '\0' || c == ' ' || c == '\n' || c == '\t' || c == '"' || c == '\'' || c == '<' ||
-           c == '>';
+    for (size_t i = 0; i < log_hidden.count; i++)
+        if (log_hidden.secrets[i].n == n && memcmp(log_hidden.secrets[i].p, secret, n) == 0)
+            return;
+    if (n >= REDACT_SECRET_MIN && log_hidden.count < LOG_SECRETS_MAX)
+        log_hidden.secrets[log_hidden.count++] = (struct str){mem_strndup(secret, n), n};
 }
 
-/* Where the user information of the authority at `s` ends (its last '@'), or NULL. A raw '/' in a
- * password is malformed, but a secret all the same: so if what follows the ':' is no port number,
- * any later '@' of the word counts. */
-static const char *log_userinfo_end(const char *s)
+/* As it is, and as it stands in JSON where that is something else. */
+void log_hide(const char *secret)
 {
-    const char *p = s, *at = NULL, *colon = NULL;
-    for (; !log_ends_url(*p) && strchr("/?#", *p) == NULL; p++) {
-        if (*p == '@')
-            at = p;
-        else if (*p == ':' && colon == NULL)
-            colon = p;
-    }
-    if (at != NULL || colon == NULL)
-        return at;
-    if ((size_t)(p - colon - 1) == strspn(colon + 1, "0123456789"))
-        return NULL;
-    for (; !log_ends_url(*p); p++)
-        if (*p == '@')
-            at = p;
-    return at;
+    AUTO(buf_fini) struct buf json = BUF_INIT(LOG_LINE_MAX);
+    json_print_string(&json, secret, strlen(secret));
+    pthread_mutex_lock(&log_hidden.lock);
+    log_hide_one(secret, strlen(secret));
+    if (!buf_failed(&json) && json.len > 2)
+        log_hide_one(json.data + 1, json.len - 2);
+    pthread_mutex_unlock(&log_hidden.lock);
 }
 
-/* "amqp://user:secret@host" keeps its user, of "https://token@host" only scheme and host stay. */
+void log_forget_hidden(void)
+{
+    pthread_mutex_lock(&log_hidden.lock);
+    while (log_hidden.count > 0)
+        mem_free((char *)log_hidden.secrets[--log_hidden.count].p);
+    pthread_mutex_unlock(&log_hidden.lock);
+}
+
 static void log_mask(const char *s, struct buf *out)
 {
-    const char *scheme;
-    while ((scheme = strstr(s, "://")) != NULL) {
-        const char *user = scheme + 3;
-        const char *end = log_userinfo_end(user);
-        buf_add(out, s, (size_t)(user - s));
-        s = user;
-        if (end == NULL)
-            continue;
-        const char *colon = memchr(user, ':', (size_t)(end - user));
-        if (colon != NULL)
-            buf_add(out, user, (size_t)(colon + 1 - user));
-        buf_adds(out, "***");
-        s = end;
-    }
-    buf_adds(out, s);
+    AUTO(buf_fini) struct buf known = BUF_INIT(LOG_LINE_MAX);
+    pthread_mutex_lock(&log_hidden.lock);
+    redact_secrets(s, log_hidden.secrets, log_hidden.count, &known);
+    pthread_mutex_unlock(&log_hidden.lock);
+    if (buf_failed(&known)) /* rather nothing than a secret */
+        out->failed = true;
+    else
+        redact_text(buf_str(&known), out);
 }
 
 /* ---- lines ---- */

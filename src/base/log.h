@@ -1,6 +1,7 @@
 /* Log - JSON lines on stderr (or readable lines on a terminal), one per event. One of the two
  * places with process-wide state, set once at start. Thread-safe: a line is one write(2).
- * Credentials in URLs are masked at this sink. */
+ * Whatever looks like a credential, and every secret that log_hide() was told of, is masked at this
+ * sink: see base/redact.h. */
 #ifndef KOAN_BASE_LOG_H
 #define KOAN_BASE_LOG_H
 
@@ -8,12 +9,17 @@
 
 struct json_t;
 
+enum { LOG_SECRETS_MAX = 256 /* further ones are not known by their value */ };
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 void log_setup(enum log_level min, bool json, int fd);
 void log_set_level(enum log_level min);
 bool log_is_readable(void); /* lines for people, not JSON */
 bool log_level_parse(const char *s, enum log_level *out);
+/* From now on this value appears in no line, wherever it stands. Any thread. */
+void log_hide(const char *secret);
+void log_forget_hidden(void); /* tests and exit only */
 /* `area` is the module: "ledger". The message is plain words; facts go behind it as key=value in
  * the format. */
 void log_line(enum log_level level, const char *area, const char *fmt, ...)

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -239,17 +240,144 @@ static void stat_print_series(struct buf *b, const struct stat_family *f,
     }
 }
 
+/* ---- the busiest ---- */
+
+static uint64_t stat_weight(const struct stat_family *f, const struct stat_series *s)
+{
+    uint64_t total = 0;
+    switch (f->kind) {
+    case STAT_COUNTER:
+        return stat_read(&s->counter);
+    case STAT_GAUGE:
+        total = (uint64_t)__atomic_load_n(&s->gauge.v, __ATOMIC_RELAXED);
+        return (int64_t)total < 0 ? 0 : total;
+    case STAT_HISTOGRAM:
+        for (size_t i = 0; i <= STAT_BOUNDS; i++)
+            total += __atomic_load_n(&s->histogram.bucket[i], __ATOMIC_RELAXED);
+    }
+    return total;
+}
+
+static bool stat_is_other(const struct stat_series *s)
+{
+    return strcmp(s->labels, "other=\"true\"") == 0;
+}
+
+static void stat_sum(const struct stat_family *f, const struct stat_series *s,
+                     struct stat_series *sum)
+{
+    switch (f->kind) {
+    case STAT_COUNTER:
+        sum->counter.v += stat_read(&s->counter);
+        break;
+    case STAT_GAUGE:
+        sum->gauge.v += __atomic_load_n(&s->gauge.v, __ATOMIC_RELAXED);
+        break;
+    case STAT_HISTOGRAM:
+        for (size_t i = 0; i <= STAT_BOUNDS; i++)
+            sum->histogram.bucket[i] += __atomic_load_n(&s->histogram.bucket[i], __ATOMIC_RELAXED);
+        sum->histogram.sum += __atomic_load_n(&s->histogram.sum, __ATOMIC_RELAXED);
+        break;
+    }
+}
+
+static int stat_by_weight(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* Series as busy as this are shown; 0: all. */
+static uint64_t stat_shown_from(const struct stat_family *f)
+{
+    uint64_t weights[STAT_LABELS_MAX + 1];
+    size_t n = 0;
+    if (f->count <= STAT_SHOWN_MAX)
+        return 0;
+    for (const struct stat_series *s = f->series; s != NULL && n <= STAT_LABELS_MAX; s = s->next)
+        weights[n++] = stat_weight(f, s);
+    qsort(weights, n, sizeof weights[0], stat_by_weight);
+    return weights[STAT_SHOWN_MAX - 1];
+}
+
+static void stat_print_family(struct buf *b, const struct stat_family *f)
+{
+    uint64_t from = stat_shown_from(f);
+    struct stat_series rest = {.labels = "other=\"true\""};
+    size_t shown = 0;
+    bool more = false;
+    for (const struct stat_series *s = f->series; s != NULL; s = s->next) {
+        bool busy = shown < STAT_SHOWN_MAX && stat_weight(f, s) >= from && !stat_is_other(s);
+        if (busy || f->count <= STAT_SHOWN_MAX) {
+            stat_print_series(b, f, s);
+            shown++;
+        } else {
+            stat_sum(f, s, &rest);
+            more = true;
+        }
+    }
+    if (more)
+        stat_print_series(b, f, &rest);
+}
+
 void stat_print(struct buf *b, int openmetrics)
 {
     pthread_mutex_lock(&stat_state.lock);
     for (const struct stat_family *f = stat_state.families; f != NULL; f = f->next) {
         stat_print_head(b, f, openmetrics);
-        for (const struct stat_series *s = f->series; s != NULL; s = s->next)
-            stat_print_series(b, f, s);
+        stat_print_family(b, f);
     }
     pthread_mutex_unlock(&stat_state.lock);
     if (openmetrics)
         buf_adds(b, "# EOF\n");
+}
+
+/* ---- in detail ---- */
+
+static bool stat_has_value(const struct stat_series *s, const char *value)
+{
+    size_t n = strlen(value);
+    for (const char *p = s->labels; (p = strstr(p, "=\"")) != NULL;) {
+        p += 2;
+        if (strncmp(p, value, n) == 0 && p[n] == '"')
+            return true;
+    }
+    return false;
+}
+
+static size_t stat_print_chosen(struct buf *b, const struct stat_family *f, int openmetrics,
+                                const char *value)
+{
+    size_t count = 0;
+    for (const struct stat_series *s = f->series; s != NULL; s = s->next) {
+        if (value != NULL && !stat_has_value(s, value))
+            continue;
+        if (count++ == 0)
+            stat_print_head(b, f, openmetrics);
+        stat_print_series(b, f, s);
+    }
+    return count;
+}
+
+size_t stat_print_detailed(struct buf *b, int openmetrics, const char *family, const char *value)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&stat_state.lock);
+    for (const struct stat_family *f = stat_state.families; f != NULL; f = f->next)
+        if (family == NULL || strcmp(f->name, family) == 0)
+            count += stat_print_chosen(b, f, openmetrics, value);
+    pthread_mutex_unlock(&stat_state.lock);
+    if (openmetrics)
+        buf_adds(b, "# EOF\n");
+    return count;
+}
+
+void stat_each_family(void (*each)(void *arg, const char *name), void *arg)
+{
+    pthread_mutex_lock(&stat_state.lock);
+    for (const struct stat_family *f = stat_state.families; f != NULL; f = f->next)
+        each(arg, f->name);
+    pthread_mutex_unlock(&stat_state.lock);
 }
 
 void stat_reset_all(void)

@@ -6,6 +6,7 @@
 #ifndef KOAN_BASE_STAT_H
 #define KOAN_BASE_STAT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct buf;
@@ -13,7 +14,10 @@ struct stat_counter;
 struct stat_gauge;
 struct stat_histogram;
 
-enum { STAT_LABELS_MAX = 128 };
+enum {
+    STAT_LABELS_MAX = 128,
+    STAT_SHOWN_MAX = 50, /* series of a name on the page: the busiest, the rest as one */
+};
 
 /* Registering the same name and labels again returns the same object. Never fails, never freed
  * before stat_reset_all. `labels` may be "". Counters count integer units; a _seconds_total counter
@@ -30,6 +34,11 @@ void stat_change(struct stat_gauge *g, int64_t delta);
 void stat_record(struct stat_histogram *h, uint64_t ns);
 /* Prometheus text format 0.0.4, or OpenMetrics 1.0 with its # EOF. Sorted by name. */
 void stat_print(struct buf *b, int openmetrics);
+/* All series of the family (NULL: of all) that have a label of that value (NULL: any). The number
+ * of series. */
+size_t stat_print_detailed(struct buf *b, int openmetrics, const char *family, const char *value);
+/* Calls `each` for the names of all families. */
+void stat_each_family(void (*each)(void *arg, const char *name), void *arg);
 void stat_reset_all(void); /* tests and exit only */
 
 #endif

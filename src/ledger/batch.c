@@ -113,10 +113,21 @@ static const void *entry_payload(const struct entry *n, size_t *len)
     return n->bytes.data + RECORD_HEADER;
 }
 
+/* The first in the queue has waited longest. */
+static void entry_note_wait(struct ledger *l)
+{
+    uint64_t now = l->world->mono_ns(l->world),
+             patience = (uint64_t)l->o.timeout_ms * UINT64_C(1000000);
+    if (l->queue != NULL && l->queue->deadline_ns >= patience &&
+        now >= l->queue->deadline_ns - patience)
+        stat_record(l->stats.wait, now - (l->queue->deadline_ns - patience));
+}
+
 /* What fits, in order. */
 static struct entry *entry_make(struct ledger *l)
 {
     struct entry *n = entry_take(l);
+    entry_note_wait(l);
     int64_t now = l->world->wall_ms(l->world);
     l->stamped_at = now > l->stamped_at ? now : l->stamped_at;
     n->type = CONSENSUS_UNITS;

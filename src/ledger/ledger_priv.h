@@ -88,7 +88,7 @@ struct applying {
 
 struct ledger_stats {
     struct stat_counter *entries, *units;
-    struct stat_histogram *sync, *apply, *checkpoint;
+    struct stat_histogram *wait, *sync, *apply, *checkpoint;
     struct stat_gauge *waiting_units, *waiting_bytes;
 };
 

@@ -49,6 +49,8 @@ static void ledger_add_stats(struct ledger_stats *s)
 {
     s->entries = stat_counter("koan_ledger_entries_total", "", "Log entries applied");
     s->units = stat_counter("koan_ledger_units_total", "", "Units of work applied or refused");
+    s->wait = stat_histogram("koan_ledger_wait_seconds", "",
+                             "How long the first unit of an entry has waited for its place");
     s->sync = stat_histogram("koan_ledger_sync_seconds", "", "Writing and syncing one log entry");
     s->apply = stat_histogram("koan_ledger_apply_seconds", "", "Applying one log entry");
     s->checkpoint = stat_histogram("koan_ledger_checkpoint_seconds", "", "Database checkpoints");

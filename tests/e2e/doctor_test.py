@@ -2,6 +2,7 @@
 import json
 import os
 import socket
+import subprocess
 import unittest
 
 from e2e.node import Case, run
@@ -20,7 +21,7 @@ class Doctor(Case):
 
     def test_every_check_answers_with_a_way_out(self):
         found = self.doctor("--listen", "127.0.0.1:0")
-        self.assertEqual(list(found), ["clock", "sync", "limits", "disk", "port", "modes", "scripts", "drift"])
+        self.assertEqual(list(found), ["clock", "sync", "limits", "disk", "port", "certificate", "modes", "scripts", "drift"])
         for f in found.values():
             self.assertTrue(f["found"], f)
             if f["verdict"] != "ok":
@@ -34,6 +35,41 @@ class Doctor(Case):
         self.assertEqual(f["verdict"], "failed")
         self.assertIn("another program", f["found"])
         self.assertEqual(self.doctor("--listen", "192.0.2.1:80")["port"]["verdict"], "failed")
+
+    def certificate(self, name, days, subject="/CN=localhost"):
+        cert, key = self.path(name + ".pem"), self.path(name + ".key")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+                        "-out", cert, "-days", str(days), "-subj", subject], check=True, capture_output=True)
+        return cert, key
+
+    def test_a_certificate_is_looked_at(self):
+        see = lambda cert, key: self.doctor("--http.tls_cert", cert, "--http.tls_key", key)["certificate"]
+        good, key = self.certificate("good", 90)
+        f = see(good, key)
+        self.assertEqual(f["verdict"], "ok", f)
+        self.assertIn("CN=localhost", f["found"])
+        soon, soon_key = self.certificate("soon", 5)
+        f = see(soon, soon_key)
+        self.assertEqual(f["verdict"], "warning", f)
+        self.assertRegex(f["found"], "expires on .* in [45] days")
+        self.assertIn("SIGHUP", f["way"])
+        f = see(good, soon_key)
+        self.assertEqual(f["verdict"], "failed")
+        self.assertIn("does not belong", f["found"])
+        old, old_key = self.path("old.pem"), self.path("old.key")
+        subprocess.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", old_key,
+                        "-out", self.path("old.csr"), "-subj", "/CN=old"], check=True, capture_output=True)
+        subprocess.run(["openssl", "x509", "-req", "-in", self.path("old.csr"), "-signkey", old_key, "-days", "-1", "-out", old],
+                       check=True, capture_output=True)
+        f = see(old, old_key)
+        self.assertEqual(f["verdict"], "failed", f)
+        self.assertIn("expired", f["found"])
+        other, _ = self.certificate("other", 90, "/CN=other")
+        with open(good) as a, open(other) as b:
+            chain = self.write("chain.pem", a.read() + b.read())
+        f = see(chain, key)
+        self.assertEqual(f["verdict"], "warning", f)
+        self.assertIn("no chain", f["found"])
 
     def test_a_limit_below_the_connections_is_told(self):
         f = self.doctor("--http.connections", "1000000")["limits"]

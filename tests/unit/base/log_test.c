@@ -102,6 +102,22 @@ TEST(credentials_in_urls_are_masked)
     }
 }
 
+TEST(a_secret_that_is_known_appears_in_no_line)
+{
+    AUTO(json_unref) json_t *facts = json_pack("{s:s}", "n", "x\"quoted secret\"y");
+    log_setup(LOG_INFO, true, fds[1]);
+    log_hide("swordfish");
+    log_hide("\"quoted secret\"");
+    log_hide("abc"); /* too short: it would hide half of everything */
+    log_info("a", "the swordfish is abc in https://h/?q=swordfish");
+    message_is("the *** is abc in https://h/?q=***");
+    log_fields(LOG_INFO, "a", facts, "m");
+    assert_non_null(strstr(written(), "{\"n\":\"x***y\"}"));
+    log_forget_hidden();
+    log_info("a", "swordfish");
+    message_is("swordfish");
+}
+
 TEST(any_bytes_give_a_readable_line)
 {
     log_setup(LOG_INFO, true, fds[1]);
@@ -126,6 +142,7 @@ int main(void)
         HEAP_TEST(facts_are_an_object_of_the_line),
         HEAP_TEST(lines_below_the_level_are_not_written),
         HEAP_TEST(credentials_in_urls_are_masked),
+        HEAP_TEST(a_secret_that_is_known_appears_in_no_line),
         HEAP_TEST(any_bytes_give_a_readable_line),
         HEAP_TEST(readable_lines_cannot_drive_the_terminal),
     };
