@@ -1,4 +1,6 @@
 /* What came: entity, query keys, content type, body. Whatever is not understood is refused here. */
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -17,12 +19,31 @@ struct entity_def *api_entity(struct http_request *req)
     if (d != NULL)
         return d;
     struct err e = ERR_INIT;
-    entities_unknown(a->o.entities, path, &e);
+    AUTO(entity_def_unrefp) struct entity_def *named = entities_find(a->o.entities, path);
+    if (named != NULL)
+        err_set(&e, ERR_NOT_FOUND, "entity '%s' is at /api/%s", path, named->path);
+    else
+        entities_unknown(a->o.entities, path, &e);
     http_problem(req, &e);
     return NULL;
 }
 
 /* ---- query ---- */
+
+/* False, with the key as the field at fault. */
+__attribute__((format(printf, 3, 4))) static bool
+refuse_key(struct http_request *req, const char *key, const char *format, ...)
+{
+    char words[400];
+    struct err e = ERR_INIT;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(words, sizeof words, format, args);
+    va_end(args);
+    err_field(&e, ERR_INVALID, key, "%s", words);
+    http_problem(req, &e);
+    return false;
+}
 
 bool api_query_only(struct http_request *req, const char *const *names, size_t count)
 {
@@ -34,9 +55,8 @@ bool api_query_only(struct http_request *req, const char *const *names, size_t c
             known = strcmp(pairs[i].name, names[k]) == 0;
         for (size_t k = 0; k < i && known; k++)
             if (strcmp(pairs[k].name, pairs[i].name) == 0) {
-                http_refuse(req, ERR_INVALID, "query key '%.64s' stands there twice",
-                            pairs[i].name);
-                return false;
+                return refuse_key(req, pairs[i].name, "query key '%.64s' stands there twice",
+                                  pairs[i].name);
             }
         struct err e = ERR_INIT;
         bool is_partition = known && strcmp(pairs[i].name, "partition") == 0;
@@ -46,13 +66,10 @@ bool api_query_only(struct http_request *req, const char *const *names, size_t c
         }
         if (known)
             continue;
-        err_set(&e, ERR_INVALID, "there is no query key '%.64s' here", pairs[i].name);
         const char *nearest = str_nearest(pairs[i].name, names, count);
-        if (nearest != NULL)
-            err_set(&e, ERR_INVALID, "there is no query key '%.64s' here; did you mean '%s'?",
-                    pairs[i].name, nearest);
-        http_problem(req, &e);
-        return false;
+        return refuse_key(req, pairs[i].name, "there is no query key '%.64s' here%s%s%s",
+                          pairs[i].name, nearest != NULL ? "; did you mean '" : "",
+                          nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
     }
     return true;
 }
@@ -84,8 +101,7 @@ bool api_query_bool(struct http_request *req, const char *name, bool absent, boo
     *out = strcmp(text, "true") == 0 || strcmp(text, "1") == 0;
     if (*out || strcmp(text, "false") == 0 || strcmp(text, "0") == 0)
         return true;
-    http_refuse(req, ERR_INVALID, "query key '%s': '%.40s' is neither true nor false", name, text);
-    return false;
+    return refuse_key(req, name, "query key '%s': '%.40s' is neither true nor false", name, text);
 }
 
 bool api_query_int(struct http_request *req, const char *name, int64_t least, int64_t most,
@@ -97,9 +113,8 @@ bool api_query_int(struct http_request *req, const char *name, int64_t least, in
         return true;
     if (str_to_i64(text, strlen(text), out) && *out >= least && *out <= most)
         return true;
-    http_refuse(req, ERR_INVALID, "query key '%s': '%.40s' is not a number of %lld to %lld", name,
-                text, (long long)least, (long long)most);
-    return false;
+    return refuse_key(req, name, "query key '%s': '%.40s' is not a number of %lld to %lld", name,
+                      text, (long long)least, (long long)most);
 }
 
 /* ---- content types ---- */

@@ -1,4 +1,5 @@
 /* Questions: a page of records, and how many there are. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -87,8 +88,11 @@ int question_fields(const struct question *k, json_t **out, struct err *e)
         if (rc == 0 && strchr(word, '.') != NULL)
             rc = err_set(e, ERR_INVALID, "'%.64s': whole fields only", word);
         filter_path_fini(&p);
-        if (rc < 0)
+        if (rc < 0) {
+            if (e != NULL)
+                snprintf(e->field, sizeof(e->field), "fields");
             return err_context(e, "fields");
+        }
         json_object_set_new(names, word, json_true());
     }
     *out = TAKE(names);

@@ -1,4 +1,5 @@
 /* sort=-total,name */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -38,6 +39,8 @@ int sort_parse(const struct entity_def *d, const char *text, struct sort *out, s
         int rc = parse_term(d, word, out, e);
         if (rc < 0) {
             sort_fini(out);
+            if (e != NULL)
+                snprintf(e->field, sizeof(e->field), "sort");
             return err_context(e, "sort");
         }
     }

@@ -162,6 +162,26 @@ class Access(Case):
         self.assertIn("access.write: 'role:sales' needs users and roles", said)
 
 
+class Faults(Case):
+    def test_what_is_at_fault_is_named(self):  # R1
+        self.write("scripts/app.lua", 'entity "OrderLine" { fields = { n = int { required = true, min = 1 }, m = map { int }, t = text { max = 2 } } }')
+        node = self.node("--scripts", self.path("scripts"))
+        c = node.client()
+        for path, field in (("?pageSize=201", "pageSize"), ("?pagesize=5", "pagesize"), ("?sort=m", "sort"), ("?sort=x", "sort"),
+                            ("?fields=n,x", "fields"), ("?count=all", "count"), ("?page=1&cursor=x", "cursor"), ("?q=x", "q"),
+                            ("?with=x", "with"), ("?removed=all", "removed"), ("?page=1&page=2", "page"), ("?cursor=x", "cursor"),
+                            ("/new?partition=a", "partition"), ("/changes?since=x", "since")):
+            a = c("GET", "/api/order-line" + path)
+            self.assertEqual((a.status, a.json["code"], a.json["retry"]), (400, "invalid", "never"), path)
+            self.assertEqual([e["field"] for e in a.json["errors"]], [field], path)
+        a = c("POST", "/api/order-line", {"n": 0, "t": "long", "x": 1, "m": {"k": "v"}})
+        self.assertEqual(a.status, 400)
+        self.assertEqual(sorted(e["field"] for e in a.json["errors"]), ["m", "n", "t", "x"])
+        a = c("GET", "/api/OrderLine")
+        self.assertEqual((a.status, a.json["detail"]), (404, "entity 'OrderLine' is at /api/order-line"))
+        self.assertEqual(node.stop(), 0)
+
+
 class View(Case):
     """Fields that a script computes where records are read."""
 
