@@ -37,7 +37,7 @@ local function key_of(name, id) return name .. "/" .. id end
 
 -- Its lists, when there is something to note.
 local function noting(u)
-  if not u.writes then u.writes, u.reads, u.read, u.seen, u.saved = {}, {}, {}, {}, {} end
+  if not u.writes then u.writes, u.changes, u.reads, u.read, u.seen, u.saved = {}, {}, {}, {}, {}, {} end
   return u
 end
 
@@ -55,8 +55,12 @@ local function write(item, view)
   local u = unit()
   if not u then return host.write({ item })[1] end
   noting(u)
+  local key = key_of(item.entity, item.id)
+  local before = u.changes[key] or 0 -- of it in this unit: each makes a version
+  if before > 0 or item.version then item.version = (item.version or 0) + before end
+  u.changes[key] = before + 1
   u.writes[#u.writes + 1] = item
-  u.seen[key_of(item.entity, item.id)] = view
+  u.seen[key] = view
 end
 
 local function read(name, id)
@@ -148,9 +152,22 @@ end
 
 local function note_saved(u, name, record) u.saved[#u.saved + 1] = { name = name, record = record } end
 
+local write_options = { if_version = true }
+
+-- The change holds only at a version: the one given, or where the entity requires one that of the record.
+local function conditions(verb, item, e, options)
+  item.version = e.version
+  if options == nil then return item end
+  item.if_version = host.options(verb, options, write_options).if_version
+  if item.if_version ~= nil and (math.type(item.if_version) ~= "integer" or item.if_version < 1) then
+    host.fail("invalid", verb .. ": if_version is a version, which counts from 1")
+  end
+  return item
+end
+
 local function add_methods(name, methods)
-  function methods.save(e)
-    local item = { verb = "save", entity = name, id = e.id }
+  function methods.save(e, options)
+    local item = conditions("save", { verb = "save", entity = name, id = e.id }, e, options)
     if not item.id then
       item.id, item.mode = host.uuid(), "create"
       e.id = item.id
@@ -161,9 +178,9 @@ local function add_methods(name, methods)
     return e
   end
 
-  function methods.patch(e, changes)
+  function methods.patch(e, changes, options)
     if type(changes) ~= "table" then host.fail("invalid", "patch wants a table of changes, like e:patch { tier = \"pro\" }") end
-    local item = { verb = "patch", entity = name, id = e.id, doc = changes }
+    local item = conditions("patch", { verb = "patch", entity = name, id = e.id, doc = changes }, e, options)
     if not unit() then
       write(item)
       refresh(name, e)
@@ -177,7 +194,7 @@ local function add_methods(name, methods)
     return e
   end
 
-  function methods.remove(e) write({ verb = "remove", entity = name, id = e.id }, false) end
+  function methods.remove(e, options) write(conditions("remove", { verb = "remove", entity = name, id = e.id }, e, options), false) end
 end
 
 -- --- computed fields ---
@@ -339,7 +356,7 @@ local function add_writing(E, name, wrap, methods)
     write({ verb = "purge", entity = name, id = id })
   end
 
-  function E.remove(id) write({ verb = "remove", entity = name, id = id }, false) end
+  function E.remove(id, options) write(conditions("remove", { verb = "remove", entity = name, id = id }, {}, options), false) end
 
   function E.save_all(list)
     if unit() then
@@ -350,7 +367,7 @@ local function add_writing(E, name, wrap, methods)
     for i, e in ipairs(list) do
       local id = e.id
       e.id = id or host.uuid()
-      items[i] = { verb = "save", entity = name, id = e.id, doc = e, mode = not id and "create" or nil }
+      items[i] = { verb = "save", entity = name, id = e.id, doc = e, version = e.version, mode = not id and "create" or nil }
     end
     host.write(items)
     for _, e in ipairs(list) do refresh(name, wrap(e)) end
@@ -362,7 +379,7 @@ local function add_writing(E, name, wrap, methods)
       host.fail("invalid", "remove_all: an empty filter would remove everything; if that is meant say confirm = \"" .. name .. "\"")
     end
     local ids = {}
-    for e in E.each { filter = filter, fields = "id" } do ids[#ids + 1] = e.id end
+    for e in E.each { filter = filter, fields = "id,version" } do ids[#ids + 1] = e end
     return ids
   end
 
@@ -373,7 +390,7 @@ local function add_writing(E, name, wrap, methods)
     local items = {}
     for i, e in ipairs(list) do
       local id = type(e) == "table" and e.id or e
-      items[i] = { verb = "remove", entity = name, id = id }
+      items[i] = { verb = "remove", entity = name, id = id, version = type(e) == "table" and e.version or nil }
       if unit() then write(items[i], false) end
     end
     if #items > 0 and not unit() then host.write(items) end

@@ -175,12 +175,18 @@ function HookContext:protect(field) end
 local Record = {}
 ---Creates or replaces the whole record.
 ---@return Record
-function Record:save() end
+---@param options? WriteOptions
+function Record:save(options) end
 ---Changes by name (json.null removes), or a list of JSON-patch operations.
 ---@param changes table
+---@param options? WriteOptions
 ---@return Record
-function Record:patch(changes) end
-function Record:remove() end
+function Record:patch(changes, options) end
+---@param options? WriteOptions
+function Record:remove(options) end
+
+---@class WriteOptions
+---@field if_version? integer the change holds only if the record has this version
 
 ---@class Query
 ---@field filter? table
@@ -232,7 +238,8 @@ function Entity.count(query) end
 ---@return Replaced[]|Record|nil
 function Entity.history(id, version) end
 ---@param id string
-function Entity.remove(id) end
+---@param options? WriteOptions
+function Entity.remove(id, options) end
 ---Of an entity with soft_remove: what was removed comes back.
 ---@param id string
 ---@return Record? nil inside tx

@@ -86,6 +86,13 @@ static void bulk_answer(struct http_request *req, const struct entity_write *w)
     http_respond_buf(req, 200, API_JSON, &out);
 }
 
+static void bulk_items_free(struct entity_item *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        entity_item_fini(&items[i]);
+    mem_free(items);
+}
+
 static void bulk_done(struct entity_write *w)
 {
     struct records_write *op = (struct records_write *)w;
@@ -98,9 +105,7 @@ static void bulk_done(struct entity_write *w)
         bulk_answer_refused(req, w);
     else
         bulk_answer(req, w);
-    for (size_t i = 0; i < count; i++)
-        entity_item_fini(&items[i]);
-    mem_free(items);
+    bulk_items_free(items, count);
     entity_def_unref(d);
 }
 
@@ -129,6 +134,26 @@ static struct entity_item *bulk_items(struct http_request *req, size_t count)
     return items;
 }
 
+/* "if_version" of an item: the change holds only at this version. A declared field of that name is
+ * a field. */
+static bool bulk_condition(struct http_request *req, const struct entity_def *d, json_t *doc,
+                           size_t at, struct entity_item *it)
+{
+    json_t *v = json_object_get(doc, "if_version");
+    if (v == NULL || entity_def_field(d, "if_version") != NULL)
+        return true;
+    if (json_is_integer(v) && json_integer_value(v) > 0) {
+        it->if_version = (uint64_t)json_integer_value(v);
+        json_object_del(doc, "if_version");
+        return true;
+    }
+    struct err e = ERR_INIT;
+    err_field(&e, ERR_INVALID, "if_version",
+              "item %zu: if_version is a version, which counts from 1", at);
+    http_problem(req, &e);
+    return false;
+}
+
 /* ---- POST ---- */
 
 static void bulk_post(struct http_request *req)
@@ -153,6 +178,10 @@ static void bulk_post(struct http_request *req)
         return;
     for (size_t i = 0; i < count; i++) {
         items[i].verb = ENTITY_SAVE;
+        if (!bulk_condition(req, d, json_array_get(list, i), i, &items[i])) {
+            bulk_items_free(items, i);
+            return;
+        }
         items[i].doc = json_incref(json_array_get(list, i));
     }
     bulk_start(req, TAKE(d), items, count, atomic);
@@ -199,8 +228,18 @@ static int bulk_what(const struct entity_def *d, json_t *body, json_t **ids, str
 
 static int bulk_fill_ids(struct entity_item *items, const json_t *ids, struct err *e)
 {
+    static const char *const names[] = {"id", "if_version"};
     for (size_t i = 0; i < json_array_size(ids); i++) {
         const json_t *id = json_array_get(ids, i);
+        int64_t version = 0;
+        if (json_is_object(id)) { /* {"id": .., "if_version": 3} */
+            if (json_only_keys(id, "ids", names, ARRAY_LEN(names), e) != 0 ||
+                json_get_int(id, "if_version", &version, e) != 0 || version < 1)
+                return err_field(e, ERR_INVALID, "ids",
+                                 "item %zu is neither an id nor {\"id\", \"if_version\"}", i);
+            items[i].if_version = (uint64_t)version;
+            id = json_object_get(id, "id");
+        }
         if (!json_is_string(id) ||
             str_check_id(json_string_value(id), json_string_length(id), e) != 0)
             return err_field(e, ERR_INVALID, "ids", "item %zu is not an id", i);

@@ -137,7 +137,11 @@ static void read_item(lua_State *L, int at, struct entity_item *it)
     it->mode = mode != NULL && strcmp(mode, "create") == 0 ? ENTITY_CREATE : ENTITY_UPSERT;
     lua_getfield(L, at, "if_version");
     it->if_version = (uint64_t)lua_tointeger(L, -1);
-    lua_pop(L, 1);
+    /* What the record was when it was read. */
+    lua_getfield(L, at, "version");
+    if (it->if_version == 0 && it->def->require_version)
+        it->if_version = (uint64_t)lua_tointeger(L, -1);
+    lua_pop(L, 2);
     read_doc(L, at, it);
 }
 

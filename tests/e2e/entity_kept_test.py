@@ -16,6 +16,7 @@ entity "Note" {
   history = { versions = 5 },
 }
 entity "Ticket" { fields = { text = text }, ttl = true }
+entity "Strict" { fields = { a = int }, require_version = true }
 entity "Badge" { fields = { ticket = ref { "Ticket", on_remove = "cascade" } } }
 entity "Probe" {
   fields = { text = text },
@@ -146,6 +147,22 @@ class Kept(Store):
         done = self.ok("DELETE", path, {"filter": {}, "confirm": "Ticket"}).json
         self.assertEqual(done["counts"]["removed"], 5)
         self.assertEqual(self.ok("GET", "/api/ticket?partition=all").json, [])
+
+    def test_items_of_a_bulk_hold_at_their_version(self):  # E2
+        path, items = "/api/strict/bulk", [{"id": f"b{i}", "a": i} for i in range(3)]
+        self.ok("POST", path, items)
+        self.refused("POST", path, items, 400, "invalid", "wants a version")
+        self.refused("POST", path, [{**i, "a": 9, "if_version": 2} for i in items], 412, "version_mismatch", "item 0")
+        for bad in (0, "1", True, 1.5):
+            self.refused("POST", path, [{"id": "b0", "a": 9, "if_version": bad}], 400, "invalid", "if_version")
+        got = self.ok("POST", path, [{**i, "a": 9, "if_version": 1} for i in items]).json
+        self.assertEqual([(r["outcome"], r["version"]) for r in got["results"]], [("updated", 2)] * 3)
+        self.refused("DELETE", path, ["b0"], 400, "invalid", "wants a version")
+        self.refused("DELETE", path, {"ids": [{"id": "b0", "if_version": 1}]}, 412, "version_mismatch")
+        for bad in ({"id": "b0"}, {"id": "b0", "if_version": 0}, {"id": "b0", "version": 2}, {"if_version": 2}, 5):
+            self.refused("DELETE", path, {"ids": [bad]}, 400, "invalid", "item 0")
+        self.assertEqual(self.ok("DELETE", path, [{"id": f"b{i}", "if_version": 2} for i in range(3)]).json["counts"]["removed"], 3)
+        self.refused("POST", "/api/note/bulk", [{"id": "bn", "if_version": 3}], 412, "version_mismatch")
 
     def test_history_tells_who_how_why_and_which(self):
         self.ok("PUT", "/api/note/h1", {"text": "1"}, 201)

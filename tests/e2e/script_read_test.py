@@ -15,6 +15,7 @@ entity "Customer" {
 entity "Order" { fields = { customer = ref { "Customer", inverse = "orders" }, n = int } }
 entity "Loop"  { fields = { next = text }, view = function(e) return { sum = 1 + (e.next and entity("Loop").get(e.next).sum or 0) } end }
 entity "Broken" { fields = { a = text }, view = function(e) error("no way") end }
+entity "Ver"   { fields = { a = int }, require_version = true }
 entity "Item"  { fields = { name = text, n = int, tags = list { text } },
                  before_save = function(e) if e.name == "no" then reject("NO", "not this one") end end }
 """
@@ -117,6 +118,34 @@ class Reads(App):
           local b = entity("Broken").new { a = "x" }:save()
           local ok, e = pcall(function() return b.c end)
           return ok and "?" or tostring(e.detail or e)"""))
+
+    def test_a_version_that_is_required_is_that_of_the_record(self):  # E2
+        self.assertEqual(self.gives("""
+          local Ver = entity("Ver")
+          Ver.new { id = "v", a = 1 }:save()
+          local e, old = Ver.get("v"), Ver.get("v")
+          e.a = 2
+          e:save()
+          local said = { e.version }
+          for _, change in ipairs {
+            function() old:patch { a = 9 } end, function() old:save() end, function() old:remove() end, function() Ver.remove("v") end,
+            function() e:patch({ a = 9 }, { if_version = 1 }) end, function() Ver.remove("v", { if_version = 1 }) end,
+          } do
+            local ok, err = pcall(change)
+            said[#said + 1] = ok and "?" or err.code
+          end
+          tx(function()
+            local x = Ver.get("v")
+            x:patch { a = 3 }
+            x:patch { a = 4 }
+            x.a = 5
+            x:save()
+            Ver.new { id = "fresh", a = 1 }:save():patch { a = 2 }
+          end)
+          said[#said + 1] = Ver.get("v").version
+          Ver.save_all { Ver.get("v"), Ver.get("fresh") }
+          said[#said + 1] = Ver.remove_all { filter = { a = { ["$gt"] = 0 } } }
+          return said"""), [2] + ["version_mismatch"] * 3 + ["invalid"] + ["version_mismatch"] * 2 + [5, 2])
 
     def mirror(self, prefer):
         return self.gives(f"""
