@@ -210,6 +210,25 @@ TEST(texts_are_cut_and_nothing_in_them_breaks_the_answer)
     trace_close(t);
 }
 
+TEST(every_text_comes_back_as_it_was)
+{
+    static const char *const texts[] = {
+        "0190a6c2-0000-7000-8000-00000000abcd", "0190A6C2-0000-7000-8000-00000000ABCD",
+        "0190a6c2-0000-7000-8000-00000000abcg", "0190a6c2-0000-7000-8000-0000000-abcd",
+        "0190a6c2-00:0-7000-8000-00000000abcd", "0190a6c2-0000-7000-8000-00000000abc`",
+        "--------------------------------abcd", "x",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        uint8_t record[EVENT_BYTES_MAX];
+        struct event ev;
+        struct trace_event e = {.kind = TRACE_CHANGE, .subject = texts[i], .correlation = texts[i]};
+        size_t n = event_encode(&e, 1, record);
+        assert_true(event_decode(record, n, &ev));
+        assert_string_equal(ev.e.subject, texts[i]);
+        assert_string_equal(ev.e.correlation, texts[i]);
+    }
+}
+
 /* Some 100 bytes each. */
 static void fill(struct trace *t, int from, int to)
 {
@@ -385,6 +404,7 @@ int main(void)
         RING_TEST(a_change_that_is_replayed_is_shown_once),
         RING_TEST(what_follows_under_a_link_belongs_to_the_story_that_it_began_in),
         RING_TEST(texts_are_cut_and_nothing_in_them_breaks_the_answer),
+        HEAP_TEST(every_text_comes_back_as_it_was),
         RING_TEST(the_oldest_goes_when_the_ring_is_full_and_each_segment_finds_its_own),
         RING_TEST(a_torn_end_is_cut_and_an_index_that_is_gone_is_made_again),
         RING_TEST(what_is_too_old_goes_by_whole_segments),
