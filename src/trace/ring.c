@@ -167,11 +167,10 @@ static void ring_drop_oldest(struct ring *r)
     memmove(&r->segments[0], &r->segments[1], r->count * sizeof r->segments[0]);
 }
 
-void ring_trim(struct ring *r, int64_t now_us)
+void ring_trim(struct ring *r, int64_t now_us, uint64_t room)
 {
-    while (r->count > 1 &&
-           (r->bytes + TRACE_SEGMENT_BYTES > r->bytes_max || r->count == TRACE_SEGMENTS_MAX ||
-            r->segments[0].last_at < now_us - (int64_t)r->keep_us))
+    while (r->count > 1 && (r->bytes + room > r->bytes_max || r->count == TRACE_SEGMENTS_MAX ||
+                            r->segments[0].last_at < now_us - (int64_t)r->keep_us))
         ring_drop_oldest(r);
 }
 
@@ -187,7 +186,7 @@ static int ring_begin(struct ring *r, struct err *e)
     if (r->file != NULL)
         r->disk->close(r->file);
     r->file = NULL;
-    ring_trim(r, INT64_MIN / 2);
+    ring_trim(r, INT64_MIN / 2, TRACE_SEGMENT_BYTES);
     struct disk_file *f = NULL;
     int rc = ring_open_file(r, &next, DISK_READ | DISK_WRITE | DISK_CREATE, &f, e);
     if (rc == 0 && (rc = r->disk->write(f, ring_head, RING_HEAD, 0, e)) != 0)

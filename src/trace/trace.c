@@ -156,7 +156,7 @@ static void trace_turn(struct trace *t)
     pthread_mutex_lock(&t->ring_lock);
     trace_drain(t);
     if (t->ring_open)
-        ring_trim(&t->ring, trace_now_us(t));
+        ring_trim(&t->ring, trace_now_us(t), 0);
     trace_report(t);
     pthread_mutex_unlock(&t->ring_lock);
     if (!t->last_sent)

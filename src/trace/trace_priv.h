@@ -76,8 +76,8 @@ int ring_open(struct ring *r, struct err *e);
 void ring_close(struct ring *r);
 /* Whole records. On failure they are lost, and the ring goes on with the next. */
 int ring_write(struct ring *r, const uint8_t *p, size_t n, struct err *e);
-/* What is too old goes. */
-void ring_trim(struct ring *r, int64_t now_us);
+/* What is too old goes, and what leaves no room for so many bytes more. */
+void ring_trim(struct ring *r, int64_t now_us, uint64_t room);
 /* Each record under the key, newest segment first, until `each` returns false. */
 int ring_find(struct ring *r, uint32_t key, bool (*each)(void *arg, const uint8_t *p, size_t n),
               void *arg, struct err *e);

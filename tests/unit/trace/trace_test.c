@@ -298,9 +298,9 @@ TEST(what_is_too_old_goes_by_whole_segments)
     size_t before = t->ring.count;
     assert_true(before >= 2);
     pthread_mutex_lock(&t->ring_lock);
-    ring_trim(&t->ring, trace_now_us(t) + (int64_t)29 * 86400 * 1000000);
+    ring_trim(&t->ring, trace_now_us(t) + (int64_t)29 * 86400 * 1000000, 0);
     assert_int_equal(t->ring.count, before);
-    ring_trim(&t->ring, trace_now_us(t) + (int64_t)31 * 86400 * 1000000);
+    ring_trim(&t->ring, trace_now_us(t) + (int64_t)31 * 86400 * 1000000, 0);
     assert_int_equal(t->ring.count, 1);
     pthread_mutex_unlock(&t->ring_lock);
     assert_int_equal(story_size(t, "request-0"), 0);
