@@ -152,6 +152,10 @@ static const char *redact_value_begin(const char *s, enum redact_name kind, size
     s++;
     s += colon ? strspn(s, " ") : 0;
     *depth = redact_quote(s);
+    /* The quote may end a text of JSON instead of beginning a value: "...?sig=",. */
+    const char *after = s + *depth + strspn(s + *depth, " \t\r\n");
+    if (equals && *depth > 0 && strchr(",}]:", *after) != NULL)
+        return NULL;
     if (*quote > 0 && *depth == 0 &&
         (strchr("[{", *s) != NULL || str_starts(s, "null") || str_starts(s, "true") ||
          str_starts(s, "false")))
