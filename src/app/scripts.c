@@ -101,6 +101,14 @@ void scripts_fini(struct scripts *s)
     *s = (struct scripts){0};
 }
 
+bool scripts_have_code(const struct scripts *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (!str_ends(s->files[i].name, "_test.lua"))
+            return true;
+    return false;
+}
+
 /* A sum, so that the order of the folder does not matter. */
 static int scripts_sign(void *arg, const char *path, const char *name, const struct stat *st,
                         struct err *e)

@@ -6,6 +6,7 @@
 #ifndef KOAN_APP_SCRIPTS_H
 #define KOAN_APP_SCRIPTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,8 @@ struct scripts {
 /* `path` is a folder or a file; "" gives the empty set. */
 int scripts_read(const char *path, struct scripts *out, struct err *e);
 void scripts_fini(struct scripts *s); /* also for AUTO */
+/* Is there anything but tests? */
+bool scripts_have_code(const struct scripts *s);
 /* A number that differs when a file was added, removed, renamed or written; cheap enough to ask
  * four times a second. */
 uint64_t scripts_signature(const char *path);

@@ -14,6 +14,8 @@
 #include "base/mem.h"
 #include "bind/script_store.h"
 
+#define SERVE_FIRST_SET "folder"
+
 static void serve_drain(struct node *n);
 
 static void serve_fail(struct node *n, const struct err *e)
@@ -76,6 +78,8 @@ static void serve_deployed(struct bind_deploy *d)
         else if (n->deploy_failed && n->work == NULL)
             log_info("scripts", "mended: they are again those in force");
         n->deploy_failed = false;
+        if (d->record != NULL)
+            node_report(n, "scripts", "the folder is deployed as the set '%s'", d->record);
         node_tell_script_changes(n);
         serve_ready(n);
     }
@@ -86,13 +90,19 @@ static void serve_deployed(struct bind_deploy *d)
 }
 
 /* What was deployed into the ledger goes before the folder, but where somebody works on it: `koan
- * dev`, and `koan run` with a folder. */
-static int serve_scripts(struct node *n, const char *path, struct err *e)
+ * dev`, and `koan run` with a folder. The folder that a node begins with is deployed as the first
+ * set, so that from then on all of it goes one way: *record is its name. */
+static int serve_scripts(struct node *n, const char *path, const char **record, struct err *e)
 {
     char name[SCRIPT_NAME_MAX + 1];
     bool folder_first = n->dev || (n->work != NULL && *path != '\0');
-    if (folder_first || !script_deployed(n, &n->scripts, name, e))
-        return e->code != 0 ? e->code : scripts_read(path, &n->scripts, e);
+    if (folder_first || !script_deployed(n, &n->scripts, name, e)) {
+        if (e->code != 0 || scripts_read(path, &n->scripts, e) != 0)
+            return e->code;
+        bool first = !folder_first && n->work == NULL && !n->serving;
+        *record = first && scripts_have_code(&n->scripts) ? SERVE_FIRST_SET : NULL;
+        return 0;
+    }
     if (!n->serving)
         node_report(n, "scripts", "the deployed set '%s'", name);
     if (n->work == NULL)
@@ -108,13 +118,15 @@ void node_deploy(struct node *n)
         return;
     const char *path = config_text(n->config, SET_SCRIPTS);
     n->signature = scripts_signature(path);
-    if (serve_scripts(n, path, &e) != 0) {
+    const char *record = NULL;
+    if (serve_scripts(n, path, &record, &e) != 0) {
         serve_deploy_failed(n, &e);
         return;
     }
     n->deploying = true;
     n->deploy = (struct bind_deploy){.files = n->scripts.files,
                                      .count = n->scripts.count,
+                                     .record = record,
                                      .home = loop_runner(n->control),
                                      .done = serve_deployed};
     bind_deploy(n->bind, &n->deploy);

@@ -281,7 +281,7 @@ class Signals(Case):
             pass
         self.assertEqual(node.stop(), 0)
 
-    def test_sighup_takes_live_settings_and_scripts(self):
+    def test_sighup_takes_live_settings_and_tells_of_drift(self):
         config = self.write("koan.json", '{"log": {"level": "info"}, "ledger": {"keep": "1d"}}')
         self.write("scripts/note.lua", NOTE)
         node = self.node("--scripts", self.path("scripts"), "--config", config, cwd=self.dir)
@@ -291,8 +291,8 @@ class Signals(Case):
         node.process.send_signal(signal.SIGHUP)
         node.wait_log("log.level is now debug")
         node.wait_log("ledger.keep is 2d .* after a restart")
-        node.wait_log("live files=2")
-        self.assertEqual(node.client()("GET", "/api/extra").status, 200)
+        self.assertIn("extra.lua", node.wait_log("drift"))
+        self.assertEqual(node.client()("GET", "/api/extra").status, 404)
 
     def test_a_reload_with_faults_changes_nothing(self):  # F3
         config = self.write("koan.json", '{"log": {"level": "info"}}')

@@ -44,7 +44,8 @@ class Deploy(Case):
         self.assertEqual(self.by(), "two")
         history = self.deploy("--list")["history"]
         self.assertEqual([(h["name"], h["kind"]) for h in history],
-                         [("second", "rollback"), ("first", "rollback"), ("second", "deploy"), ("first", "deploy")])
+                         [("second", "rollback"), ("first", "rollback"), ("second", "deploy"), ("first", "deploy"),
+                          ("folder", "deploy")])
         self.assertEqual(self.deploy("--rollback", "third", code=1)["error"]["code"], "not_found")
 
     def test_what_was_deployed_survives_and_the_folder_is_drift(self):
@@ -76,12 +77,12 @@ class Deploy(Case):
         self.assertEqual(told["error"]["code"], "rejected")
         self.assertIn("item.lua:1", told["error"]["detail"])
         self.assertEqual(self.by(), "one")
-        self.assertEqual([h["name"] for h in self.deploy("--list")["history"]], ["good"])
+        self.assertEqual([h["name"] for h in self.deploy("--list")["history"]], ["good", "folder"])
 
     def test_a_failing_test_holds_it_up(self):
         self.write("app/item_test.lua", 'test("no", function(t) t.ok(false) end)')
         self.assertEqual(self.deploy("app", code=1)["failed"], 1)
-        self.assertEqual(self.deploy("--list")["history"], [])
+        self.assertEqual([h["name"] for h in self.deploy("--list")["history"]], ["folder"])
 
     def test_bad_requests(self):
         c = self.server.client()
@@ -95,6 +96,46 @@ class Deploy(Case):
         big = {"files": {f"f{i}.lua": "-- " + "x" * 1000000 for i in range(5)}}
         self.assertEqual(c("POST", "/api/cluster/scripts", big).status, 413)
         self.assertEqual(self.by(), "one")
+
+    def test_the_folder_of_the_first_start_is_the_first_set(self):
+        history = self.deploy("--list")["history"]
+        self.assertEqual([(h["name"], h["kind"], h["by"]) for h in history], [("folder", "deploy", "system")])
+        self.write("app/item.lua", ITEM % "two")
+        self.server.stop()
+        self.server = self.node(self.path("app"))
+        self.assertIn("item.lua", self.server.wait_log("drift"))
+        self.assertEqual(self.by(), "one")
+        self.server.process.send_signal(signal.SIGHUP)
+        self.server.wait_log("drift", start=len(self.server.logs) - 1)
+        self.assertEqual(self.by(), "one")
+        self.assertEqual(len(self.deploy("--list")["history"]), 1)
+        self.deploy("app")
+        self.assertEqual(self.by(), "two")
+
+    def test_kill_9_while_the_first_set_is_deployed(self):  # L1 U2
+        self.server.stop()
+        for i in range(12):
+            data = f"killed{i}"
+            node = self.node(self.path("app"), data=data, wait=False)
+            time.sleep(0.02 + 0.01 * i)
+            node.kill()
+            node = self.node(self.path("app"), data=data)
+            self.assertEqual(node.client()("POST", "/api/item", {"n": 1}).json["by"], "one")
+            code, out, err = run("deploy", "--list", "--url", node.url, "--json")
+            self.assertEqual([h["name"] for h in json.loads(out)["history"]], ["folder"], err)
+            node.kill()
+
+    def test_dev_records_no_set_and_a_folder_that_does_not_load_is_none(self):  # U2
+        dev = self.node(self.path("app"), data="other", verb="dev")
+        self.assertEqual(json.loads(run("deploy", "--list", "--url", dev.url, "--json")[1])["history"], [])
+        dev.stop()
+        self.write("app/item.lua", "entity(")
+        code, err = self.fails(self.path("app"), data="other")
+        self.assertEqual(code, 1)
+        self.assertIn("item.lua:1", err)
+        self.write("app/item.lua", ITEM % "three")
+        node = self.node(self.path("app"), data="other")
+        self.assertEqual(node.client()("POST", "/api/item", {"n": 1}).json["by"], "three")
 
     def test_dev_follows_its_folder(self):
         dev = self.node(self.path("app"), data="other", verb="dev")
