@@ -109,6 +109,24 @@ void api_set_scripts(struct api *a, const char *trouble)
     pthread_mutex_unlock(&a->lock);
 }
 
+void api_set_waiting(struct api *a, const char *why)
+{
+    pthread_mutex_lock(&a->lock);
+    str_copy(a->waiting_why, sizeof a->waiting_why, why != NULL ? why : "");
+    pthread_mutex_unlock(&a->lock);
+    atomic_store(&a->waiting, why != NULL);
+}
+
+int api_waits(struct api *a, struct err *e)
+{
+    if (!atomic_load(&a->waiting))
+        return 0;
+    pthread_mutex_lock(&a->lock);
+    err_set(e, ERR_UNAVAILABLE, "waiting for the configuration: %s", a->waiting_why);
+    pthread_mutex_unlock(&a->lock);
+    return e->code;
+}
+
 /* ---- the part of one thread ---- */
 
 int api_reader_open(struct api *a, struct db **out, struct err *e)
@@ -297,6 +315,14 @@ bool api_before(struct http_request *req)
                     "a page of %s wants to change something through the browser of this machine; "
                     "list its origin in http.origins to allow that",
                     http_header_in(req, "Origin"));
+        return false;
+    }
+    struct err e = ERR_INIT;
+    bool node = route != NULL &&
+                ((route->flags & HTTP_OPEN) != 0 || str_starts(route->pattern, "/api/cluster/") ||
+                 strcmp(route->pattern, "/metrics") == 0);
+    if (!node && api_waits(api_thread_of(req)->api, &e) != 0) {
+        http_problem(req, &e);
         return false;
     }
     const char *tenant = http_header_in(req, "X-Koan-Tenant");

@@ -132,6 +132,9 @@ void api_after(struct http_request *req, int status, uint64_t took_ns);
 void api_watch_loop(struct api *a, const char *name, struct loop *loop);
 /* Any thread. /readyz says no, and why. */
 void api_set_draining(struct api *a, bool draining);
+/* Any thread. /readyz says no and why, and nothing is answered but probes and what belongs to the
+ * node itself; NULL: no more. */
+void api_set_waiting(struct api *a, const char *why);
 /* Any thread. The scripts are deployed (text NULL), or are not and why: /readyz. Not deployed yet
  * is what it begins with when options.scripts is given. */
 void api_set_scripts(struct api *a, const char *trouble);

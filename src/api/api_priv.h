@@ -36,12 +36,13 @@ struct api {
     atomic_uint loops_count;
     int64_t started_ms;
     unsigned threads; /* of api_thread_new, counted */
-    atomic_bool draining;
+    atomic_bool draining, waiting;
     atomic_int streams; /* of records, under way */
 
     pthread_mutex_t lock; /* what stands below */
     bool scripts_ready;
     char trouble[API_TROUBLE_MAX];
+    char waiting_why[API_TROUBLE_MAX];
     pthread_cond_t reader_free;
     struct db *readers[API_POOL_READERS]; /* idle connections of the pool */
     unsigned readers_idle, readers_open;
@@ -74,6 +75,8 @@ bool api_may(const struct http_request *req, const struct entity_def *d,
              enum entity_access_verb verb);
 /* Access terms can open this route to anybody. */
 bool api_may_be_public(const char *path);
+/* 0, or why this node does not answer yet: api_set_waiting(). */
+int api_waits(struct api *a, struct err *e);
 int api_reader_open(struct api *a, struct db **out, struct err *e);
 /* For reading one record: all such reads of a turn share a snapshot, since taking and leaving one
  * costs as much as the read. It is as new as everything applied when this is called. */

@@ -93,6 +93,11 @@ static int health_disk(const struct health_facts *f, struct err *e)
                          free_text);
 }
 
+static int health_configuration(const struct health_facts *f, struct err *e)
+{
+    return api_waits(f->api, e);
+}
+
 static int health_scripts(const struct health_facts *f, struct err *e)
 {
     struct api *a = f->api;
@@ -116,8 +121,8 @@ static const struct health_item {
 } health_items[] = {
     {"draining", health_draining, true}, {"leader", health_leader, false},
     {"commit", health_commit, false},    {"applied", health_applied, false},
-    {"disk", health_disk, false},        {"scripts", health_scripts, false},
-    {"database", health_database, true},
+    {"disk", health_disk, false},        {"configuration", health_configuration, true},
+    {"scripts", health_scripts, false},  {"database", health_database, true},
 };
 
 static void health_print(const struct health_facts *f, bool reads_only, struct buf *out)

@@ -1,4 +1,5 @@
-/* The node itself over HTTP: its settings. They are asked for on the node's own thread. */
+/* The node itself over HTTP: its settings, its boot report. They are asked for on the node's own
+ * thread. */
 #include <string.h>
 
 #include "api/api_priv.h"
@@ -122,12 +123,19 @@ static void node_apply(struct http_request *req)
         node_ask(req, API_SETTINGS_APPLY, body, &c);
 }
 
+static void node_boot(struct http_request *req)
+{
+    if (API_QUERY_NONE(req))
+        node_ask(req, API_NODE_BOOT, NULL, NULL);
+}
+
 static const struct http_route node_table[] = {
     {HTTP_VERB_GET, "/api/cluster/settings", node_settings, 0, 0},
     {HTTP_VERB_PATCH, "/api/cluster/settings", node_settings_patch, 0, 0},
     {HTTP_VERB_GET, "/api/cluster/settings/history", node_settings_history, 0, 0},
     {HTTP_VERB_PUT, "/api/cluster/settings/:name", node_settings_put, 0, 0},
     {HTTP_VERB_DELETE, "/api/cluster/settings/:name", node_settings_unset, 0, 0},
+    {HTTP_VERB_GET, "/api/cluster/nodes/:name/boot", node_boot, 0, 0},
     {HTTP_VERB_POST, "/api/cluster/apply", node_apply, 0, 0},
 };
 const struct api_routes api_node_routes = {node_table, ARRAY_LEN(node_table)};

@@ -17,6 +17,7 @@ enum api_node_verb {
     API_SETTINGS_PUT,   /* name; body: {"value"} */
     API_SETTINGS_UNSET, /* name */
     API_SETTINGS_APPLY, /* body: {"document", "prune", "dry_run"} */
+    API_NODE_BOOT,      /* name: the id of a node */
 };
 
 /* The asker's until he asks, the answerer's until done(). */

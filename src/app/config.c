@@ -132,9 +132,38 @@ static void config_read_file(struct config_load *l, const struct config_sources 
 
 /* ---- what settings demand of each other ---- */
 
+/* It goes into a header of a request. */
+static void config_visible(struct config_load *l, enum setting_id id)
+{
+    const struct setting_value *v = &l->config->values[id];
+    for (const char *c = v->text; *c != '\0'; c++)
+        if (*c <= ' ' || *c >= 127) {
+            config_fault(l, "%s: %s: must be visible ASCII without blanks", v->origin,
+                         settings_table[id].name);
+            return;
+        }
+}
+
+static void config_access(struct config_load *l)
+{
+    const struct setting_value *v = l->config->values;
+    char host[256];
+    uint16_t port = 0;
+    if (strcmp(v[SET_HTTP_ACCESS].text, "open") != 0 || v[SET_ALLOW_MAGIC].number != 0 ||
+        strcmp(v[SET_ENV].text, "production") != 0 ||
+        !setting_address(v[SET_HTTP_LISTEN].text, host, sizeof host, &port) ||
+        setting_is_loopback(host))
+        return;
+    config_fault(l,
+                 "%s: http.access: 'open' on %s in production; listen on 127.0.0.1, use 'auto', "
+                 "name another env, or say allow_magic_in_production",
+                 v[SET_HTTP_ACCESS].origin, host);
+}
+
 static void config_together(struct config_load *l)
 {
     const struct setting_value *v = l->config->values;
+    struct err e = ERR_INIT;
     bool cert = *v[SET_HTTP_TLS_CERT].text != '\0', key = *v[SET_HTTP_TLS_KEY].text != '\0';
     if (cert != key)
         config_fault(l, "http.tls_cert and http.tls_key belong together: %s is missing",
@@ -145,21 +174,11 @@ static void config_together(struct config_load *l)
     if (*token != '\0' && strlen(token) < CONFIG_TOKEN_MIN)
         config_fault(l, "%s: token: needs at least %d characters", v[SET_TOKEN].origin,
                      CONFIG_TOKEN_MIN);
-    for (const char *c = token; *c != '\0'; c++)
-        if (*c <= ' ' || *c >= 127) {
-            config_fault(l, "%s: token: must be visible ASCII without blanks", v[SET_TOKEN].origin);
-            break;
-        }
-    char host[256];
-    uint16_t port = 0;
-    if (strcmp(v[SET_HTTP_ACCESS].text, "open") == 0 &&
-        strcmp(v[SET_ENV].text, "production") == 0 &&
-        setting_address(v[SET_HTTP_LISTEN].text, host, sizeof host, &port) &&
-        !setting_is_loopback(host))
-        config_fault(l,
-                     "%s: http.access: 'open' on %s in production; listen on 127.0.0.1, use "
-                     "'auto', or name another env",
-                     v[SET_HTTP_ACCESS].origin, host);
+    config_visible(l, SET_TOKEN);
+    config_visible(l, SET_CONFIG_REMOTE_TOKEN);
+    config_access(l);
+    if (config_elect_remote(l->config, NULL, &e) == NULL)
+        config_fault(l, "%s: %s", v[SET_CONFIG_REMOTE].origin, e.text);
 }
 
 /* ---- the whole ---- */
@@ -267,7 +286,10 @@ bool config_is_default(const struct config *c, enum setting_id id)
 
 const char *config_mask(enum setting_id id, const char *text)
 {
-    return settings_table[id].kind == SETTING_SECRET && *text != '\0' ? "***" : text;
+    const struct setting *s = &settings_table[id];
+    bool secret = s->kind == SETTING_SECRET ||
+                  (s->kind == SETTING_URL && strpbrk(text, "?@") != NULL); /* may be signed */
+    return secret && *text != '\0' ? "***" : text;
 }
 
 const char *config_shown(const struct config *c, enum setting_id id)

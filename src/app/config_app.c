@@ -72,6 +72,12 @@ void config_row_shown(const char *key, const json_t *value, struct buf *out)
             buf_adds(out, "***");
             return;
         }
+    /* "amqp://user:password@host", and what only looks like it. */
+    const char *text = json_string_value(value);
+    if (app && text != NULL && strstr(text, "://") != NULL && strpbrk(text, "?@") != NULL) {
+        buf_adds(out, "***");
+        return;
+    }
     if (app && (json_is_object(value) || json_is_array(value)))
         buf_adds(out, json_is_object(value) ? "{...}" : "[...]");
     else if (json_is_string(value))

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "http/target.h"
 
 static int config_choice(const struct setting *s, const char *text, int64_t *place, struct err *e)
 {
@@ -39,6 +40,22 @@ static int config_range(const struct setting *s, int64_t v, struct err *e)
     if (s->max == INT64_MAX)
         return err_set(e, ERR_INVALID, "must be at least %s", low);
     return err_set(e, ERR_INVALID, "must be from %s to %s", low, high);
+}
+
+/* What is wrong is not repeated: it may hold a password. */
+static int config_url(const char *text, struct err *e)
+{
+    struct target t;
+    if (*text == '\0')
+        return 0;
+    if (target_parse(text, strlen(text), &t, NULL) != 0)
+        return err_set(
+            e, ERR_INVALID,
+            "is no https URL; it may hold neither user nor password, they have a setting "
+            "of their own");
+    if (!t.https && !setting_is_loopback(t.host))
+        return err_set(e, ERR_INVALID, "must be https: http is for loopback addresses only");
+    return 0;
 }
 
 int config_parse(const struct setting *s, const char *text, int64_t *number, struct err *e)
@@ -82,6 +99,8 @@ int config_parse(const struct setting *s, const char *text, int64_t *number, str
         if (*number != 0 || strcmp(text, "false") == 0)
             return 0;
         return err_set(e, ERR_INVALID, "'%s' is neither true nor false", text);
+    case SETTING_URL:
+        return config_url(text, e);
     }
     PANIC("setting %s has no kind", s->name);
 }

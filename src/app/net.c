@@ -111,9 +111,9 @@ int node_nets_open(struct node *n, struct err *e)
     for (int i = 0; i < count; i++)
         if (net_open(n, &n->nets[i], host, fd, e) != 0)
             return e->code;
-    node_report(n, "http", "%s://%s:%u, %d thread%s%s", n->tls != NULL ? "https" : "http", host,
-                (unsigned)n->port, count, count == 1 ? "" : "s",
-                fd > 0 ? ", on systemd's socket" : "");
+    node_report_module(n, "http", "%s://%s:%u, %d thread%s%s", n->tls != NULL ? "https" : "http",
+                       host, (unsigned)n->port, count, count == 1 ? "" : "s",
+                       fd > 0 ? ", on systemd's socket" : "");
     return 0;
 }
 

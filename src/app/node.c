@@ -126,7 +126,7 @@ static int node_open_data(struct node *n, struct err *e)
         return err_context(e, "data");
     if (node_read_id(n, e) != 0)
         return e->code;
-    node_report(n, "data", "%s, node %s", n->data, n->id);
+    node_report_module(n, "data", "%s, node %s", n->data, n->id);
     return 0;
 }
 
@@ -162,19 +162,22 @@ static int node_open_ledger(struct node *n, struct err *e)
     n->builder = entity_builder_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     struct ledger_status s;
     ledger_status(n->ledger, &s);
-    node_report(n, "ledger", "position %llu, one voter, %.1f GiB free",
-                (unsigned long long)s.applied, (double)s.disk_free / (1 << 30));
+    node_report_module(n, "ledger", "position %llu, one voter, %.1f GiB free",
+                       (unsigned long long)s.applied, (double)s.disk_free / (1 << 30));
     return 0;
 }
 
 /* As many as there are cores, but more than two do not help: the ledger and the load have a need
  * too. */
-static int node_threads(const struct node *n, enum setting_id id)
+static int node_threads(struct node *n, enum setting_id id)
 {
     int wanted = (int)config_number(n->config, id);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    if (wanted == 0)
-        wanted = cores > 1 ? 2 : 1;
+    if (wanted != 0)
+        return wanted;
+    wanted = cores > 1 ? 2 : 1;
+    node_report_decision(n, settings_table[id].name, wanted == 1 ? "1" : "2", "1 2",
+                         "%ld core%s, nothing was set", cores, cores == 1 ? "" : "s");
     return wanted;
 }
 
@@ -191,9 +194,10 @@ static int node_open_scripts(struct node *n, struct err *e)
     if (bind_open(&o, &n->bind, e) != 0)
         return err_context(e, "scripts");
     node_tell_scripts(n);
-    node_report(n, "scripts", "%d thread%s, %s", o.threads, o.threads == 1 ? "" : "s",
-                *config_text(n->config, SET_SCRIPTS) != '\0' ? config_text(n->config, SET_SCRIPTS)
-                                                             : "no folder");
+    node_report_module(n, "scripts", "%d thread%s, %s", o.threads, o.threads == 1 ? "" : "s",
+                       *config_text(n->config, SET_SCRIPTS) != '\0'
+                           ? config_text(n->config, SET_SCRIPTS)
+                           : "no folder");
     return 0;
 }
 
@@ -250,7 +254,11 @@ static int node_open_http(struct node *n, struct err *e)
     if (access_open(n->config, n->data, &n->access, e) != 0)
         return e->code;
     node_hide_secrets(n);
-    node_report(n, "access", "%s", n->access.why);
+    node_report_decision(n, "access", n->access.token != NULL ? "token" : "open", "token open",
+                         "%s%s", n->access.why,
+                         n->access.token == NULL && config_number(n->config, SET_ALLOW_MAGIC) != 0
+                             ? ", allow_magic_in_production"
+                             : "");
     n->nets_count = node_threads(n, SET_HTTP_THREADS);
     if (node_open_api(n, e) != 0)
         return e->code;
@@ -262,7 +270,8 @@ static int node_open_all(struct node *n, struct err *e)
     node_hide_secrets(n);
     if (loop_new("koan", &n->control, e) != 0 || node_open_data(n, e) != 0 ||
         (n->work == NULL && node_open_trace(n, e) != 0) || node_open_ledger(n, e) != 0 ||
-        node_settings_open(n, e) != 0 || node_open_scripts(n, e) != 0)
+        node_remote_open(n, e) != 0 || node_settings_open(n, e) != 0 ||
+        node_open_scripts(n, e) != 0)
         return e->code;
     if (n->work == NULL && node_open_http(n, e) != 0)
         return e->code;
@@ -288,7 +297,7 @@ int node_open(const struct node_options *o, struct node **out, struct err *e)
     n->lock = -1;
     n->started_ns = node_mono_ns();
     n->health = health_board_new(node_mono_ms, NULL);
-    buf_init(&n->report, NODE_JSON_MAX);
+    node_report_init(n);
     int rc = node_open_all(n, e);
     if (rc == 0)
         rc = node_serve_begin(n, e);
@@ -348,6 +357,7 @@ void node_close(struct node *n)
     if (n == NULL)
         return;
     node_serve_end(n);
+    node_remote_close(n);
     /* Scripts may still owe an answer to a net thread and wait for the ledger: they go first. The
      * ledger needs its thread for that; where it never ran nobody waits. */
     bind_close(n->bind);
@@ -372,6 +382,7 @@ void node_close(struct node *n)
     json_decref(n->settings_rows);
     mem_free(n->settings_faults);
     buf_fini(&n->report);
+    json_decref(n->boot);
     mem_free(n->data);
     mem_free(n);
 }

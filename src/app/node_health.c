@@ -74,6 +74,7 @@ static void node_health_turn(struct world_timer *t)
     node_health_disk(n);
     node_health_indexes(n);
     node_health_certificate(n);
+    node_remote_health(n);
     w->timer_start(w, t, NODE_HEALTH_MS);
 }
 

@@ -3,7 +3,8 @@
  *   node.c    open, close        serve.c    run: deploy, serve, reload, drain
  *   net.c     net threads        report.c   the boot report
  *   reload.c  settings change    node_settings.c  those in the ledger
- *   node_health.c  what the node says about itself from time to time */
+ *   node_health.c  what the node says about itself from time to time
+ *   node_remote.c  the remote layer of the configuration */
 #ifndef KOAN_APP_NODE_PRIV_H
 #define KOAN_APP_NODE_PRIV_H
 
@@ -27,6 +28,7 @@ struct http_router;
 struct http_server;
 struct health_board;
 struct ledger;
+struct remote_config;
 struct setting_layer;
 struct settings;
 struct tls_server;
@@ -37,6 +39,8 @@ enum {
     NODE_WATCH_MS = 250, /* `koan dev` looks at the script folder so often */
     NODE_READER_CACHE = 2 << 20,
     NODE_REPORT_LINES = 40,
+    NODE_REPORT_ATTEMPTS = 20, /* the last ones are kept */
+    NODE_REPORT_MAX = 64 << 10,
 };
 
 /* A thread that serves connections. */
@@ -92,17 +96,28 @@ struct node {
     bool settings_busy;                          /* setting_calls.c: a change is under way */
     struct task *settings_first, *settings_last; /* calls that wait for their turn */
 
+    /* node_remote.c */
+    struct remote_config *remote; /* NULL: embedded */
+    bool remote_started, waiting; /* for a source of which nothing is known */
+    int remote_told;
+
     /* serve.c */
     struct task begin, ledger_close;
     struct scripts scripts; /* being deployed */
     struct scripts live;    /* in `koan dev`: the last that loaded */
     struct bind_deploy deploy;
-    bool deploying, deploy_again, deploy_failed, serving, draining, aborted;
+    bool deploying, deploy_again, deploy_failed, listening, serving, draining, aborted;
     uint64_t signature, config_signature;
     struct world_timer watch, drain, watchdog, health_timer;
     int exit_code;
 
-    struct buf report; /* lines */
+    /* report.c */
+    struct buf report; /* lines, until they were shown */
+    bool reported;
+    json_t *boot;
+    char session[UUID_TEXT];
+    int64_t started_ms;
+    double ready_ms; /* 0: not yet */
 };
 
 int node_nets_open(struct node *n, struct err *e);
@@ -133,6 +148,12 @@ int node_settings_refresh(struct node *n, struct err *e);
 /* `base` with the layers that are not file, environment and flags; a new configuration. */
 struct config *node_layers(struct node *n, const struct config *base);
 
+/* node_remote.c */
+int node_remote_open(struct node *n, struct err *e); /* before node_settings_open() */
+void node_remote_start(struct node *n);              /* with the control loop */
+void node_remote_close(struct node *n);
+void node_remote_health(struct node *n);
+
 /* serve.c */
 void node_deploy(struct node *n); /* the scripts, if they have changed */
 
@@ -142,6 +163,18 @@ void node_tell_script_changes(struct node *n); /* `scripts` are live now; takes 
 
 void node_report(struct node *n, const char *topic, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* A part that runs. */
+void node_report_module(struct node *n, const char *name, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Something that could have been otherwise; the alternatives are separated by blanks. */
+void node_report_decision(struct node *n, const char *what, const char *chosen,
+                          const char *alternatives, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+void node_report_election(struct node *n, json_t *report); /* takes it */
+void node_report_attempt(struct node *n, const char *to, bool ok, const char *words);
+void node_report_init(struct node *n);
+/* The whole, a new reference. On the control loop; reads the script folder. */
+json_t *node_boot_json(struct node *n);
 /* Shows it: readable on a terminal, log lines elsewhere. */
 void node_report_print(struct node *n);
 void node_report_settings(struct node *n);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app/node_priv.h"
+#include "app/remote_config.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -59,7 +60,11 @@ static void settings_tell(struct node *n, struct buf *faults)
 struct config *node_layers(struct node *n, const struct config *base)
 {
     AUTO(buf_fini) struct buf faults = BUF_INIT(SETTINGS_FAULTS_MAX);
-    struct config *c = config_with(base, LAYER_REPLICATED, n->settings_rows, &faults);
+    AUTO(json_unref) json_t *none = json_object();
+    AUTO(config_freep)
+    struct config *lower = config_with(
+        base, LAYER_REMOTE, n->remote != NULL ? remote_config_rows(n->remote) : none, &faults);
+    struct config *c = config_with(lower, LAYER_REPLICATED, n->settings_rows, &faults);
     settings_tell(n, &faults);
     return c;
 }

@@ -108,6 +108,14 @@ void script_drift(struct node *n, const struct scripts *deployed, const char *na
                "brings the folder's");
 }
 
+json_t *script_drift_now(struct node *n)
+{
+    AUTO(scripts_fini) struct scripts set = {0};
+    char name[SCRIPT_NAME_MAX + 1];
+    struct err e = ERR_INIT;
+    return script_deployed(n, &set, name, &e) ? scall_drift(n, &set) : NULL;
+}
+
 /* ---- answering ---- */
 
 static void scall_end(struct scall *s)

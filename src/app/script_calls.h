@@ -29,4 +29,8 @@ bool script_deployed(struct node *n, struct scripts *out, char name[65], struct 
  * Blocks. */
 void script_drift(struct node *n, const struct scripts *deployed, const char *name);
 
+/* The files that differ between the deployed set and the folder, [{file, change, added, removed}],
+ * or NULL. Reads both; blocks. */
+json_t *script_drift_now(struct node *n);
+
 #endif

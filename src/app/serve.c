@@ -28,9 +28,19 @@ static void serve_fail(struct node *n, const struct err *e)
 /* ---- scripts ---- */
 
 /* Once: from here on connections are accepted. */
-static void serve_ready(struct node *n)
+static int serve_listen(struct node *n)
 {
     struct err e = ERR_INIT;
+    if (n->listening)
+        return 0;
+    n->listening = true;
+    if (node_nets_start(n, &e) != 0)
+        serve_fail(n, &e);
+    return e.code;
+}
+
+static void serve_ready(struct node *n)
+{
     if (n->serving || n->draining)
         return;
     n->serving = true;
@@ -38,11 +48,10 @@ static void serve_ready(struct node *n)
         n->work(n, n->arg);
         return;
     }
-    if (node_nets_start(n, &e) != 0) {
-        serve_fail(n, &e);
+    if (serve_listen(n) != 0)
         return;
-    }
-    node_report(n, "ready", "after %.0f ms", node_age_ms(n));
+    n->ready_ms = node_age_ms(n);
+    node_report(n, "ready", "after %.0f ms", n->ready_ms);
     node_report_print(n);
     notify_send("READY=1\nSTATUS=serving");
 }
@@ -114,7 +123,7 @@ void node_deploy(struct node *n)
 {
     struct err e = ERR_INIT;
     n->deploy_again = n->deploying;
-    if (n->deploying || n->draining)
+    if (n->deploying || n->draining || n->waiting)
         return;
     const char *path = config_text(n->config, SET_SCRIPTS);
     n->signature = scripts_signature(path);
@@ -221,6 +230,12 @@ static void serve_begin_task(struct task *t)
         fprintf(stderr, "koan: token made on first start, shown only now: %s\n", n->access.token);
     n->config_signature = serve_config_signature(n);
     node_health_start(n);
+    node_remote_start(n);
+    if (n->waiting && serve_listen(n) == 0) {
+        log_warn("config", "waiting for config.remote; until then port %u answers only probes",
+                 (unsigned)n->port);
+        notify_send("STATUS=waiting for config.remote");
+    }
     node_deploy(n);
     if (n->dev)
         w->timer_start(w, &n->watch, NODE_WATCH_MS);

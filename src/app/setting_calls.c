@@ -42,7 +42,8 @@ static void settcall_begin(struct node *n, struct api_node_call *c);
 
 static bool settcall_is_change(const struct api_node_call *c)
 {
-    return c->verb != API_SETTINGS_LIST && c->verb != API_SETTINGS_HISTORY;
+    return c->verb != API_SETTINGS_LIST && c->verb != API_SETTINGS_HISTORY &&
+           c->verb != API_NODE_BOOT;
 }
 
 /* Changes of one node take turns: each is worked out from what the one before has left. */
@@ -128,6 +129,17 @@ static void settcall_history(struct settcall *s)
         }
         s->call->answer = json_pack("{s:o}", "history", list);
     }
+    settcall_end(s);
+}
+
+static void settcall_boot(struct settcall *s)
+{
+    struct node *n = s->node;
+    if (strcmp(s->call->name, n->id) != 0)
+        err_set(&s->call->err, ERR_NOT_FOUND, "there is no node '%.60s'; this one is %s",
+                s->call->name, n->id);
+    else
+        s->call->answer = node_boot_json(n);
     settcall_end(s);
 }
 
@@ -256,6 +268,7 @@ static int settcall_plan(struct settcall *s, bool *dry)
         return settcall_plan_apply(s, dry);
     case API_SETTINGS_LIST:
     case API_SETTINGS_HISTORY:
+    case API_NODE_BOOT:
         break;
     }
     PANIC("no change");
@@ -295,6 +308,8 @@ static void settcall_begin(struct node *n, struct api_node_call *c)
         settcall_list(s);
     else if (c->verb == API_SETTINGS_HISTORY)
         settcall_history(s);
+    else if (c->verb == API_NODE_BOOT)
+        settcall_boot(s);
     else
         settcall_change(s);
 }

@@ -18,6 +18,10 @@ const struct setting settings_table[SET_COUNT] = {
                              "models. Empty: none."},
     [SET_ENV] = {"env", SETTING_TEXT, "production", .flag = "env", .local = true,
                  .help = "Name of the environment. `koan dev` calls it development."},
+    [SET_ALLOW_MAGIC] = {"allow_magic_in_production", SETTING_BOOL, "false", .local = true,
+                         .help = "Lets conveniences that are meant for development be used in "
+                                 "production too: `http.access` `open` on an address that is not "
+                                 "loopback."},
     [SET_TOKEN] = {"token", SETTING_SECRET, "", .local = true,
                    .help = "Bearer token that every request must carry. Empty: none on a loopback "
                            "address; elsewhere one is made "
@@ -71,23 +75,37 @@ const struct setting settings_table[SET_COUNT] = {
                         .help = "Private addresses that scripts may call with `http`: host names, "
                                 "addresses and networks, separated by blanks, like `db.internal "
                                 "10.1.0.0/16`. `*`: all."},
-    [SET_TRACE_KEEP] = {"trace.keep", SETTING_DURATION, "30d", 60 * 1000, INT64_MAX,
+    [SET_TRACE_KEEP] = {"trace.keep", SETTING_DURATION, "30d", 60 * 1000, INT64_MAX, .local = true,
                         .help = "How long the timeline of a correlation id is kept on this node."},
     [SET_TRACE_BYTES] = {"trace.keep_bytes", SETTING_SIZE, "1GiB", 32 << 20, INT64_C(1) << 35,
-                         .help = "How much of it at most."},
-    [SET_OTEL_ENDPOINT] = {"otel.endpoint", SETTING_TEXT, "",
+                         .local = true, .help = "How much of it at most."},
+    [SET_OTEL_ENDPOINT] = {"otel.endpoint", SETTING_TEXT, "", .local = true,
                            .help = "Where spans go, OTLP over HTTP as JSON: like "
                                    "`http://collector:4318`. Empty: nowhere, unless "
                                    "`OTEL_EXPORTER_OTLP_ENDPOINT` says so."},
-    [SET_OTEL_HEADERS] = {"otel.headers", SETTING_SECRET, "",
+    [SET_OTEL_HEADERS] = {"otel.headers", SETTING_SECRET, "", .local = true,
                           .help = "Headers for the collector: `name=value,name=value`, "
                                   "percent-encoded. Else `OTEL_EXPORTER_OTLP_HEADERS`."},
-    [SET_OTEL_SERVICE] = {"otel.service", SETTING_TEXT, "",
+    [SET_OTEL_SERVICE] = {"otel.service", SETTING_TEXT, "", .local = true,
                           .help = "Name of this service there. Else `OTEL_SERVICE_NAME`, else "
                                   "koan."},
-    [SET_OTEL_SAMPLE] = {"otel.sample", SETTING_INT, "10", 0, 100,
+    [SET_OTEL_SAMPLE] = {"otel.sample", SETTING_INT, "10", 0, 100, .local = true,
                          .help = "Per cent of the traces that are sent; what fails always is. "
                                  "Else `OTEL_TRACES_SAMPLER`."},
+    [SET_CONFIG_REMOTE] =
+        {"config.remote", SETTING_CHOICE, "auto", .choices = "auto embedded http", .local = true,
+         .help = "Who serves the remote layer of the configuration. `auto`: `http` "
+                 "where `config.remote_url` says an address, else none; a name "
+                 "pins it."},
+    [SET_CONFIG_REMOTE_URL] = {"config.remote_url", SETTING_URL, "", .local = true,
+                               .help =
+                                   "A JSON document with the sections of koan.json, `https`, or "
+                                   "`http` on a loopback address."},
+    [SET_CONFIG_REMOTE_TOKEN] = {"config.remote_token", SETTING_SECRET, "", .local = true,
+                                 .help = "Bearer token for it."},
+    [SET_CONFIG_REMOTE_INTERVAL] = {"config.remote_interval", SETTING_DURATION, "30s", 1000,
+                                    24 * SETTING_HOUR_MS, .local = true,
+                                    .help = "How often it is asked for, with its ETag."},
     [SET_LOG_LEVEL] = {"log.level", SETTING_CHOICE, "info", .choices = "debug info warn error",
                        .live = true, .flag = "log-level",
                        .help = "The least severe lines that are written to standard error."},
@@ -106,6 +124,7 @@ const char *setting_kind_name(enum setting_kind k)
         [SETTING_TEXT] = "text",       [SETTING_PATH] = "path",     [SETTING_SECRET] = "secret",
         [SETTING_ADDRESS] = "address", [SETTING_INT] = "int",       [SETTING_DURATION] = "duration",
         [SETTING_SIZE] = "size",       [SETTING_CHOICE] = "choice", [SETTING_BOOL] = "bool",
+        [SETTING_URL] = "url",
     };
     return names[k];
 }

@@ -43,6 +43,7 @@ enum setting_id {
     SET_DATA,
     SET_SCRIPTS,
     SET_ENV,
+    SET_ALLOW_MAGIC,
     SET_TOKEN,
     SET_HTTP_LISTEN,
     SET_HTTP_ACCESS,
@@ -66,6 +67,10 @@ enum setting_id {
     SET_OTEL_HEADERS,
     SET_OTEL_SERVICE,
     SET_OTEL_SAMPLE,
+    SET_CONFIG_REMOTE,
+    SET_CONFIG_REMOTE_URL,
+    SET_CONFIG_REMOTE_TOKEN,
+    SET_CONFIG_REMOTE_INTERVAL,
     SET_LOG_LEVEL,
     SET_LOG_FORMAT,
     SET_DRAIN_TIMEOUT,
@@ -82,6 +87,7 @@ enum setting_kind {
     SETTING_SIZE,     /* number is bytes */
     SETTING_CHOICE,
     SETTING_BOOL, /* true, false; the number is 1, 0 */
+    SETTING_URL,  /* https, or http on a loopback address; no user or password in it */
 };
 
 struct setting {
@@ -184,6 +190,10 @@ json_t *config_json(const struct config *c);
 /* Where the value of a setting, app.NAME or flags.NAME comes from, or NULL; *pending: in force
  * after a restart. */
 const char *config_origin(const struct config *c, const char *key, bool *pending);
+
+/* Which provider of the remote layer serves: "embedded" is none but the ledger. NULL: the pin is
+ * wrong. *report (may be NULL) is that of app/election.h. */
+const char *config_elect_remote(const struct config *c, json_t **report, struct err *e);
 
 /* The setting of this name or short flag, or -1. */
 int setting_find(const char *name);

@@ -79,11 +79,11 @@ class Activation(Case):
     def test_a_reload_changes_nothing_about_it(self):
         script = self.write("x.lua", 'entity "Note" { fields = { line = text {} } }')
         s = self.listener("::1", socket.AF_INET6)
-        node = self.node(script, **activated([s]))
-        self.write("x.lua", 'entity "Note" { fields = { line = text {}, done = bool {} } }')
-        seen = len(node.logs)
+        config = self.write("koan.json", '{"app": {"rate": 1}}')
+        node = self.node(script, "--config", config, **activated([s]))
+        self.write("koan.json", '{"app": {"rate": 2}}')
         node.process.send_signal(signal.SIGHUP)
-        node.wait_log("live files", start=seen)
+        node.wait_log("app and flags are taken over")
         with socket.create_connection(s.getsockname()[:2], timeout=30) as c:
             c.sendall(b"GET /api/note HTTP/1.1\r\nHost: x\r\n\r\n")
             self.assertIn(b"200 OK", c.recv(4096))

@@ -69,9 +69,7 @@ class Memo(Case):
 
     def test_outside_of_memo_a_stage_asks_nobody(self):
         bare = SHOPS.replace("PORT", str(self.outside.server_port)).replace('ctx:memo("zone", function() return', "(")
-        self.write("scripts/shops.lua", bare.replace(".body) end)", ".body))"))
-        self.assertEqual(self.server.stop(), 0)
-        self.begin()
+        self.deployed(self.server, "shops.lua", bare.replace(".body) end)", ".body))"))
         a = self.c("POST", "/api/canon/shop?source_id=1&origin=web", {"name": "north"})
         self.assertEqual(a.status, 422, a.body)
         self.assertIn("ctx:memo", a.json["detail"])

@@ -94,9 +94,7 @@ class Waiting(Case):
         self.assertEqual(int(self.c("GET", "/api/city").headers["X-Total-Count"]), len(codes))
 
     def test_a_wait_for_nothing_says_what_is_wrong(self):
-        self.write("scripts/places.lua", PLACES.replace('model = "Country"', 'model = "Contry"'))
-        self.assertEqual(self.server.stop(), 0)
-        self.begin()
+        self.deployed(self.server, "places.lua", PLACES.replace('model = "Country"', 'model = "Contry"'))
         a = self.c("POST", "/api/canon/city?source_id=1&origin=web", {"name": "Porto", "country": "PT"})
         self.assertEqual(a.status, 422, a.body)
         self.assertIn("Country", a.json["detail"])

@@ -194,6 +194,11 @@ class Case(unittest.TestCase):
         self.nodes.append(node)
         return node
 
+    def deployed(self, node, name, text):
+        """A set of this one script in force on a running server."""
+        a = node.client()("POST", "/api/cluster/scripts", {"files": {name: text}})
+        self.assertEqual(a.status, 200, a.body)
+
     def fails(self, *args, data="data", **kw):
         """Start a server that must refuse: (exit code, what it said)."""
         return run("serve", "--data", self.path(data), "--listen", "127.0.0.1:0", *args, cwd=self.dir, **kw)[::2]

@@ -1,8 +1,10 @@
-/* The payload of setting.change, and, as text, a document for `koan apply` and a merge-patch of the
- * settings: any bytes give a change or a refusal, and a change only of what may be changed. */
+/* The payload of setting.change, and, as text, a document of a remote provider, one for `koan
+ * apply` and a merge-patch of the settings: any bytes give a change or a refusal, and a change only
+ * of what may be changed. */
 #include <stdint.h>
 #include <string.h>
 
+#include "app/remote_config.h"
 #include "app/setting_plan.h"
 #include "app/settings.h"
 #include "base/err.h"
@@ -49,11 +51,26 @@ static void fuzz_plan(const json_t *layer, const json_t *document, bool merge)
     json_decref(p.faults);
 }
 
+static void fuzz_remote(const char *text, size_t n)
+{
+    json_t *rows = NULL, *row;
+    const char *name;
+    struct err e = ERR_INIT;
+    int rc = remote_config_read(text, n, "remote", &rows, &e);
+    ASSERT((rc == 0) == (rows != NULL) && (rc == 0 || *e.text != '\0'));
+    json_object_foreach(rows, name, row)
+    {
+        ASSERT(config_check(name, json_object_get(row, "value"), NULL, NULL) == 0);
+    }
+    json_decref(rows);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size > FUZZ_MAX)
         return 0;
     fuzz_payload(data, size);
+    fuzz_remote((const char *)data, size);
     AUTO(json_unref) json_t *document = json_read((const char *)data, size, NULL);
     AUTO(json_unref)
     json_t *layer = json_pack("{s:{s:s},s:{s:{s:i}}}", "log.level", "value", "warn", "flags.new",
