@@ -52,13 +52,16 @@ json_t *config_json(const struct config *c)
     const char *key;
     for (int i = 0; i < SET_COUNT; i++)
         json_array_append_new(all, config_one(c, (enum setting_id)i));
+    /* Copies: the answer goes to another thread, and counts of references are no matter of threads.
+     */
     json_object_foreach(c->origins, key, origin)
     {
         AUTO(buf_fini) struct buf shown = BUF_INIT(CONFIG_SHOWN_MAX);
         config_row_shown(key, config_row_value(c, key), &shown);
-        json_array_append_new(all, json_pack("{s:s, s:s, s:O, s:s, s:b}", "name", key, "value",
-                                             buf_str(&shown), "origin", origin, "kind",
-                                             str_starts(key, "app.") ? "app" : "flag", "live", 1));
+        json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:s, s:b}", "name", key, "value",
+                                             buf_str(&shown), "origin", json_string_value(origin),
+                                             "kind", str_starts(key, "app.") ? "app" : "flag",
+                                             "live", 1));
     }
     return all;
 }

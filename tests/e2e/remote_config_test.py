@@ -3,7 +3,10 @@ import http.server
 import json
 import os
 import re
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 import unittest
@@ -34,7 +37,7 @@ class Source:
         self.document, self.status = document, status
         self.version += 1
 
-    def start(self):
+    def start(self, cert=None, key=None):
         source = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -56,6 +59,10 @@ class Source:
                 pass
         http.server.HTTPServer.allow_reuse_address = True
         self.server = http.server.HTTPServer(("127.0.0.1", self.port), Handler)
+        if cert is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(cert, key)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self.thread.start()
 
@@ -196,6 +203,24 @@ class Remote(Case):
         self.assertEqual(self.price(), (1, False))
         self.assertEqual(self.boot()["elections"][0]["winner"], "embedded")
         self.assertEqual(self.source.asked, [])
+
+    def test_over_https_the_certificate_is_checked(self):
+        if shutil.which("openssl") is None:
+            self.skipTest("no openssl to make a certificate with")
+        cert, key = self.path("cert.pem"), self.path("key.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", "/CN=source", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-keyout", key, "-out", cert], check=True, capture_output=True)
+        self.source.say({"app": {"rate": 2}})
+        self.source.start(cert, key)
+        self.env["KOAN_CONFIG_REMOTE_URL"] = self.source.url.replace("http:", "https:")
+        self.start(env={"SSL_CERT_FILE": cert})
+        self.assertEqual(self.price(), (2, False))
+        self.server.stop()
+        os.remove(self.path("data/remote-config.json"))
+        self.start(wait=False)  # trusts the system's roots alone
+        self.assertIn("certificate", self.server.wait_log("remote: ").lower())
+        self.server.wait_log("waiting for config.remote")
 
     def test_an_address_in_the_environment_elects(self):
         self.source.start()
