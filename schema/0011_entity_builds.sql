@@ -21,9 +21,8 @@ CREATE TABLE entity_leftovers(
     gen INTEGER PRIMARY KEY,
     entity TEXT NOT NULL
 );
--- The last gen that was given.
+-- The last gen that was given; no row: none was. (A row that a migration brings is not in the state hash.)
 CREATE TABLE entity_gens(
     id INTEGER PRIMARY KEY CHECK (id = 1),
     last INTEGER NOT NULL
 );
-INSERT INTO entity_gens VALUES(1, 0);

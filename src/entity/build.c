@@ -42,7 +42,10 @@ static int read_number(struct db *db, const char *sql, int64_t a, int64_t none, 
 
 static int next_gen(struct db *db, int64_t *out, struct err *e)
 {
-    int rc = db_exec(db, "UPDATE entity_gens SET last = last + 1", e);
+    int rc = db_exec(db,
+                     "INSERT INTO entity_gens VALUES(1, 1)"
+                     " ON CONFLICT(id) DO UPDATE SET last = last + 1",
+                     e);
     return rc < 0 ? rc
                   : read_number(db, "SELECT last FROM entity_gens WHERE id = ?1", 1, 0, out, e);
 }
