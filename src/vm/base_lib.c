@@ -12,9 +12,7 @@ static int vm_pcall_k(lua_State *L, int status, lua_KContext ctx)
     if (run != NULL && (run->killed || status == LUA_ERRMEM)) {
         if (run->killed)
             vm_kill(L, run, 0, "");
-        run->starved = true;
-        vm_kill(L, run, ERR_TOO_LARGE,
-                "out of memory: the scripts of this thread are at their cap");
+        vm_kill_starved(L, run);
     }
     lua_pushboolean(L, 0);
     lua_insert(L, -2);
@@ -176,5 +174,8 @@ void vm_open_base(lua_State *L, int globals)
     open_math(L, globals);
     lua_pushcfunction(L, luaopen_utf8);
     lua_call(L, 0, 1);
+    lua_getfield(L, -1, "codepoint");
+    vm_limit_values(L);
+    lua_setfield(L, -2, "codepoint");
     lua_setfield(L, globals, "utf8");
 }

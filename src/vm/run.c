@@ -47,7 +47,7 @@ void vm_kill(lua_State *L, struct vm_run *run, int code, const char *what)
     lua_error(L);
 }
 
-static uint64_t vm_cpu_ns(struct vm *vm)
+uint64_t vm_cpu_ns(struct vm *vm)
 {
     return vm->host->cpu_ns != NULL ? vm->host->cpu_ns(vm->host) : vm->host->mono_ns(vm->host);
 }
@@ -104,6 +104,7 @@ void vm_hook(lua_State *L, lua_Debug *ar)
     (void)ar;
     struct vm *vm = vm_of(L);
     struct vm_run *run = vm_run_of(L);
+    vm->looks++;
     if (run == NULL)
         return;
     uint64_t now = vm->host->mono_ns(vm->host);
@@ -112,6 +113,9 @@ void vm_hook(lua_State *L, lua_Debug *ar)
     lua_Debug level;
     if (lua_getstack(L, VM_LEVELS_MAX, &level))
         luaL_error(L, "stack overflow: calls nested deeper than %d", VM_LEVELS_MAX);
+    /* Each call that hands so many on costs as much as a loop over them, in one instruction. */
+    if (lua_getstack(L, 0, &level) && lua_getlocal(L, &level, -VM_VALUES_MAX - 1) != NULL)
+        luaL_error(L, "a call with over %d arguments", VM_VALUES_MAX);
     int interval = vm_next_interval(run, now);
     run->looked_ns = now;
     if (interval != run->interval) {
@@ -131,18 +135,38 @@ void vm_charge(lua_State *L, uint64_t units)
     vm->charged += units;
     if (run == NULL || vm->charged < VM_INTERVAL)
         return;
+    vm->looks++;
     vm_check_budget(L, vm, run, vm->host->mono_ns(vm->host));
     vm_look_soon(vm);
 }
 
 /* ---- Inside the coroutine ---- */
 
+#define VM_STUCK_WORDS "over its budget: a call goes through __call of tables again and again"
+
+static bool vm_was_stuck(struct vm_run *run)
+{
+    bool was = run->vm->stuck;
+    run->vm->stuck = false;
+    return was;
+}
+
+void vm_kill_starved(lua_State *L, struct vm_run *run)
+{
+    if (vm_was_stuck(run))
+        vm_kill(L, run, ERR_TIMEOUT, VM_STUCK_WORDS);
+    run->starved = true;
+    vm_kill(L, run, ERR_TOO_LARGE, "out of memory: the scripts of this thread are at their cap");
+}
+
 static void vm_run_fail(lua_State *L, struct vm_run *run, int status)
 {
     if (run->killed)
         return;
-    run->starved |= status == LUA_ERRMEM;
-    if (status == LUA_ERRMEM)
+    run->starved |= status == LUA_ERRMEM && !run->vm->stuck;
+    if (status == LUA_ERRMEM && vm_was_stuck(run))
+        err_set(&run->err, ERR_TIMEOUT, VM_STUCK_WORDS);
+    else if (status == LUA_ERRMEM)
         err_set(&run->err, ERR_TOO_LARGE,
                 "out of memory: the scripts of this thread use %zu of %zu KiB, one text is at most "
                 "%d KiB",
@@ -237,6 +261,8 @@ static void vm_end(struct vm *vm, struct vm_run *run, int status)
 static bool vm_continue(struct vm *vm, struct vm_run *run)
 {
     struct vm_run *outer = vm->current;
+    vm->stuck = false;
+    vm->looks++; /* what was before it is another's */
     uint64_t outer_slice = vm->slice_ns, start = vm->host->mono_ns(vm->host);
     vm->current = run;
     vm->slice_ns = start;

@@ -270,10 +270,33 @@ static int vm_rep(lua_State *L)
     return 1;
 }
 
+static lua_Integer place(lua_Integer at, size_t len)
+{
+    lua_Integer n = (lua_Integer)len;
+    return at >= 0 ? (at < n ? at : n) : at < -n ? 0 : n + at + 1;
+}
+
+static int vm_few_values(lua_State *L)
+{
+    size_t len;
+    luaL_checklstring(L, 1, &len);
+    lua_Integer from = luaL_optinteger(L, 2, 1), to = luaL_optinteger(L, 3, from);
+    if (place(to, len) - place(from, len) >= VM_VALUES_MAX)
+        return luaL_error(L, "over %d values at once; take them in parts", VM_VALUES_MAX);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+void vm_limit_values(lua_State *L)
+{
+    lua_pushcclosure(L, vm_few_values, 1);
+}
+
 void vm_open_string(lua_State *L)
 {
-    static const char *const kept[] = {"byte",  "char",    "format", "len",
-                                       "lower", "reverse", "sub",    "upper"};
+    static const char *const kept[] = {"char", "format", "len", "lower", "reverse", "sub", "upper"};
     static const luaL_Reg ours[] = {{"find", vm_find},
                                     {"match", vm_match},
                                     {"gmatch", vm_gmatch},
@@ -287,6 +310,9 @@ void vm_open_string(lua_State *L)
         lua_getfield(L, -1, kept[i]);
         lua_setfield(L, lib, kept[i]);
     }
+    lua_getfield(L, -1, "byte");
+    vm_limit_values(L);
+    lua_setfield(L, lib, "byte");
     lua_getfield(L, -1, "rep");
     lua_pushcclosure(L, vm_rep, 1);
     lua_setfield(L, lib, "rep");

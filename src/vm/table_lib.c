@@ -67,7 +67,9 @@ static int vm_concat(lua_State *L)
 static int vm_unpack(lua_State *L)
 {
     lua_Integer n = (lua_Integer)own_table(L, "unpack", false);
-    check_range(L, "unpack", luaL_optinteger(L, 2, 1), luaL_optinteger(L, 3, n));
+    lua_Integer from = luaL_optinteger(L, 2, 1), to = luaL_optinteger(L, 3, n);
+    if (to >= from && (lua_Unsigned)to - (lua_Unsigned)from >= VM_VALUES_MAX)
+        return luaL_error(L, "unpack: over %d items; take them in parts", VM_VALUES_MAX);
     return call_original(L);
 }
 

@@ -49,6 +49,25 @@ static void *block_resize(struct vm *vm, void *p, size_t had, size_t n)
     return q;
 }
 
+/* A table whose __call is a table whose __call .. is resolved in C, where no hook looks: each step
+ * moves all arguments up by one, so a chain without end, which a script can make after
+ * setmetatable() has looked, would hold the thread for minutes until the stack has its largest
+ * size. What gives it away is that the stack grows, and much time has passed since it did so
+ * before, and not an instruction was run. A stack is known by how it grows: to twice its slots,
+ * and the few that it always has more. (One that deep calls have made large before is only noticed
+ * when it grows beyond that.) */
+static bool stack_is_stuck(struct vm *vm, size_t had, size_t n)
+{
+    if (had < VM_STACK_LOOK || n != 2 * had - VM_STACK_EXTRA)
+        return false;
+    uint64_t cpu = vm_cpu_ns(vm);
+    if (vm->stack_looks == vm->looks && cpu - vm->stack_cpu_ns > VM_STACK_NS)
+        vm->stuck = true;
+    vm->stack_looks = vm->looks;
+    vm->stack_cpu_ns = cpu;
+    return vm->stuck;
+}
+
 /* Lua tells the kind of a new block in `osize`; a table may be as large as the cap allows, anything
  * else is bounded so that one instruction cannot copy or compare for milliseconds. */
 static bool may_grow(struct vm *vm, const void *p, size_t kind, size_t had, size_t n)
@@ -56,6 +75,8 @@ static bool may_grow(struct vm *vm, const void *p, size_t kind, size_t had, size
     if (n - had > vm->memory_max - vm->memory)
         return false;
     if (p == NULL && (kind == LUA_TSTRING || kind == LUA_TUSERDATA) && n > VM_STRING_MAX)
+        return false;
+    if (p != NULL && (vm->stuck || stack_is_stuck(vm, had, n)))
         return false;
     vm->allocated += n - had;
     vm->charged += n / VM_CHARGE_BYTES;
@@ -151,6 +172,7 @@ int vm_new(const struct vm_options *o, struct vm **out, struct err *e)
 {
     struct vm *vm = mem_new(sizeof *vm);
     vm->magic = VM_MAGIC;
+    vm->looks = 1;
     vm->host = o->host;
     vm->memory_max = o->memory_max != 0 ? o->memory_max : VM_MEMORY_MAX;
     vm->loading = true;

@@ -19,6 +19,10 @@ enum {
     VM_LEVELS_MAX = 16000, /* calls inside calls, exact to an interval: Lua's own bound would take
                               a good part of the memory that all runs share */
     VM_NAME_MAX = 128,     /* of a file */
+    VM_VALUES_MAX = 8000,  /* that a call may have as arguments or results, exact to an interval */
+    VM_STACK_LOOK = 16 << 10, /* bytes from which on the growth of Lua's stack is watched */
+    VM_STACK_EXTRA = 5 * 16,  /* bytes that it has beside what it doubles */
+    VM_STACK_NS = 10000000,   /* processor time between two growths of it without one instruction */
 };
 
 /* Of struct vm_run.state. */
@@ -37,6 +41,9 @@ struct vm {
     bool loading, closing, woken;
     uint64_t charged; /* since the last look at the budget */
     uint64_t slice_ns;
+    uint64_t looks;                     /* of the hook, and of vm_charge() */
+    uint64_t stack_looks, stack_cpu_ns; /* when the stack grew last */
+    bool stuck;                         /* it grows in a chain of __call: no memory for it */
     struct {
         lua_State *co;
         int ref;
@@ -54,10 +61,16 @@ void vm_hook(lua_State *L, lua_Debug *ar);
 void vm_kill(lua_State *L, struct vm_run *run, int code, const char *what);
 /* Look at the budget at the next instruction. */
 void vm_look_soon(struct vm *vm);
+uint64_t vm_cpu_ns(struct vm *vm);
+/* Raised as LUA_ERRMEM: says why, and ends the run for good. */
+void vm_kill_starved(lua_State *L, struct vm_run *run);
 
 /* The libraries; each leaves a table on the stack or fills the globals at `globals`. */
 void vm_open_base(lua_State *L, int globals);
 void vm_open_string(lua_State *L);
+/* The function on top of the stack, which gives back a value for each place of a text from its
+ * second argument to its third, becomes one that refuses to give back too many. */
+void vm_limit_values(lua_State *L);
 void vm_open_table(lua_State *L);
 void vm_open_os(lua_State *L);
 

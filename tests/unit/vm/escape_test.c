@@ -416,6 +416,48 @@ TEST(a_spent_budget_is_caught_nowhere) /* U1 */
     }
 }
 
+/* Set behind setmetatable's back, after it has looked. */
+TEST(chains_of_calls_through_tables_end_soon) /* U1 */
+{
+    static const char *const ways[] = {
+        "local mt = {} local t = setmetatable({}, mt) mt.__call = t t()",
+        "local mt = {} local t = setmetatable({}, mt) rawset(mt, '__call', t) pcall(t, 1, 2, 3)",
+        "local mt = { __call = function() end } local t = setmetatable({}, mt) mt.__call = t "
+        "while true do pcall(t) end",
+        "local a, b = {}, {} local x, y = setmetatable({}, a), setmetatable({}, b) a.__call = y "
+        "b.__call = x pcall(x)",
+        "local mt = {} local t = setmetatable({}, mt) mt.__call = t return t(table.unpack({}, 1, "
+        "8000))",
+        "local mt = {} local t = setmetatable({}, mt) mt.__call = t mt.__index = t "
+        "for _ in t do end",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+        char text[400];
+        struct timespec began, now;
+        snprintf(text, sizeof text, "function main() %s end", ways[i]);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &began);
+        assert_fails(text, ERR_TIMEOUT, "through __call of tables");
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+        assert_in_range(now.tv_sec - began.tv_sec, 0, 2);
+    }
+}
+
+TEST(a_call_has_a_bounded_number_of_arguments) /* U1 */
+{
+    assert_true_result("function main()\n"
+                       "  local function g(n, ...) if n == 0 then return select('#', ...) end\n"
+                       "    return g(n - 1, nil, nil, nil, nil, nil, nil, nil, nil, ...) end\n"
+                       "  local ok, e = pcall(g, 100000)\n"
+                       "  if ok or not tostring(e):find('8000 arguments') then return e end\n"
+                       "  local s = ('x'):rep(9000)\n"
+                       "  if pcall(s.byte, s, 1, -1) or pcall(utf8.codepoint, s, -9000, 9000) then "
+                       "return 's' end\n"
+                       "  return g(100) == 800 and select('#', s:byte(-8000, -1)) == 8000 and\n"
+                       "    ('abc'):byte(-1) == 99 and ('abc'):byte(2, 9) == 98 and "
+                       "utf8.codepoint('abc', 3) == 99\n"
+                       "end");
+}
+
 TEST(memory_at_its_cap_is_caught_nowhere) /* U1 */
 {
     static const char *const ways[] = {
@@ -485,6 +527,8 @@ int main(void)
         HEAP_TEST(chains_of_metamethods_end),
         HEAP_TEST(errors_may_be_anything_and_print_within_bounds),
         HEAP_TEST(a_spent_budget_is_caught_nowhere),
+        HEAP_TEST(chains_of_calls_through_tables_end_soon),
+        HEAP_TEST(a_call_has_a_bounded_number_of_arguments),
         HEAP_TEST(memory_at_its_cap_is_caught_nowhere),
         HEAP_TEST(counting_loops_do_not_overflow),
         HEAP_TEST(iterating_while_changing_harms_nobody),
