@@ -159,6 +159,7 @@ static void thread_stop(struct task *task)
         thread_stop_later(t);
         return;
     }
+    fetcher_hang_up(&t->fetcher);
     if (!t->done) {
         t->done = true;
         atomic_fetch_sub(&t->bind->working, 1);

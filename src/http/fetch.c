@@ -152,6 +152,32 @@ static int fetch_connect(struct fetch *f, struct err *e)
     return 0;
 }
 
+static void fetch_reuse(struct fetch *f)
+{
+    tcp_start(f->tcp, fetch_ready, f);
+    tcp_want_read(f->tcp, false);
+    f->kept = true;
+    f->state = FETCH_SEND;
+    f->sent = 0;
+    fetch_watch_clock(f);
+    fetch_go(f);
+}
+
+/* A kept connection that was closed while we wrote: the same again over a new one. */
+static bool fetch_again(struct fetch *f, struct err *e)
+{
+    if (!f->kept || f->head_bytes > 0 || f->status != 0)
+        return false;
+    f->kept = false;
+    f->addresses.at = 0;
+    f->connect_ends_ms = fetch_now_ms(f) + f->connect_ms;
+    fetch_answer_begin(f);
+    if (fetch_connect(f, e) != 0)
+        return false;
+    fetch_watch_clock(f);
+    return true;
+}
+
 void fetch_looked_up(struct fetch *f, const struct err *failed)
 {
     struct err e = ERR_INIT;
@@ -159,6 +185,9 @@ void fetch_looked_up(struct fetch *f, const struct err *failed)
         e = *failed;
     else if (fetch_choose(f, &e) != 0) {
         fetch_fail(f, &e, true);
+        return;
+    } else if (fetch_idle_take(f)) {
+        fetch_reuse(f);
         return;
     } else if (fetch_connect(f, &e) == 0) {
         return;
@@ -204,8 +233,7 @@ static void fetch_write_head(struct fetch *f)
 {
     struct buf *b = &f->head;
     buf_reset(b);
-    buf_addf(b, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", f->method, f->target.path,
-             f->target.authority);
+    buf_addf(b, "%s %s HTTP/1.1\r\nHost: %s\r\n", f->method, f->target.path, f->target.authority);
     if (f->body != NULL || strcmp(f->method, "POST") == 0 || strcmp(f->method, "PUT") == 0 ||
         strcmp(f->method, "PATCH") == 0)
         buf_addf(b, "Content-Length: %zu\r\n", f->body_n);
@@ -270,9 +298,10 @@ static int fetch_follow(struct fetch *f, struct err *e)
         mem_free(f->secret_headers);
         f->secret_headers = NULL;
     }
+    fetch_idle_put(f);
     f->target = *next;
     fetch_hang_up(f);
-    f->older = false;
+    f->older = f->kept = false;
     fetch_begin(f);
     return 0;
 }
@@ -283,6 +312,7 @@ static void fetch_answered(struct fetch *f)
     target_format(&f->target, url, sizeof url);
     f->url = mem_strdup(url);
     fetch_breaker_note(f, f->status < 502 || f->status > 504);
+    fetch_idle_put(f);
     fetch_end(f);
 }
 
@@ -293,6 +323,8 @@ static int fetch_step_receive(struct fetch *f, struct err *e, bool *over)
     while (!f->whole) {
         ssize_t n = tcp_read(f->tcp, piece, sizeof piece);
         if (n == TCP_AGAIN)
+            return 0;
+        if (n <= 0 && fetch_again(f, e))
             return 0;
         if (n < 0)
             return err_set(e, ERR_UNAVAILABLE, "%s broke off the connection", f->target.authority);

@@ -7,11 +7,13 @@
  *
  * Bounds: all of it within timeout_ms, reaching a host (name, connection, TLS) within connect_ms;
  * the answer within body_max and FETCH_HEAD_MAX; FETCH_BODIES_MAX for all that one fetcher holds. A
- * connection serves one request. Certificates are checked against the system's roots (or
- * SSL_CERT_FILE), always. Private addresses need `allow`, see http/address.h: what is connected to
- * is the very address that was looked at. A host that fails again and again is left alone, see
- * http/breaker.h; a failure is no answer, or 502, 503, 504. Nothing is sent twice: whether a
- * request that got no answer has had an effect is not known here.
+ * connection that an answer has left in order is kept for FETCH_IDLE_MS and serves further GET and
+ * HEAD requests to the same host (fetch_idle.c). Certificates are checked against the system's
+ * roots (or SSL_CERT_FILE), always. Private addresses need `allow`, see http/address.h: what is
+ * connected to is the very address that was looked at. A host that fails again and again is left
+ * alone, see http/breaker.h; a failure is no answer, or 502, 503, 504. Nothing is sent twice, but
+ * for a GET or HEAD whose kept connection turns out to be closed: whether a request that got no
+ * answer has had an effect is not known here.
  *
  * redirects_max 0 hands a redirect to the caller; more of them than allowed is an error.
  * Across origins a redirect carries neither Authorization nor Cookie. 303, and 301 and 302 of a
@@ -29,6 +31,8 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/list.h"
+#include "io/world.h"
 
 struct fetch;
 struct fetch_shared;
@@ -48,6 +52,9 @@ enum {
     FETCH_LOOKUPS = 4,      /* names looked up at a time, in all */
     FETCH_HOSTS_MAX = 1000, /* that the breaker remembers */
     FETCH_ADDRESSES_MAX = 8,
+    FETCH_IDLE_MS = 4000,    /* less than what servers keep them for */
+    FETCH_IDLE_MAX = 32,     /* kept connections of one fetcher */
+    FETCH_IDLE_HOST_MAX = 4, /* and of them to one host */
 };
 
 /* What all threads share: breakers, and the roots, which are read when first needed. */
@@ -59,9 +66,14 @@ struct fetcher {
     struct loop *loop;
     struct fetch_shared *shared;
     size_t count, lookups, bytes;
+    struct list idle; /* fetch_idle.c */
+    size_t idle_count;
+    struct world_timer idle_timer;
 };
 void fetcher_init(struct fetcher *f, struct loop *loop, struct fetch_shared *shared);
 bool fetcher_is_idle(const struct fetcher *f);
+/* Closes the connections that are kept. When no request is under way any more. */
+void fetcher_hang_up(struct fetcher *f);
 
 struct fetch_request {
     const char *method; /* "GET" */

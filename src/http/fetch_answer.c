@@ -86,6 +86,7 @@ static int answer_end(llhttp_t *p)
         return 0;
     }
     f->whole = true;
+    f->keeps = llhttp_should_keep_alive(p) != 0;
     return HPE_PAUSED;
 }
 
@@ -110,7 +111,7 @@ void fetch_answer_begin(struct fetch *f)
     map_clear(f->answer_headers, mem_free);
     f->head_bytes = 0;
     f->status = 0;
-    f->whole = false;
+    f->whole = f->keeps = false;
 }
 
 int fetch_answer_take(struct fetch *f, const char *p, size_t n, struct err *e)
@@ -123,6 +124,8 @@ int fetch_answer_take(struct fetch *f, const char *p, size_t n, struct err *e)
     if (n == 0 && !f->whole)
         return err_set(e, ERR_UNAVAILABLE, "%s closed the connection before its answer was whole",
                        f->target.authority);
+    if (rc == HPE_PAUSED && llhttp_get_error_pos(&f->parser) != p + n)
+        f->keeps = false; /* more than was asked for */
     if (rc != HPE_OK && rc != HPE_PAUSED)
         return err_set(e, ERR_UNAVAILABLE, "%s does not speak HTTP: %s", f->target.authority,
                        llhttp_get_error_reason(&f->parser));

@@ -71,6 +71,7 @@ void fetch_shared_free(struct fetch_shared *s)
 void fetcher_init(struct fetcher *f, struct loop *loop, struct fetch_shared *shared)
 {
     *f = (struct fetcher){.loop = loop, .shared = shared};
+    fetch_idle_init(f);
 }
 
 bool fetcher_is_idle(const struct fetcher *f)

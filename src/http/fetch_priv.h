@@ -51,6 +51,8 @@ struct fetch {
     size_t sent;
     bool older; /* offer TLS 1.2 only */
     bool asked; /* the breaker let us out, and is owed a word */
+    bool kept;  /* the connection has served another before */
+    bool keeps; /* the answer leaves it in order */
 
     llhttp_t parser;
     struct buf name, value;
@@ -67,6 +69,13 @@ struct fetch {
 void fetch_answer_begin(struct fetch *f); /* forgets what was there */
 /* Bytes that came; n 0: the end of the stream. Sets f->whole. */
 int fetch_answer_take(struct fetch *f, const char *p, size_t n, struct err *e);
+
+/* ---- fetch_idle.c ---- */
+void fetch_idle_init(struct fetcher *f);
+/* A kept connection to one of the addresses becomes f->tcp. */
+bool fetch_idle_take(struct fetch *f);
+/* f->tcp is kept, if it may be; else it stays. */
+void fetch_idle_put(struct fetch *f);
 
 /* ---- fetch_lookup.c ---- */
 /* fetch_looked_up() follows, later. */

@@ -181,6 +181,43 @@ class Requests(HttpCase):
         self.assertEqual(self.lua("return http.get(..., { timeout = 0.3 })", self.url + "/slow/5", fails=True)["code"], "timeout")
         self.assertIn("from 0 to 60000", self.lua("return http.get(..., { timeout = 61 })", self.url + "/slow/5", fails=True)["detail"])
 
+    def test_a_connection_serves_several_requests(self):
+        taken, said = [], []
+        def talk(c, close=False, extra=b"", drop=False):
+            taken.append(c)
+            f = c.makefile("rb")
+            while True:
+                line = f.readline()
+                if not line:
+                    return
+                length = 0
+                while (h := f.readline()) not in (b"\r\n", b""):
+                    if h.lower().startswith(b"content-length:"):
+                        length = int(h.split(b":")[1])
+                f.read(length)
+                said.append(line.split()[0].decode())
+                c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + (b"Connection: close\r\n" if close else b"") + b"\r\n" + (b"" if said[-1] == "HEAD" else b"ok") + extra)
+                if drop:  # silently, and only when the next request is there
+                    f.readline()
+                    c.shutdown(socket.SHUT_RDWR)
+                    c.close()
+                    return
+        def ask(verbs, **kw):
+            taken.clear()
+            said.clear()
+            port = raw(self, lambda c: talk(c, **kw))
+            self.assertEqual(self.lua(f"local n = 0 for v in ('{verbs}'):gmatch('%S+') do if http[v]('http://127.0.0.1:{port}/').ok then n = n + 1 end end return n"),
+                             len(verbs.split()))
+            for c in taken:
+                c.close()
+            return len(taken)
+        self.assertEqual(ask("get get head get"), 1)
+        self.assertEqual(ask("post get post"), 2)                 # what may not be sent twice has its own
+        self.assertEqual(ask("get get", close=True), 2)           # the server wants it so
+        self.assertEqual(ask("get get", extra=b"more"), 2)        # what else is said is for nobody
+        self.assertEqual(ask("get get get", drop=True), 3)        # closed under our hands: asked again
+        self.assertEqual(said, ["GET"] * 3)
+
     def test_waiting_ends(self):
         e = self.lua('http.get(..., { timeout = "300ms" })', self.url + "/slow/5", fails=True)
         self.assertEqual(e["code"], "timeout")
