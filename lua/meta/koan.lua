@@ -166,7 +166,7 @@ function HookContext:protect(field) end
 ---@field history? boolean|string|{ keep?: string, versions?: integer } replaced versions; true: "30d" and 100
 ---@field access? { read?: string, write?: string, remove?: string } "public" or "signed-in" each
 ---@field view? fun(e: table, ctx: HookContext): table? fields to add where the record is read over HTTP
----@field before_save? fun(e: table, prior: table?, ctx: HookContext)
+---@field before_save? fun(e: table, prior: table?, ctx: HookContext) shapes or refuses e; writes nothing else
 ---@field before_remove? fun(prior: table, ctx: HookContext)
 
 ---@class Record

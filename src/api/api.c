@@ -43,6 +43,7 @@ int api_new(const struct api_options *o, struct api **out, struct err *e)
     a->scripts_ready = o->scripts == NULL;
     if (!a->scripts_ready)
         str_copy(a->trouble, sizeof a->trouble, "not deployed yet");
+    list_init(&a->once);
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->reader_free, NULL);
     stat_set(stat_gauge("koan_build_info", "version=\"" KOAN_VERSION "\"", "Always 1"), 1);

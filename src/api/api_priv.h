@@ -8,6 +8,7 @@
 #include "api/api.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/list.h"
 #include "base/uuid.h"
 #include "entity/entity.h"
 #include "entity/write.h"
@@ -40,6 +41,7 @@ struct api {
     atomic_int streams; /* of records, under way */
 
     pthread_mutex_t lock; /* what stands below */
+    struct list once;     /* of api_once: keys under way */
     bool scripts_ready;
     char trouble[API_TROUBLE_MAX];
     char waiting_why[API_TROUBLE_MAX];
@@ -129,8 +131,6 @@ json_t *api_body_object(struct http_request *req);
 json_t *api_body_list(struct http_request *req, size_t max);
 /* There is a body where none belongs: 400. */
 bool api_body_none(struct http_request *req);
-/* Writes with Idempotency-Key are refused in this version: never done twice unnoticed. */
-bool api_repeatable(struct http_request *req);
 
 /* ---- etag.c ---- */
 

@@ -258,16 +258,6 @@ bool api_body_none(struct http_request *req)
     return false;
 }
 
-bool api_repeatable(struct http_request *req)
-{
-    if (http_header_in(req, "Idempotency-Key") == NULL)
-        return true;
-    http_refuse(req, ERR_UNSUPPORTED,
-                "Idempotency-Key is not in this version of Koan; bring the id yourself and repeat "
-                "a PUT, or send If-None-Match: *");
-    return false;
-}
-
 /* ---- answers ---- */
 
 void api_location(struct http_request *req, const struct entity_def *d, const char *id)

@@ -93,18 +93,60 @@ static void bulk_items_free(struct entity_item *items, size_t count)
     mem_free(items);
 }
 
+/* An atomic one that was done before is answered as then. */
+static bool bulk_replayed(struct http_request *req)
+{
+    const struct api_kept *k = api_kept(req, 0);
+    int count = k != NULL ? records_kept_count(k) : -1;
+    if (count < 0)
+        return false;
+    AUTO(mem_freep) struct entity_item *items = mem_new_array((size_t)count + 1, sizeof *items);
+    if (!records_kept_items(k, items, (size_t)count, NULL, NULL))
+        return false;
+    struct entity_write w = {.items = items, .count = (size_t)count, .seq = k->seq};
+    api_replayed(req);
+    bulk_answer(req, &w);
+    return true;
+}
+
+/* Of many units: those that were done before, among the items that have failed or that have not. */
+static void bulk_recall(struct records_write *op, bool failed)
+{
+    for (size_t i = 0; op->w.once != NULL && i < op->w.count; i++) {
+        struct entity_item *it = &op->w.items[i];
+        const struct api_kept *k = api_kept(op->req, (uint32_t)i);
+        if ((it->err.code != 0) != failed || k == NULL || !records_kept_items(k, it, 1, NULL, NULL))
+            continue;
+        err_clear(&it->err);
+        it->done = op->recalled = true;
+        op->kept_seq = k->seq > op->kept_seq ? k->seq : op->kept_seq;
+    }
+}
+
+static void bulk_end(struct records_write *op)
+{
+    struct entity_write *w = &op->w;
+    if (w->err.code != 0) {
+        if (!w->atomic || !api_once_again(op->req) || !bulk_replayed(op->req))
+            bulk_answer_refused(op->req, w);
+        return;
+    }
+    if (w->failed > 0 && api_once_again(op->req))
+        bulk_recall(op, true);
+    w->seq = op->kept_seq > w->seq ? op->kept_seq : w->seq;
+    if (op->recalled)
+        api_replayed(op->req);
+    bulk_answer(op->req, w);
+}
+
 static void bulk_done(struct entity_write *w)
 {
     struct records_write *op = (struct records_write *)w;
-    struct http_request *req = op->req;
     struct entity_item *items = w->items;
     size_t count = w->count;
     struct entity_def *d = op->def;
     entity_write_fini(w);
-    if (w->err.code != 0)
-        bulk_answer_refused(req, w);
-    else
-        bulk_answer(req, w);
+    bulk_end(op);
     bulk_items_free(items, count);
     entity_def_unref(d);
 }
@@ -121,16 +163,18 @@ static void bulk_start(struct http_request *req, struct entity_def *d, struct en
 {
     struct records_write *op = records_write_new(req, d, items, count, bulk_done);
     op->w.atomic = atomic;
+    if (!atomic)
+        bulk_recall(op, false);
     records_write_start(op);
 }
 
 static struct entity_item *bulk_items(struct http_request *req, size_t count)
 {
-    struct entity_item *items = mem_try(count * sizeof *items);
+    struct entity_item *items = mem_try((count + 1) * sizeof *items);
     if (items == NULL)
         http_refuse(req, ERR_OVERLOADED, "no memory for %zu items", count);
     else
-        memset(items, 0, count * sizeof *items);
+        memset(items, 0, (count + 1) * sizeof *items);
     return items;
 }
 
@@ -160,13 +204,15 @@ static void bulk_post(struct http_request *req)
 {
     bool atomic;
     if (!API_QUERY_ONLY(req, "atomic", "partition") ||
-        !api_query_bool(req, "atomic", true, &atomic) || !api_repeatable(req))
+        !api_query_bool(req, "atomic", true, &atomic) || !api_once(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)
         return;
     AUTO(json_unref) json_t *list = api_body_list(req, ENTITY_BULK_MAX);
     if (list == NULL)
+        return;
+    if (bulk_is_plain(req, d) && atomic && bulk_replayed(req))
         return;
     if (!bulk_is_plain(req, d)) { /* statements about golden records */
         api_direct_bulk(req, TAKE(d), TAKE(list), atomic);
@@ -260,7 +306,7 @@ static void bulk_remove(struct http_request *req, struct entity_def *d, const js
                     ENTITY_BULK_MAX);
         return;
     }
-    if (count == 0) { /* a filter that matches nothing is fine */
+    if (count == 0 && api_once_key(req) == NULL) { /* a filter that matches nothing is fine */
         struct entity_write none = {.count = 0};
         bulk_answer(req, &none);
         return;
@@ -327,8 +373,7 @@ static void bulk_delete(struct http_request *req)
 {
     bool atomic, dry = false;
     if (!API_QUERY_ONLY(req, "atomic", "partition") ||
-        !api_query_bool(req, "atomic", true, &atomic) || !api_repeatable(req) ||
-        !api_media_json(req))
+        !api_query_bool(req, "atomic", true, &atomic) || !api_once(req) || !api_media_json(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)
@@ -346,7 +391,14 @@ static void bulk_delete(struct http_request *req)
     struct err e = ERR_INIT;
     AUTO(filter_freep) struct filter *f = NULL;
     json_t *ids;
-    if (bulk_what(d, body, &ids, &f, &dry, &e) != 0)
+    if (atomic && bulk_replayed(req))
+        return;
+    int rc = bulk_what(d, body, &ids, &f, &dry, &e);
+    if (rc == 0 && ids == NULL && !atomic && api_once_key(req) != NULL)
+        rc = err_set(&e, ERR_UNSUPPORTED,
+                     "Idempotency-Key with a filter and atomic=false: a repeat would find other "
+                     "records; send the ids, or leave out atomic=false");
+    if (rc != 0)
         http_problem(req, &e);
     else if (ids == NULL && !api_may(req, d, ACCESS_READ))
         http_refuse(req, ERR_FORBIDDEN,

@@ -87,13 +87,23 @@ static bool canon_skips(struct http_request *req, bool *skip)
     return api_query_bool(req, "skip_distribution", false, skip);
 }
 
+/* The model of a request that was not done before; NULL: it is answered. */
+static struct canon_model *canon_route_once(struct http_request *req)
+{
+    struct canon_model *m = canon_route_model(req);
+    if (m == NULL || !canon_replayed(req, m, NULL, canon_answer_single))
+        return m;
+    canon_model_unref(m);
+    return NULL;
+}
+
 static void canon_post_one(struct http_request *req)
 {
     bool skip;
     if (!API_QUERY_ONLY(req, "source_id", "observed_at", "origin", "skip_distribution") ||
-        !api_repeatable(req) || !canon_skips(req, &skip))
+        !api_once(req) || !canon_skips(req, &skip))
         return;
-    struct canon_model *m = canon_route_model(req);
+    struct canon_model *m = canon_route_once(req);
     if (m == NULL)
         return;
     AUTO(json_unref) json_t *data = api_body_object(req);
@@ -197,8 +207,7 @@ static int canon_items(struct canon_post *p, json_t *list, struct err *e)
 static void canon_post_bulk(struct http_request *req)
 {
     bool skip;
-    if (!API_QUERY_ONLY(req, "skip_distribution") || !api_repeatable(req) ||
-        !canon_skips(req, &skip))
+    if (!API_QUERY_ONLY(req, "skip_distribution") || !api_once(req) || !canon_skips(req, &skip))
         return;
     struct canon_model *m = canon_route_model(req);
     if (m == NULL)
@@ -215,6 +224,8 @@ static void canon_post_bulk(struct http_request *req)
     p->r.skip_distribution = skip;
     if (canon_items(p, list, &p->r.err) != 0)
         canon_post_refuse(p);
+    else if (canon_post_recall(p))
+        canon_post_end(p);
     else
         canon_post_start(p, CANON_POST_ARRIVE);
 }
@@ -223,9 +234,9 @@ static void canon_post_bulk(struct http_request *req)
 
 static void canon_resume_route(struct http_request *req)
 {
-    if (!API_QUERY_NONE(req) || !api_repeatable(req))
+    if (!API_QUERY_NONE(req) || !api_once(req))
         return;
-    struct canon_model *m = canon_route_model(req);
+    struct canon_model *m = canon_route_once(req);
     if (m == NULL)
         return;
     json_t *fix = NULL;
@@ -243,9 +254,9 @@ static void canon_withdraw_route(struct http_request *req)
 {
     bool erase;
     if (!API_QUERY_ONLY(req, "erase") || !api_query_bool(req, "erase", false, &erase) ||
-        !api_body_none(req))
+        !api_once(req) || !api_body_none(req))
         return;
-    struct canon_model *m = canon_route_model(req);
+    struct canon_model *m = canon_route_once(req);
     if (m == NULL)
         return;
     struct canon_post *p = canon_post_new(req, m, NULL, 1, canon_answer_single);

@@ -208,11 +208,14 @@ static size_t bulk_refused(const struct bulk *b)
     return at;
 }
 
-static size_t bulk_arrivals(struct bulk *b, struct canon_arrival *many)
+static size_t bulk_arrivals(struct http_request *req, struct bulk *b, bool atomic,
+                            struct canon_arrival *many)
 {
     size_t n = 0;
     for (size_t i = 0; i < b->count; i++) {
         struct bulk_item *it = &b->items[i];
+        if (api_kept(req, atomic ? 0 : (uint32_t)i) != NULL)
+            err_clear(&it->err); /* whatever is to be said now: it was done */
         if (it->err.code != 0)
             continue;
         it->arrival = &many[n++];
@@ -236,18 +239,24 @@ void api_direct_bulk(struct http_request *req, struct entity_def *def, json_t *d
     struct bulk *b = bulk_take(t, d, list);
     json_decref(TAKE(list)); /* the documents go to the engine's thread */
     size_t refused = bulk_refused(b);
-    if (atomic && refused < b->count) {
+    if (atomic && refused < b->count && api_kept(req, 0) == NULL) {
         bulk_answer_refused(req, b, refused);
         canon_bulk_free(b);
         canon_model_unref(m);
         return;
     }
     struct canon_arrival *many = mem_new_array(b->count + 1, sizeof *many);
-    size_t n = bulk_arrivals(b, many);
+    size_t n = bulk_arrivals(req, b, atomic, many);
     struct canon_post *p =
         canon_post_new(req, m, many, n, atomic ? bulk_answer_whole : bulk_answer);
+    for (size_t i = 0; i < b->count; i++)
+        if (b->items[i].arrival != NULL)
+            b->items[i].arrival->part = (uint32_t)i;
     p->def = TAKE(d);
     p->bulk = b;
     p->r.whole = atomic;
-    canon_post_start(p, CANON_POST_ARRIVE);
+    if (canon_post_recall(p))
+        canon_post_end(p);
+    else
+        canon_post_start(p, CANON_POST_ARRIVE);
 }

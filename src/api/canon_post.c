@@ -147,8 +147,11 @@ struct canon_post *canon_post_new(struct http_request *req, struct canon_model *
     p->model = m;
     p->answer = answer;
     p->arrivals = many != NULL ? many : &p->one;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         p->arrivals[i].observed_at = INT64_MIN;
+        p->arrivals[i].part = (uint32_t)i;
+    }
+    p->r.once = api_once_key(req);
     api_envelope(req, &p->env);
     p->r.env = &p->env;
     p->r.count = count;
@@ -157,14 +160,9 @@ struct canon_post *canon_post_new(struct http_request *req, struct canon_model *
     return p;
 }
 
-static void canon_post_done(struct canon_request *r)
+static void canon_post_free(struct canon_post *p)
 {
-    struct canon_post *p = (struct canon_post *)r;
-    if (r->err.code != 0)
-        http_problem(p->req, &r->err);
-    else
-        p->answer(p);
-    canon_request_fini(r);
+    canon_request_fini(&p->r);
     if (p->arrivals != &p->one)
         mem_free(p->arrivals);
     canon_bulk_free(p->bulk);
@@ -174,9 +172,99 @@ static void canon_post_done(struct canon_request *r)
     mem_free(p);
 }
 
+/* ---- done before ---- */
+
+static bool post_read(struct canon_post *p, uint32_t part, struct canon_arrival *arrivals,
+                      size_t count)
+{
+    const struct api_kept *k = api_kept(p->req, part);
+    struct cursor context, results;
+    if (k == NULL)
+        return false;
+    cursor_init(&context, k->context.data, k->context.len);
+    cursor_init(&results, k->results.data, k->results.len);
+    if (!canon_kept_read(context, results, k->seq, arrivals, count))
+        return false;
+    p->recalled = true;
+    return true;
+}
+
+bool canon_post_recall(struct canon_post *p)
+{
+    if (p->r.once == NULL)
+        return false;
+    if (p->r.whole)
+        return post_read(p, 0, p->arrivals, p->r.count);
+    size_t done = 0;
+    for (size_t i = 0; i < p->r.count; i++) {
+        struct canon_arrival *a = &p->arrivals[i];
+        a->done = post_read(p, a->part, a, 1);
+        done += a->done;
+    }
+    return done == p->r.count && done > 0;
+}
+
+bool canon_replayed(struct http_request *req, struct canon_model *m, const struct entity_def *def,
+                    void (*answer)(struct canon_post *p))
+{
+    if (api_kept(req, 0) == NULL)
+        return false;
+    struct canon_post *p = canon_post_new(req, canon_model_ref(m), NULL, 1, answer);
+    p->def = def != NULL ? entity_def_ref(def) : NULL;
+    bool kept = canon_post_recall(p);
+    if (kept)
+        canon_post_end(p);
+    else
+        canon_post_free(p);
+    return kept;
+}
+
+/* It may have been done by an earlier request that was slower than its client. */
+static bool arrival_is_doubtful(const struct canon_arrival *a)
+{
+    return !a->done && ((a->outcome == CANON_FAILED && a->arrival_id[0] == '\0') ||
+                        (a->outcome == CANON_NOOP && strcmp(a->reason, "REPEAT") == 0));
+}
+
+static void post_look_again(struct canon_post *p)
+{
+    bool doubtful = p->r.err.code != 0;
+    for (size_t i = 0; i < p->r.count; i++)
+        doubtful |= arrival_is_doubtful(&p->arrivals[i]);
+    if (p->r.once == NULL || !doubtful || !api_once_again(p->req))
+        return;
+    if (p->r.whole) {
+        if (post_read(p, 0, p->arrivals, p->r.count))
+            err_clear(&p->r.err);
+        return;
+    }
+    for (size_t i = 0; i < p->r.count; i++)
+        if (arrival_is_doubtful(&p->arrivals[i]))
+            post_read(p, p->arrivals[i].part, &p->arrivals[i], 1);
+}
+
+static void canon_post_done(struct canon_request *r)
+{
+    struct canon_post *p = (struct canon_post *)r;
+    post_look_again(p);
+    canon_post_end(p);
+}
+
+void canon_post_end(struct canon_post *p)
+{
+    struct canon_request *r = &p->r;
+    if (p->recalled)
+        api_replayed(p->req);
+    if (r->err.code != 0)
+        http_problem(p->req, &r->err);
+    else
+        p->answer(p);
+    canon_post_free(p);
+}
+
 void canon_post_refuse(struct canon_post *p)
 {
-    canon_post_done(&p->r);
+    canon_post_end(p);
 }
 
 void canon_post_start(struct canon_post *p, enum canon_post_kind kind)
@@ -206,5 +294,5 @@ void canon_post_start(struct canon_post *p, enum canon_post_kind kind)
     if (rc == 0)
         return;
     p->r.err = e;
-    canon_post_done(&p->r);
+    canon_post_end(p);
 }

@@ -2,7 +2,7 @@
 #ifndef KOAN_API_CANON_PRIV_H
 #define KOAN_API_CANON_PRIV_H
 
-#include "api/api_priv.h"
+#include "api/once_priv.h"
 #include "canon/canon.h"
 
 struct bulk;
@@ -18,6 +18,7 @@ struct canon_post {
     struct bulk *bulk;                   /* of many direct changes; else NULL */
     json_t *texts;                       /* what the arrivals' texts point into; may be NULL */
     void (*answer)(struct canon_post *p);
+    bool recalled; /* some of it was done before */
 };
 
 enum canon_post_kind {
@@ -33,6 +34,15 @@ struct canon_post *canon_post_new(struct http_request *req, struct canon_model *
                                   void (*answer)(struct canon_post *p));
 /* answer() runs later with the results, or http_problem at once; all is freed behind it. */
 void canon_post_start(struct canon_post *p, enum canon_post_kind kind);
+/* True: a request of one arrival was done before with the same key, and is answered as then. `def`
+ * may be NULL. */
+bool canon_replayed(struct http_request *req, struct canon_model *m, const struct entity_def *def,
+                    void (*answer)(struct canon_post *p));
+/* Arrivals that were done before get their results: all of a request that is one unit (true: there
+ * is nothing left to do), or each that is one. */
+bool canon_post_recall(struct canon_post *p);
+/* The end without a start: the arrivals have their results, or p->r.err says why not. */
+void canon_post_end(struct canon_post *p);
 /* The end without a start: p->r.err says why. */
 void canon_post_refuse(struct canon_post *p);
 /* The model of the path, or 404 naming the nearest. A reference of the caller's. */

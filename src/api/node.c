@@ -2,7 +2,7 @@
  * thread. */
 #include <string.h>
 
-#include "api/api_priv.h"
+#include "api/once_priv.h"
 #include "api/node_call.h"
 #include "base/arena.h"
 #include "base/mem.h"
@@ -66,7 +66,7 @@ static void node_settings_history(struct http_request *req)
 /* If-Match of a change. */
 static bool node_conditions(struct http_request *req, struct api_conditions *c)
 {
-    if (!API_QUERY_NONE(req) || !api_repeatable(req) || !api_conditions(req, c))
+    if (!API_QUERY_NONE(req) || !api_once_none(req) || !api_conditions(req, c))
         return false;
     if (!c->none)
         return true;

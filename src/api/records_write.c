@@ -28,6 +28,8 @@ struct records_write *records_write_new(struct http_request *req, struct entity_
     op->w.count = count;
     op->w.atomic = true;
     op->w.done = done;
+    op->w.once = api_once_key(req);
+    op->w.context = records_context;
     api_envelope(req, &op->w.env);
     for (size_t i = 0; i < count; i++) {
         items[i].def = d;
@@ -43,6 +45,45 @@ void records_write_start(struct records_write *op)
         return;
     op->w.err = e;
     op->w.done(&op->w);
+}
+
+/* ---- what is kept of it ---- */
+
+void records_context(const struct entity_write *w, size_t first, size_t count, struct buf *out)
+{
+    buf_add_u32(out, (uint32_t)count);
+    for (size_t i = first; i < first + count; i++)
+        buf_add_text(out, w->items[i].id);
+}
+
+int records_kept_count(const struct api_kept *k)
+{
+    struct cursor c;
+    cursor_init(&c, k->context.data, k->context.len);
+    uint32_t count = cursor_u32(&c);
+    return !c.bad && count <= ENTITY_BULK_MAX ? (int)count : -1;
+}
+
+bool records_kept_items(const struct api_kept *k, struct entity_item *items, size_t count,
+                        struct cursor *context, struct buf *shown)
+{
+    struct cursor c, results, one;
+    size_t n = 0;
+    cursor_init(&c, k->context.data, k->context.len);
+    cursor_init(&results, k->results.data, k->results.len);
+    bool whole = cursor_u32(&c) == count;
+    for (size_t i = 0; whole && i < count; i++) {
+        const char *id = cursor_bytes(&c, &n);
+        whole = id != NULL && n <= ENTITY_ID_MAX && ledger_kept_next(&results, &one) &&
+                entity_result_parse(&one, &items[i].result);
+        if (whole)
+            snprintf(items[i].id, sizeof items[i].id, "%.*s", (int)n, id);
+    }
+    if (whole && shown != NULL && ledger_kept_next(&results, &one))
+        buf_add(shown, one.p, cursor_left(&one));
+    if (context != NULL)
+        *context = c;
+    return whole;
 }
 
 /* ---- the answer ---- */
@@ -72,31 +113,76 @@ static void records_written(const struct entity_write *w, struct records_write *
         entity_written_record(w, 0, out);
 }
 
-/* The record as written, or as it is now: at least as new. */
-static void records_answer_record(struct records_write *op, struct buf *written)
+/* The record as it is now, at least as new as what was written: for who may see it. */
+static void records_read(struct http_request *req, const struct entity_def *d,
+                         const struct entity_item *it, struct buf *out)
 {
-    const struct entity_item *it = &op->w.items[0];
-    struct http_request *req = op->req;
+    bool may_read = api_may(req, d, ACCESS_READ);
+    if (may_read && out->len > 0)
+        return;
+    buf_reset(out);
+    if (may_read && entity_get(api_point_reader(api_thread_of(req)), d, api_scope(req), it->id, out,
+                               NULL, NULL) == 0)
+        return;
+    buf_reset(out); /* removed again meanwhile */
+    buf_adds(out, "{\"id\":");
+    json_print_string(out, it->id, strlen(it->id));
+    buf_addf(out, ",\"version\":%llu}", (unsigned long long)it->result.version);
+}
+
+static bool records_is_gone(const struct entity_item *it)
+{
+    return it->result.outcome == ENTITY_REMOVED || it->result.outcome == ENTITY_PURGED;
+}
+
+/* `record` is empty, or the record as written. */
+static void records_answer(struct http_request *req, const struct entity_def *d,
+                           const struct entity_item *it, uint64_t seq, struct buf *record)
+{
     int status = it->result.outcome == ENTITY_CREATED ? 201 : 200;
-    api_etag(req, it->result.version);
-    if (status == 201 && !op->by_name)
-        api_location(req, op->def, it->id);
-    bool may_read = api_may(req, op->def, ACCESS_READ);
-    if (may_read && written->len > 0) {
-        http_respond_buf(req, status, API_JSON, written);
+    http_header(req, "X-Koan-Outcome", entity_outcome_name(it->result.outcome));
+    http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)seq);
+    if (records_is_gone(it)) {
+        http_respond(req, 204, NULL, NULL, 0);
         return;
     }
-    AUTO(buf_fini) struct buf out = BUF_INIT(API_RECORD_MAX);
-    int rc = may_read ? entity_get(api_point_reader(api_thread_of(req)), op->def, api_scope(req),
-                                   it->id, &out, NULL, NULL)
-                      : ERR_FORBIDDEN;
-    if (rc != 0) { /* or removed again meanwhile */
-        buf_reset(&out);
-        buf_adds(&out, "{\"id\":");
-        json_print_string(&out, it->id, strlen(it->id));
-        buf_addf(&out, ",\"version\":%llu}", (unsigned long long)it->result.version);
-    }
-    http_respond_buf(req, status, API_JSON, &out);
+    api_etag(req, it->result.version);
+    if (status == 201 && http_param(req, "id") == NULL)
+        api_location(req, d, it->id);
+    records_read(req, d, it, record);
+    http_respond_buf(req, status, API_JSON, record);
+}
+
+/* Canon-backed ones go their own way. */
+static bool records_is_plain(struct http_request *req, const struct entity_def *d)
+{
+    AUTO(api_model_unrefp)
+    struct canon_model *m = api_model_of(api_thread_of(req)->api, d);
+    return m == NULL;
+}
+
+/* True: it was done before, and is answered as then. */
+static bool records_replayed(struct http_request *req, const struct entity_def *d)
+{
+    const struct api_kept *k = api_kept(req, 0);
+    struct entity_item it = {.err = ERR_INIT};
+    AUTO(buf_fini) struct buf record = BUF_INIT(API_RECORD_MAX);
+    if (k == NULL || !records_is_plain(req, d) || !records_kept_items(k, &it, 1, NULL, &record))
+        return false;
+    api_replayed(req);
+    records_answer(req, d, &it, k->seq, &record);
+    return true;
+}
+
+/* What the unit has shown of its item. */
+static void records_shown(const struct entity_write *w, struct buf *out)
+{
+    struct cursor results, one;
+    if (w->show_bytes == 0 || w->unit == NULL)
+        return;
+    cursor_init(&results, w->unit->results.data, w->unit->results.len);
+    if (ledger_kept_next(&results, &one) && ledger_kept_next(&results, &one))
+        buf_add(out, one.p, cursor_left(&one));
 }
 
 static void records_write_done(struct entity_write *w)
@@ -104,23 +190,19 @@ static void records_write_done(struct entity_write *w)
     /* The struct lies in the request's arena, which goes with the answer. */
     struct records_write op = *(struct records_write *)w;
     struct entity_item it = w->items[0];
+    AUTO(buf_fini) struct buf record = BUF_INIT(API_RECORD_MAX);
     op.w.items = &it;
-    if (w->err.code != 0 || it.err.code != 0) {
-        if (op.w.err.code == 0)
-            op.w.err = it.err;
-        entity_write_fini(w);
+    if (op.w.err.code == 0)
+        op.w.err = it.err;
+    if (op.w.err.code == 0)
+        records_shown(w, &record);
+    if (op.w.err.code == 0 && record.len == 0 && !records_is_gone(&it))
+        records_written(w, &op, &record);
+    entity_write_fini(w);
+    if (op.w.err.code == 0)
+        records_answer(op.req, op.def, &it, w->seq, &record);
+    else if (!api_once_again(op.req) || !records_replayed(op.req, op.def))
         records_answer_error(&op);
-    } else {
-        http_header(op.req, "X-Koan-Outcome", entity_outcome_name(it.result.outcome));
-        http_headerf(op.req, "X-Koan-Seq", "%llu", (unsigned long long)w->seq);
-        AUTO(buf_fini) struct buf written = BUF_INIT(API_RECORD_MAX);
-        records_written(w, &op, &written);
-        entity_write_fini(w);
-        if (it.verb == ENTITY_REMOVE || it.verb == ENTITY_PURGE)
-            http_respond(op.req, 204, NULL, NULL, 0);
-        else
-            records_answer_record(&op, &written);
-    }
     entity_item_fini(&it);
     entity_def_unref(op.def);
 }
@@ -137,6 +219,8 @@ static struct records_write *records_one(struct http_request *req, struct entity
     it->if_absent = c->none;
     if (id != NULL)
         memcpy(it->id, id, strlen(id) + 1);
+    if (op->w.once != NULL && http_verb(req) != HTTP_VERB_DELETE)
+        op->w.show_bytes = API_ONCE_BODY_MAX;
     return op;
 }
 
@@ -144,7 +228,6 @@ static void records_save(struct http_request *req, struct entity_def *d, json_t 
                          const struct api_conditions *c, const char *id)
 {
     struct records_write *op = records_one(req, d, c, id);
-    op->by_name = id != NULL;
     op->w.items[0].verb = ENTITY_SAVE;
     op->w.items[0].doc = doc;
     records_write_start(op);
@@ -159,14 +242,6 @@ static const char *records_id(struct http_request *req)
         return id;
     http_problem(req, &e);
     return NULL;
-}
-
-/* Canon-backed ones go their own way. */
-static bool records_is_plain(struct http_request *req, const struct entity_def *d)
-{
-    AUTO(api_model_unrefp)
-    struct canon_model *m = api_model_of(api_thread_of(req)->api, d);
-    return m == NULL;
 }
 
 /* Doc's "id" against the URL's. */
@@ -185,10 +260,10 @@ static bool records_same_id(struct http_request *req, const json_t *doc, const c
 static void records_put(struct http_request *req, const char *id)
 {
     struct api_conditions c;
-    if (!API_QUERY_ONLY(req, "partition") || !api_repeatable(req) || !api_conditions(req, &c))
+    if (!API_QUERY_ONLY(req, "partition") || !api_once(req) || !api_conditions(req, &c))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
-    if (d == NULL)
+    if (d == NULL || records_replayed(req, d))
         return;
     AUTO(json_unref) json_t *doc = api_body_object(req);
     if (doc == NULL || !records_same_id(req, doc, id))
@@ -229,11 +304,11 @@ static void records_patch(struct http_request *req)
     struct api_conditions c;
     enum entity_patch_kind kind;
     const char *id = records_id(req);
-    if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_repeatable(req) ||
+    if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_once(req) ||
         !api_conditions(req, &c) || !records_patch_kind(req, &kind))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
-    if (d == NULL)
+    if (d == NULL || records_replayed(req, d))
         return;
     if (c.none) {
         http_refuse(req, ERR_INVALID, "If-None-Match: * has no sense on a patch: use PUT");
@@ -247,7 +322,6 @@ static void records_patch(struct http_request *req)
     if (patch == NULL)
         return;
     struct records_write *op = records_one(req, TAKE(d), &c, id);
-    op->by_name = true;
     op->w.items[0].verb = ENTITY_PATCH;
     op->w.items[0].patch_kind = kind;
     op->w.items[0].doc = TAKE(patch);
@@ -258,11 +332,11 @@ static void records_delete(struct http_request *req)
 {
     struct api_conditions c;
     const char *id = records_id(req);
-    if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_repeatable(req) ||
+    if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_once(req) ||
         !api_conditions(req, &c) || !api_body_none(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
-    if (d == NULL)
+    if (d == NULL || records_replayed(req, d))
         return;
     if (c.none) {
         http_refuse(req, ERR_INVALID, "If-None-Match: * has no sense on a removal");
@@ -282,11 +356,10 @@ static void records_restore(struct http_request *req)
 {
     static const struct api_conditions none;
     const char *id = records_id(req);
-    if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_repeatable(req) ||
-        !api_body_none(req))
+    if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_once(req) || !api_body_none(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
-    if (d == NULL)
+    if (d == NULL || records_replayed(req, d))
         return;
     if (!records_is_plain(req, d)) {
         http_refuse(req, ERR_UNSUPPORTED,
@@ -296,7 +369,6 @@ static void records_restore(struct http_request *req)
         return;
     }
     struct records_write *op = records_one(req, TAKE(d), &none, id);
-    op->by_name = true;
     op->w.items[0].verb = ENTITY_RESTORE;
     records_write_start(op);
 }
@@ -330,10 +402,10 @@ static void records_purge(struct http_request *req)
     bool dry;
     const char *id = records_id(req), *confirm;
     if (id == NULL || !API_QUERY_ONLY(req, "partition", "confirm", "dry_run") ||
-        !api_query_bool(req, "dry_run", false, &dry) || !api_repeatable(req) || !api_body_none(req))
+        !api_query_bool(req, "dry_run", false, &dry) || !api_once(req) || !api_body_none(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
-    if (d == NULL)
+    if (d == NULL || records_replayed(req, d))
         return;
     confirm = http_query(req, "confirm");
     if (!dry && (confirm == NULL || strcmp(confirm, id) != 0)) {
@@ -353,7 +425,6 @@ static void records_purge(struct http_request *req)
         return;
     }
     struct records_write *op = records_one(req, TAKE(d), &none, id);
-    op->by_name = true;
     op->w.items[0].verb = ENTITY_PURGE;
     records_write_start(op);
 }

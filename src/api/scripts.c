@@ -2,7 +2,7 @@
  * does it is handed in as api_options.script_call. */
 #include <string.h>
 
-#include "api/api_priv.h"
+#include "api/once_priv.h"
 #include "base/mem.h"
 
 struct scripts_call {
@@ -50,7 +50,7 @@ static void scripts_list(struct http_request *req)
 
 static void scripts_post(struct http_request *req, enum api_script_verb verb)
 {
-    if (!API_QUERY_NONE(req) || !api_media_json(req))
+    if (!API_QUERY_NONE(req) || !api_once_none(req) || !api_media_json(req))
         return;
     json_t *body = api_body_object(req);
     if (body != NULL)

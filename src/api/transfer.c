@@ -260,6 +260,88 @@ static void transfer_answer(struct http_request *req, const struct transfer *t, 
     http_respond_buf(req, 200, API_JSON, &out);
 }
 
+/* ---- a request that came before ---- */
+
+enum { KEPT_COPIES = 8, KEPT_TO_SOURCE = 16, KEPT_DIFFERENCE = 7 };
+static const char *const differences[] = {"only_in_target", "only_in_source", "differs"};
+
+static uint8_t step_flags(const struct transfer_step *s)
+{
+    unsigned flags = (s->copies ? KEPT_COPIES : 0u) | (s->to_source ? KEPT_TO_SOURCE : 0u);
+    for (unsigned i = 0; s->difference != NULL && i < ARRAY_LEN(differences); i++)
+        if (strcmp(s->difference, differences[i]) == 0)
+            flags |= i + 1;
+    return (uint8_t)flags;
+}
+
+/* Behind the items: every record that matched and what became of it. */
+static void transfer_context(const struct entity_write *w, size_t first, size_t count,
+                             struct buf *out)
+{
+    const struct transfer *t = ((const struct records_write *)w)->more;
+    records_context(w, first, count, out);
+    buf_add_u32(out, (uint32_t)t->count);
+    for (size_t i = 0; i < t->count; i++) {
+        const struct transfer_step *s = &t->steps[i];
+        const json_t *record = s->source != NULL ? s->source : s->target;
+        buf_add_text(out, json_string_value(json_object_get(record, "id")));
+        buf_add_u8(out, step_flags(s));
+        buf_add_u32(out, (uint32_t)s->item);
+    }
+}
+
+static bool transfer_recall_step(struct transfer *t, struct transfer_step *s, struct cursor *c)
+{
+    size_t n = 0;
+    const char *id = cursor_bytes(c, &n);
+    uint8_t flags = cursor_u8(c);
+    s->item = cursor_u32(c);
+    s->copies = flags & KEPT_COPIES;
+    s->to_source = flags & KEPT_TO_SOURCE;
+    unsigned difference = flags & KEPT_DIFFERENCE;
+    if (c->bad || difference > ARRAY_LEN(differences) || (s->copies && s->item >= t->items_count))
+        return false;
+    s->difference = difference > 0 ? differences[difference - 1] : NULL;
+    s->source = json_pack("{s:o}", "id", json_stringn(id, n));
+    return s->source != NULL;
+}
+
+static bool transfer_recall(struct transfer *t, const struct api_kept *k)
+{
+    struct cursor c;
+    int count = records_kept_count(k);
+    t->items_count = count > 0 ? (size_t)count : 0;
+    t->items = mem_new_array(t->items_count + 1, sizeof *t->items);
+    if (count < 0 || !records_kept_items(k, t->items, t->items_count, &c, NULL))
+        return false;
+    size_t steps = cursor_u32(&c);
+    if (steps > 2 * (size_t)TRANSFER_MAX)
+        return false;
+    t->steps = mem_new_array(steps + 1, sizeof *t->steps);
+    for (; t->count < steps; t->count++)
+        if (!transfer_recall_step(t, &t->steps[t->count], &c))
+            return false;
+    return !c.bad && cursor_left(&c) == 0;
+}
+
+static bool transfer_replayed(struct http_request *req, enum transfer_kind kind)
+{
+    const struct api_kept *k = api_kept(req, 0);
+    if (k == NULL)
+        return false;
+    struct transfer *t = mem_new(sizeof *t);
+    t->kind = kind;
+    bool whole = transfer_recall(t, k);
+    if (whole) {
+        api_replayed(req);
+        transfer_answer(req, t, k->seq);
+    }
+    transfer_free(t);
+    return whole;
+}
+
+/* ---- the end ---- */
+
 static const struct entity_item *transfer_fault(const struct transfer *t)
 {
     for (size_t i = 0; i < t->items_count; i++) {
@@ -288,10 +370,10 @@ static void transfer_written(struct entity_write *w)
     uint64_t seq = w->seq;
     struct entity_def *d = op->def;
     entity_write_fini(w);
-    if (e.code != 0)
-        transfer_refused(req, t, &e);
-    else
+    if (e.code == 0)
         transfer_answer(req, t, seq);
+    else if (!api_once_again(req) || !transfer_replayed(req, t->kind))
+        transfer_refused(req, t, &e);
     entity_def_unref(d);
     transfer_free(t);
 }
@@ -304,7 +386,7 @@ static void transfer_write(struct http_request *req, struct transfer *t)
         if (t->steps[i].copies)
             transfer_add(t, &t->steps[i]);
     }
-    if (t->items_count == 0) {
+    if (t->items_count == 0 && api_once_key(req) == NULL) {
         transfer_answer(req, t, 0);
         transfer_free(t);
         return;
@@ -314,6 +396,7 @@ static void transfer_write(struct http_request *req, struct transfer *t)
     transfer_partitions(t);
     op->more = t;
     op->w.compose = transfer_compose;
+    op->w.context = transfer_context;
     records_write_start(op);
 }
 
@@ -387,7 +470,7 @@ static int transfer_parse(struct transfer *t, const json_t *body, struct err *e)
 
 static void transfer_begin(struct http_request *req, enum transfer_kind kind)
 {
-    if (!API_QUERY_NONE(req) || !api_repeatable(req))
+    if (!API_QUERY_NONE(req) || !api_once(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)
@@ -400,7 +483,7 @@ static void transfer_begin(struct http_request *req, enum transfer_kind kind)
         return;
     }
     AUTO(json_unref) json_t *body = api_body_object(req);
-    if (body == NULL)
+    if (body == NULL || transfer_replayed(req, kind))
         return;
     struct err e = ERR_INIT;
     struct transfer *t = mem_new(sizeof *t);

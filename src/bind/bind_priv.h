@@ -162,6 +162,7 @@ struct bind_run {
     uint64_t began_ns;
     struct bind_text *text; /* of bind_run_text, else NULL */
     const char *no_outside; /* why it may not call other hosts; NULL: it may */
+    const char *no_writes;  /* why it may not change records; NULL: it may */
     const char *stage_of;   /* the model, in a stage of canon; else NULL */
     bool asking;            /* inside ctx:memo: it may all the same */
 };

@@ -143,6 +143,8 @@ static void hook_begin(struct task *task)
         return;
     }
     h->function = function_of(en, c->event);
+    h->run.no_writes = "a hook shapes or refuses its own record, and may run again; save several "
+                       "records in one tx, where they are saved";
     h->run.run.limits = (struct vm_limits){VM_HOOK_STEPS, (uint64_t)VM_HOOK_MS * 1000000};
     h->run.run.meter = c->event == ENTITY_BEFORE_SAVE     ? en->meter_save
                        : c->event == ENTITY_BEFORE_REMOVE ? en->meter_remove

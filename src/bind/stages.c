@@ -244,6 +244,9 @@ static int stages_run(struct canon_hooks *hooks, struct canon_stage_call *call)
     bind_run_init(&s->run, set, &s->env);
     bind_note_begin(&s->run, t);
     s->run.stage_of = call->model;
+    s->run.no_writes =
+        "a stage of canon says what its arrival means, and may run again; save other "
+        "records from a route or a script";
     s->run.no_outside =
         "in a stage of canon only inside ctx:memo(name, function() ... end), which keeps the "
         "answer "

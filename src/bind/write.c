@@ -229,11 +229,23 @@ static int write_k(lua_State *L, int status, lua_KContext ctx)
     return 1;
 }
 
+/* What a hook or a stage saved would stay though what it judges is refused. */
+static void check_allowed(lua_State *L)
+{
+    vm_may_await(L, "writing");
+    const char *why = bind_run_of(L)->no_writes;
+    if (why == NULL)
+        return;
+    struct err e;
+    err_set(&e, ERR_UNSUPPORTED, "writing: %s", why);
+    vm_raise(L, &e);
+}
+
 /* host.write(items, conditions) -> results; all or nothing */
 static int host_write(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    vm_may_await(L, "writing");
+    check_allowed(L);
     size_t n = check_count(L, 1, "writes"), conditions = check_count(L, 2, "reads");
     lua_settop(L, 2);
     struct bind_thread *t = bind_set_of(L)->thread;

@@ -29,9 +29,9 @@
  * pipeline.c (the tick of one arrival), prepare.c (its first phases on other threads), parts.c (a
  * withdrawal), direct.c (a golden record changed directly), memo.c (what was had from outside),
  * working.c (the working set), engine.c (requests, proposals, retries), outbox.c (proposals
- * together), resume.c, whole.c (requests that are one unit), wait.c and wake.c (parked until a key
- * comes), apply.c and conditions.c (operations), store*.c (all SQL), read.c (why, lineage, summary,
- * tombstones). */
+ * together), resume.c, whole.c (requests that are one unit), kept.c (keys of requests), wait.c and
+ * wake.c (parked until a key comes), apply.c and conditions.c (operations), store*.c (all SQL),
+ * read.c (why, lineage, summary, tombstones). */
 #ifndef KOAN_CANON_CANON_H
 #define KOAN_CANON_CANON_H
 
@@ -39,11 +39,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "io/world.h"
 
-struct buf;
 struct canon;
 struct canon_engine;
 struct canon_model;
@@ -53,6 +53,7 @@ struct entities;
 struct envelope;
 struct ledger;
 struct trace;
+struct ledger_once;
 
 enum {
     CANON_BULK_MAX = 1000,        /* arrivals in one request */
@@ -192,6 +193,8 @@ struct canon_arrival {
      * stored. */
     uint64_t if_version; /* 0: whatever it is */
     bool if_exists, if_absent;
+    uint32_t part; /* with `once`: of its unit; those of one request differ */
+    bool done;     /* by an earlier request with the same key: the result is set, it is left */
 
     /* The result. */
     enum canon_outcome outcome;
@@ -203,6 +206,8 @@ struct canon_arrival {
     uint64_t version;    /* of the golden record */
     uint32_t merged;     /* golden records that ended in this one */
     json_t *changes;     /* canonized, of a request of one: field -> new value; the request's */
+    char *record;        /* with `once`, of a request of one: the golden record as it is then, if it
+                            is not over 64 KiB; the request's */
     uint64_t seq;        /* log position */
 };
 
@@ -219,11 +224,19 @@ struct canon_request {
     /* All arrivals are one unit, or none: one that parks or fails refuses all, and has the error;
      * the others say ERR_CANCELED. */
     bool whole;
+    /* NULL, or the key of a request that is done once (ledger/once.h): each unit has it.
+     * ERR_CONFLICT and reason REPEAT then also mean that it was done before. */
+    const struct ledger_once *once;
     void (*done)(struct canon_request *r);
     struct err err; /* set when the request as a whole was refused: no such model, draining */
     void *impl;
 };
 void canon_request_fini(struct canon_request *r);
+/* What was kept of a unit with a key: of how many arrivals, and their results. False: it is not of
+ * that form. */
+size_t canon_kept_count(struct cursor context);
+bool canon_kept_read(struct cursor context, struct cursor results, uint64_t seq,
+                     struct canon_arrival *arrivals, size_t count);
 
 /* Another thread that can run intake, validate and normalisers for an engine. */
 struct canon_hand {

@@ -161,6 +161,8 @@ void canon_request_fini(struct canon_request *r)
         json_decref(r->arrivals[i].data);
         json_decref(r->arrivals[i].tags);
         json_decref(r->arrivals[i].changes);
+        mem_free(r->arrivals[i].record);
+        r->arrivals[i].record = NULL;
         r->arrivals[i].data = r->arrivals[i].tags = r->arrivals[i].changes = NULL;
     }
     if (er == NULL)
@@ -200,6 +202,13 @@ static struct working *engine_working(struct canon_engine *en, const char *model
     return w;
 }
 
+/* Those that were done before. */
+static void request_skip(struct engine_request *er)
+{
+    while (er->next < er->r->count && er->r->arrivals[er->next].done)
+        er->next++;
+}
+
 static void request_come(struct task *t)
 {
     struct canon_request *r = LIST_OF(t, struct canon_request, task);
@@ -209,7 +218,8 @@ static void request_come(struct task *t)
     en->open_requests++;
     const char *tenant = r->env->tenant ? r->env->tenant : "default";
     er->working = engine_working(en, er->model, tenant, &r->err);
-    if (er->working == NULL || r->count == 0) {
+    request_skip(er);
+    if (er->working == NULL || er->next == r->count) {
         request_finish(er);
         return;
     }
@@ -368,18 +378,23 @@ void engine_job_done(struct canon_engine *en, struct canon_job *j)
     engine_wake(en);
 }
 
-/* What was committed, in the words of the answer. */
-void job_result(struct canon_job *j)
+enum canon_outcome job_shown_outcome(const struct canon_job *j)
 {
     static const enum canon_outcome shown[] = {
         [STORED_CANONIZED] = CANON_CANONIZED, [STORED_NOOP] = CANON_NOOP,
         [STORED_PARKED] = CANON_PARKED,       [STORED_FAILED] = CANON_FAILED,
         [STORED_WITHDRAWN] = CANON_CANONIZED, [STORED_RESUMED] = CANON_NOOP,
     };
+    return shown[j->outcome];
+}
+
+/* What was committed, in the words of the answer. */
+void job_result(struct canon_job *j)
+{
     struct canon_arrival *a = j->arrival;
     struct cursor c;
     struct entity_result saved;
-    a->outcome = shown[j->outcome];
+    a->outcome = job_shown_outcome(j);
     const struct unit *u = job_unit(j);
     a->seq = u->seq;
     a->merged = (uint32_t)j->plan.losers_count;
@@ -389,6 +404,8 @@ void job_result(struct canon_job *j)
     if (j->save_at != UINT32_MAX && unit_result(u, j->save_at, &c) &&
         entity_result_parse(&c, &saved))
         a->version = saved.version;
+    if (j->show_at != UINT32_MAX && unit_result(u, j->show_at, &c) && cursor_left(&c) > 0)
+        a->record = mem_printf("%.*s", (int)cursor_left(&c), (const char *)c.p);
     j->state = JOB_DONE;
 }
 
@@ -477,7 +494,9 @@ int engine_propose(struct canon_engine *en, struct canon_job *j, struct err *e)
 static void job_start(struct engine_request *er)
 {
     struct canon_job *j = job_new(er, &er->r->arrivals[er->next]);
-    if (++er->next == er->r->count)
+    er->next++;
+    request_skip(er);
+    if (er->next == er->r->count)
         list_remove(&er->node);
     struct err e = ERR_INIT;
     if (j->kind == KIND_RESUME && resume_load(j, &e) != 0) {

@@ -117,6 +117,7 @@ struct canon_job {
     struct whole *whole; /* its part of the request's unit instead (whole_priv.h); or NULL */
     uint32_t ops_from, ops_to;
     uint32_t save_at; /* index of entity.save in the unit; UINT32_MAX: none */
+    uint32_t show_at; /* of entity.show */
 };
 
 /* JOB_INTAKE_CALL to JOB_KEYS. False: a function makes it wait. */
@@ -144,6 +145,10 @@ struct canon_said job_said(const struct canon_job *j, const struct work_source *
  * accordingly. */
 int job_compose(struct canon_job *j, struct err *e);
 void job_commit_working(struct canon_job *j);
+
+/* kept.c: the last operations of a unit with a key. */
+int job_compose_keep(struct canon_job *j, struct txn *t, struct err *e);
+int whole_compose_keep(struct whole *h, struct engine_request *er, struct err *e);
 
 /* memo.c */
 int job_compose_memo(struct canon_job *j, struct txn *t, struct err *e);

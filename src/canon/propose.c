@@ -5,8 +5,10 @@
 #include "base/mem.h"
 #include "canon/engine_priv.h"
 #include "canon/pipeline_priv.h"
+#include "canon/state_priv.h"
 #include "canon/whole_priv.h"
 #include "entity/entity.h"
+#include "ledger/once.h"
 
 enum text {
     TEXT_EVIDENCE,
@@ -194,6 +196,8 @@ int job_compose(struct canon_job *j, struct err *e)
     if (rc == 0)
         rc = fill_texts(j, &x, e);
     buf_reserve(&t->body, x.b.len + UNIT_USUAL);
+    if (j->request->r->once != NULL && j->whole == NULL)
+        ledger_txn_once(t, j->request->r->once, j->arrival->part);
     if (rc == 0)
         rc = compose_conditions(j, t, e);
     if (rc == 0)
@@ -210,6 +214,8 @@ int job_compose(struct canon_job *j, struct err *e)
         rc = job_compose_memo(j, t, e);
     for (size_t i = 0; i < j->plan.losers_count && rc == 0; i++)
         entity_txn_remove(t, j->working->def, j->plan.losers[i]->id, 0);
+    if (rc == 0)
+        rc = job_compose_keep(j, t, e);
     buf_fini(&x.b);
     return rc;
 }

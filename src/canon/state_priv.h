@@ -54,5 +54,6 @@ void engine_wake(struct canon_engine *en);
 int resume_load(struct canon_job *j, struct err *e);
 /* What was committed, in the words of the answer: the job is at its end. */
 void job_result(struct canon_job *j);
+enum canon_outcome job_shown_outcome(const struct canon_job *j);
 
 #endif

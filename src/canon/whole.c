@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "canon/engine_priv.h"
 #include "canon/state_priv.h"
+#include "ledger/once.h"
 
 static void whole_done(struct unit *u);
 
@@ -52,6 +53,8 @@ int whole_gather(struct whole *h, struct canon_job *j, struct err *e)
         unit_init(&h->unit, h->engine->world->runner, whole_done);
         txn_envelope(&h->unit.txn, j->request->r->env);
         h->base = h->working->proposed;
+        if (j->request->r->once != NULL)
+            ledger_txn_once(&h->unit.txn, j->request->r->once, 0);
     }
     j->ops_from = h->unit.txn.ops;
     int rc = job_compose(j, e);
@@ -232,6 +235,7 @@ void whole_look(struct canon_engine *en)
     h->sent = true;
     en->flight++;
     engine_wake(en); /* the others go on, behind it */
-    if (ledger_propose(en->ledger, &h->unit, &h->unit.err) != 0)
+    if (whole_compose_keep(h, er, &h->unit.err) != 0 ||
+        ledger_propose(en->ledger, &h->unit, &h->unit.err) != 0)
         whole_done(&h->unit);
 }

@@ -6,7 +6,10 @@
 #include "base/mem.h"
 #include "db/db.h"
 #include "entity/build_priv.h"
+#include "entity/read_priv.h"
 #include "ledger/txn.h"
+
+enum { SHOW_SCOPE = TXN_ENVELOPE_TEXT_MAX + ENTITY_NAME_MAX + 2 /* tenant/partition */ };
 
 /* What every operation begins with. */
 struct change {
@@ -247,6 +250,38 @@ static int purge_apply(void *self, const struct apply *a, uint8_t version, struc
     return 0;
 }
 
+/* It may not refuse: what cannot be shown is not, unless the machine is at fault. */
+static int show_over(int rc, const struct err *why, struct err *e)
+{
+    if (rc != ERR_IO && rc != ERR_NOMEM && rc != ERR_DISK_FULL && rc != ERR_CORRUPT &&
+        rc != ERR_CANCELED)
+        return 0;
+    *e = *why;
+    return rc;
+}
+
+/* The print of a record is the same on every node: definitions come through the log. */
+static int show_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
+                      struct buf *result, struct err *e)
+{
+    struct remove_op op;
+    AUTO(change_fini) struct change c = {.found = false};
+    struct err why = ERR_INIT;
+    int rc = op_read_remove(payload, version, true, &op, &why);
+    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, &why)) < 0 ||
+        (rc = change_find(&c, &why)) < 0 || !c.found)
+        return show_over(rc, &why, e);
+    AUTO(buf_fini) struct buf out = BUF_INIT(READ_RECORD_MAX);
+    char scope[SHOW_SCOPE], id[ENTITY_ID_MAX + 1];
+    snprintf(scope, sizeof scope, "%s%s%s", a->env->tenant, *op.key.part != '\0' ? "/" : "",
+             op.key.part);
+    snprintf(id, sizeof id, "%.*s", (int)op.key.id_len, op.key.id);
+    rc = entity_get(a->db, c.row.def, scope, id, &out, NULL, &why);
+    if (rc == 0 && out.len <= op.version)
+        buf_add(result, out.data, out.len);
+    return show_over(rc, &why, e);
+}
+
 /* ---- conditions ---- */
 
 static int condition_begin(struct change *c, void *self, const struct apply *a, uint8_t version,
@@ -307,6 +342,7 @@ const struct domain_op entity_ops[] = {
     {ENTITY_OP_PURGE, 2, false, true, "entity.purge", purge_apply},
     {ENTITY_OP_SWEEP, 1, false, true, "entity.sweep", sweep_apply},
     {ENTITY_OP_BUILD, 1, false, false, "entity.build", build_apply},
+    {ENTITY_OP_SHOW, 2, false, DOMAIN_SURE, "entity.show", show_apply},
     {ENTITY_OP_IF_VERSION, 2, true, true, "version", if_version_apply},
     {ENTITY_OP_IF_ABSENT, 2, true, true, "absent", if_absent_apply},
     {ENTITY_OP_IF_EXISTS, 2, true, true, "exists", if_exists_apply},

@@ -10,6 +10,7 @@
  *     entity.purge      a removed record goes for good, before its time
  *     entity.sweep      what has expired goes
  *     entity.build      indexes of records that are there already (build.h)
+ *     entity.show       changes nothing: its result is the record as it is then
  *     version, absent, exists      conditions on a row
  *
  * and are read from the database by whoever asks, past the log (read.h). write.h is the one way for
@@ -71,6 +72,7 @@ enum entity_op {
     ENTITY_OP_RESTORE = 0x0104,
     ENTITY_OP_SWEEP = 0x0105,
     ENTITY_OP_BUILD = 0x0106,
+    ENTITY_OP_SHOW = 0x0107,
     ENTITY_OP_PURGE = 0x0108,
     ENTITY_OP_IF_VERSION = 0x0110, /* conditions */
     ENTITY_OP_IF_ABSENT = 0x0111,
@@ -122,6 +124,9 @@ void entity_txn_sweep(struct txn *t, uint32_t rows);
 /* Indexes and search that wait are built on, at most so many rows; the result is how many, u32, and
  * u8 1 when there is more to do. build.h proposes it. */
 void entity_txn_build(struct txn *t, uint32_t rows);
+/* The result is the complete record as it is behind the operations before this one, as entity_get()
+ * prints it; nothing when there is none, or it is over so many bytes. */
+void entity_txn_show(struct txn *t, const struct entity_def *d, const char *id, uint32_t bytes_max);
 void entity_txn_if_version(struct txn *t, const struct entity_def *d, const char *id,
                            uint64_t version);
 void entity_txn_if_absent(struct txn *t, const struct entity_def *d, const char *id);

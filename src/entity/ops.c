@@ -95,6 +95,12 @@ void entity_txn_build(struct txn *t, uint32_t rows)
     txn_end(t);
 }
 
+void entity_txn_show(struct txn *t, const struct entity_def *d, const char *id, uint32_t bytes_max)
+{
+    buf_add_u64(begin(t, ENTITY_OP_SHOW, d, id), bytes_max);
+    txn_end(t);
+}
+
 void entity_txn_if_version(struct txn *t, const struct entity_def *d, const char *id,
                            uint64_t version)
 {

@@ -93,6 +93,8 @@ static int check_items(struct entity_write *w, struct entity_write_impl *m, stru
         err_clear(&it->err);
         json_decref(it->errors);
         it->errors = NULL;
+        if (it->done)
+            continue;
         int rc = check_item(w, it, &m->slots[i], &it->err);
         if (rc < 0 && failed == 0) {
             failed = rc;
@@ -166,8 +168,9 @@ static void start_jobs(struct entity_write_impl *m)
 {
     while (m->jobs_started < m->jobs_count && m->jobs_running < WRITE_JOBS_MAX) {
         struct job *j = &m->jobs[m->jobs_started++];
-        if (!m->w->atomic && m->w->items[j->first].err.code != 0)
-            continue; /* refused already */
+        const struct entity_item *it = &m->w->items[j->first];
+        if (!m->w->atomic && (it->err.code != 0 || it->done))
+            continue; /* refused already, or nothing to do */
         m->jobs_running++;
         job_start(j);
     }

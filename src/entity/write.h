@@ -34,6 +34,7 @@
 struct buf;
 struct db;
 struct entity_write;
+struct ledger_once;
 
 enum {
     ENTITY_BULK_MAX = 1000,
@@ -54,6 +55,8 @@ struct entity_item {
     uint64_t if_version;                 /* 0: none */
     bool if_exists;                      /* If-Match: *, ERR_VERSION_MISMATCH when absent */
     bool if_absent;                      /* If-None-Match: *, the same when there */
+    bool done; /* by an earlier run of this request: `result` is set, nothing is proposed. Not
+                  when atomic */
 
     /* out */
     struct err err; /* code 0: done */
@@ -105,6 +108,14 @@ struct entity_write {
     /* May be NULL. atomic: adds conditions and operations of other domains to the unit, before
      * (`before` true) and behind the items'. Called at each try. */
     int (*compose)(struct entity_write *w, struct txn *t, bool before, struct err *e);
+    /* NULL, or the key of a request that is done once (ledger/once.h): each unit has it, its first
+     * item's index is its part. ERR_CONFLICT then also means that it was done before. `context`
+     * appends what is kept beside the results, of the items of one unit. */
+    const struct ledger_once *once;
+    void (*context)(const struct entity_write *w, size_t first, size_t count, struct buf *out);
+    /* Of a lone item with `once`: the record as it is then is a result behind the item's, unless it
+     * is over so many bytes; 0: not. */
+    uint32_t show_bytes;
     void (*done)(struct entity_write *w);
 
     /* out */

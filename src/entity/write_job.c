@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "entity/read.h"
 #include "entity/write_priv.h"
+#include "ledger/once.h"
 
 #define JOB_OF(ptr, member) ((struct job *)((char *)(ptr)-offsetof(struct job, member)))
 
@@ -259,6 +260,23 @@ static int add_item(struct job *j, size_t i, struct err *e)
     return rc;
 }
 
+/* The last operations of a unit with a key. */
+static int add_keep(struct job *j, struct err *e)
+{
+    struct entity_write *w = j->impl->w;
+    struct txn *t = &j->unit.txn;
+    char room[WRITE_NAME_MAX];
+    AUTO(buf_fini) struct buf context = BUF_INIT(LEDGER_ONCE_CONTEXT_MAX);
+    const struct entity_item *it = job_item(j, j->first);
+    if (w->show_bytes > 0 && w->count == 1)
+        entity_txn_show(t, it->def, item_name(it, room), w->show_bytes);
+    if (w->context != NULL)
+        w->context(w, j->first, j->count, &context);
+    int rc = buf_check(&context, "what is kept of a request with a key", e);
+    return rc < 0 ? rc
+                  : ledger_txn_keep(t, w->once, (uint32_t)j->first, context.data, context.len, e);
+}
+
 static int build_unit(struct job *j, struct err *e)
 {
     struct entity_write *w = j->impl->w;
@@ -273,6 +291,8 @@ static int build_unit(struct job *j, struct err *e)
         if (memcmp(&w->unit_id, &none, sizeof(none)) != 0)
             t->id.b[15] = (uint8_t)(t->id.b[15] ^ j->tries);
     }
+    if (w->once != NULL)
+        ledger_txn_once(t, w->once, (uint32_t)j->first);
     int rc = w->atomic && w->compose != NULL ? w->compose(w, t, true, e) : 0;
     for (size_t i = j->first; rc == 0 && i < j->first + j->count; i++) {
         t->grows = t->grows || job_item(j, i)->verb != ENTITY_REMOVE;
@@ -282,6 +302,8 @@ static int build_unit(struct job *j, struct err *e)
         t->grows = true;
         rc = w->compose(w, t, false, e);
     }
+    if (rc == 0 && w->once != NULL)
+        rc = add_keep(j, e);
     return rc;
 }
 

@@ -146,6 +146,8 @@ struct http_request {
 
     /* the handler's */
     void *user, *note;
+    void *local;
+    void (*over)(void *local);
     http_part_cb *part;
     void *part_arg;
     uint64_t part_bytes;

@@ -404,6 +404,18 @@ int http_code(const struct http_request *req)
     return req->code;
 }
 
+void http_set_local(struct http_request *req, void *local, void (*over)(void *local))
+{
+    ASSERT(req->over == NULL);
+    req->local = local;
+    req->over = over;
+}
+
+void *http_local(const struct http_request *req)
+{
+    return req->local;
+}
+
 void http_body_stream(struct http_request *req, http_part_cb *part, void *arg)
 {
     req->part = part;

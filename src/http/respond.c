@@ -217,6 +217,8 @@ static void http_finish(struct http_request *req)
     struct http_server *s = req->server;
     ASSERT(!req->answered);
     req->answered = true;
+    if (req->over != NULL)
+        req->over(req->local);
     http_uncount(req);
     if (req->status >= 100 && req->status < 600) {
         uint64_t took_ns = s->world->mono_ns(s->world) - req->started_ns;
@@ -303,14 +305,15 @@ void http_retry_after(struct http_request *req, unsigned seconds)
     req->retry_after_s = seconds;
 }
 
-/* Between 80 and 120 %, rounded up, so never 0. */
+/* Between 80 and 120 %, in whole seconds and never 0. */
 static void http_add_retry_after(struct http_request *req)
 {
     uint8_t random[8];
     http_server_random(req->server, random);
     uint32_t base = req->retry_after_s > 0 ? req->retry_after_s : HTTP_RETRY_AFTER_S;
     uint32_t percent = 80 + (random[0] | (uint32_t)random[1] << 8) % 41;
-    http_headerf(req, "Retry-After", "%u", (uint32_t)(((uint64_t)base * percent + 99) / 100));
+    uint64_t spread = ((uint64_t)base * percent + 50) / 100;
+    http_headerf(req, "Retry-After", "%u", spread > 0 ? (uint32_t)spread : 1);
 }
 
 /* What went wrong inside is for the log; the caller gets the id to ask about. */

@@ -187,6 +187,9 @@ void http_set_note(struct http_request *req, void *note);
 void *http_note(const struct http_request *req);
 /* The code of the problem that it was answered with, 0 for none. */
 int http_code(const struct http_request *req);
+/* One pointer of the handlers' own; over(local) runs once, when the request is answered. */
+void http_set_local(struct http_request *req, void *local, void (*over)(void *local));
+void *http_local(const struct http_request *req);
 
 /* Body in pieces, for routes with HTTP_STREAM_BODY: call it from the handler. `part` gets the bytes
  * as they come and n == 0 once at the end. It never runs after the answer or when the client broke

@@ -6,6 +6,7 @@
 #include "db/db.h"
 #include "ledger/entry_priv.h"
 #include "ledger/ledger_priv.h"
+#include "ledger/once.h"
 
 /* A unit being applied. */
 struct unit_apply {
@@ -251,6 +252,8 @@ static int entry_close(struct ledger *l, const struct apply *a, uint64_t term, s
     int rc = 0;
     if (l->repeats_oldest < a->at - LEDGER_REPEAT_MS)
         rc = store_repeats_purge(l->db, a->at - LEDGER_REPEAT_MS, &l->repeats_oldest, e);
+    if (rc == 0 && l->once_oldest <= a->at - LEDGER_ONCE_MS)
+        rc = once_purge(l->db, a->at - LEDGER_ONCE_MS, &l->once_oldest, e);
     uint64_t hash = db_hash(l->db);
     bool keep = a->seq % LEDGER_HASH_ENTRIES == 0;
     struct store_meta m = {.seq = a->seq,
@@ -301,6 +304,8 @@ void ledger_apply_undo(struct ledger *l)
     domains_undo(l, true);
     if (store_repeats_oldest(l->db, &l->repeats_oldest, &again) < 0)
         l->repeats_oldest = 0; /* looked up again by the purge */
+    if (once_oldest(l->db, &l->once_oldest, &again) < 0)
+        l->once_oldest = 0;
 }
 
 int ledger_apply_begin(struct ledger *l, const struct entry_view *v, struct err *e)

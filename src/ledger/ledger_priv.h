@@ -1,7 +1,7 @@
 /* Ledger, inside its folder. The map: batch.c (inbox to entry, the steps), tick.c (time), log*.c
  * and segment.c (entry to disk), consensus.c (what is committed), apply.c and store.c (entry to
- * database), snapshot.c (checkpoint and compaction), start.c (open and replay), ledger.c (the rest
- * of the door). */
+ * database), snapshot.c (checkpoint and compaction), once.c (keys), start.c (open and replay),
+ * ledger.c (the rest of the door). */
 #ifndef KOAN_LEDGER_LEDGER_PRIV_H
 #define KOAN_LEDGER_LEDGER_PRIV_H
 
@@ -130,6 +130,7 @@ struct ledger {
     uint64_t applied_term;
     int64_t applied_at, stamped_at; /* ledger time of the last applied, of the last made */
     int64_t repeats_oldest;         /* time of the oldest remembered unit; INT64_MAX: none */
+    int64_t once_oldest;            /* of the oldest kept key */
     struct world_timer timer;
     uint64_t checkpoint_entry, checkpoint_bytes, checkpoint_wal; /* where the last was tried */
     struct checkpoint checkpoint;
@@ -202,6 +203,12 @@ int store_repeat_put(struct db *db, uint64_t n, const struct uuid *id, int64_t a
 /* Time of the oldest, INT64_MAX when there is none. */
 int store_repeats_oldest(struct db *db, int64_t *at, struct err *e);
 int store_repeats_purge(struct db *db, int64_t before, int64_t *oldest, struct err *e);
+
+/* once.c */
+void once_domain(struct ledger *l, struct domain *out);
+int once_oldest(struct db *db, int64_t *at, struct err *e);
+/* Those of ledger time `before` and earlier, LEDGER_REPEATS_PURGE at most. */
+int once_purge(struct db *db, int64_t before, int64_t *oldest, struct err *e);
 
 /* snapshot.c */
 int snapshot_load(struct ledger *l, bool *found, struct err *e);

@@ -70,10 +70,11 @@ static struct ledger *ledger_new(const struct ledger_options *o, struct world *w
     l->dir = mem_strdup(o->dir);
     l->db_path = mem_printf("%s/koan.db", o->dir);
     l->domains = mem_new_array(count + 1, sizeof *domains);
+    once_domain(l, &l->domains[0]); /* the ledger's own operations */
     if (count > 0)
-        memcpy(l->domains, domains, count * sizeof *domains);
-    l->domains_count = count;
-    for (size_t i = 0; i < count; i++)
+        memcpy(l->domains + 1, domains, count * sizeof *domains);
+    l->domains_count = count + 1;
+    for (size_t i = 0; i < l->domains_count; i++)
         ledger_add_domain(l, &l->domains[i]);
     ledger_add_stats(&l->stats);
     l->task.run = ledger_pump;
@@ -124,8 +125,14 @@ static int start_db(struct ledger *l, struct err *e)
         rc = l->world->disk->sync_dir(l->world->disk, l->dir, e);
     if (rc == 0)
         rc = store_meta_load(l->db, &m, e);
+    if (rc == 0 && db_hash(l->db) != 0) { /* rows that come with the schema */
+        m.hash += db_hash(l->db);
+        rc = store_meta_put(l->db, &m, e);
+    }
     if (rc == 0)
         rc = store_repeats_oldest(l->db, &l->repeats_oldest, e);
+    if (rc == 0)
+        rc = once_oldest(l->db, &l->once_oldest, e);
     if (rc < 0)
         return rc;
     db_hash_set(l->db, m.hash);

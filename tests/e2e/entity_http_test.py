@@ -115,10 +115,6 @@ class OneRecord(Shop):
         self.refused("GET", "/api/order-line?pagesize=1", words="pageSize")
         self.ok("GET", "/api/order-line")
 
-    def test_later_parts_are_refused_by_name(self):  # R1 R3
-        self.refused("POST", "/api/customer", {"name": "x"}, status=422, code="unsupported",
-                     words="Idempotency-Key", Idempotency_Key="k")
-
     def test_content_types_are_minded(self):
         self.refused("POST", "/api/customer", "name=x", status=415, code="media_type",
                      Content_Type="application/x-www-form-urlencoded")

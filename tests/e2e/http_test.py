@@ -360,7 +360,7 @@ class Errors(Face):
             (post("/api/note", '{"id": "err1", "text": "y"}', "If-None-Match: *\r\n"), 412, "version_mismatch"),
             (post("/api/note/bulk", json.dumps([{"text": "x"}] * 1001)), 413, "too_large"),
             ("POST /api/note HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nContent-Length: 1\r\n\r\nx", 415, "media_type"),
-            (post("/api/note", '{"text": "x"}', "Idempotency-Key: a\r\n"), 422, "unsupported"),
+            (post("/api/note/err1/restore", ""), 422, "unsupported"),
             (get("/api/note", "X-Koan-Seq: 999999999\r\n"), 504, "timeout"),
         ]
         for request, status, code in cases:
