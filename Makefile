@@ -84,6 +84,7 @@ MODULE_CFLAGS_ledger := -isystem build/raft/include
 MODULE_CFLAGS_lint := $(DEPS_CFLAGS_LUA)
 MODULE_CFLAGS_fuzz := $(DEPS_CFLAGS_LUA)
 MODULE_CFLAGS_sim := -isystem build/raft/include
+MODULE_CFLAGS_torture := -isystem build/raft/include
 
 # What is shipped is the same to the last bit wherever it was built, so no folder of this machine may stand in it.
 rel_CC := $(CC)

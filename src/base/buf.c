@@ -35,6 +35,12 @@ bool buf_failed(const struct buf *b)
     return b->failed;
 }
 
+void buf_fail_with(struct buf *b, const struct buf *of)
+{
+    b->failed |= of->failed;
+    b->starved |= of->starved;
+}
+
 int buf_check(const struct buf *b, const char *what, struct err *e)
 {
     if (!b->failed)

@@ -32,6 +32,8 @@ bool buf_failed(const struct buf *b);
 /* 0, ERR_TOO_LARGE with the bound in the message, or ERR_NOMEM: what many nodes must decide alike
  * may depend on the first, never on the second. */
 int buf_check(const struct buf *b, const char *what, struct err *e);
+/* `b` is made from `of`: it fails as that did. */
+void buf_fail_with(struct buf *b, const struct buf *of);
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_adds(struct buf *b, const char *s);
 void buf_addc(struct buf *b, char c);

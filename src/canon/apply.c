@@ -24,10 +24,10 @@ struct canon {
     pthread_mutex_t lock; /* around `models` alone */
     struct map *models;   /* name -> struct canon_model, current and committed */
     struct db *db;        /* the writer; ledger's thread alone */
-    bool stale; /* an entry has defined a model: what is current is read again when it is committed
-                 */
-    bool due;   /* an entry has given a key that parked arrivals wait for */
-    struct list watches;     /* struct canon_watch, under `lock` */
+    bool stale;           /* an entry defines a model: what is current is read again at its end */
+    struct map *fresh;    /* what was read, until the entry is committed; else NULL */
+    bool due;             /* an entry has given a key that parked arrivals wait for */
+    struct list watches;  /* struct canon_watch, under `lock` */
     struct sweeper *sweeper; /* NULL until it is started */
 };
 
@@ -36,18 +36,30 @@ static void model_unref(void *m)
     canon_model_unref(m);
 }
 
-static void canon_publish(struct canon *c, struct canon_model *m)
+/* What was read is what counts from now on. Needs no memory, so that it cannot fail. */
+static void canon_publish(struct canon *c)
 {
+    struct map *old = c->models;
     pthread_mutex_lock(&c->lock);
-    struct canon_model *old = map_puts(c->models, canon_model_name(m), m);
+    c->models = c->fresh;
     pthread_mutex_unlock(&c->lock);
-    canon_model_unref(old);
+    c->fresh = NULL;
+    map_free(old, model_unref);
+}
+
+static void canon_forget_fresh(struct canon *c)
+{
+    if (c->fresh != NULL)
+        map_free(c->fresh, model_unref);
+    c->fresh = NULL;
 }
 
 static int model_load(const char *text, struct canon_model **out, struct err *e)
 {
     AUTO(json_unref) json_t *o = json_read(text, strlen(text), e);
-    return o == NULL ? ERR_CORRUPT : canon_model_parse(o, out, e);
+    if (o == NULL)
+        return e->code == ERR_NOMEM ? ERR_NOMEM : ERR_CORRUPT;
+    return canon_model_parse(o, out, e);
 }
 
 /* --- operations
@@ -193,12 +205,14 @@ static int canon_read_models(struct canon *c, struct err *e)
     if (s == NULL)
         return e->code;
     int rc;
+    canon_forget_fresh(c);
+    c->fresh = map_new();
     while ((rc = db_step(s, e)) > 0) {
         struct canon_model *m;
         rc = model_load(db_col_text(s, 0, NULL), &m, e);
         if (rc != 0)
             return err_context(e, "a stored canon model");
-        canon_publish(c, m);
+        map_puts(c->fresh, canon_model_name(m), m);
     }
     return rc;
 }
@@ -207,7 +221,23 @@ static int canon_opened(void *self, struct db *db, struct err *e)
 {
     struct canon *c = self;
     c->db = db;
-    return canon_read_models(c, e);
+    int rc = canon_read_models(c, e);
+    if (rc == 0)
+        canon_publish(c);
+    return rc;
+}
+
+static int canon_close(void *self, const struct apply *a, struct err *e)
+{
+    (void)a;
+    struct canon *c = self;
+    return c->stale ? canon_read_models(c, e) : 0;
+}
+
+static void canon_undo(void *self, bool entry_too)
+{
+    if (entry_too)
+        canon_forget_fresh(self);
 }
 
 static void canon_committed(void *self, uint64_t seq, int64_t at)
@@ -215,9 +245,9 @@ static void canon_committed(void *self, uint64_t seq, int64_t at)
     (void)seq;
     (void)at;
     struct canon *c = self;
-    struct err e = ERR_INIT;
-    if (c->stale && canon_read_models(c, &e) == 0)
-        c->stale = false;
+    if (c->fresh != NULL)
+        canon_publish(c);
+    c->stale = false;
     if (!c->due)
         return;
     c->due = false;
@@ -276,6 +306,8 @@ int canon_new(struct entities *entities, struct canon **out, struct err *e)
                                 .ops = canon_ops,
                                 .ops_count = ARRAY_LEN(canon_ops),
                                 .opened = canon_opened,
+                                .close = canon_close,
+                                .undo = canon_undo,
                                 .committed = canon_committed};
     *out = c;
     return 0;
@@ -287,6 +319,7 @@ void canon_free(struct canon *c)
         return;
     ASSERT(list_is_empty(&c->watches));
     sweeper_free(c->sweeper);
+    canon_forget_fresh(c);
     map_free(c->models, model_unref);
     pthread_mutex_destroy(&c->lock);
     mem_free(c);

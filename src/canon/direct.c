@@ -25,13 +25,15 @@ static void note_pointer(json_t *names, const json_t *pointer)
     const char *p = json_string_value(pointer);
     if (p == NULL || *p != '/')
         return;
-    AUTO(buf_fini) struct buf name = BUF_INIT(PATCH_POINTER_MAX);
+    AUTO(mem_freep) char *name = mem_strdup(p + 1);
+    size_t n = 0;
     for (p++; *p != '\0' && *p != '/'; p++) {
         bool escaped = *p == '~' && (p[1] == '0' || p[1] == '1');
-        buf_addc(&name, escaped ? (p[1] == '0' ? '~' : '/') : *p);
+        name[n++] = escaped ? (p[1] == '0' ? '~' : '/') : *p;
         p += escaped;
     }
-    json_object_set_new(names, buf_str(&name), json_true());
+    name[n] = '\0';
+    json_object_set_new(names, name, json_true());
 }
 
 static void note_names(json_t *names, const json_t *object)

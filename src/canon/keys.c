@@ -135,6 +135,7 @@ static void add_name(const char *s, size_t n, struct buf *out)
 {
     AUTO(buf_fini) struct buf plain = BUF_INIT(2 * CANON_BODY_MAX);
     add_ascii(s, n, &plain);
+    buf_fail_with(out, &plain);
     bool gap = false, any = false;
     for (size_t i = 0; i < plain.len; i++) {
         unsigned char c = (unsigned char)lower_ascii(plain.data[i]);
@@ -246,7 +247,7 @@ static void key_begin(struct walk *w)
 static int key_end(struct walk *w)
 {
     const struct canon_key *k = &w->m->keys[w->key];
-    if (w->text.len > CANON_KEY_BYTES || buf_failed(&w->text))
+    if (w->text.len > CANON_KEY_BYTES)
         return walk_fail(w, err_field(w->e, ERR_INVALID, k->parts[0].field,
                                       "key '%s' is over %d bytes", k->name, CANON_KEY_BYTES));
     if (!list_has(w->list, w->text.data, w->text.len) &&
@@ -274,6 +275,12 @@ static void part_end(struct walk *w)
 {
     const struct canon_key *k = &w->m->keys[w->key];
     w->asked = false;
+    /* A text that broke off must not pass for a part that is not given. */
+    int rc = w->text.len > CANON_KEY_BYTES ? 0 : buf_check(&w->text, "a key", w->e);
+    if (rc != 0) {
+        walk_fail(w, rc);
+        return;
+    }
     bool given = w->text.len > w->from;
     if (given && ++w->part < k->parts_count)
         return;

@@ -159,6 +159,11 @@ static int load_source(void *arg, struct store_source *row, struct err *e)
     struct load *l = arg;
     AUTO(buf_fini) struct buf key = BUF_INIT(SOURCE_KEY_MAX);
     source_key(&key, row->origin, row->source_id);
+    int rc = buf_check(&key, "origin and source id", e);
+    if (rc != 0) {
+        store_source_fini(row);
+        return rc;
+    }
     struct work_source *s = map_get(l->w->sources, key.data, key.len);
     bool known = s != NULL;
     bool same = !known || (s->golden == NULL && s->row.rev == row->rev);

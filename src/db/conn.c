@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "io/world.h"
@@ -163,6 +164,12 @@ int db_exec(struct db *db, const char *sql, struct err *e)
     while (rc == 0 && *sql != '\0')
         rc = db_exec_one(db, &sql, e);
     return rc;
+}
+
+int db_exec_buf(struct db *db, const struct buf *sql, struct err *e)
+{
+    int rc = buf_check(sql, "a statement", e);
+    return rc != 0 ? rc : db_exec(db, buf_str(sql), e);
 }
 
 static int db_run_sql(struct db *db, const char *sql, struct err *e)

@@ -29,6 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct buf;
 struct db;
 struct db_stmt;
 struct disk;
@@ -51,6 +52,8 @@ void db_close(struct db *db);
 
 /* Statements without parameters or results; several separated by semicolons are fine. */
 int db_exec(struct db *db, const char *sql, struct err *e);
+/* The same of a text that was put together: one that broke off for want of memory is ERR_NOMEM. */
+int db_exec_buf(struct db *db, const struct buf *sql, struct err *e);
 int db_begin(struct db *db, struct err *e);
 int db_commit(struct db *db, struct err *e);
 void db_rollback(struct db *db);
@@ -63,6 +66,7 @@ void db_rollback_to(struct db *db); /* undoes and ends the savepoint */
  * may be in use only once at a time per connection: a second get while it is in use gives a fresh
  * one. */
 struct db_stmt *db_stmt_get(struct db *db, const char *sql, struct err *e);
+struct db_stmt *db_stmt_get_buf(struct db *db, const struct buf *sql, struct err *e);
 void db_stmt_done(struct db_stmt *s);
 void db_stmt_donep(struct db_stmt **s); /* for AUTO */
 /* Parameters count from 1. Text and blobs are not copied: they must live until db_stmt_done. */

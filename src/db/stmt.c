@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -84,6 +85,11 @@ struct db_stmt *db_stmt_get(struct db *db, const char *sql, struct err *e)
     s->running = false;
     db->in_use++;
     return s;
+}
+
+struct db_stmt *db_stmt_get_buf(struct db *db, const struct buf *sql, struct err *e)
+{
+    return buf_check(sql, "a statement", e) != 0 ? NULL : db_stmt_get(db, buf_str(sql), e);
 }
 
 void db_stmt_done(struct db_stmt *s)

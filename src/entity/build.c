@@ -69,7 +69,7 @@ static int next_rows(struct db *db, const char *table, int64_t after, size_t max
     AUTO(buf_fini) struct buf sql = BUF_INIT(BUILD_SQL_MAX);
     buf_addf(&sql, "SELECT rid, octet_length(body) FROM %s WHERE rid > ?1 ORDER BY rid LIMIT ?2",
              table);
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get_buf(db, &sql, e);
     if (s == NULL)
         return e->code;
     max = max < ENTITY_BUILD_ROWS ? max : ENTITY_BUILD_ROWS;
@@ -284,7 +284,7 @@ static int rename_table(struct db *db, const char *from, const char *to, struct 
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(BUILD_SQL_MAX);
     buf_addf(&sql, "ALTER TABLE %s RENAME TO %s", from, to);
-    return db_exec(db, buf_str(&sql), e);
+    return db_exec_buf(db, &sql, e);
 }
 
 static int take_place(struct build *b, struct err *e)
@@ -406,7 +406,7 @@ static int clear_rows(struct db *db, const char *table, int64_t gen, size_t max,
         return rc;
     buf_reset(&sql);
     buf_addf(&sql, "DROP TABLE %s", table);
-    rc = db_exec(db, buf_str(&sql), e);
+    rc = db_exec_buf(db, &sql, e);
     return rc < 0 ? rc
                   : write_row(db, "DELETE FROM entity_leftovers WHERE gen = ?1", NULL, &gen, 1, e);
 }

@@ -27,7 +27,7 @@ static int last_row(struct db *db, const char *entity, int64_t *out, struct err 
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(BUILD_READ_SQL_MAX);
     buf_addf(&sql, "SELECT max(rid) FROM \"entity_%s\"", entity);
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get_buf(db, &sql, e);
     if (s == NULL)
         return e->code;
     int rc = db_step(s, e);
@@ -117,7 +117,7 @@ static json_t *violations_json(struct db *db, const struct entity_def *d, int64_
              "SELECT t.id, t.tenant, t.part, t.body, v.ix FROM entity_violations v"
              " JOIN %s t ON t.rid = v.rid WHERE v.gen = ?1 ORDER BY v.rid LIMIT %d",
              d->sql->table, ENTITY_VIOLATIONS_LISTED);
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get_buf(db, &sql, e);
     if (s == NULL)
         return NULL;
     db_bind_int(s, 1, gen);

@@ -125,7 +125,7 @@ static int is_same(struct db *db, const struct entity_def *d, const struct entit
         entity_sql_path(&sql, f->name);
         buf_adds(&sql, "')");
     }
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get_buf(db, &sql, e);
     if (s == NULL)
         return e->code;
     db_bind_text(s, 1, old->body, old->body_len);
@@ -182,7 +182,7 @@ static int violated(struct db *db, const struct entity_def *d, int64_t rid, stru
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(COPY_SQL_MAX);
     buf_addf(&sql, "SELECT tenant, part, id, body, keys FROM %s WHERE rid = ?1", d->sql->table);
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get_buf(db, &sql, e);
     if (s == NULL)
         return e->code;
     db_bind_int(s, 1, rid);

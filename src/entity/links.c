@@ -167,6 +167,6 @@ int links_define(struct db *db, const struct entity_def *from, const struct enti
         if (from != NULL)
             add_filling(&sql, from, to);
     }
-    int rc = db_exec(db, buf_str(&sql), e);
+    int rc = db_exec_buf(db, &sql, e);
     return rc < 0 ? err_context(e, "entity '%s': lists of references", to->name) : 0;
 }

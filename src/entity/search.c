@@ -117,7 +117,7 @@ int search_define(struct db *db, const struct entity_def *from, const struct ent
                  to->sql->search);
     }
     *fresh = to->has_search;
-    int rc = db_exec(db, buf_str(&sql), e);
+    int rc = db_exec_buf(db, &sql, e);
     return rc < 0 ? err_context(e, "entity '%s': search", to->name) : 0;
 }
 
@@ -129,7 +129,7 @@ int search_fill(struct db *db, const struct entity_def *d, int64_t after, int64_
     buf_addf(&sql, "REPLACE INTO %s(rowid, text) SELECT rid, ", d->sql->search);
     add_text(&sql, d);
     buf_addf(&sql, " FROM %s WHERE rid > ?1 AND rid <= ?2 ORDER BY rid", d->sql->table);
-    struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    struct db_stmt *s = db_stmt_get_buf(db, &sql, e);
     if (s == NULL)
         return e->code;
     db_bind_int(s, 1, after);

@@ -114,7 +114,7 @@ int store_referring(struct db *db, const struct entity_def *d, const struct enti
         buf_adds(&sql, " = ?3");
     }
     buf_addf(&sql, "%s ORDER BY id", d->sql->visible);
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get_buf(db, &sql, e);
     if (s == NULL)
         return e->code;
     bind_key(s, target);
@@ -160,7 +160,7 @@ int store_is_taken(struct db *db, const char *table, const struct entity_def *d,
         buf_adds(&sql, "')");
     }
     buf_adds(&sql, " LIMIT 1");
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get_buf(db, &sql, e);
     if (s == NULL)
         return e->code;
     bind_key(s, k);
@@ -332,7 +332,7 @@ int store_create_table(struct db *db, const char *table, struct err *e)
              " created_by TEXT NOT NULL, updated_by TEXT NOT NULL, body TEXT NOT NULL, keys TEXT,"
              " UNIQUE (tenant, part, id))",
              table);
-    return db_exec(db, buf_str(&sql), e);
+    return db_exec_buf(db, &sql, e);
 }
 
 int store_create_index(struct db *db, const struct entity_def *d, const struct entity_index *ix,
@@ -357,14 +357,14 @@ int store_create_index(struct db *db, const struct entity_def *d, const struct e
     if (!ix->unique && !ix->global && !ends_in_id)
         buf_adds(&sql, desc ? ", id DESC" : ", id");
     buf_adds(&sql, ")");
-    return db_exec(db, buf_str(&sql), e);
+    return db_exec_buf(db, &sql, e);
 }
 
 int store_drop_index(struct db *db, const char *name, struct err *e)
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
     buf_addf(&sql, "DROP INDEX \"%s\"", name);
-    return db_exec(db, buf_str(&sql), e);
+    return db_exec_buf(db, &sql, e);
 }
 
 int store_put_def(struct db *db, const struct entity_def *d, int64_t at, struct err *e)
@@ -390,7 +390,7 @@ int store_each(struct db *db, const struct entity_def *d, size_t max,
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
     buf_addf(&sql, "SELECT tenant, part, id, body, keys FROM %s ORDER BY rid LIMIT ?1",
              d->sql->table);
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(db, buf_str(&sql), e);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get_buf(db, &sql, e);
     if (s == NULL)
         return e->code;
     db_bind_int(s, 1, (int64_t)max + 1);

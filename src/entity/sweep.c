@@ -42,7 +42,7 @@ static int expired_names(const struct apply *a, const struct entity_def *d, size
     buf_adds(&sql, " <= ?1 ORDER BY ");
     entity_sql_expr(&sql, &d->fields[d->fields_count - 1], ENTITY_EXPIRES);
     buf_adds(&sql, ", rid LIMIT ?2");
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(a->db, buf_str(&sql), e);
+    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get_buf(a->db, &sql, e);
     if (s == NULL)
         return e->code;
     db_bind_str(s, 1, now);
@@ -129,7 +129,9 @@ int sweep_next(const struct entity_def *const *defs, size_t count, struct db *db
         buf_adds(&sql, "SELECT min(");
         entity_sql_expr(&sql, &defs[i]->fields[defs[i]->fields_count - 1], ENTITY_EXPIRES);
         buf_addf(&sql, ") FROM %s", defs[i]->sql->table);
-        rc = next_of(db, buf_str(&sql), true, out, e);
+        rc = buf_check(&sql, "a statement", e);
+        if (rc == 0)
+            rc = next_of(db, buf_str(&sql), true, out, e);
     }
     return rc;
 }

@@ -25,6 +25,7 @@
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
 #include "sim/scenario.h"
+#include "support/canon_rules.h"
 #include "support/simdisk.h"
 #include "support/simworld.h"
 
@@ -430,56 +431,6 @@ static int64_t node_number(struct node *n, const char *sql, const char *text)
     return v;
 }
 
-/* Each counts what must not be. */
-#define G " g.tenant = 'default' AND g.model = 'Port' AND "
-static const struct {
-    const char *what, *sql;
-} rules[] = {
-    {"C1: a key belongs to no live golden record",
-     "SELECT count(*) FROM canon_key k WHERE NOT EXISTS (SELECT 1 FROM canon_golden g "
-     "WHERE " G "g.id = k.golden AND g.lifecycle = 0)"},
-    {"C1: a source record belongs to no live golden record",
-     "SELECT count(*) FROM canon_source s WHERE s.golden IS NOT NULL AND NOT EXISTS "
-     "(SELECT 1 FROM canon_golden g WHERE " G "g.id = s.golden AND g.lifecycle = 0)"},
-    {"C1: a live golden record has no source",
-     "SELECT count(*) FROM canon_golden g WHERE g.lifecycle = 0 AND NOT EXISTS (SELECT 1 "
-     "FROM canon_source s WHERE s.golden = g.id)"},
-    {"C1: a live golden record has no row",
-     "SELECT count(*) FROM canon_golden g WHERE g.lifecycle = 0 AND NOT EXISTS (SELECT 1 "
-     "FROM entity_Port p WHERE p.tenant = 'default' AND p.part = '' AND p.id = g.id)"},
-    {"C1: a row has no live golden record",
-     "SELECT count(*) FROM entity_Port p WHERE NOT EXISTS (SELECT 1 FROM canon_golden g "
-     "WHERE " G "g.id = p.id AND g.lifecycle <> 1)"},
-    {"C1: a key that nobody gave",
-     "SELECT count(*) FROM canon_key k WHERE NOT EXISTS (SELECT 1 FROM canon_source s, "
-     "json_each(s.keys) j WHERE s.golden = k.golden AND j.value = k.key)"},
-    {"C4: a tombstone does not lead to a live golden record",
-     "SELECT count(*) FROM canon_golden t WHERE t.lifecycle = 1 AND NOT EXISTS (SELECT 1 "
-     "FROM canon_golden g WHERE " G "g.id = t.merged_into AND g.lifecycle <> 1)"},
-    {"C1: what a source says now has no arrival",
-     "SELECT count(*) FROM canon_source s WHERE s.golden IS NOT NULL AND NOT EXISTS "
-     "(SELECT 1 FROM canon_arrival a WHERE a.id = s.arrival)"},
-    {"C1: an arrival names a golden record that never was",
-     "SELECT count(*) FROM canon_arrival a WHERE a.golden IS NOT NULL AND NOT EXISTS "
-     "(SELECT 1 FROM canon_golden g WHERE " G "g.id = a.golden)"},
-    {"C2: a source record and the owner of its key are apart",
-     "SELECT count(*) FROM canon_source s, json_each(s.keys) j WHERE s.golden IS NOT NULL "
-     "AND NOT EXISTS (SELECT 1 FROM canon_key k WHERE k.tenant = 'default' AND k.model = "
-     "'Port' AND k.key = j.value AND k.golden = s.golden)"},
-    {"C1: a source record has no arrival",
-     "SELECT count(*) FROM canon_source s WHERE NOT EXISTS (SELECT 1 FROM canon_arrival a "
-     "WHERE a.origin = s.origin AND a.source_id = s.source_id)"},
-    {"C1: what waits for a key is not parked, or the other way round",
-     "SELECT (SELECT count(*) FROM canon_wait w WHERE NOT EXISTS (SELECT 1 FROM canon_arrival a "
-     "WHERE a.id = w.arrival AND a.outcome = 2)) + (SELECT count(*) FROM canon_arrival a WHERE "
-     "a.reason = 'PARENT_NOT_FOUND' AND a.outcome = 2 AND NOT EXISTS (SELECT 1 FROM canon_wait w "
-     "WHERE w.arrival = a.id))"},
-    {"C1: a key has an owner, and who waits for it does not know",
-     "SELECT count(*) FROM canon_wait w WHERE w.due = 0 AND EXISTS (SELECT 1 FROM canon_key k "
-     "WHERE k.tenant = w.tenant AND k.model = w.model AND k.key = w.key)"},
-};
-#undef G
-
 static void check_answers(struct node *n)
 {
     for (size_t i = 0; i < n->answers_count; i++) {
@@ -498,9 +449,9 @@ static void check_answers(struct node *n)
 static void node_check(struct node *n)
 {
     if (node_number(n, "SELECT count(*) FROM entity_defs", NULL) > 0) {
-        for (size_t i = 0; i < ARRAY_LEN(rules); i++)
-            if (node_number(n, rules[i].sql, NULL) != 0)
-                sim_fail("%s", rules[i].what);
+        for (const struct canon_rule *r = canon_rules; r->what != NULL; r++)
+            if (node_number(n, r->sql, NULL) != 0)
+                sim_fail("%s", r->what);
         check_answers(n);
     }
     uint64_t scan = 0;
@@ -517,29 +468,6 @@ static void check_waits(struct node *n)
     if (!sim_is_frozen(n->sim) &&
         node_number(n, "SELECT count(*) FROM canon_wait WHERE due = 1", NULL) != 0)
         sim_fail("a parked arrival is due and is not taken up");
-}
-
-/* The golden set without its ids: members, then values, one line each, sorted. */
-static char *node_golden(struct node *n)
-{
-    static const char sql[] =
-        "SELECT m || ' ' || body FROM (SELECT p.body AS body, (SELECT group_concat(o, ' ') FROM "
-        "(SELECT s.origin || '/' || s.source_id AS o FROM canon_source s WHERE s.golden = p.id "
-        "ORDER BY 1)) AS m FROM entity_Port p) WHERE m IS NOT NULL ORDER BY 1";
-    struct err e = ERR_INIT;
-    struct buf b = BUF_INIT(4 << 20);
-    struct db_stmt *s = db_stmt_get(n->db, sql, &e);
-    if (s == NULL)
-        sim_fail("%s", e.text);
-    int rc;
-    while ((rc = db_step(s, &e)) > 0) {
-        buf_adds(&b, db_col_text(s, 0, NULL));
-        buf_addc(&b, '\n');
-    }
-    db_stmt_done(s);
-    if (rc < 0 || buf_failed(&b))
-        sim_fail("golden records: %s", e.text);
-    return buf_take(&b);
 }
 
 /* ---- The same arrivals again ---- */
@@ -598,8 +526,8 @@ static void check_order(struct node *n, uint64_t seed)
     bool whole = node_number(&other, PARKED, NULL) == 0;
     for (size_t i = 0; i < other.answers_count; i++)
         whole = whole && !other.answers[i].lost; /* conflicts: nobody resent */
-    AUTO(mem_freep) char *here = node_golden(n);
-    AUTO(mem_freep) char *there = node_golden(&other);
+    AUTO(mem_freep) char *here = canon_rules_golden(n->db);
+    AUTO(mem_freep) char *there = canon_rules_golden(other.db);
     if (whole && strcmp(here, there) != 0)
         sim_fail("C3: another order gave\n%s\nfirst it was\n%s", there, here);
     node_close(&other);
@@ -608,10 +536,10 @@ static void check_order(struct node *n, uint64_t seed)
 
 static void check_repeats(struct node *n)
 {
-    AUTO(mem_freep) char *before = node_golden(n);
+    AUTO(mem_freep) char *before = canon_rules_golden(n->db);
     arrivals_repeat(n, n);
     check_waits(n);
-    AUTO(mem_freep) char *after = node_golden(n);
+    AUTO(mem_freep) char *after = canon_rules_golden(n->db);
     if (strcmp(before, after) != 0)
         sim_fail("C5: the same arrivals again changed\n%s\nto\n%s", before, after);
     node_check(n);
