@@ -152,8 +152,10 @@ static int is_small(struct db *db, const struct entity_def *from, bool *out, str
         return 0;
     AUTO(buf_fini) struct buf sql = BUF_INIT(BUILD_SQL_MAX);
     buf_addf(&sql, "SELECT count(*) FROM (SELECT 1 FROM %s LIMIT ?1)", from->sql->table);
-    int64_t n;
-    int rc = read_number(db, buf_str(&sql), ENTITY_BUILD_AT_ONCE + 1, 0, &n, e);
+    int64_t n = 0;
+    int rc = buf_check(&sql, "a statement", e);
+    if (rc == 0)
+        rc = read_number(db, buf_str(&sql), ENTITY_BUILD_AT_ONCE + 1, 0, &n, e);
     *out = n <= ENTITY_BUILD_AT_ONCE;
     return rc;
 }
@@ -399,6 +401,8 @@ static int clear_rows(struct db *db, const char *table, int64_t gen, size_t max,
     struct batch rows = {.count = 0};
     int rc = next_rows(db, table, INT64_MIN, max, &rows, e);
     buf_addf(&sql, "DELETE FROM %s WHERE rid <= ?1", table);
+    if (rc == 0)
+        rc = buf_check(&sql, "a statement", e);
     if (rc == 0 && rows.count > 0)
         rc = write_row(db, buf_str(&sql), NULL, &rows.rids[rows.count - 1], 1, e);
     *done += rows.count;
