@@ -404,7 +404,7 @@ end
 
 -- --- declaring ---
 
-local hooks = { before_save = true, before_remove = true, view = true }
+local hooks = { before_save = true, before_remove = true, view = true, migrate = true }
 
 host.saving = {} -- name -> before_save, for a dry run
 
@@ -418,7 +418,7 @@ local function declare(name, def)
     end
     if not hooks[k] then d[k] = v end
   end
-  host.entity(name, d, host.ordered(def.fields), def.before_save, def.before_remove, def.view)
+  host.entity(name, d, host.ordered(def.fields), def.before_save, def.before_remove, def.view, def.migrate)
   host.saving[name] = def.before_save
   if def.view then
     local fields = { _with = true, expires_at = true }
@@ -426,6 +426,22 @@ local function declare(name, def)
     for field in pairs(def.fields) do fields[field] = true end
     views[name] = { view = def.view, fields = fields }
   end
+end
+
+-- Each old record through migrate: { record = .. } or { error = words }.
+function host.migrate_rows(fn, rows)
+  local out = {}
+  for i, row in ipairs(rows) do
+    local ok, e = pcall(fn, row.record)
+    if not ok then
+      out[i] = { error = tostring(e) }
+    elseif type(e) ~= "table" then
+      out[i] = { error = "migrate gave back " .. (e == nil and "nothing" or "a " .. type(e)) .. ", not a record" }
+    else
+      out[i] = { record = e }
+    end
+  end
+  return host.json_list(out)
 end
 
 local known = {}

@@ -165,6 +165,7 @@ function HookContext:protect(field) end
 ---@field feed? boolean false: its changes cannot be followed
 ---@field history? boolean|string|{ keep?: string, versions?: integer } replaced versions; true: "30d" and 100
 ---@field access? { read?: string, write?: string, remove?: string } "public" or "signed-in" each
+---@field migrate? fun(old: table): table the new record of an old one, where the definition takes less than before; may reject()
 ---@field view? fun(e: table, ctx: HookContext): table? fields to add where the record is read over HTTP
 ---@field before_save? fun(e: table, prior: table?, ctx: HookContext) shapes or refuses e; writes nothing else
 ---@field before_remove? fun(prior: table, ctx: HookContext)

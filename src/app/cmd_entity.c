@@ -198,6 +198,31 @@ static void cmd_entity_violations(struct cli *c, const json_t *build)
     cli_table_print(c, &t, 0);
 }
 
+/* true: the last one was given up. */
+static bool cmd_entity_migration(struct cli *c, const json_t *answer)
+{
+    const json_t *now = json_object_get(answer, "migration");
+    json_t *halted = json_object_get(answer, "halted");
+    struct cli_table t;
+    size_t i;
+    json_t *v;
+    if (now != NULL)
+        printf("migrating: %lld %% of the records\n",
+               (long long)json_integer_value(json_object_get(now, "percent")));
+    if (json_array_size(halted) == 0)
+        return false;
+    puts("\nmigrate failed for these, and the definition stayed as it was:");
+    cli_table_init(&t, 2);
+    json_array_foreach(halted, i, v)
+    {
+        const char *id = json_string_value(json_object_get(v, "id"));
+        cli_table_cell(&t, "%s", id != NULL ? id : "-");
+        cli_table_cell(&t, "%s", json_string_value(json_object_get(v, "error")));
+    }
+    cli_table_print(c, &t, 0);
+    return true;
+}
+
 static int cmd_entity_indexes(struct cli *c)
 {
     struct err e = ERR_INIT;
@@ -229,7 +254,8 @@ static int cmd_entity_indexes(struct cli *c)
         printf("%lld %% of the records looked at\n",
                (long long)json_integer_value(json_object_get(build, "percent")));
     cmd_entity_violations(c, build);
-    return json_array_size(json_object_get(build, "list")) > 0 ? CLI_DEGRADED : CLI_OK;
+    bool halted = cmd_entity_migration(c, answer);
+    return halted || json_array_size(json_object_get(build, "list")) > 0 ? CLI_DEGRADED : CLI_OK;
 }
 
 static const struct cli_flag cmd_entity_ls_flags[] = {

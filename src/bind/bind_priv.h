@@ -33,7 +33,8 @@ struct bind_thread;
 
 struct bind_entity {
     struct entity_def *def;
-    int before_save, before_remove, view; /* references of functions, LUA_NOREF when absent */
+    int before_save, before_remove, view,
+        migrate; /* references of functions, LUA_NOREF when absent */
     struct vm_meter *meter_save, *meter_remove, *meter_view;
 };
 
@@ -64,8 +65,8 @@ struct bind_set {
     int route_run[BIND_ROUTES_MAX]; /* references of functions */
     struct vm_meter *route_meter[BIND_ROUTES_MAX];
     int library; /* the table that the Lua library handed in */
-    int save_hook, remove_hook, view_hook, stage, serve, finish, test_file, hooked,
-        dry_saves; /* its functions: references */
+    int save_hook, remove_hook, view_hook, stage, serve, finish, test_file, hooked, dry_saves,
+        migrate_rows; /* its functions: references */
     char hash[17];
     size_t files;
 };

@@ -76,7 +76,7 @@ static struct vm_meter *meter(const char *name, const char *function, int ref)
     return vm_meter_new(text);
 }
 
-/* host.entity(name, definition, order, before_save, before_remove, view) */
+/* host.entity(name, definition, order, before_save, before_remove, view, migrate) */
 static int declare_entity(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
@@ -95,6 +95,7 @@ static int declare_entity(lua_State *L)
     int save = optional_function(L, 4, "before_save");
     int removal = optional_function(L, 5, "before_remove");
     int view = optional_function(L, 6, "view");
+    int migrate = optional_function(L, 7, "migrate");
     json_object_set_new(def, "name", json_string(name));
     add_hook_name(def, save, "before_save");
     add_hook_name(def, removal, "before_remove");
@@ -107,6 +108,7 @@ static int declare_entity(lua_State *L)
                              .before_save = save,
                              .before_remove = removal,
                              .view = view,
+                             .migrate = migrate,
                              .meter_save = meter(name, "before_save", save),
                              .meter_remove = meter(name, "before_remove", removal),
                              .meter_view = meter(name, "view", view)};

@@ -1,6 +1,7 @@
 /* Deploying a set: all or nothing.
  *
  *   LOAD    every script thread loads the set beside the live one
+ *   MIGRATE the records of entities that take less than before go through `migrate`
  *   DEFINE  one unit with the definitions that have changed
  *   SWITCH  every thread takes the new set; the old one goes when its last run has ended
  *   DROP    after a failure, or a check: every thread forgets the new set
@@ -11,9 +12,12 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "bind/bind_priv.h"
+#include "bind/migrate.h"
 #include "bind/script_store.h"
 
-enum deploy_state { DEPLOY_LOAD, DEPLOY_DEFINE, DEPLOY_SWITCH, DEPLOY_DROP };
+enum { DEPLOY_TRIES = 20 };
+
+enum deploy_state { DEPLOY_LOAD, DEPLOY_MIGRATE, DEPLOY_DEFINE, DEPLOY_SWITCH, DEPLOY_DROP };
 
 struct part {
     struct task task;
@@ -29,6 +33,10 @@ struct deploy {
     struct bind_deploy *d;
     enum deploy_state state;
     int left; /* parts that have not come back */
+    struct bind_migrate migrate;
+    size_t migrating;                /* the entity of the set that it is at */
+    int tries;                       /* adopting what was migrated */
+    int64_t gens[BIND_ENTITIES_MAX]; /* of the entities that were migrated; 0: not */
     struct part parts[];
 };
 
@@ -132,10 +140,13 @@ static int check_parts(struct deploy *op, struct err *e)
     return 0;
 }
 
-static bool entity_is_defined(struct bind *b, const struct entity_def *d)
+/* Nothing is to be done for it. Who deploys what is in force gives up a migration away from it; a
+ * start, which records no set, only finds what is there. */
+static bool entity_is_defined(const struct deploy *op, const struct entity_def *d)
 {
-    AUTO(entity_def_unrefp) struct entity_def *had = entities_find(b->entities, d->name);
-    return had != NULL && strcmp(had->json, d->json) == 0;
+    AUTO(entity_def_unrefp) struct entity_def *had = entities_find(op->bind->entities, d->name);
+    return had != NULL && strcmp(had->json, d->json) == 0 &&
+           (op->d->record == NULL || !entity_def_is_migrating(had));
 }
 
 static int add_canon(struct deploy *op, const struct bind_canon *c, struct err *e)
@@ -176,9 +187,12 @@ static int add_definitions(struct deploy *op, struct err *e)
         if (rc != 0)
             return rc;
     }
-    for (size_t i = 0; i < s->entities_count; i++)
-        if (!entity_is_defined(op->bind, s->entities[i].def))
+    for (size_t i = 0; i < s->entities_count; i++) {
+        if (op->gens[i] != 0)
+            entity_txn_adopt(&op->unit.txn, s->entities[i].def->name, op->gens[i]);
+        else if (!entity_is_defined(op, s->entities[i].def))
             entity_txn_define(&op->unit.txn, s->entities[i].def);
+    }
     for (size_t i = 0; i < s->canons_count; i++)
         if (add_canon(op, &s->canons[i], e) != 0)
             return err_context(e, "%s", s->canons[i].where);
@@ -288,14 +302,10 @@ static int add_record(struct deploy *op, struct err *e)
                              d->rollback ? SCRIPT_ROLLBACK : SCRIPT_DEPLOY, files, e);
 }
 
-static void deploy_define(struct deploy *op)
+/* The definitions, and the records that were made for them. */
+static void deploy_propose(struct deploy *op)
 {
     struct err e = ERR_INIT;
-    if (check_parts(op, &e) != 0) {
-        deploy_fail(op, &e);
-        return;
-    }
-    collect_names(op);
     if (add_definitions(op, &e) != 0 || add_record(op, &e) != 0 || op->d->check_only) {
         deploy_fail(op, &e);
         return;
@@ -307,13 +317,83 @@ static void deploy_define(struct deploy *op)
         deploy_fail(op, &e);
 }
 
+static void deploy_migrate(struct deploy *op);
+
+static void deploy_migrated(struct bind_migrate *m)
+{
+    struct deploy *op = (struct deploy *)((char *)m - offsetof(struct deploy, migrate));
+    if (m->err.code != 0) {
+        deploy_fail(op, &m->err);
+        return;
+    }
+    op->gens[op->migrating++] = m->batch.gen;
+    deploy_migrate(op);
+}
+
+static bool deploy_wants_migration(struct deploy *op, const struct bind_entity *en)
+{
+    char why[160];
+    AUTO(entity_def_unrefp)
+    struct entity_def *had = entities_find(op->bind->entities, en->def->name);
+    return had != NULL && en->migrate != LUA_NOREF && strcmp(had->json, en->def->json) != 0 &&
+           entity_def_is_narrower(had, en->def, why, sizeof why);
+}
+
+/* The next entity, or on. */
+static void deploy_migrate(struct deploy *op)
+{
+    struct bind_set *s = op->parts[0].set;
+    op->state = DEPLOY_MIGRATE;
+    while (op->migrating < s->entities_count &&
+           !deploy_wants_migration(op, &s->entities[op->migrating]))
+        op->migrating++;
+    if (op->migrating == s->entities_count) {
+        deploy_propose(op);
+        return;
+    }
+    op->migrate.done = deploy_migrated;
+    bind_migrate_start(&op->migrate, s, &s->entities[op->migrating], op->tries > 0);
+}
+
+/* Records were written between the last batch and the switch: those are made, and again. */
+static bool deploy_adopts_again(struct deploy *op)
+{
+    if (op->unit.err.code != ERR_VERSION_MISMATCH || op->tries == DEPLOY_TRIES)
+        return false;
+    op->tries++;
+    op->migrating = 0;
+    unit_fini(&op->unit);
+    unit_init(&op->unit, op->bind->threads[0].runner, deploy_committed);
+    op->unit.txn.grows = false;
+    deploy_migrate(op);
+    return true;
+}
+
+static void deploy_define(struct deploy *op)
+{
+    struct err e = ERR_INIT;
+    if (check_parts(op, &e) != 0) {
+        deploy_fail(op, &e);
+        return;
+    }
+    collect_names(op);
+    if (op->d->check_only)
+        deploy_propose(op);
+    else
+        deploy_migrate(op);
+}
+
 static void deploy_step(struct deploy *op)
 {
     switch (op->state) {
     case DEPLOY_LOAD:
         deploy_define(op);
         return;
+    case DEPLOY_MIGRATE:
+        return;
     case DEPLOY_DEFINE:
+        if (op->unit.err.code != 0 && deploy_adopts_again(op))
+            return;
         if (op->unit.err.code != 0)
             deploy_fail(op, &op->unit.err);
         else

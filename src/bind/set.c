@@ -143,6 +143,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     s->test_file = take_function(L, host, "test_file");
     s->hooked = take_function(L, host, "hooked");
     s->dry_saves = take_function(L, host, "dry_saves");
+    s->migrate_rows = take_function(L, host, "migrate_rows");
     lua_settop(L, host - 1);
 }
 

@@ -41,6 +41,14 @@ static int change_begin(struct change *c, void *self, const struct apply *a,
     return 0;
 }
 
+/* The same, for what writes. */
+static int write_begin(struct change *c, void *self, const struct apply *a,
+                       const struct op_key *key, struct err *e)
+{
+    int rc = change_begin(c, self, a, key, e);
+    return rc < 0 ? rc : migrate_check_held(c->row.def, a->at, e);
+}
+
 static int change_find(struct change *c, struct err *e)
 {
     int rc = store_find(c->row.a->db, c->row.def, &c->row.key, &c->old, e);
@@ -145,7 +153,7 @@ static int save_apply(void *self, const struct apply *a, uint8_t version, struct
     struct save_op op;
     AUTO(change_fini) struct change c = {.found = false};
     int rc = op_read_save(payload, version, &op, e);
-    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0)
+    if (rc < 0 || (rc = write_begin(&c, self, a, &op.key, e)) < 0)
         return rc;
     struct new_body b = {op.body, op.keys, op.body_len, op.keys_len};
     if (op.def_version == c.row.def->version)
@@ -169,7 +177,7 @@ static int patch_apply(void *self, const struct apply *a, uint8_t version, struc
     struct patch_op op;
     AUTO(change_fini) struct change c = {.found = false};
     int rc = op_read_patch(payload, version, &op, e);
-    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
+    if (rc < 0 || (rc = write_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
         return rc;
     c.row.how = HOW_PATCH;
     if (!c.found && op.if_version == 0)
@@ -198,7 +206,7 @@ static int remove_apply(void *self, const struct apply *a, uint8_t version, stru
     struct remove_op op;
     AUTO(change_fini) struct change c = {.found = false};
     int rc = op_read_remove(payload, version, true, &op, e);
-    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
+    if (rc < 0 || (rc = write_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
         return rc;
     c.row.how = HOW_REMOVE;
     if (!c.found && op.version == 0)
@@ -219,7 +227,7 @@ static int restore_apply(void *self, const struct apply *a, uint8_t version, str
     struct remove_op op;
     AUTO(change_fini) struct change c = {.found = false};
     int rc = op_read_remove(payload, version, false, &op, e);
-    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 ||
+    if (rc < 0 || (rc = write_begin(&c, self, a, &op.key, e)) < 0 ||
         (rc = removed_restore(&c.row, &c.old, e)) < 0)
         return rc;
     struct entity_result r = {.outcome = ENTITY_RESTORED,
@@ -343,6 +351,10 @@ const struct domain_op entity_ops[] = {
     {ENTITY_OP_SWEEP, 1, false, true, "entity.sweep", sweep_apply},
     {ENTITY_OP_BUILD, 1, false, false, "entity.build", build_apply},
     {ENTITY_OP_SHOW, 2, false, DOMAIN_SURE, "entity.show", show_apply},
+    {ENTITY_OP_MIGRATE, 1, false, false, "entity.migrate", migrate_apply},
+    {ENTITY_OP_MIGRATED, 1, false, false, "entity.migrated", migrated_apply},
+    {ENTITY_OP_ADOPT, 1, false, false, "entity.adopt", adopt_apply},
+    {ENTITY_OP_HALT, 1, false, false, "entity.halt", halt_apply},
     {ENTITY_OP_IF_VERSION, 2, true, true, "version", if_version_apply},
     {ENTITY_OP_IF_ABSENT, 2, true, true, "absent", if_absent_apply},
     {ENTITY_OP_IF_EXISTS, 2, true, true, "exists", if_exists_apply},

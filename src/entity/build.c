@@ -13,9 +13,8 @@ enum { BUILD_SQL_MAX = 4096 };
 
 /* ---- small statements ---- */
 
-/* Numbers from ?1 on, then the name. */
-static int write_row(struct db *db, const char *sql, const char *name, const int64_t *numbers,
-                     int count, struct err *e)
+int build_row(struct db *db, const char *sql, const char *name, const int64_t *numbers, int count,
+              struct err *e)
 {
     struct db_stmt *s = db_stmt_get(db, sql, e);
     if (s == NULL)
@@ -50,9 +49,9 @@ static int next_gen(struct db *db, int64_t *out, struct err *e)
                   : read_number(db, "SELECT last FROM entity_gens WHERE id = ?1", 1, 0, out, e);
 }
 
-static int leave_behind(struct db *db, const char *entity, int64_t gen, struct err *e)
+int build_leave_behind(struct db *db, const char *entity, int64_t gen, struct err *e)
 {
-    return write_row(db, "INSERT INTO entity_leftovers(gen, entity) VALUES(?1, ?2)", entity, &gen,
+    return build_row(db, "INSERT INTO entity_leftovers(gen, entity) VALUES(?1, ?2)", entity, &gen,
                      1, e);
 }
 
@@ -135,13 +134,15 @@ static size_t count_missing(const struct entity_def *d, const json_t *names)
     return n;
 }
 
-static int give_up(struct db *db, const struct entity_def *from, struct err *e)
+int build_give_up(struct db *db, const struct entity_def *from, struct err *e)
 {
     if (from == NULL || from->copy == NULL)
         return 0;
-    int rc = from->copy->gen > 0 ? leave_behind(db, from->name, from->copy->gen, e) : 0;
+    if (from->copy->to != NULL)
+        return migrate_give_up(db, from, e);
+    int rc = from->copy->gen > 0 ? build_leave_behind(db, from->name, from->copy->gen, e) : 0;
     return rc < 0 ? rc
-                  : write_row(db, "DELETE FROM entity_builds WHERE entity = ?1", from->name, NULL,
+                  : build_row(db, "DELETE FROM entity_builds WHERE entity = ?1", from->name, NULL,
                               0, e);
 }
 
@@ -179,23 +180,38 @@ static int make_at_once(struct db *db, const struct entity_def *to, const json_t
     return 0;
 }
 
+int build_make_copy(struct db *db, const struct entity_def *to, int64_t *gen, struct err *e)
+{
+    int rc = next_gen(db, gen, e);
+    if (rc < 0)
+        return rc;
+    AUTO(mem_freep) char *name = mem_printf("\"entity_%s.%lld\"", to->name, (long long)*gen);
+    rc = store_create_table(db, name, e);
+    for (size_t i = 0; rc == 0 && i < to->indexes_count; i++)
+        rc = store_create_index(db, to, &to->indexes[i], *gen, e);
+    return rc;
+}
+
 static int begin(struct db *db, const struct entity_def *to, bool table, bool search, struct err *e)
 {
     int64_t gen = 0;
-    int rc = table ? next_gen(db, &gen, e) : 0;
-    if (rc == 0 && table) {
-        AUTO(mem_freep)
-        char *name = mem_printf("\"entity_%s.%lld\"", to->name, (long long)gen);
-        rc = store_create_table(db, name, e);
-    }
-    for (size_t i = 0; table && rc == 0 && i < to->indexes_count; i++)
-        rc = store_create_index(db, to, &to->indexes[i], gen, e);
+    int rc = table ? build_make_copy(db, to, &gen, e) : 0;
     if (rc < 0)
         return rc;
-    return write_row(db,
+    return build_row(db,
                      "INSERT INTO entity_builds(gen, search, entity, rid, scanned, retry)"
                      " VALUES(?1, ?2, ?3, 0, 0, 0)",
                      to->name, (int64_t[]){gen, search}, 2, e);
+}
+
+int build_search_again(struct db *db, const struct entity_def *from, const struct entity_def *to,
+                       struct err *e)
+{
+    bool fresh, small;
+    int rc = search_define(db, from, to, true, &fresh, e);
+    if (rc < 0 || !fresh || (rc = is_small(db, to, &small, e)) < 0)
+        return rc;
+    return small ? search_fill(db, to, 0, INT64_MAX, e) : begin(db, to, false, true, e);
 }
 
 int build_define(const struct apply *a, const struct entity_def *from, const struct entity_def *to,
@@ -209,15 +225,16 @@ int build_define(const struct apply *a, const struct entity_def *from, const str
         return e->code;
     bool fresh = false, small;
     int rc = drop_unwanted(a->db, to, names, e);
-    if (rc < 0 || (rc = search_define(a->db, from, to, &fresh, e)) < 0)
+    if (rc < 0 || (rc = search_define(a->db, from, to, false, &fresh, e)) < 0)
         return rc;
     const struct entity_copy *was = from != NULL ? from->copy : NULL;
+    was = was != NULL && was->to == NULL ? was : NULL;
     size_t missing = count_missing(to, names);
     bool search = fresh || (was != NULL && was->search && to->has_search);
     if (was != NULL && !fresh && was->search == search && (was->gen > 0) == (missing > 0) &&
         (missing == 0 || same_indexes(from, to)) && (missing > 0 || search))
         return 0; /* it goes on */
-    if ((rc = give_up(a->db, from, e)) < 0 || (missing == 0 && !search) ||
+    if ((rc = build_give_up(a->db, from, e)) < 0 || (missing == 0 && !search) ||
         (rc = is_small(a->db, from, &small, e)) < 0)
         return rc;
     if (small) {
@@ -289,18 +306,17 @@ static int rename_table(struct db *db, const char *from, const char *to, struct 
     return db_exec_buf(db, &sql, e);
 }
 
-static int take_place(struct build *b, struct err *e)
+int build_take_place(struct db *db, const struct entity_def *d, struct err *e)
 {
-    struct db *db = b->a->db;
     int64_t old;
     int rc = next_gen(db, &old, e);
     if (rc < 0)
         return rc;
-    AUTO(mem_freep) char *name = mem_printf("\"entity_%s.%lld\"", b->entity, (long long)old);
-    if ((rc = rename_table(db, b->def->sql->table, name, e)) < 0 ||
-        (rc = rename_table(db, b->def->copy->table, b->def->sql->table, e)) < 0)
+    AUTO(mem_freep) char *name = mem_printf("\"entity_%s.%lld\"", d->name, (long long)old);
+    if ((rc = rename_table(db, d->sql->table, name, e)) < 0 ||
+        (rc = rename_table(db, d->copy->table, d->sql->table, e)) < 0)
         return rc;
-    return leave_behind(db, b->entity, old, e);
+    return build_leave_behind(db, d->name, old, e);
 }
 
 /* Every row was seen. */
@@ -312,13 +328,13 @@ static int finish(struct build *b, struct err *e)
     if (rc < 0)
         return rc;
     if (violated) {
-        rc = write_row(b->a->db,
+        rc = build_row(b->a->db,
                        "UPDATE entity_builds SET scanned = 1, search = 0 WHERE entity = ?1",
                        b->entity, NULL, 0, e);
         return rc < 0 || b->def->copy->violated ? rc : refresh(b, e);
     }
-    rc = b->def->copy->gen > 0 ? take_place(b, e) : 0;
-    if (rc < 0 || (rc = write_row(b->a->db, "DELETE FROM entity_builds WHERE entity = ?1",
+    rc = b->def->copy->gen > 0 ? build_take_place(b->a->db, b->def, e) : 0;
+    if (rc < 0 || (rc = build_row(b->a->db, "DELETE FROM entity_builds WHERE entity = ?1",
                                   b->entity, NULL, 0, e)) < 0)
         return rc;
     entities_due_at(b->s, 0); /* what expires can be looked for now */
@@ -336,7 +352,7 @@ static int scan(struct build *b, size_t max, size_t *done, struct err *e)
     if (rc == 0 && c->search && rows.count > 0)
         rc = search_fill(b->a->db, b->def, b->rid, last, e);
     if (rc == 0)
-        rc = write_row(b->a->db, "UPDATE entity_builds SET rid = ?1 WHERE entity = ?2", b->entity,
+        rc = build_row(b->a->db, "UPDATE entity_builds SET rid = ?1 WHERE entity = ?2", b->entity,
                        &last, 1, e);
     *done += rows.count;
     return rc < 0 || !rows.last ? rc : finish(b, e);
@@ -372,18 +388,21 @@ static int retry(struct build *b, size_t max, size_t *done, struct err *e)
         rc = copy_follow(b->a->db, b->def, rows.rids[i], e);
     int64_t next = rows.last || rows.count == 0 ? 0 : rows.rids[rows.count - 1];
     if (rc == 0)
-        rc = write_row(b->a->db, "UPDATE entity_builds SET retry = ?1 WHERE entity = ?2", b->entity,
+        rc = build_row(b->a->db, "UPDATE entity_builds SET retry = ?1 WHERE entity = ?2", b->entity,
                        &next, 1, e);
     *done += rows.count;
     return rc < 0 ? rc : finish(b, e);
 }
 
-static int clear_violations(struct db *db, int64_t gen, size_t max, size_t *done, struct err *e)
-{
-    struct db_stmt *s = db_stmt_get(db,
-                                    "DELETE FROM entity_violations WHERE gen = ?1 AND rid IN"
+static const char *const marks[] = {"DELETE FROM entity_violations WHERE gen = ?1 AND rid IN"
                                     " (SELECT rid FROM entity_violations WHERE gen = ?1 LIMIT ?2)",
-                                    e);
+                                    "DELETE FROM entity_redo WHERE gen = ?1 AND rid IN"
+                                    " (SELECT rid FROM entity_redo WHERE gen = ?1 LIMIT ?2)"};
+
+static int clear_marks(struct db *db, const char *sql, int64_t gen, size_t max, size_t *done,
+                       struct err *e)
+{
+    struct db_stmt *s = db_stmt_get(db, sql, e);
     if (s == NULL)
         return e->code;
     db_bind_int(s, 1, gen);
@@ -404,7 +423,7 @@ static int clear_rows(struct db *db, const char *table, int64_t gen, size_t max,
     if (rc == 0)
         rc = buf_check(&sql, "a statement", e);
     if (rc == 0 && rows.count > 0)
-        rc = write_row(db, buf_str(&sql), NULL, &rows.rids[rows.count - 1], 1, e);
+        rc = build_row(db, buf_str(&sql), NULL, &rows.rids[rows.count - 1], 1, e);
     *done += rows.count;
     if (rc < 0 || !rows.last)
         return rc;
@@ -412,7 +431,7 @@ static int clear_rows(struct db *db, const char *table, int64_t gen, size_t max,
     buf_addf(&sql, "DROP TABLE %s", table);
     rc = db_exec_buf(db, &sql, e);
     return rc < 0 ? rc
-                  : write_row(db, "DELETE FROM entity_leftovers WHERE gen = ?1", NULL, &gen, 1, e);
+                  : build_row(db, "DELETE FROM entity_leftovers WHERE gen = ?1", NULL, &gen, 1, e);
 }
 
 /* A part of the first table that is of no more use goes. */
@@ -430,7 +449,9 @@ static int clear(struct db *db, size_t max, size_t *done, struct err *e)
     db_stmt_done(s);
     if (rc <= 0)
         return rc;
-    rc = clear_violations(db, gen, max, done, e);
+    rc = 0;
+    for (size_t i = 0; i < ARRAY_LEN(marks) && rc == 0 && *done < max; i++)
+        rc = clear_marks(db, marks[i], gen, max - *done, done, e);
     return rc < 0 || *done >= max ? rc : clear_rows(db, table, gen, max - *done, done, e);
 }
 

@@ -12,6 +12,8 @@ struct entity_copy {
     bool violated;                        /* every row was seen, and some share a value */
     bool pending[ENTITY_INDEXES_MAX + 1]; /* of the definition's indexes: only the copy has it */
     char *table, *put, *drop;             /* quoted name, statements; NULL with gen 0 */
+    struct entity_def *to; /* what the rows are migrated to; NULL: they are copied as they are */
+    int64_t held_until;    /* with `to`: writes are refused so long, ledger time */
 };
 
 /* ---- copy.c ---- */
@@ -40,7 +42,44 @@ int build_define(const struct apply *a, const struct entity_def *from, const str
                  struct err *e);
 int build_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
                 struct buf *result, struct err *e);
+/* Small things that migrations need too. Numbers from ?1 on, then the name if there is one. */
+int build_row(struct db *db, const char *sql, const char *name, const int64_t *numbers, int count,
+              struct err *e);
+int build_leave_behind(struct db *db, const char *entity, int64_t gen, struct err *e);
+/* What `from` is building or migrating is over. */
+int build_give_up(struct db *db, const struct entity_def *from, struct err *e);
+/* A table of a new gen with all indexes of `to`. */
+int build_make_copy(struct db *db, const struct entity_def *to, int64_t *gen, struct err *e);
+/* The copy of `d` becomes its table. */
+int build_take_place(struct db *db, const struct entity_def *d, struct err *e);
+/* All records are others: their words are gathered anew. */
+int build_search_again(struct db *db, const struct entity_def *from, const struct entity_def *to,
+                       struct err *e);
+int build_last_row(struct db *db, const char *entity, int64_t *out, struct err *e);
 /* 1: the database has work for entity.build. */
 int build_is_due(struct db *db, struct err *e);
+
+/* ---- migrate.c, migrate_read.c ---- */
+
+typedef int migrate_op(void *self, const struct apply *a, uint8_t version, struct cursor *payload,
+                       struct buf *result, struct err *e);
+migrate_op migrate_apply, migrated_apply, adopt_apply, halt_apply;
+/* Writes to the records of `d` are held. */
+int migrate_check_held(const struct entity_def *d, int64_t at, struct err *e);
+/* The record goes: what was made of others that refer to it is made again. */
+int migrate_removed(const struct row_change *c, struct err *e);
+int migrate_give_up(struct db *db, const struct entity_def *d, struct err *e);
+/* `def` is live without a migration again. */
+int migrate_forget(struct entities *s, const struct apply *a, const struct entity_def *def,
+                   struct err *e);
+/* 1: there is one; how far it is. */
+int migrate_read_state(struct db *db, const struct entity_def *d, int64_t *gen, int64_t *rid,
+                       int *percent, struct err *e);
+
+/* ---- define.c ---- */
+
+/* `to` gets on with the other definitions. */
+int define_check(struct entities *s, const struct apply *a, const struct entity_def *to,
+                 struct err *e);
 
 #endif

@@ -23,7 +23,7 @@ static int count_violations(struct db *db, int64_t gen, int64_t *out, struct err
     return rc < 0 ? rc : 0;
 }
 
-static int last_row(struct db *db, const char *entity, int64_t *out, struct err *e)
+int build_last_row(struct db *db, const char *entity, int64_t *out, struct err *e)
 {
     AUTO(buf_fini) struct buf sql = BUF_INIT(BUILD_READ_SQL_MAX);
     buf_addf(&sql, "SELECT max(rid) FROM \"entity_%s\"", entity);
@@ -54,7 +54,7 @@ static int read_build(struct db *db, const char *entity, struct entity_build_sta
     out->search = db_col_int(s, 1) != 0;
     out->scanned = db_col_int(s, 3) != 0;
     int64_t rid = db_col_int(s, 2), last = 0;
-    if ((rc = last_row(db, entity, &last, e)) < 0 ||
+    if ((rc = build_last_row(db, entity, &last, e)) < 0 ||
         (rc = count_violations(db, *gen, &out->violations, e)) < 0)
         return rc;
     out->percent = out->scanned || rid >= last ? 100 : (int)(100 * rid / last);
@@ -157,6 +157,34 @@ static json_t *indexes_json(const struct entity_def *d, const json_t *names, boo
     return list;
 }
 
+/* Why the last migration was given up; NULL with code 0 when none was. */
+static json_t *halted_json(struct db *db, const struct entity_def *d, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s = db_stmt_get(db, "SELECT list FROM entity_halts WHERE entity = ?1", e);
+    if (s == NULL)
+        return NULL;
+    db_bind_str(s, 1, d->name);
+    size_t n;
+    if (db_step(s, e) <= 0)
+        return NULL;
+    const char *text = db_col_text(s, 0, &n);
+    return json_read(text, n, e);
+}
+
+static int add_migration(struct db *db, const struct entity_def *d, json_t *o, struct err *e)
+{
+    int64_t gen, rid;
+    int percent;
+    int rc = migrate_read_state(db, d, &gen, &rid, &percent, e);
+    if (rc > 0)
+        json_object_set_new(o, "migration", json_pack("{s:i}", "percent", percent));
+    json_t *halted = rc >= 0 ? halted_json(db, d, e) : NULL;
+    if (halted != NULL)
+        json_object_set_new(o, "halted", halted);
+    return rc < 0 ? rc : e->code;
+}
+
 static json_t *state_json(struct db *db, const struct entity_def *d, struct err *e)
 {
     struct entity_build_state now = {.building = false};
@@ -176,6 +204,10 @@ static json_t *state_json(struct db *db, const struct entity_def *d, struct err 
         json_object_set_new(o, "search", json_string(now.search ? "building" : "on"));
     if (build != NULL)
         json_object_set(o, "build", build);
+    if (add_migration(db, d, o, e) < 0) {
+        json_decref(o);
+        return NULL;
+    }
     return o;
 }
 

@@ -15,6 +15,7 @@ void entity_copy_free(struct entity_copy *c)
     mem_free(c->table);
     mem_free(c->put);
     mem_free(c->drop);
+    entity_def_unref(c->to);
     mem_free(c);
 }
 
@@ -55,10 +56,8 @@ static struct entity_copy *copy_new(const struct entity_def *d, int64_t gen, boo
     return c;
 }
 
-int copy_attach(struct db *db, struct entity_def *d, struct err *e)
+static int attach_build(struct db *db, struct entity_def *d, struct err *e)
 {
-    entity_copy_free(d->copy);
-    d->copy = NULL;
     AUTO(db_stmt_donep)
     struct db_stmt *s =
         db_stmt_get(db, "SELECT gen, search, scanned FROM entity_builds WHERE entity = ?1", e);
@@ -70,8 +69,36 @@ int copy_attach(struct db *db, struct entity_def *d, struct err *e)
         return rc;
     d->copy = copy_new(d, db_col_int(s, 0), db_col_int(s, 1) != 0);
     d->copy->violated = db_col_int(s, 2) != 0;
-    if (d->copy->gen == 0)
-        return 0;
+    return 0;
+}
+
+static int attach_migration(struct db *db, struct entity_def *d, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s =
+        db_stmt_get(db, "SELECT gen, def, held_until FROM entity_migrations WHERE entity = ?1", e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, d->name);
+    int rc = db_step(s, e);
+    if (rc <= 0)
+        return rc;
+    size_t n;
+    const char *text = db_col_text(s, 1, &n);
+    d->copy = copy_new(d, db_col_int(s, 0), false);
+    d->copy->held_until = db_col_int(s, 2);
+    return entity_def_parse_text(text, n, &d->copy->to, e);
+}
+
+int copy_attach(struct db *db, struct entity_def *d, struct err *e)
+{
+    entity_copy_free(d->copy);
+    d->copy = NULL;
+    int rc = attach_build(db, d, e);
+    if (rc == 0 && d->copy == NULL)
+        rc = attach_migration(db, d, e);
+    if (rc < 0 || d->copy == NULL || d->copy->gen == 0)
+        return rc;
     AUTO(json_unref) json_t *names = copy_index_names(db, d, e);
     if (names == NULL)
         return e->code;
@@ -82,7 +109,7 @@ int copy_attach(struct db *db, struct entity_def *d, struct err *e)
 
 static bool is_pending_unique(const struct entity_def *d, size_t i)
 {
-    return d->copy != NULL && d->copy->pending[i] && d->indexes[i].unique;
+    return d->copy != NULL && d->copy->to == NULL && d->copy->pending[i] && d->indexes[i].unique;
 }
 
 bool copy_has_unique(const struct entity_def *d)
@@ -216,11 +243,23 @@ int copy_put(struct db *db, const struct entity_def *d, int64_t rid, struct err 
     return rc;
 }
 
+/* What was made of the row is of the past; if it is still there it is made again. */
+static int make_again(struct db *db, const struct entity_def *d, int64_t rid, struct err *e)
+{
+    AUTO(buf_fini) struct buf sql = BUF_INIT(COPY_SQL_MAX);
+    int rc = run(db, "DELETE FROM entity_redo WHERE gen = ?1 AND rid = ?2", d->copy->gen, rid, e);
+    buf_addf(&sql, "INSERT INTO entity_redo(gen, rid) SELECT ?1, rid FROM %s WHERE rid = ?2",
+             d->sql->table);
+    return rc < 0 ? rc : run(db, buf_str(&sql), d->copy->gen, rid, e);
+}
+
 int copy_follow(struct db *db, const struct entity_def *d, int64_t rid, struct err *e)
 {
     if (d->copy == NULL || d->copy->gen == 0)
         return 0;
     int rc = run(db, d->copy->drop, rid, -1, e);
+    if (rc == 0 && d->copy->to != NULL)
+        return make_again(db, d, rid, e);
     if (rc == 0)
         rc = run(db, "DELETE FROM entity_violations WHERE gen = ?1 AND rid = ?2", d->copy->gen, rid,
                  e);

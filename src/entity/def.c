@@ -24,7 +24,7 @@ static const char *const reserved_paths[] = {
 static const char *const def_keys[] = {
     "name",   "path", "fields",      "index", "require_version", "hooks",
     "access", "feed", "soft_remove", "ttl",   "history"};
-static const char *const later_keys[] = {"partitions", "migrate", "scope", "search"};
+static const char *const later_keys[] = {"partitions", "scope", "search"};
 static const char *const hook_names[] = {"before_save", "before_remove", "view"};
 static const char *const index_keys[] = {"fields", "unique"};
 

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "entity/build_priv.h"
+#include "entity/migrate.h"
 
 /* ---- is it narrower? ---- */
 
@@ -167,8 +168,8 @@ static int check_rows(struct entities *s, const struct apply *a, const struct en
         return rc;
     }
     return err_set(e, ERR_CONFLICT,
-                   "entity '%s': %s, but %s; bring the records in line first, or keep the "
-                   "definition",
+                   "entity '%s': %s, but %s; bring the records in line first, give it "
+                   "migrate = function(old), or keep the definition",
                    to->name, why, row.text);
 }
 
@@ -204,6 +205,23 @@ static int check_expiry(struct entities *s, const struct apply *a, const struct 
 
 /* ---- make it so ---- */
 
+int define_check(struct entities *s, const struct apply *a, const struct entity_def *to,
+                 struct err *e)
+{
+    int rc = entities_check_free(s, to, e);
+    return rc < 0 ? rc : check_expiry(s, a, to, e);
+}
+
+/* It is what it was: but it is not to become another. */
+static int stay(struct entities *s, const struct apply *a, const struct entity_def *d,
+                struct err *e)
+{
+    if (!entity_def_is_migrating(d))
+        return 0;
+    int rc = migrate_give_up(a->db, d, e);
+    return rc < 0 ? rc : migrate_forget(s, a, d, e);
+}
+
 static int define(struct entities *s, const struct apply *a, struct entity_def *to, struct err *e)
 {
     struct err ignored = ERR_INIT;
@@ -214,14 +232,12 @@ static int define(struct entities *s, const struct apply *a, struct entity_def *
         return ignored.code;
     }
     if (from != NULL && strcmp(from->json, to->json) == 0)
-        return 0;
-    int rc = entities_check_free(s, to, e);
+        return stay(s, a, from, e);
+    int rc = define_check(s, a, to, e);
     if (rc < 0)
         return rc;
     if (from == NULL && entities_live_count(s) >= ENTITY_DEFS_MAX)
         return err_set(e, ERR_TOO_LARGE, "at most %d entities", ENTITY_DEFS_MAX);
-    if ((rc = check_expiry(s, a, to, e)) < 0)
-        return rc;
     to->version = from != NULL ? from->version + 1 : 1;
     rc =
         from != NULL ? check_rows(s, a, from, to, e) : store_create_table(a->db, to->sql->table, e);

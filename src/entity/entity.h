@@ -9,6 +9,7 @@
  *     entity.restore    a removed record comes back (soft_remove)
  *     entity.purge      a removed record goes for good, before its time
  *     entity.sweep      what has expired goes
+ *     entity.migrate, migrated, adopt, halt      records for a narrower definition (migrate.h)
  *     entity.build      indexes of records that are there already (build.h)
  *     entity.show       changes nothing: its result is the record as it is then
  *     version, absent, exists      conditions on a row
@@ -77,6 +78,10 @@ enum entity_op {
     ENTITY_OP_IF_VERSION = 0x0110, /* conditions */
     ENTITY_OP_IF_ABSENT = 0x0111,
     ENTITY_OP_IF_EXISTS = 0x0112,
+    ENTITY_OP_MIGRATE = 0x0120, /* these: migrate.h */
+    ENTITY_OP_MIGRATED = 0x0121,
+    ENTITY_OP_ADOPT = 0x0122,
+    ENTITY_OP_HALT = 0x0123,
 };
 
 /* One per ledger. Must outlive it. */

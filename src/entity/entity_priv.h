@@ -271,9 +271,9 @@ int search_put(struct db *db, const struct entity_def *d, int64_t rid, const str
 int search_change(struct db *db, const struct entity_def *d, const struct stored_row *old,
                   const struct new_body *b, struct err *e);
 int search_remove(struct db *db, const struct entity_def *d, int64_t rid, struct err *e);
-/* `fresh`: its table is new, and empty. */
+/* `fresh`: its table is new, and empty. `force`: it is even with the same fields. */
 int search_define(struct db *db, const struct entity_def *from, const struct entity_def *to,
-                  bool *fresh, struct err *e);
+                  bool force, bool *fresh, struct err *e);
 /* The words of the rows behind `after`, up to `last`. */
 int search_fill(struct db *db, const struct entity_def *d, int64_t after, int64_t last,
                 struct err *e);

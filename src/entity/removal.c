@@ -67,6 +67,9 @@ static int add(struct removal *r, const struct entity_def *d, const char *id, si
 {
     if (find(r, d->name, id, n) != NULL)
         return 0;
+    int held = migrate_check_held(d, r->c->a->at, e);
+    if (held < 0)
+        return held;
     if (r->count > ENTITY_REMOVE_MAX)
         return err_set(e, ERR_TOO_LARGE,
                        "removing %s '%.*s' would change over %d records that refer to it, which "
@@ -238,8 +241,8 @@ static int is_free(const struct row_change *c, bool *out, struct err *e)
 int removal_run(const struct row_change *c, const struct stored_row *old, struct err *e)
 {
     bool free = false;
-    int rc = is_free(c, &free, e);
-    if (rc < 0)
+    int rc = migrate_check_held(c->def, c->a->at, e);
+    if (rc < 0 || (rc = is_free(c, &free, e)) < 0)
         return rc;
     if (free)
         return rows_remove(c, old, e);

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "entity/entity_priv.h"
+#include "entity/build_priv.h"
 #include "ledger/txn.h"
 
 static void note_expiry(const struct row_change *c, const struct new_body *b)
@@ -138,5 +138,5 @@ int rows_remove(const struct row_change *c, const struct stored_row *old, struct
         return rc;
     announce_removed(c, old);
     note_change(c);
-    return 0;
+    return migrate_removed(c, e);
 }

@@ -101,11 +101,11 @@ static bool same_fields(const struct entity_def *a, const struct entity_def *b)
 }
 
 int search_define(struct db *db, const struct entity_def *from, const struct entity_def *to,
-                  bool *fresh, struct err *e)
+                  bool force, bool *fresh, struct err *e)
 {
     bool had = from != NULL && from->has_search;
     *fresh = false;
-    if (had == to->has_search && (!had || same_fields(from, to)))
+    if (had == to->has_search && (!had || (!force && same_fields(from, to))))
         return 0;
     AUTO(buf_fini) struct buf sql = BUF_INIT(SEARCH_SQL_MAX);
     if (had)

@@ -226,7 +226,6 @@ static void an_index_that_is_not_wanted_any_more_is_not_built(void **state)
     assert_int_equal(found("{}", NULL, NULL), MANY);
 }
 
-/* E2 */
 static void a_unique_index_lists_violations_and_comes_on_when_they_are_gone(void **state)
 {
     (void)state;
@@ -430,7 +429,7 @@ int main(void)
         TEST(a_record_changed_meanwhile_is_in_the_index_as_it_is_then),
         TEST(a_restart_and_another_definition_of_the_same_indexes_go_on),
         TEST(an_index_that_is_not_wanted_any_more_is_not_built),
-        TEST(a_unique_index_lists_violations_and_comes_on_when_they_are_gone),
+        TEST(a_unique_index_lists_violations_and_comes_on_when_they_are_gone), /* E2 */
         TEST(more_violations_than_one_operation_takes_are_all_tried),
         TEST(q_is_refused_until_every_record_was_read_and_right_afterwards),
         TEST(nobody_is_removed_while_who_refers_to_them_is_being_found_out),
