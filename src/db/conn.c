@@ -203,6 +203,12 @@ int db_commit(struct db *db, struct err *e)
     return rc;
 }
 
+void db_commit_soon(struct db *db)
+{
+    ASSERT(db->in_transaction);
+    sqlite3_db_cacheflush(db->sql);
+}
+
 void db_rollback(struct db *db)
 {
     /* SQLite may have rolled back by itself; then there is nothing left to do but the hash. */

@@ -57,6 +57,10 @@ int db_exec_buf(struct db *db, const struct buf *sql, struct err *e);
 int db_begin(struct db *db, struct err *e);
 int db_commit(struct db *db, struct err *e);
 void db_rollback(struct db *db);
+/* Write what the transaction has changed into the WAL already, so that db_commit() has next to
+ * nothing left to write. Nobody sees it before, and it may fail for any reason: commit does it
+ * then. */
+void db_commit_soon(struct db *db);
 /* Nested: a failed unit is undone alone. */
 int db_savepoint(struct db *db, struct err *e);
 int db_release(struct db *db, struct err *e);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "db/db.h"
 #include "ledger/entry_priv.h"
 #include "ledger/ledger_priv.h"
 
@@ -273,7 +274,8 @@ void ledger_ahead(void *arg)
     if (!next || n->type != CONSENSUS_UNITS || l->apply_wait)
         return;
     struct entry_view v = entry_view(n);
-    ledger_apply_begin(l, &v, &l->applying.err);
+    if (ledger_apply_begin(l, &v, &l->applying.err) == 0)
+        db_commit_soon(l->db);
 }
 
 static void step_apply(struct ledger *l);

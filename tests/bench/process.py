@@ -1,7 +1,7 @@
 """The program itself: its size, start and rest."""
 import os, subprocess, tempfile, time
 
-from kit import KOAN, NOTE, Server, report, rss_mib
+from kit import KOAN, NOTE, Server, report, rss_mib, wrk
 
 
 def bench_start():
@@ -14,6 +14,21 @@ def bench_start():
     ms = sorted(times)[3]
     report("empty start to ready", f"{ms:.0f}", "ms", "100 ms", ms < 100, f"of 7: {min(times):.0f}..{max(times):.0f}")
     report("idle memory (RSS)", f"{rss:.1f}", "MiB", "20 MiB", rss < 20)
+
+
+def running_ns(pid):
+    return sum(int(open(f"/proc/{pid}/task/{t}/schedstat").read().split()[0]) for t in os.listdir(f"/proc/{pid}/task"))
+
+
+def bench_idle():
+    """Threads that look about before they sleep must stop doing so when the load ends."""
+    with Server(NOTE) as s:
+        wrk(s.url + "/livez", 1, seconds=1)
+        time.sleep(0.5)
+        before = running_ns(s.process.pid)
+        time.sleep(5)
+        used = (running_ns(s.process.pid) - before) / 5e7
+        report("idle processor time", f"{used:.2f}", "% of a core", "0.5 %", used < 0.5)
 
 
 def bench_binary():
@@ -47,4 +62,4 @@ def bench_full_start():
                    f"{size:.2f} GiB of state and log; RSS {rss_mib(s.process.pid):.0f} MiB")
 
 
-BENCHES = {"binary": bench_binary, "start": bench_start, "full-start": bench_full_start}
+BENCHES = {"binary": bench_binary, "start": bench_start, "idle": bench_idle, "full-start": bench_full_start}
