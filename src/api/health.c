@@ -15,7 +15,12 @@
 #include "canon/canon.h"
 #include "db/db.h"
 
-enum { HEALTH_COMMIT_MS = 10 * 1000, HEALTH_LAG_ENTRIES = 10000 };
+enum {
+    HEALTH_COMMIT_MS = 10 * 1000,
+    HEALTH_STALL_S =
+        5, /* the ledger's loop in one sync for so long: a probe would wait there too */
+    HEALTH_LAG_ENTRIES = 10000
+};
 
 /* ---- alive ---- */
 
@@ -49,6 +54,7 @@ struct health_facts {
     struct api *api;
     struct api_thread *thread;
     struct ledger_status ledger;
+    double stall;     /* seconds since the ledger's loop has turned */
     struct err probe; /* of a commit just now; code 0: fine */
 };
 
@@ -69,6 +75,10 @@ static int health_leader(const struct health_facts *f, struct err *e)
 
 static int health_commit(const struct health_facts *f, struct err *e)
 {
+    if (f->stall > HEALTH_STALL_S)
+        return err_set(e, ERR_UNAVAILABLE,
+                       "nothing can be committed: the log has waited for its disk for %.0f s",
+                       f->stall);
     return f->probe.code == 0
                ? 0
                : err_set(e, ERR_UNAVAILABLE, "nothing can be committed: %s", f->probe.text);
@@ -187,10 +197,20 @@ struct health_probe {
     void (*answer)(struct http_request *req, const struct health_facts *f);
 };
 
+static double health_ledger_lag(const struct api *a)
+{
+    unsigned n = atomic_load(&a->loops_count);
+    for (unsigned i = 0; i < n; i++)
+        if (strcmp(a->loops[i].name, "ledger") == 0)
+            return loop_lag_s(a->loops[i].loop);
+    return 0;
+}
+
 static void health_gather(struct http_request *req, struct health_facts *f)
 {
     f->thread = api_thread_of(req);
     f->api = f->thread->api;
+    f->stall = health_ledger_lag(f->api);
     ledger_status(f->api->o.ledger, &f->ledger);
 }
 
@@ -208,7 +228,7 @@ static void health_ask(struct http_request *req,
 {
     struct health_facts f = {.probe = {.code = 0}};
     health_gather(req, &f);
-    if (!f.ledger.leader || f.ledger.disk_full ||
+    if (!f.ledger.leader || f.ledger.disk_full || f.stall > HEALTH_STALL_S ||
         api_now_ms(f.thread) - f.ledger.last_commit_at < HEALTH_COMMIT_MS) {
         answer(req, &f);
         return;
