@@ -14,7 +14,7 @@ import threading
 import unittest
 
 from e2e import npm
-from e2e.node import APPS, ROOT, Case, Client, environment
+from e2e.node import APPS, ROOT, Case, Client, environment, run
 
 DIST = os.path.join(ROOT, "build/dist")
 EPOCH = 1700000000
@@ -205,16 +205,19 @@ class UnitTest(Case):
         filtered = (sys.executable, os.path.join(ROOT, "tests/build/seccomp.py"), UNIT,
                     os.path.join(sysroot(), "usr/include", HEADER))
         self.assertNotEqual(subprocess.run([*filtered, "chroot", "/", "true"], capture_output=True).returncode, 0)
-        script = shutil.copy(os.path.join(APPS, "todo/todo.lua"), self.path("todo.lua"))
-        node = self.node(script, prefix=filtered)
+        os.mkdir(self.path("scripts"))
+        script = shutil.copy(os.path.join(APPS, "todo/todo.lua"), self.path("scripts/todo.lua"))
+        node = self.node("--scripts", self.path("scripts"), prefix=filtered)
         client = node.client()
         made = client("POST", "/api/todo", {"title": "buy milk"}).json
         self.assertEqual(client("GET", "/api/todo/" + made["id"]).json, made)
         with open(script, "a") as f:
             f.write("\n-- changed\n")
         seen = len(node.logs)
+        code, _, err = run("deploy", self.path("scripts"), "--no-check", "--url", node.url)
+        self.assertEqual(code, 0, err)
+        node.wait_log("deployed name=", start=seen)
         node.process.send_signal(signal.SIGHUP)
-        node.wait_log("live files", start=seen)
         self.assertEqual(client("GET", "/metrics").status, 200)
         self.assertEqual(node.stop(), 0)
         self.assertNotRegex(node.text, '"level":"(warn|error)"')
