@@ -220,7 +220,7 @@ class Access(Case):
         if shutil.which("openssl") is None:
             self.skipTest("no openssl to make a certificate with")
         cert, key = self.path("cert.pem"), self.path("key.pem")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90", "-subj", "/CN=localhost",
                         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, capture_output=True)
         node = self.node("--http.tls_cert", cert, "--http.tls_key", key)
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
@@ -239,7 +239,7 @@ class Access(Case):
 
         def renew(name):
             subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                            "-days", "2", "-subj", "/CN=" + name, "-addext", "subjectAltName=IP:127.0.0.1",
+                            "-days", "90", "-subj", "/CN=" + name, "-addext", "subjectAltName=IP:127.0.0.1",
                             "-keyout", key, "-out", cert], check=True, capture_output=True)
             return ssl.create_default_context(cafile=cert)
 
@@ -254,7 +254,7 @@ class Access(Case):
         self.assertEqual(kept("GET", "/livez").status, 200)  # goes on with the certificate that it began with
         self.assertFalse(self.trusts(node, first))
 
-        open(key, "w").write("no key")
+        self.write("key.pem", "no key")
         node.process.send_signal(signal.SIGHUP)
         self.assertIn(key, node.wait_log("reload refused"))
         self.assertTrue(self.trusts(node, second))

@@ -232,6 +232,12 @@ class App(Case):
         self.assertEqual(a.status, status, a.body)
         return a
 
+    def script(self, text, *args):
+        """What a script gives back that is run once, beside those in force."""
+        a = self.ok("POST", "/api/cluster/run", {"text": text, "args": list(args)}).json
+        self.assertTrue(a["ok"], a)
+        return a.get("result")
+
     def refused(self, method, path, body=None, status=400, code="invalid", words="", **headers):
         """The problem, which must have this code and these words."""
         a = self.ok(method, path, body, status, **headers)

@@ -260,7 +260,11 @@ class Arrivals(Once):
 
     def test_an_arrival_is_repeated(self):  # R2
         mail = self.mail()
-        change = lambda a: self.ok("POST", "/api/canon/person?origin=erp&source_id=z" + mail, {"email": mail, "n": 9})
+
+        def change(_):
+            time.sleep(0.01)  # of one millisecond the rank would decide
+            self.ok("POST", "/api/canon/person?origin=erp&source_id=z" + mail, {"email": mail, "n": 9})
+
         a = self.both("POST", "/api/canon/person?origin=erp", {"email": mail, "n": 1}, between=change)
         self.assertEqual((a.json["outcome"], a.json["version"], a.json["changes"]["n"]), ("canonized", 1, 1))
         self.assertEqual(self.ok("GET", "/api/person/" + a.json["id"]).json["n"], 9)
