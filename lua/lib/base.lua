@@ -12,6 +12,18 @@ end
 
 base64 = { encode = host.base64_encode, decode = host.base64_decode }
 
+-- Equal values, however deep. For the other files of the library.
+function host.same(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
+  for k, v in pairs(a) do
+    if not host.same(v, b[k]) then return false end
+  end
+  for k in pairs(b) do
+    if a[k] == nil then return false end
+  end
+  return true
+end
+
 function reject(code, detail) host.fail(code or "rejected", detail) end
 
 -- --- kinds ---

@@ -2,7 +2,7 @@
 --
 -- A save, patch or remove is proposed and waited for; inside tx(fn) it is only noted, and all of them are proposed as
 -- one unit when fn returns, on condition that what fn read by id is still as it was.
-local host, null = host, host.null
+local host, null, same = host, host.null, host.same
 
 -- --- units ---
 --
@@ -499,17 +499,6 @@ local function transfer(name, options, moves)
 end
 
 local system_fields = { version = true, created_at = true, updated_at = true, created_by = true, updated_by = true }
-
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
-  for k, v in pairs(a) do
-    if not same(v, b[k]) then return false end
-  end
-  for k in pairs(b) do
-    if a[k] == nil then return false end
-  end
-  return true
-end
 
 local function same_record(a, b)
   local x, y = {}, {}

@@ -1,6 +1,6 @@
 -- Test: what files that end in _test.lua say, and how `koan check` runs them. Each test has a ledger of its own, empty, and a
 -- clock that stands still until the test moves it.
-local host, null = host, host.null
+local host, null, same = host, host.null, host.same
 
 local collecting = setmetatable({}, { __mode = "k" }) -- coroutine -> the tests of its file
 
@@ -21,17 +21,6 @@ end
 local function shown(v)
   local ok, text = pcall(host.json_encode, v, true)
   return ok and text or tostring(v)
-end
-
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
-  for k, v in pairs(a) do
-    if not same(v, b[k]) then return false end
-  end
-  for k in pairs(b) do
-    if a[k] == nil then return false end
-  end
-  return true
 end
 
 local function fail(words, detail) error(host.where() .. ": " .. (words and tostring(words) .. ": " or "") .. detail, 0) end

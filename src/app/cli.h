@@ -88,9 +88,13 @@ struct cli_table {
     size_t columns, count;
 };
 void cli_table_init(struct cli_table *t, size_t columns);
+/* The same, with its heading. */
+void cli_table_head(struct cli_table *t, const char *const *heads, size_t columns);
 void cli_table_cell(struct cli_table *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void cli_table_json(struct cli_table *t, const json_t *v); /* a value, shortened */
+/* One row: these members of `row`. */
+void cli_table_members(struct cli_table *t, const json_t *row, const char *const *names, size_t n);
 /* The first row is the heading. Frees it. `right`: bit n set aligns column n to the right. */
 void cli_table_print(const struct cli *c, struct cli_table *t, unsigned right);
 

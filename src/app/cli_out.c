@@ -35,6 +35,13 @@ void cli_table_cell(struct cli_table *t, const char *fmt, ...)
     t->count++;
 }
 
+void cli_table_head(struct cli_table *t, const char *const *heads, size_t columns)
+{
+    cli_table_init(t, columns);
+    for (size_t i = 0; i < columns; i++)
+        cli_table_cell(t, "%s", heads[i]);
+}
+
 /* As much of `s` as fits a cell, whole characters only. */
 static void cli_table_short(struct cli_table *t, const char *s)
 {
@@ -59,6 +66,12 @@ void cli_table_json(struct cli_table *t, const json_t *v)
         json_print(v, &b, NULL);
         cli_table_short(t, buf_str(&b));
     }
+}
+
+void cli_table_members(struct cli_table *t, const json_t *row, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        cli_table_json(t, json_object_get(row, names[i]));
 }
 
 static void cli_table_pad(size_t n)

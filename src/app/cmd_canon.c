@@ -105,14 +105,13 @@ static void cmd_canon_beat(struct cli_table *t, const json_t *beat)
 
 static void cmd_canon_show_why(struct cli *c, const json_t *o)
 {
+    static const char *const heads[] = {"FIELD", "value", "from", "policy", "beat"};
     struct cli_table t;
     const char *name;
     json_t *v;
     printf("%s, %s\n", json_string_value(json_object_get(o, "id")),
            json_string_value(json_object_get(o, "lifecycle")));
-    cli_table_init(&t, 5);
-    for (size_t i = 0; i < 5; i++)
-        cli_table_cell(&t, "%s", (const char *[]){"FIELD", "value", "from", "policy", "beat"}[i]);
+    cli_table_head(&t, heads, ARRAY_LEN(heads));
     json_object_foreach(json_object_get(o, "fields"), name, v)
     {
         cli_table_cell(&t, "%s", name);
@@ -137,9 +136,7 @@ static void cmd_canon_show_arrivals(struct cli *c, const json_t *rows)
         puts("none");
         return;
     }
-    cli_table_init(&t, ARRAY_LEN(columns));
-    for (size_t k = 0; k < ARRAY_LEN(columns); k++)
-        cli_table_cell(&t, "%s", columns[k]);
+    cli_table_head(&t, columns, ARRAY_LEN(columns));
     json_array_foreach((json_t *)rows, i, row)
     {
         for (size_t k = 0; k < ARRAY_LEN(columns); k++)

@@ -161,22 +161,17 @@ static void cmd_config_state(struct cli_table *t, const json_t *setting)
 
 static int cmd_config_ls(struct cli *c)
 {
+    static const char *const heads[] = {"SETTING", "VALUE", "ORIGIN", "PENDING"};
     AUTO(json_unref) json_t *answer = NULL;
-    int rc = remote_once(c, "GET", CMD_SETTINGS_PATH, NULL, NULL, &answer);
-    if (rc != CLI_OK)
+    int rc = remote_show(c, CMD_SETTINGS_PATH, &answer);
+    if (answer == NULL)
         return rc;
-    if (c->json) {
-        cli_print_json(c, answer);
-        return CLI_OK;
-    }
     size_t i;
     json_t *s;
     struct cli_table t;
     const json_t *replicated = json_object_get(answer, "replicated");
     bool only = cli_flag(c, "replicated") != NULL;
-    cli_table_init(&t, 4);
-    for (i = 0; i < 4; i++)
-        cli_table_cell(&t, "%s", (const char *[]){"SETTING", "VALUE", "ORIGIN", "PENDING"}[i]);
+    cli_table_head(&t, heads, ARRAY_LEN(heads));
     json_array_foreach(json_object_get(answer, "settings"), i, s)
     {
         const char *name = json_string_value(json_object_get(s, "name")),
@@ -196,24 +191,15 @@ static int cmd_config_history(struct cli *c)
 {
     static const char *const columns[] = {"revision", "name", "value", "by", "at", "reason"};
     AUTO(json_unref) json_t *answer = NULL;
-    int rc = remote_once(c, "GET", CMD_SETTINGS_PATH "/history", NULL, NULL, &answer);
-    if (rc != CLI_OK)
+    int rc = remote_show(c, CMD_SETTINGS_PATH "/history", &answer);
+    if (answer == NULL)
         return rc;
-    if (c->json) {
-        cli_print_json(c, answer);
-        return CLI_OK;
-    }
-    size_t i, k;
+    size_t i;
     json_t *row;
     struct cli_table t;
-    cli_table_init(&t, ARRAY_LEN(columns));
-    for (k = 0; k < ARRAY_LEN(columns); k++)
-        cli_table_cell(&t, "%s", columns[k]);
+    cli_table_head(&t, columns, ARRAY_LEN(columns));
     json_array_foreach(json_object_get(answer, "history"), i, row)
-    {
-        for (k = 0; k < ARRAY_LEN(columns); k++)
-            cli_table_json(&t, json_object_get(row, columns[k]));
-    }
+        cli_table_members(&t, row, columns, ARRAY_LEN(columns));
     cli_table_print(c, &t, 1);
     return CLI_OK;
 }

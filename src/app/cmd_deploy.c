@@ -45,24 +45,15 @@ static int cmd_deploy_list(struct cli *c)
 {
     static const char *const columns[] = {"seq", "name", "hash", "kind", "by", "at"};
     AUTO(json_unref) json_t *answer = NULL;
-    int rc = remote_once(c, "GET", CMD_DEPLOY_PATH, NULL, NULL, &answer);
-    if (rc != CLI_OK)
+    int rc = remote_show(c, CMD_DEPLOY_PATH, &answer);
+    if (answer == NULL)
         return rc;
-    if (c->json) {
-        cli_print_json(c, answer);
-        return CLI_OK;
-    }
-    size_t i, k;
+    size_t i;
     json_t *row;
     struct cli_table t;
-    cli_table_init(&t, ARRAY_LEN(columns));
-    for (k = 0; k < ARRAY_LEN(columns); k++)
-        cli_table_cell(&t, "%s", columns[k]);
+    cli_table_head(&t, columns, ARRAY_LEN(columns));
     json_array_foreach(json_object_get(answer, "history"), i, row)
-    {
-        for (k = 0; k < ARRAY_LEN(columns); k++)
-            cli_table_json(&t, json_object_get(row, columns[k]));
-    }
+        cli_table_members(&t, row, columns, ARRAY_LEN(columns));
     cli_table_print(c, &t, 1);
     json_array_foreach(json_object_get(answer, "drift"), i, row) printf(
         "drift: %s is %s in the server's folder\n", json_string_value(json_object_get(row, "file")),

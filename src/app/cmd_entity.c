@@ -85,14 +85,8 @@ static void cmd_entity_table(struct cli *c, json_t *rows)
             names[columns++] = key;
     }
     struct cli_table t;
-    cli_table_init(&t, columns);
-    for (size_t k = 0; k < columns; k++)
-        cli_table_cell(&t, "%s", names[k]);
-    json_array_foreach(rows, i, row)
-    {
-        for (size_t k = 0; k < columns; k++)
-            cli_table_json(&t, json_object_get(row, names[k]));
-    }
+    cli_table_head(&t, names, columns);
+    json_array_foreach(rows, i, row) cli_table_members(&t, row, names, columns);
     cli_table_print(c, &t, 0);
 }
 
@@ -232,12 +226,9 @@ static int cmd_entity_indexes(struct cli *c)
     url_encode(c->places[0], strlen(c->places[0]), &path);
     if (buf_check(&path, "path", &e) != 0)
         return cli_fail(c, &e);
-    int rc = remote_once(c, "GET", buf_str(&path), NULL, NULL, &answer);
-    if (rc != CLI_OK || c->json) {
-        if (rc == CLI_OK)
-            cli_print_json(c, answer);
+    int rc = remote_show(c, buf_str(&path), &answer);
+    if (answer == NULL)
         return rc;
-    }
     struct cli_table t;
     size_t i;
     json_t *ix;

@@ -93,9 +93,7 @@ static void cmd_health_print(struct cli *c, const json_t *o)
     struct cli_table t;
     size_t i;
     json_t *v;
-    cli_table_init(&t, ARRAY_LEN(heads));
-    for (i = 0; i < ARRAY_LEN(heads); i++)
-        cli_table_cell(&t, "%s", heads[i]);
+    cli_table_head(&t, heads, ARRAY_LEN(heads));
     json_array_foreach(json_object_get(o, "checks"), i, v)
     {
         cli_table_json(&t, json_object_get(v, "name"));

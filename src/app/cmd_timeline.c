@@ -47,19 +47,13 @@ static int cmd_timeline(struct cli *c)
         strlen(c->places[0]))
         return cli_usage(c, "'%s' is no correlation id: 1 to 128 of [A-Za-z0-9._-]", c->places[0]);
     AUTO(mem_freep) char *path = mem_printf("/api/timeline/%s", c->places[0]);
-    int rc = remote_once(c, "GET", path, NULL, NULL, &answer);
-    if (rc != CLI_OK)
+    int rc = remote_show(c, path, &answer);
+    if (answer == NULL)
         return rc;
-    if (c->json) {
-        cli_print_json(c, answer);
-        return CLI_OK;
-    }
     size_t i;
     json_t *ev;
     struct cli_table t;
-    cli_table_init(&t, ARRAY_LEN(heads));
-    for (i = 0; i < ARRAY_LEN(heads); i++)
-        cli_table_cell(&t, "%s", heads[i]);
+    cli_table_head(&t, heads, ARRAY_LEN(heads));
     json_array_foreach(json_object_get(answer, "events"), i, ev)
     {
         timeline_row(&t, ev);

@@ -80,3 +80,16 @@ int remote_once(struct cli *c, const char *method, const char *path, const json_
         return cli_fail(c, &e);
     return CLI_OK;
 }
+
+int remote_show(struct cli *c, const char *path, json_t **out)
+{
+    AUTO(json_unref) json_t *answer = NULL;
+    int rc = remote_once(c, "GET", path, NULL, NULL, &answer);
+    if (rc != CLI_OK)
+        return rc;
+    if (c->json)
+        cli_print_json(c, answer);
+    else
+        *out = TAKE(answer);
+    return CLI_OK;
+}

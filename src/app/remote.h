@@ -22,6 +22,9 @@ int remote_call(struct http_client *h, const struct http_client_request *q, json
 /* remote_open and one remote_call; prints what fails. An exit code. `body` may be NULL. */
 int remote_once(struct cli *c, const char *method, const char *path, const json_t *body,
                 const char *headers, json_t **out);
+/* GET of `path`. With --json the answer is printed, and *out stays NULL: the command has done its
+ * work. An exit code. */
+int remote_show(struct cli *c, const char *path, json_t **out);
 void remote_closep(struct http_client **h); /* for AUTO */
 
 #endif

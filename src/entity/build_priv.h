@@ -20,6 +20,10 @@ struct entity_copy {
 
 /* The copy of `d` as the database has it; none is fine. */
 int copy_attach(struct db *db, struct entity_def *d, struct err *e);
+/* Steps a statement whose only parameter is the entity: 1: *out is at its row. *out is to be given
+ * back (db_stmt_donep) in any case. */
+int copy_state(struct db *db, const char *sql, const char *entity, struct db_stmt **out,
+               struct err *e);
 /* The values of `b` under the new unique indexes are not taken, or are those of `old` (or NULL). */
 int copy_check(struct db *db, const struct entity_def *d, const struct row_key *k,
                const struct stored_row *old, const struct new_body *b, struct err *e);

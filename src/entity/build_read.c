@@ -39,13 +39,9 @@ int build_last_row(struct db *db, const char *entity, int64_t *out, struct err *
 static int read_build(struct db *db, const char *entity, struct entity_build_state *out,
                       int64_t *gen, struct err *e)
 {
-    AUTO(db_stmt_donep)
-    struct db_stmt *s =
-        db_stmt_get(db, "SELECT gen, search, rid, scanned FROM entity_builds WHERE entity = ?1", e);
-    if (s == NULL)
-        return e->code;
-    db_bind_str(s, 1, entity);
-    int rc = db_step(s, e);
+    AUTO(db_stmt_donep) struct db_stmt *s = NULL;
+    int rc = copy_state(db, "SELECT gen, search, rid, scanned FROM entity_builds WHERE entity = ?1",
+                        entity, &s, e);
     if (rc <= 0)
         return rc;
     *gen = db_col_int(s, 0);

@@ -56,15 +56,21 @@ static struct entity_copy *copy_new(const struct entity_def *d, int64_t gen, boo
     return c;
 }
 
-static int attach_build(struct db *db, struct entity_def *d, struct err *e)
+int copy_state(struct db *db, const char *sql, const char *entity, struct db_stmt **out,
+               struct err *e)
 {
-    AUTO(db_stmt_donep)
-    struct db_stmt *s =
-        db_stmt_get(db, "SELECT gen, search, scanned FROM entity_builds WHERE entity = ?1", e);
+    struct db_stmt *s = *out = db_stmt_get(db, sql, e);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, d->name);
-    int rc = db_step(s, e);
+    db_bind_str(s, 1, entity);
+    return db_step(s, e);
+}
+
+static int attach_build(struct db *db, struct entity_def *d, struct err *e)
+{
+    AUTO(db_stmt_donep) struct db_stmt *s = NULL;
+    int rc = copy_state(db, "SELECT gen, search, scanned FROM entity_builds WHERE entity = ?1",
+                        d->name, &s, e);
     if (rc <= 0)
         return rc;
     d->copy = copy_new(d, db_col_int(s, 0), db_col_int(s, 1) != 0);
@@ -74,13 +80,9 @@ static int attach_build(struct db *db, struct entity_def *d, struct err *e)
 
 static int attach_migration(struct db *db, struct entity_def *d, struct err *e)
 {
-    AUTO(db_stmt_donep)
-    struct db_stmt *s =
-        db_stmt_get(db, "SELECT gen, def, held_until FROM entity_migrations WHERE entity = ?1", e);
-    if (s == NULL)
-        return e->code;
-    db_bind_str(s, 1, d->name);
-    int rc = db_step(s, e);
+    AUTO(db_stmt_donep) struct db_stmt *s = NULL;
+    int rc = copy_state(db, "SELECT gen, def, held_until FROM entity_migrations WHERE entity = ?1",
+                        d->name, &s, e);
     if (rc <= 0)
         return rc;
     size_t n;

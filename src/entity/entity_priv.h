@@ -102,6 +102,8 @@ struct row_key {
 };
 
 struct db_stmt;
+/* Parameters 1 to 4: the entity and the key, as in the tables that keep rows of every entity. */
+void row_key_bind(struct db_stmt *s, const char *entity, const struct row_key *k);
 void stored_row_init(struct stored_row *r);
 void stored_row_fini(struct stored_row *r); /* also for AUTO */
 /* Columns rid, version, created_at, updated_at, created_by, updated_by, body, keys. */
@@ -164,6 +166,9 @@ struct row_change {
     struct row_key key;
     enum row_how how;
 };
+
+/* Runs a statement whose parameters 1 to 4 are those of row_key_bind. */
+int row_key_run(const struct row_change *c, const char *sql, struct err *e);
 
 /* Each checks before it writes: after a refusal nothing has changed. */
 int rows_insert(const struct row_change *c, const struct new_body *b, struct err *e);

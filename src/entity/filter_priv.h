@@ -84,6 +84,40 @@ const struct entity_field *filter_system_field(const char *name);
 /* ASCII only, like lower() in SQL. A new string. */
 json_t *filter_fold(const json_t *s);
 
+/* ---- filter_node.c ---- */
+
+struct filter_node *filter_node_new(enum filter_op op);
+void filter_node_free(struct filter_node *n); /* takes NULL */
+void filter_node_freep(struct filter_node **n);
+/* `parent` owns `kid`. */
+void filter_node_add(struct filter_node *parent, struct filter_node *kid);
+struct filter_node *filter_node_not(struct filter_node *kid);
+
+/* ---- filter_leaf.c: operators and operands; 0 or e->code ---- */
+
+struct filter_parser {
+    const struct entity_def *def;
+    size_t conditions; /* so far, in the whole filter */
+    struct err *e;
+};
+
+/* A condition on the path, without operator. NULL: one too many, or no such path. */
+struct filter_node *filter_leaf_new(struct filter_parser *ps, const char *dotted, bool fold);
+/* `n` is equal to `v`, which is not null; as a `bare` value it may have wildcards. */
+int filter_leaf_eq(struct filter_parser *ps, struct filter_node *n, const json_t *v, bool bare);
+/* Any operator but $all, $not and $options; $ne and $nin as what they negate. */
+int filter_leaf_operator(struct filter_parser *ps, struct filter_node *n, const char *op,
+                         const json_t *v);
+/* $all: a condition of its own for each value, all of them in `parent`. */
+int filter_leaf_all(struct filter_parser *ps, const char *dotted, const json_t *v, bool fold,
+                    struct filter_node *parent);
+/* Where anything may stand it may be a text, which then holds the operand, or a list, which has it
+ * among its elements: *n becomes either of the two. */
+int filter_leaf_contains_open(struct filter_parser *ps, const char *dotted, bool fold,
+                              struct filter_node **n, const json_t *v);
+/* There is no such operator; names the nearest. */
+int filter_unknown(const char *key, const char *const *names, size_t count, struct err *e);
+
 /* ---- filter_sql.c ---- */
 
 enum { SQL_BINDS_MAX = 4 * FILTER_CONDITIONS_MAX + 200 };

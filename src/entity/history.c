@@ -15,17 +15,10 @@ static const char *const how_names[] = {"save", "patch", "remove", "expire", "ca
 
 int history_forget(const struct row_change *c, struct err *e)
 {
-    struct db_stmt *s = db_stmt_get(c->a->db,
-                                    "DELETE FROM entity_history WHERE entity = ?1 AND tenant = ?2"
-                                    " AND part = ?3 AND id = ?4",
-                                    e);
-    if (s == NULL)
-        return e->code;
-    db_bind_str(s, 1, c->def->name);
-    db_bind_str(s, 2, c->key.tenant);
-    db_bind_str(s, 3, c->key.part);
-    db_bind_text(s, 4, c->key.id, c->key.id_len);
-    return db_run(s, e);
+    return row_key_run(c,
+                       "DELETE FROM entity_history WHERE entity = ?1 AND tenant = ?2"
+                       " AND part = ?3 AND id = ?4",
+                       e);
 }
 
 /* Names of the declared fields that differ, as a JSON list; all that there were without `b`. */
@@ -46,14 +39,6 @@ static int differing(const struct row_change *c, const struct stored_row *old,
     return json_print(names, out, e);
 }
 
-static void bind_name(struct db_stmt *s, const struct entity_def *d, const struct row_key *k)
-{
-    db_bind_str(s, 1, d->name);
-    db_bind_str(s, 2, k->tenant);
-    db_bind_str(s, 3, k->part);
-    db_bind_text(s, 4, k->id, k->id_len);
-}
-
 static int insert(const struct row_change *c, const struct stored_row *old, const char *fields,
                   struct err *e)
 {
@@ -67,7 +52,7 @@ static int insert(const struct row_change *c, const struct stored_row *old, cons
                     e);
     if (s == NULL)
         return e->code;
-    bind_name(s, c->def, &c->key);
+    row_key_bind(s, c->def->name, &c->key);
     db_bind_int(s, 5, (int64_t)old->version);
     db_bind_int(s, 6, old->created_at);
     db_bind_str(s, 7, old->created_by);
@@ -96,7 +81,7 @@ static int trim(const struct row_change *c, uint64_t version, struct err *e)
                                     e);
     if (s == NULL)
         return e->code;
-    bind_name(s, c->def, &c->key);
+    row_key_bind(s, c->def->name, &c->key);
     db_bind_int(s, 5, last);
     return db_run(s, e);
 }

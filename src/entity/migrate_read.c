@@ -68,13 +68,9 @@ static int read_batch(struct db *db, const struct entity_def *d, int64_t rid,
 int migrate_read_state(struct db *db, const struct entity_def *d, int64_t *gen, int64_t *rid,
                        int *percent, struct err *e)
 {
-    AUTO(db_stmt_donep)
-    struct db_stmt *s =
-        db_stmt_get(db, "SELECT gen, rid FROM entity_migrations WHERE entity = ?1", e);
-    if (s == NULL)
-        return e->code;
-    db_bind_str(s, 1, d->name);
-    int rc = db_step(s, e);
+    AUTO(db_stmt_donep) struct db_stmt *s = NULL;
+    int rc =
+        copy_state(db, "SELECT gen, rid FROM entity_migrations WHERE entity = ?1", d->name, &s, e);
     if (rc <= 0)
         return rc;
     int64_t last = 0;

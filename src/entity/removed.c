@@ -21,10 +21,7 @@ int removed_keep(const struct row_change *c, const struct stored_row *old, struc
         e);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, c->def->name);
-    db_bind_str(s, 2, c->key.tenant);
-    db_bind_str(s, 3, c->key.part);
-    db_bind_text(s, 4, c->key.id, c->key.id_len);
+    row_key_bind(s, c->def->name, &c->key);
     db_bind_int(s, 5, (int64_t)old->version);
     db_bind_int(s, 6, old->created_at);
     db_bind_str(s, 7, old->created_by);
@@ -58,10 +55,7 @@ static int find(const struct row_change *c, struct kept *out, struct err *e)
                     e);
     if (s == NULL)
         return e->code;
-    db_bind_str(s, 1, c->def->name);
-    db_bind_str(s, 2, c->key.tenant);
-    db_bind_str(s, 3, c->key.part);
-    db_bind_text(s, 4, c->key.id, c->key.id_len);
+    row_key_bind(s, c->def->name, &c->key);
     db_bind_int(s, 5, c->a->at);
     int rc = db_step(s, e);
     if (rc <= 0)
@@ -153,15 +147,8 @@ int removed_purge(const struct row_change *c, struct stored_row *out, struct err
         return rc < 0 ? rc
                       : err_set(e, ERR_NOT_FOUND, "there is no removed %s '%.*s' to purge",
                                 c->def->name, (int)c->key.id_len, c->key.id);
-    struct db_stmt *s = db_stmt_get(c->a->db,
-                                    "DELETE FROM entity_removed WHERE entity = ?1 AND tenant = ?2"
-                                    " AND part = ?3 AND id = ?4",
-                                    e);
-    if (s == NULL)
-        return e->code;
-    db_bind_str(s, 1, c->def->name);
-    db_bind_str(s, 2, c->key.tenant);
-    db_bind_str(s, 3, c->key.part);
-    db_bind_text(s, 4, c->key.id, c->key.id_len);
-    return db_run(s, e);
+    return row_key_run(c,
+                       "DELETE FROM entity_removed WHERE entity = ?1 AND tenant = ?2"
+                       " AND part = ?3 AND id = ?4",
+                       e);
 }

@@ -59,6 +59,23 @@ static size_t keep_text(struct buf *b, struct db_stmt *s, int column, size_t *n)
     return at;
 }
 
+void row_key_bind(struct db_stmt *s, const char *entity, const struct row_key *k)
+{
+    db_bind_str(s, 1, entity);
+    db_bind_str(s, 2, k->tenant);
+    db_bind_str(s, 3, k->part);
+    db_bind_text(s, 4, k->id, k->id_len);
+}
+
+int row_key_run(const struct row_change *c, const char *sql, struct err *e)
+{
+    struct db_stmt *s = db_stmt_get(c->a->db, sql, e);
+    if (s == NULL)
+        return e->code;
+    row_key_bind(s, c->def->name, &c->key);
+    return db_run(s, e);
+}
+
 void stored_row_read(struct db_stmt *s, struct stored_row *out)
 {
     struct buf *b = &out->text;

@@ -48,6 +48,8 @@ struct entity_db *entity_db_open(void)
 void entity_db_close(struct entity_db *f)
 {
     static const char *const names[] = {"koan.db", "koan.db-wal", "koan.db-shm"};
+    uint64_t scan;
+    ASSERT(db_hash_scan(f->writer, &scan, NULL) == 0 && scan == db_hash(f->writer));
     db_close(f->reader);
     db_close(f->writer);
     entities_free(f->entities);

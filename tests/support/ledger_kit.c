@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/stat.h"
 #include "db/db.h"
 #include "io/loop.h"
 
@@ -283,6 +284,28 @@ static int kit_remove_one(const char *path, const struct stat *st, int type, str
 void kit_dir_remove(const char *dir)
 {
     nftw(dir, kit_remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void kit_node_fresh(struct kit_node *n)
+{
+    char dir[256];
+    kit_dir(dir);
+    kit_node_init(n, dir);
+}
+
+void kit_node_gone(struct kit_node *n)
+{
+    kit_node_fini(n);
+    kit_dir_remove(n->dir);
+    stat_reset_all();
+}
+
+void kit_node_restart(struct kit_node *n)
+{
+    struct err e = ERR_INIT;
+    kit_node_close(n);
+    if (kit_node_open(n, &e) != 0)
+        PANIC("%s", e.text);
 }
 
 struct db *kit_reader(struct kit_node *n)

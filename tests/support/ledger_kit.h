@@ -57,6 +57,10 @@ void kit_node_init(struct kit_node *n, const char *dir);
 int kit_node_open(struct kit_node *n, struct err *e);
 void kit_node_close(struct kit_node *n); /* and waits for it */
 void kit_node_fini(struct kit_node *n);
+/* kit_node_init in a folder of its own; kit_node_fini, and the folder goes; closed and opened. */
+void kit_node_fresh(struct kit_node *n);
+void kit_node_gone(struct kit_node *n);
+void kit_node_restart(struct kit_node *n);
 /* Proposes and waits for the answer, which is returned and stays in u. */
 int kit_do(struct kit_node *n, struct unit *u);
 /* Its runner and callback are the kit's. */

@@ -29,10 +29,8 @@ static int said_space(struct disk *d, const char *path, uint64_t *space, uint64_
 
 static void node_begin(struct kit_node *n)
 {
-    char dir[256];
     struct err e = ERR_INIT;
-    kit_dir(dir);
-    kit_node_init(n, dir);
+    kit_node_fresh(n);
     disk_total = 0;
     struct world *w = loop_world(n->loop);
     real_disk = w->disk;
@@ -47,9 +45,7 @@ static void node_end(struct kit_node *n)
 {
     kit_node_close(n);
     loop_world(n->loop)->disk = real_disk;
-    kit_node_fini(n);
-    kit_dir_remove(n->dir);
-    stat_reset_all();
+    kit_node_gone(n);
 }
 
 static void put_of(struct kit_node *n, struct unit *u, uint64_t key, size_t bytes)

@@ -11,30 +11,18 @@
 
 static void node_begin(struct kit_node *n)
 {
-    char dir[256];
     struct err e = ERR_INIT;
-    kit_dir(dir);
-    kit_node_init(n, dir);
+    kit_node_fresh(n);
     n->options.segment_bytes = 256 << 10;
     int rc = kit_node_open(n, &e);
     if (rc != 0)
         fail_msg("%s", e.text);
 }
 
-static void node_restart(struct kit_node *n)
-{
-    struct err e = ERR_INIT;
-    kit_node_close(n);
-    if (kit_node_open(n, &e) != 0)
-        fail_msg("%s", e.text);
-}
-
 static void node_end(struct kit_node *n)
 {
     kit_node_close(n);
-    kit_node_fini(n);
-    kit_dir_remove(n->dir);
-    stat_reset_all();
+    kit_node_gone(n);
 }
 
 static int64_t row(struct kit_node *n, uint64_t key)
@@ -84,10 +72,10 @@ TEST(a_restart_finds_everything_and_goes_on)
     node_begin(&n);
     for (uint64_t i = 0; i < 50; i++)
         assert_int_equal(put(&n, i), 0);
-    node_restart(&n);
+    kit_node_restart(&n);
     assert_int_equal(row(&n, 49), 1);
     assert_int_equal(put(&n, 50), 0);
-    node_restart(&n);
+    kit_node_restart(&n);
     assert_int_equal(row(&n, 50), 1);
     struct ledger_status s;
     ledger_status(n.ledger, &s);
@@ -155,7 +143,7 @@ TEST(a_repeated_unit_is_applied_once_and_gets_the_first_answer)
         assert_int_equal(cursor_u64(&c), 11);
         unit_fini(&u);
         if (i == 1)
-            node_restart(&n);
+            kit_node_restart(&n);
     }
     assert_int_equal(row(&n, 1), 11);
     node_end(&n);

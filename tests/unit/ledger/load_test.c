@@ -106,9 +106,7 @@ TEST(threads_propose_while_segments_roll_and_checkpoints_run)
 {
     struct kit_node n;
     struct err e = ERR_INIT;
-    char dir[256];
-    kit_dir(dir);
-    kit_node_init(&n, dir);
+    kit_node_fresh(&n);
     n.options.segment_bytes = 64 << 10;
     n.options.snapshot_entries = 5;
     n.options.keep_bytes = 256 << 10;
@@ -135,10 +133,8 @@ TEST(threads_propose_while_segments_roll_and_checkpoints_run)
     assert_int_equal(kit_node_open(&n, &e), 0);
     check_rows(&n);
     kit_node_close(&n);
-    kit_node_fini(&n);
-    kit_dir_remove(dir);
     mem_free(crowds);
-    stat_reset_all();
+    kit_node_gone(&n);
 }
 
 int main(void)

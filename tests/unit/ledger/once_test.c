@@ -20,10 +20,8 @@ static int64_t moved_wall_ms(struct world *w)
 
 static void node_begin(struct kit_node *n)
 {
-    char dir[256];
     struct err e = ERR_INIT;
-    kit_dir(dir);
-    kit_node_init(n, dir);
+    kit_node_fresh(n);
     n->options.segment_bytes = 256 << 10;
     struct world *w = loop_world(n->loop);
     ahead_ms = 0;
@@ -33,21 +31,11 @@ static void node_begin(struct kit_node *n)
         fail_msg("%s", e.text);
 }
 
-static void node_restart(struct kit_node *n)
-{
-    struct err e = ERR_INIT;
-    kit_node_close(n);
-    if (kit_node_open(n, &e) != 0)
-        fail_msg("%s", e.text);
-}
-
 static void node_end(struct kit_node *n)
 {
     kit_node_close(n);
     loop_world(n->loop)->wall_ms = real_wall_ms;
-    kit_node_fini(n);
-    kit_dir_remove(n->dir);
-    stat_reset_all();
+    kit_node_gone(n);
 }
 
 /* ---- units with keys ---- */
@@ -165,7 +153,7 @@ TEST(a_key_is_known_after_a_restart) /* R2 */
     node_begin(&n);
     put_row(&n);
     assert_int_equal(add_once(&n, "k", 0, "a"), 0);
-    node_restart(&n);
+    kit_node_restart(&n);
     assert_int_equal(find(&n, "k", "a").count, 1);
     assert_int_equal(add_once(&n, "k", 0, "a"), ERR_CONFLICT);
     assert_int_equal(row(&n), 2); /* a new row has 1 */

@@ -38,20 +38,11 @@ static void fill(struct kit_node *n, uint64_t first, uint64_t count)
 /* A node that has written some segments, closed. */
 static void node_made(struct kit_node *n, uint64_t units)
 {
-    char dir[256];
-    kit_dir(dir);
-    kit_node_init(n, dir);
+    kit_node_fresh(n);
     n->options.segment_bytes = SEGMENT;
     assert_int_equal(kit_node_open(n, NULL), 0);
     fill(n, 0, units);
     kit_node_close(n);
-}
-
-static void node_gone(struct kit_node *n)
-{
-    kit_node_fini(n);
-    kit_dir_remove(n->dir);
-    stat_reset_all();
 }
 
 static void flip(const struct kit_node *n, const char *name, off_t at)
@@ -134,7 +125,7 @@ TEST(a_lost_database_is_made_again_from_the_whole_log)
     assert_int_equal(ledger_applied(n.ledger), applied);
     assert_true(scanned_hash(&n) == before);
     kit_node_close(&n);
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 TEST(a_database_older_than_the_checkpoint_is_refused)
@@ -143,7 +134,7 @@ TEST(a_database_older_than_the_checkpoint_is_refused)
     node_made(&n, 5);
     drop(&n, "koan.db");
     refused(&n, ERR_CORRUPT, "koan.db ends at entry 0", "restore");
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 TEST(damage_in_a_finished_segment_is_refused_with_its_place)
@@ -156,7 +147,7 @@ TEST(damage_in_a_finished_segment_is_refused_with_its_place)
     assert_true(is_there(&n, name));
     flip(&n, name, 4096 + 100);
     refused(&n, ERR_CORRUPT, name, "offset 4096");
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 TEST(damage_before_the_end_of_the_last_segment_is_refused_with_its_place)
@@ -168,7 +159,7 @@ TEST(damage_before_the_end_of_the_last_segment_is_refused_with_its_place)
     segment_of(1, name);
     flip(&n, name, 4096 + 30); /* the first record; valid ones follow */
     refused(&n, ERR_CORRUPT, name, "offset 4096");
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 TEST(a_missing_segment_is_refused_by_number)
@@ -179,7 +170,7 @@ TEST(a_missing_segment_is_refused_by_number)
     segment_of(3, name);
     drop(&n, name);
     refused(&n, ERR_CORRUPT, "segment 3 before it is missing", "log/");
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 TEST(a_log_without_its_last_entry_is_refused_because_the_checkpoint_knows_of_it)
@@ -193,7 +184,7 @@ TEST(a_log_without_its_last_entry_is_refused_because_the_checkpoint_knows_of_it)
     for (off_t at = 4096 + 1900; at < 4096 + 3000; at += 8)
         flip(&n, name, at);
     refused(&n, ERR_CORRUPT, "the log ends at entry", "acknowledged entries are missing");
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 TEST(a_damaged_header_is_refused_even_in_the_last_segment)
@@ -204,7 +195,7 @@ TEST(a_damaged_header_is_refused_even_in_the_last_segment)
     segment_of(1, name);
     flip(&n, name, 50);
     refused(&n, ERR_CORRUPT, name, "offset 0");
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 TEST(one_damaged_slot_of_the_state_is_survived_and_two_are_not)
@@ -217,7 +208,7 @@ TEST(one_damaged_slot_of_the_state_is_survived_and_two_are_not)
     flip(&n, "log/state", 20);
     flip(&n, "log/state", 4096 + 20);
     refused(&n, ERR_CORRUPT, "log/state", "restore");
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 TEST(a_damaged_manifest_is_refused)
@@ -226,7 +217,7 @@ TEST(a_damaged_manifest_is_refused)
     node_made(&n, 3);
     flip(&n, "log/manifest", 17);
     refused(&n, ERR_CORRUPT, "log/manifest", "damaged");
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 static uint64_t number_at(const struct kit_node *n, const char *name, off_t at, int size)
@@ -267,7 +258,7 @@ TEST(state_and_manifest_are_laid_out_as_their_page_says)
     assert_int_equal(number_at(&n, "log/manifest", 16, 8), 4); /* members and three units */
     assert_int_equal(number_at(&n, "log/manifest", 24, 8), 1);
     assert_int_equal(number_at(&n, "log/manifest", 40, 8), 1);
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 TEST(a_segment_of_another_node_is_refused)
@@ -280,17 +271,15 @@ TEST(a_segment_of_another_node_is_refused)
     path_of(&b, "log/state", to);
     assert_int_equal(rename(from, to), 0);
     refused(&b, ERR_CORRUPT, "belongs to another node", "do not mix");
-    node_gone(&a);
-    node_gone(&b);
+    kit_node_gone(&a);
+    kit_node_gone(&b);
 }
 
 TEST(an_operation_of_a_newer_program_halts_and_is_never_skipped)
 {
     struct kit_node n;
     struct unit u;
-    char dir[256];
-    kit_dir(dir);
-    kit_node_init(&n, dir);
+    kit_node_fresh(&n);
     n.kit.newer = true;
     assert_int_equal(kit_node_open(&n, NULL), 0);
     kit_unit(&n, &u);
@@ -305,16 +294,14 @@ TEST(an_operation_of_a_newer_program_halts_and_is_never_skipped)
     n.kit.newer = true;
     assert_int_equal(kit_node_open(&n, NULL), 0);
     kit_node_close(&n);
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 TEST(old_segments_become_new_ones_and_nothing_old_is_read_in_them)
 {
     struct kit_node n;
     char name[64];
-    char dir[256];
-    kit_dir(dir);
-    kit_node_init(&n, dir);
+    kit_node_fresh(&n);
     n.options.segment_bytes = SEGMENT;
     n.options.snapshot_entries = 10;
     n.options.keep_bytes = 1;
@@ -331,7 +318,7 @@ TEST(old_segments_become_new_ones_and_nothing_old_is_read_in_them)
     db_close(db);
     fill(&n, 200, 50);
     kit_node_close(&n);
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 TEST(an_entry_larger_than_a_segment_gets_one_of_its_own)
@@ -354,7 +341,7 @@ TEST(an_entry_larger_than_a_segment_gets_one_of_its_own)
     assert_int_equal(kit_rows(db), 24);
     db_close(db);
     kit_node_close(&n);
-    node_gone(&n);
+    kit_node_gone(&n);
 }
 
 int main(void)
