@@ -1,13 +1,15 @@
 """The binary for arm64: cross-built from the same lock file, static, and at work under an emulator."""
+import filecmp
 import os
 import shutil
-import subprocess
 import unittest
 
 from build.build_test import PT_DYNAMIC, PT_INTERP, program_headers
+from build.elsewhere import made_elsewhere, make
 from e2e.node import APPS, ROOT, Case
 
-BINARY = os.path.join(ROOT, "build/arm64/koan")
+TARGET = "build/arm64/koan"
+BINARY = os.path.join(ROOT, TARGET)
 EMULATOR = "qemu-aarch64-static"
 EM_AARCH64 = 183
 
@@ -15,9 +17,7 @@ EM_AARCH64 = 183
 def setUpModule():
     if shutil.which(EMULATOR) is None:
         raise unittest.SkipTest(EMULATOR + " is missing; packaging/setup test installs it")
-    done = subprocess.run(["make", "--no-print-directory", "build/arm64/koan"], cwd=ROOT, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise AssertionError("make build/arm64/koan:\n" + done.stderr)
+    make(ROOT, TARGET)
 
 
 class Arm64Test(Case):
@@ -28,6 +28,11 @@ class Arm64Test(Case):
         kinds = program_headers(BINARY)
         self.assertNotIn(PT_INTERP, kinds)
         self.assertNotIn(PT_DYNAMIC, kinds)
+
+    def test_two_builds_in_different_folders_are_bit_identical(self):
+        with made_elsewhere(TARGET, arch=("arm64",)) as copy:
+            for name in (TARGET, TARGET + ".debug"):
+                self.assertTrue(filecmp.cmp(os.path.join(ROOT, name), os.path.join(copy, name), False), name + " differs")
 
     def test_it_starts_answers_and_drains(self):
         node = self.node(os.path.join(APPS, "todo"), prefix=(EMULATOR,), binary=BINARY)

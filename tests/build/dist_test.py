@@ -13,11 +13,11 @@ import tempfile
 import threading
 import unittest
 
+from build.elsewhere import EPOCH, made_elsewhere, make, sysroot
 from e2e import npm
 from e2e.node import APPS, ROOT, Case, Client, environment, run
 
 DIST = os.path.join(ROOT, "build/dist")
-EPOCH = 1700000000
 ARCH = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True).stdout.strip()
 # Checkers that Debian does not have: one for Containerfiles, one for bills of materials and what it asks for.
 TOOLS = ("dist-tools-1", "dockerfile-utils@0.16.3", "@cyclonedx/cyclonedx-library@7.1.0", "ajv@8.17.1", "ajv-formats@3.0.1",
@@ -27,26 +27,13 @@ with open(os.path.join(ROOT, "Makefile")) as makefile:
     VERSION = re.search(r"^VERSION := (\S+)$", makefile.read(), re.M).group(1)
 NAME = f"koan-{VERSION}-linux-{ARCH}"
 DEB = os.path.join(DIST, f"koan_{VERSION}_{ARCH}.deb")
+MAKE = ("dist", "ARCHS=" + ARCH)
 UNIT = os.path.join(ROOT, "packaging/systemd/koan.service")
-
-
-def sysroot(cache=None):
-    env = dict(os.environ, **({"KOAN_CACHE": cache} if cache else {}))
-    return subprocess.run([os.path.join(ROOT, "packaging/sysroot/sysroot"), "path"], env=env, capture_output=True,
-                          text=True, check=True).stdout.strip()
-
-
-def make_dist(root, **more):
-    env = dict(os.environ, SOURCE_DATE_EPOCH=str(EPOCH), **more)
-    done = subprocess.run(["make", "--no-print-directory", "dist", "ARCHS=" + ARCH], cwd=root, env=env,
-                          capture_output=True, text=True)
-    if done.returncode != 0:
-        raise AssertionError("make dist:\n" + done.stdout + done.stderr)
 
 
 def setUpModule():
     shutil.rmtree(DIST, ignore_errors=True)
-    make_dist(ROOT)
+    make(ROOT, *MAKE)
 
 
 def output(*command, **kw):
@@ -55,13 +42,7 @@ def output(*command, **kw):
 
 class ReproducibleTest(unittest.TestCase):
     def test_two_builds_in_different_folders_are_bit_identical(self):
-        with tempfile.TemporaryDirectory(prefix="koan-elsewhere-") as home:
-            copy, cache = os.path.join(home, "quite/another/folder"), os.path.join(home, "cache")
-            shutil.copytree(ROOT, copy, symlinks=True, ignore=lambda where, _: ["build", ".git"] if where == ROOT else [])
-            # The libraries lie elsewhere, too.
-            os.mkdir(cache)
-            subprocess.run(["cp", "-a", sysroot(), sysroot(cache)], check=True)
-            make_dist(copy, KOAN_CACHE=cache, TZ="Asia/Tokyo", LC_ALL="C.UTF-8", LANG="C.UTF-8")
+        with made_elsewhere(*MAKE) as copy:
             files = sorted(os.listdir(DIST))
             self.assertEqual(sorted(os.listdir(os.path.join(copy, "build/dist"))), files)
             for name in ["../rel/koan", "../rel/koan.debug"] + files:
