@@ -27,6 +27,7 @@ struct canon {
     bool stale;           /* an entry defines a model: what is current is read again at its end */
     struct map *fresh;    /* what was read, until the entry is committed; else NULL */
     bool due;             /* an entry has given a key that parked arrivals wait for */
+    bool waits;           /* there may be parked arrivals that wait for keys */
     struct list watches;  /* struct canon_watch, under `lock` */
     struct sweeper *sweeper; /* NULL until it is started */
 };
@@ -127,7 +128,7 @@ static int arrive_waits(struct canon *c, const struct apply *a, const struct can
 {
     int64_t marked = 0;
     int rc = op->resumes != NULL ? store_wait_drop(a->db, op->resumes, e) : 0;
-    if (rc == 0 && op->new_keys != NULL)
+    if (rc == 0 && op->new_keys != NULL && c->waits)
         rc = store_wait_given(a->db, a->env->tenant, op->model, op->new_keys, &marked, e);
     c->due |= marked > 0;
     return rc;
@@ -171,6 +172,7 @@ static int apply_wait(void *self, const struct apply *a, uint8_t version, struct
                               .tries = (uint8_t)p.number[0],
                               .take_up = p.number[1] != 0};
     bool due = false;
+    ((struct canon *)self)->waits = true;
     rc = store_wait_put(a->db, a->env->tenant, &w, &due, e);
     ((struct canon *)self)->due |= due;
     return rc;
@@ -224,7 +226,7 @@ static int canon_opened(void *self, struct db *db, struct err *e)
     int rc = canon_read_models(c, e);
     if (rc == 0)
         canon_publish(c);
-    return rc;
+    return rc == 0 ? store_waits(db, &c->waits, e) : rc;
 }
 
 static int canon_close(void *self, const struct apply *a, struct err *e)

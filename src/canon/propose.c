@@ -175,8 +175,11 @@ static int compose_save(struct canon_job *j, struct txn *t, const struct texts *
     int rc = text != NULL ? entity_doc_printed(j->working->def, p->values, text, &doc, e)
                           : entity_doc_print(j->working->def, p->values, &doc, e);
     j->save_at = t->ops;
+    /* Of an id that was made here there is no record, and nobody needs to look. */
+    bool made = p->creates && strcmp(j->arrival->origin, CANON_DIRECT) != 0;
+    enum entity_mode mode = made ? ENTITY_CREATE : ENTITY_UPSERT;
     if (rc == 0)
-        entity_txn_save(t, j->working->def, p->id, ENTITY_UPSERT, 0, &doc);
+        entity_txn_save(t, j->working->def, p->id, mode, 0, &doc);
     entity_doc_fini(&doc);
     return rc;
 }

@@ -111,6 +111,8 @@ int store_failed_remove(struct db *db, int64_t before, struct err *e);
 /* *due: a key has an owner by now and the arrival is to be taken up. */
 int store_wait_put(struct db *db, const char *tenant, const struct canon_op_wait *w, bool *due,
                    struct err *e);
+/* Whether anything waits at all. */
+int store_waits(struct db *db, bool *out, struct err *e);
 /* The keys of a JSON list have an owner: what waits for one of them is due. */
 int store_wait_given(struct db *db, const char *tenant, const char *model, const char *keys,
                      int64_t *marked, struct err *e);

@@ -43,6 +43,15 @@ int store_wait_put(struct db *db, const char *tenant, const struct canon_op_wait
     return rc;
 }
 
+int store_waits(struct db *db, bool *out, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s = db_stmt_get(db, "SELECT 1 FROM canon_wait LIMIT 1", e);
+    int rc = s == NULL ? e->code : db_step(s, e);
+    *out = rc > 0;
+    return rc < 0 ? rc : 0;
+}
+
 /* Most of the time nobody waits: that is found with one look for all keys. */
 static int wait_any(struct db *db, const char *tenant, const char *model, struct err *e)
 {

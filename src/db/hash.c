@@ -47,9 +47,9 @@ static uint64_t db_hash_value(uint64_t h, sqlite3_value *v)
         return db_hash_number(h, v);
     if (type == SQLITE_NULL)
         return hash64_cell(h, (uint8_t)type, 0);
-    /* The pointer first: asking for it may convert, and the length is that of what it gives. */
-    const void *p =
-        type == SQLITE_TEXT ? (const void *)sqlite3_value_text(v) : sqlite3_value_blob(v);
+    /* The pointer first: asking for it may convert, and the length is that of what it gives. Text
+     * is asked for as bytes, which it is already: as text SQLite would copy it for a NUL. */
+    const void *p = sqlite3_value_blob(v);
     uint64_t n = (uint64_t)sqlite3_value_bytes(v);
     h = hash64_cell(h, (uint8_t)type, n);
     return n == 0 ? h : hash64(h, p, n);
