@@ -45,29 +45,40 @@ static int asking_run(struct canon_hooks *h, struct canon_stage_call *call)
     return 1;
 }
 
-TEST(a_lost_race_asks_nobody_again)
+enum { EACH = 20, ROUNDS_MAX = 100 };
+
+/* Two engines work on one golden record at the same time. */
+static void race(struct canon_lab *lab, int round)
 {
-    enum { EACH = 20 };
-    struct asking k = {.hooks = {.run = asking_run}};
-    struct canon_lab lab;
     struct lab_request q[2];
     struct lab_arrival list[2][EACH];
     char ids[2][EACH][32], says[2][EACH][64];
-    lab_open_hooks(&lab, person, person_model, &k.hooks);
     for (int e = 0; e < 2; e++) {
         for (int i = 0; i < EACH; i++) {
-            snprintf(ids[e][i], sizeof ids[e][i], "%d-%d", e, i);
-            snprintf(says[e][i], sizeof says[e][i], "{\"k\":\"x\",\"n\":%d}", e * 100 + i);
-            list[e][i] = (struct lab_arrival){"s", ids[e][i], e * 100 + i, says[e][i]};
+            int n = round * 1000 + e * 100 + i;
+            snprintf(ids[e][i], sizeof ids[e][i], "%d-%d-%d", round, e, i);
+            snprintf(says[e][i], sizeof says[e][i], "{\"k\":\"x\",\"n\":%d}", n);
+            list[e][i] = (struct lab_arrival){"s", ids[e][i], n, says[e][i]};
         }
-        lab_send(&lab, e, "P", &q[e], list[e], EACH);
+        lab_send(lab, e, "P", &q[e], list[e], EACH);
     }
     for (int e = 0; e < 2; e++) {
-        lab_wait(&lab, &q[e]);
+        lab_wait(lab, &q[e]);
         lab_request_fini(&q[e]);
     }
+}
+
+TEST(a_lost_race_asks_nobody_again)
+{
+    struct asking k = {.hooks = {.run = asking_run}};
+    struct canon_lab lab;
+    int rounds = 0;
+    lab_open_hooks(&lab, person, person_model, &k.hooks);
+    /* Whether one is lost depends on what the disk and the other thread do meanwhile. */
+    while (k.runs == k.asked && rounds < ROUNDS_MAX)
+        race(&lab, rounds++);
     assert_true(k.runs > k.asked); /* somebody has lost a race */
-    assert_true(k.asked <= 2 * 2 * EACH);
+    assert_true(k.asked <= rounds * 2 * 2 * EACH);
     /* Whatever was stored has what it was told. */
     assert_int_equal(lab_number(&lab,
                                 "SELECT count(*) FROM canon_arrival a WHERE NOT EXISTS (SELECT "

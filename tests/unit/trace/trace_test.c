@@ -13,6 +13,7 @@
 #include "trace/trace_priv.h"
 
 static char dir[64];
+static struct trace *opened; /* until shut(): a test that fails leaves it open */
 
 static int make_dir(void **state)
 {
@@ -21,10 +22,18 @@ static int make_dir(void **state)
     return mkdtemp(dir) == NULL;
 }
 
+static void shut(struct trace *t)
+{
+    opened = NULL;
+    trace_close(t);
+}
+
 static int remove_dir(void **state)
 {
     (void)state;
     char command[128];
+    if (opened != NULL) /* it counts in what is reset below */
+        shut(opened);
     snprintf(command, sizeof command, "rm -rf %s", dir);
     stat_reset_all();
     return system(command);
@@ -42,6 +51,7 @@ static struct trace *open_with(double sample, uint64_t bytes_max)
                               .bytes_max = bytes_max};
     if (trace_open(&o, &t, &e) != 0)
         fail_msg("%s", e.text);
+    opened = t;
     return t;
 }
 
@@ -135,7 +145,7 @@ TEST(a_share_of_the_traces_is_sampled_and_a_parent_decides_for_its_children)
     assert_memory_equal(child.trace.b, s.trace.b, 16);
     trace_begin(t, NULL, "0190a6c2-0000-7000-8000-00000000abcd", &s);
     assert_int_equal(s.trace.b[15], 0xcd); /* a correlation id that is a UUID is the trace id */
-    trace_close(t);
+    shut(t);
 }
 
 /* ---- the ring ---- */
@@ -147,7 +157,7 @@ TEST(what_was_noted_is_found_at_once_and_after_a_restart) /* O2 */
     note(t, TRACE_CHANGE, "c-1", "0190a6c2-0000-7000-8000-00000000abcd", 17);
     note(t, TRACE_CHANGE, "c-2", "o-2", 18);
     assert_int_equal(story_size(t, "c-1"), 2);
-    trace_close(t);
+    shut(t);
     t = open_with(0, 0);
     AUTO(json_unref) json_t *v = story(t, "c-1");
     assert_int_equal(json_array_size(v), 2);
@@ -158,7 +168,7 @@ TEST(what_was_noted_is_found_at_once_and_after_a_restart) /* O2 */
     assert_int_equal(json_integer_value(json_object_get(change, "seq")), 17);
     assert_string_equal(json_string_value(json_object_get(change, "node")), "n1");
     assert_int_equal(story_size(t, "c-3"), 0);
-    trace_close(t);
+    shut(t);
 }
 
 TEST(a_change_that_is_replayed_is_shown_once)
@@ -168,7 +178,7 @@ TEST(a_change_that_is_replayed_is_shown_once)
     note(t, TRACE_CHANGE, "c", "o-1", 17);
     note(t, TRACE_CHANGE, "c", "o-1", 18);
     assert_int_equal(story_size(t, "c"), 2);
-    trace_close(t);
+    shut(t);
 }
 
 TEST(what_follows_under_a_link_belongs_to_the_story_that_it_began_in) /* O2 */
@@ -188,7 +198,7 @@ TEST(what_follows_under_a_link_belongs_to_the_story_that_it_began_in) /* O2 */
     assert_int_equal(story_size(t, "c-1"), 4);
     assert_int_equal(story_size(t, "a-1"), 4);
     assert_int_equal(story_size(t, "c-2"), 1);
-    trace_close(t);
+    shut(t);
 }
 
 TEST(texts_are_cut_and_nothing_in_them_breaks_the_answer)
@@ -207,7 +217,7 @@ TEST(texts_are_cut_and_nothing_in_them_breaks_the_answer)
                      TRACE_TEXT_MAX);
     assert_string_equal(json_string_value(json_object_get(json_array_get(v, 0), "principal")),
                         "\xe2\x82\xac");
-    trace_close(t);
+    shut(t);
 }
 
 TEST(every_text_comes_back_as_it_was)
@@ -263,7 +273,7 @@ TEST(the_oldest_goes_when_the_ring_is_full_and_each_segment_finds_its_own)
     }
     assert_true(t->ring.bytes <= 2 * (uint64_t)TRACE_SEGMENT_BYTES);
     assert_int_equal(stat_read(t->lost_buffer), 0);
-    trace_close(t);
+    shut(t);
 }
 
 TEST(a_torn_end_is_cut_and_an_index_that_is_gone_is_made_again) /* O2 */
@@ -272,7 +282,7 @@ TEST(a_torn_end_is_cut_and_an_index_that_is_gone_is_made_again) /* O2 */
     char path[128];
     fill(t, 0, 120000);
     assert_true(t->ring.count >= 2);
-    trace_close(t);
+    shut(t);
     snprintf(path, sizeof path, "%s/0000000000000001.idx", dir);
     assert_int_equal(unlink(path), 0);
     snprintf(path, sizeof path, "%s/0000000000000002.ring", dir);
@@ -284,11 +294,11 @@ TEST(a_torn_end_is_cut_and_an_index_that_is_gone_is_made_again) /* O2 */
     assert_int_equal(story_size(t, "request-119998"), 1);
     assert_int_equal(story_size(t, "request-119999"), 0); /* the torn one */
     note(t, TRACE_CHANGE, "later", "o", 1);
-    trace_close(t);
+    shut(t);
     t = open_with(0, 0);
     assert_int_equal(story_size(t, "later"), 1);
     assert_int_equal(story_size(t, "request-119998"), 1);
-    trace_close(t);
+    shut(t);
 }
 
 TEST(what_is_too_old_goes_by_whole_segments)
@@ -305,7 +315,7 @@ TEST(what_is_too_old_goes_by_whole_segments)
     pthread_mutex_unlock(&t->ring_lock);
     assert_int_equal(story_size(t, "request-0"), 0);
     assert_int_equal(story_size(t, "request-99999"), 1);
-    trace_close(t);
+    shut(t);
 }
 
 TEST(without_a_folder_a_node_works_and_what_is_lost_is_counted) /* O3 */
@@ -318,7 +328,7 @@ TEST(without_a_folder_a_node_works_and_what_is_lost_is_counted) /* O3 */
     note(t, TRACE_CHANGE, "c", "o", 1);
     assert_int_equal(story_size(t, "c"), 0);
     assert_int_equal(stat_read(t->lost_ring), 1);
-    trace_close(t);
+    shut(t);
 }
 
 TEST(a_full_buffer_drops_and_counts_and_does_not_wait) /* O3 */
@@ -331,7 +341,7 @@ TEST(a_full_buffer_drops_and_counts_and_does_not_wait) /* O3 */
     pthread_mutex_unlock(&t->ring_lock);
     assert_true(stat_read(t->lost_buffer) > 0);
     assert_int_equal(stat_read(t->lost_buffer) + stat_read(t->noted), 100000);
-    trace_close(t);
+    shut(t);
 }
 
 /* ---- OTLP ---- */
