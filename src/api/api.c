@@ -72,8 +72,8 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
         &api_feed_routes,         &api_transfer_routes,      &api_history_routes,
         &api_records_read_routes, &api_records_write_routes, &api_bulk_routes,
         &api_health_routes,       &api_docs_routes,          &api_openapi_routes,
-        &api_definitions_routes,  &api_trace_routes,         &api_canon_routes,
-        &api_canon_read_routes};
+        &api_definitions_routes,  &api_trace_routes,         &api_tx_routes,
+        &api_canon_routes,        &api_canon_read_routes};
     size_t count = ARRAY_LEN(all) - (a->o.canon == NULL ? 2 : 0);
     for (size_t i = 0; i < count; i++) {
         int rc = http_router_add(r, all[i]->routes, all[i]->count, e);

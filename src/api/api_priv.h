@@ -257,6 +257,9 @@ void api_direct_patch(struct http_request *req, struct entity_def *d, enum entit
                       const struct api_conditions *c);
 /* Takes both. */
 void api_direct_bulk(struct http_request *req, struct entity_def *d, json_t *docs, bool atomic);
+/* Takes back what was stated directly of those that `items` name; takes the reference. */
+void api_direct_bulk_remove(struct http_request *req, struct entity_def *d,
+                            const struct entity_item *items, size_t count, bool atomic);
 void api_direct_remove(struct http_request *req, struct entity_def *d,
                        const struct api_conditions *c);
 
@@ -281,6 +284,6 @@ struct api_routes {
 extern const struct api_routes api_feed_routes, api_transfer_routes, api_history_routes,
     api_records_read_routes, api_records_write_routes, api_bulk_routes, api_openapi_routes,
     api_canon_routes, api_canon_read_routes, api_health_routes, api_docs_routes, api_scripts_routes,
-    api_node_routes, api_definitions_routes, api_trace_routes;
+    api_node_routes, api_definitions_routes, api_trace_routes, api_tx_routes;
 
 #endif

@@ -1,0 +1,408 @@
+/* POST /api/tx: operations on records of any entities as one unit of work, all or nothing.
+ *
+ *   {"ops": [{"op": "entity.save",   "entity": "order", "id": "o-7", "if_version": 3, "value":
+ * {..}},
+ *            {"op": "entity.patch",  "entity": "stock", "id": "s-1", "patch": {..} or [..]},
+ *            {"op": "entity.remove", "entity": "cart",  "id": "c-9"},
+ *            {"op": "entity.check",  "entity": "shop",  "id": "a", "version": 12}]}
+ *
+ * A later operation sees what the earlier ones did. Conditions of entity.check are looked at before
+ * all of them. The answer has a result for each operation, or the problem of the first that did not
+ * hold, with its index. */
+#include <string.h>
+
+#include "api/records_priv.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+enum tx_kind { TX_SAVE, TX_PATCH, TX_REMOVE, TX_CHECK };
+
+/* One operation as it came. */
+struct tx_op {
+    enum tx_kind kind;
+    struct entity_def *def;
+    size_t item;                                  /* of the write; not of a check */
+    char id[ENTITY_NAME_MAX + ENTITY_ID_MAX + 2]; /* of a check: with the partition in front */
+    uint64_t version;                             /* of a check; 0: see exists */
+    bool exists;
+};
+
+struct tx {
+    struct tx_op *ops;
+    size_t count;
+    struct entity_item *items;
+    size_t items_count;
+    uint32_t checks_at; /* where they stand in the unit */
+};
+
+static const char *const tx_names[] = {
+    [TX_SAVE] = "entity.save",
+    [TX_PATCH] = "entity.patch",
+    [TX_REMOVE] = "entity.remove",
+    [TX_CHECK] = "entity.check",
+};
+/* Of parts that are not there. */
+static const char *const tx_later[] = {"send",   "publish",     "settle",    "job.submit",
+                                       "kv.put", "lease.check", "blob.link", "canon.arrive"};
+
+static void tx_free(struct tx *x)
+{
+    if (x == NULL)
+        return;
+    for (size_t i = 0; i < x->items_count; i++)
+        entity_item_fini(&x->items[i]);
+    for (size_t i = 0; i < x->count; i++)
+        entity_def_unref(x->ops[i].def);
+    mem_free(x->items);
+    mem_free(x->ops);
+    mem_free(x);
+}
+
+/* ---- what is asked ---- */
+
+static int tx_kind_of(const char *name, enum tx_kind *out, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(tx_names); i++)
+        if (strcmp(name, tx_names[i]) == 0) {
+            *out = (enum tx_kind)i;
+            return 0;
+        }
+    if (strcmp(name, "canon.arrive") == 0)
+        return err_field(e, ERR_UNSUPPORTED, "op",
+                         "an arrival is a unit of its own: POST /api/canon/{model}");
+    for (size_t i = 0; i < ARRAY_LEN(tx_later); i++)
+        if (strcmp(name, tx_later[i]) == 0)
+            return err_field(e, ERR_UNSUPPORTED, "op",
+                             "'%s': this part of Koan is not in this version", name);
+    const char *nearest = str_nearest(name, tx_names, ARRAY_LEN(tx_names));
+    return err_field(e, ERR_INVALID, "op",
+                     "there is no operation '%.64s'%s%s%s; there are entity.save, entity.patch, "
+                     "entity.remove, entity.check",
+                     name, nearest != NULL ? "; did you mean '" : "",
+                     nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
+}
+
+static int tx_keys(enum tx_kind kind, const json_t *op, struct err *e)
+{
+    static const char *const save[] = {"op",    "entity",     "id",        "partition",
+                                       "value", "if_version", "if_absent", "if_exists"},
+                             *const patch[] = {"op",    "entity",     "id",       "partition",
+                                               "patch", "if_version", "if_exists"},
+                             *const remove[] = {"op", "entity", "id", "partition", "if_version"},
+                             *const check[] = {"op",        "entity",  "id",
+                                               "partition", "version", "exists"};
+    switch (kind) {
+    case TX_SAVE:
+        return json_only_keys(op, "entity.save", save, ARRAY_LEN(save), e);
+    case TX_PATCH:
+        return json_only_keys(op, "entity.patch", patch, ARRAY_LEN(patch), e);
+    case TX_REMOVE:
+        return json_only_keys(op, "entity.remove", remove, ARRAY_LEN(remove), e);
+    case TX_CHECK:
+        return json_only_keys(op, "entity.check", check, ARRAY_LEN(check), e);
+    }
+    return 0;
+}
+
+/* By its name in URLs or in scripts. Golden records are what their sources say. */
+static int tx_entity(struct api *a, const json_t *op, struct tx_op *out, struct err *e)
+{
+    const char *name;
+    int rc = json_get_string(op, "entity", &name, e);
+    if (rc != 0)
+        return rc == ERR_NOT_FOUND ? err_field(e, ERR_INVALID, "entity", "names no entity") : rc;
+    out->def = entities_find_path(a->o.entities, name);
+    if (out->def == NULL)
+        out->def = entities_find(a->o.entities, name);
+    if (out->def == NULL)
+        return entities_unknown(a->o.entities, name, e);
+    AUTO(api_model_unrefp) struct canon_model *m = api_model_of(a, out->def);
+    if (m != NULL && out->kind != TX_CHECK)
+        return err_field(e, ERR_UNSUPPORTED, "entity",
+                         "'%s' is made by canon: a change of a golden record is an arrival, which "
+                         "is a unit of its own",
+                         out->def->name);
+    return 0;
+}
+
+static int tx_text(const json_t *op, const char *key, size_t max, const char **out, struct err *e)
+{
+    *out = "";
+    int rc = json_get_string(op, key, out, e);
+    if (rc == ERR_NOT_FOUND) {
+        err_clear(e);
+        return 0;
+    }
+    if (rc == 0 && strlen(*out) > max)
+        rc = err_field(e, ERR_INVALID, key, "%s has at most %zu bytes", key, max);
+    return rc;
+}
+
+static int tx_version(const json_t *op, const char *key, uint64_t *out, struct err *e)
+{
+    int64_t version = 0;
+    int rc = json_get_int(op, key, &version, e);
+    if (rc == ERR_NOT_FOUND) {
+        err_clear(e);
+        return 0;
+    }
+    *out = (uint64_t)version;
+    return rc == 0 && version < 1
+               ? err_field(e, ERR_INVALID, key, "%s is a version, which counts from 1", key)
+               : rc;
+}
+
+static int tx_flag(const json_t *op, const char *key, bool *out, struct err *e)
+{
+    int rc = json_get_bool(op, key, out, e);
+    if (rc == ERR_NOT_FOUND) {
+        err_clear(e);
+        return 0;
+    }
+    return rc;
+}
+
+static int tx_check(const json_t *op, const char *partition, const char *id, struct tx_op *out,
+                    struct err *e)
+{
+    bool says = json_object_get(op, "exists") != NULL;
+    int rc = str_check_id(id, strlen(id), e);
+    if (rc == 0 && *partition != '\0')
+        rc = str_check_name(partition, "partition", e);
+    if (rc == 0 && says == (json_object_get(op, "version") != NULL))
+        rc = err_field(e, ERR_INVALID, "version",
+                       "entity.check wants \"version\" or \"exists\", one of them");
+    snprintf(out->id, sizeof out->id, "%s%s%s", partition, *partition != '\0' ? "/" : "", id);
+    if (rc == 0)
+        rc = tx_version(op, "version", &out->version, e);
+    return rc == 0 ? tx_flag(op, "exists", &out->exists, e) : rc;
+}
+
+/* Who makes it and who replaces it say so in the same words as the headers. */
+static int tx_item(const json_t *op, enum tx_kind kind, struct entity_item *it, struct err *e)
+{
+    const char *key = kind == TX_SAVE ? "value" : "patch";
+    json_t *value = json_object_get(op, key);
+    int rc = tx_version(op, "if_version", &it->if_version, e);
+    if (rc == 0)
+        rc = tx_flag(op, "if_absent", &it->if_absent, e);
+    if (rc == 0)
+        rc = tx_flag(op, "if_exists", &it->if_exists, e);
+    if (rc != 0)
+        return rc;
+    if (it->if_absent && (it->if_exists || it->if_version > 0))
+        return err_field(e, ERR_INVALID, "if_absent",
+                         "if_absent contradicts if_version and if_exists");
+    it->verb = kind == TX_SAVE ? ENTITY_SAVE : kind == TX_PATCH ? ENTITY_PATCH : ENTITY_REMOVE;
+    if (kind != TX_SAVE && it->id[0] == '\0')
+        return err_field(e, ERR_INVALID, "id", "%s names no id", tx_names[kind]);
+    if (kind == TX_REMOVE)
+        return 0;
+    if (value == NULL)
+        return err_field(e, ERR_INVALID, key, "%s has no \"%s\"", tx_names[kind], key);
+    if (kind == TX_PATCH && json_is_array(value))
+        it->patch_kind = ENTITY_PATCH_JSON;
+    it->doc = json_incref(value);
+    return 0;
+}
+
+static int tx_read_op(struct api *a, struct tx *x, const json_t *op, struct tx_op *out,
+                      struct err *e)
+{
+    const char *name, *id, *partition;
+    if (!json_is_object(op))
+        return err_set(e, ERR_INVALID, "an operation is an object, not %s", json_type_name(op));
+    int rc = json_get_string(op, "op", &name, e);
+    if (rc == ERR_NOT_FOUND)
+        return err_field(e, ERR_INVALID, "op", "\"op\" is missing");
+    if (rc != 0 || (rc = tx_kind_of(name, &out->kind, e)) != 0 ||
+        (rc = tx_keys(out->kind, op, e)) != 0 || (rc = tx_entity(a, op, out, e)) != 0 ||
+        (rc = tx_text(op, "id", ENTITY_ID_MAX, &id, e)) != 0 ||
+        (rc = tx_text(op, "partition", ENTITY_NAME_MAX, &partition, e)) != 0)
+        return rc;
+    if (out->kind == TX_CHECK)
+        return tx_check(op, partition, id, out, e);
+    struct entity_item *it = &x->items[x->items_count];
+    out->item = x->items_count++;
+    it->def = out->def;
+    str_copy(it->id, sizeof it->id, id);
+    str_copy(it->partition, sizeof it->partition, partition);
+    return tx_item(op, out->kind, it, e);
+}
+
+static struct tx *tx_read(struct http_request *req, const json_t *body)
+{
+    static const char *const names[] = {"ops"};
+    const json_t *ops = json_object_get(body, "ops");
+    size_t n = json_array_size(ops);
+    struct err e = ERR_INIT;
+    if (json_only_keys(body, "the body", names, ARRAY_LEN(names), &e) != 0 ||
+        (!json_is_array(ops) &&
+         err_field(&e, ERR_INVALID, "ops", "the body is {\"ops\": [..]}") != 0) ||
+        (n == 0 && err_field(&e, ERR_INVALID, "ops", "ops is empty: a unit does something") != 0) ||
+        (n > ENTITY_BULK_MAX &&
+         err_field(&e, ERR_TOO_LARGE, "ops", "%zu operations; a request has at most %d", n,
+                   ENTITY_BULK_MAX) != 0)) {
+        http_problem(req, &e);
+        return NULL;
+    }
+    struct tx *x = mem_new(sizeof *x);
+    x->ops = mem_new_array(n, sizeof *x->ops);
+    x->items = mem_new_array(n, sizeof *x->items);
+    for (size_t i = 0; i < n; i++) {
+        x->count = i + 1;
+        if (tx_read_op(api_thread_of(req)->api, x, json_array_get(ops, i), &x->ops[i], &e) == 0)
+            continue;
+        char more[40];
+        snprintf(more, sizeof more, "\"failed_op\":%zu", i);
+        err_context(&e, "operation %zu", i);
+        api_problem(req, &e, NULL, more);
+        tx_free(x);
+        return NULL;
+    }
+    return x;
+}
+
+/* ---- the unit ---- */
+
+static int tx_compose(struct entity_write *w, struct txn *t, bool before, struct err *e)
+{
+    struct tx *x = ((struct records_write *)w)->more;
+    (void)e;
+    if (!before)
+        return 0;
+    x->checks_at = t->ops;
+    for (size_t i = 0; i < x->count; i++) {
+        const struct tx_op *op = &x->ops[i];
+        if (op->kind != TX_CHECK)
+            continue;
+        if (op->version > 0)
+            entity_txn_if_version(t, op->def, op->id, op->version);
+        else if (op->exists)
+            entity_txn_if_exists(t, op->def, op->id);
+        else
+            entity_txn_if_absent(t, op->def, op->id);
+    }
+    return 0;
+}
+
+/* ---- the answer ---- */
+
+/* The index of the check with this number, or their count. */
+static size_t tx_check_at(const struct tx *x, int number)
+{
+    for (size_t i = 0; i < x->count; i++)
+        if (x->ops[i].kind == TX_CHECK && number-- == 0)
+            return i;
+    return x->count;
+}
+
+/* The index of what did not hold, or their count. */
+static size_t tx_fault(const struct tx *x, const struct entity_write *w, const struct err **why)
+{
+    int failed = w->unit != NULL ? w->unit->failed_op - (int)x->checks_at : -1;
+    size_t at = tx_check_at(x, failed);
+    *why = &w->err;
+    for (size_t i = 0; at == x->count && i < x->items_count; i++) {
+        const struct err *e = &x->items[i].err;
+        if (e->code == 0 || e->code == ERR_CANCELED)
+            continue;
+        *why = e;
+        for (at = 0; x->ops[at].kind == TX_CHECK || x->ops[at].item != i; at++)
+            ;
+    }
+    return at;
+}
+
+static void tx_refused(struct http_request *req, const struct tx *x, size_t at,
+                       const struct err *why)
+{
+    if (at == x->count) {
+        http_problem(req, why);
+        return;
+    }
+    const struct tx_op *op = &x->ops[at];
+    struct err e = *why;
+    char more[40];
+    snprintf(more, sizeof more, "\"failed_op\":%zu", at);
+    err_context(&e, "operation %zu", at);
+    api_problem(req, &e, op->kind != TX_CHECK ? x->items[op->item].errors : NULL, more);
+}
+
+static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq)
+{
+    struct buf out = BUF_INIT(API_ANSWER_MAX);
+    buf_adds(&out, "{\"results\":[");
+    for (size_t i = 0; i < x->count; i++) {
+        const struct tx_op *op = &x->ops[i];
+        buf_addf(&out, "%s{\"op\":\"%s\"", i > 0 ? "," : "", tx_names[op->kind]);
+        if (op->kind != TX_CHECK) {
+            const struct entity_item *it = &x->items[op->item];
+            buf_adds(&out, ",\"id\":");
+            json_print_string(&out, it->id, strlen(it->id));
+            buf_addf(&out, ",\"outcome\":\"%s\",\"version\":%llu",
+                     entity_outcome_name(it->result.outcome),
+                     (unsigned long long)it->result.version);
+        }
+        buf_addc(&out, '}');
+    }
+    buf_adds(&out, "]}");
+    http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)seq);
+    http_respond_buf(req, 200, API_JSON, &out);
+}
+
+/* True: it was done before, and is answered as then. */
+static bool tx_replayed(struct http_request *req, struct tx *x)
+{
+    const struct api_kept *k = api_kept(req, 0);
+    if (k == NULL || !records_kept_items(k, x->items, x->items_count, NULL, NULL))
+        return false;
+    api_replayed(req);
+    tx_answer(req, x, k->seq);
+    return true;
+}
+
+static void tx_done(struct entity_write *w)
+{
+    /* The struct lies in the request's arena, which goes with the answer. */
+    struct records_write *op = (struct records_write *)w;
+    struct http_request *req = op->req;
+    struct tx *x = op->more;
+    uint64_t seq = w->seq;
+    const struct err *why;
+    size_t at = tx_fault(x, w, &why);
+    struct err e = *why;
+    entity_write_fini(w);
+    if (e.code == 0)
+        tx_answer(req, x, seq);
+    else if (!api_once_again(req) || !tx_replayed(req, x))
+        tx_refused(req, x, at, &e);
+    tx_free(x);
+}
+
+static void tx_post(struct http_request *req)
+{
+    if (!API_QUERY_NONE(req) || !api_once(req))
+        return;
+    AUTO(json_unref) json_t *body = api_body_object(req);
+    if (body == NULL)
+        return;
+    struct tx *x = tx_read(req, body);
+    if (x == NULL)
+        return;
+    if (tx_replayed(req, x)) {
+        tx_free(x);
+        return;
+    }
+    struct records_write *op = records_write_new(req, NULL, x->items, 0, tx_done);
+    op->w.count = x->items_count;
+    op->w.compose = tx_compose;
+    op->more = x;
+    records_write_start(op);
+}
+
+static const struct http_route tx_table[] = {
+    {.verb = HTTP_VERB_POST, .pattern = "/api/tx", .handler = tx_post},
+};
+const struct api_routes api_tx_routes = {tx_table, ARRAY_LEN(tx_table)};
