@@ -290,14 +290,14 @@ local function add_reading(E, name, wrap, wrap_part)
     return rows
   end
 
-  function E.query(options)
+  local function query(options, snapshot)
     local o = options or {}
     if type(o) == "table" and o.with ~= nil then
       o = {}
       for k, v in pairs(options) do o[k] = v end
       o.with = names_of(o.with)
     end
-    local rows, page, tree = host.query(name, o)
+    local rows, page, tree = host.query(name, o, snapshot)
     local as = o.fields and wrap_part or wrap
     for i = 1, #rows do
       as(rows[i])
@@ -306,14 +306,18 @@ local function add_reading(E, name, wrap, wrap_part)
     return rows, page
   end
 
+  function E.query(options) return query(options) end
+
+  -- All pages are of one snapshot, which the loop gives back when it ends, however it ends.
   function E.each(options)
     local q, rows, page, i = { page_size = 200, count = "none" }, {}, { more = true }, 0
     for k, v in pairs(options or {}) do q[k] = v end
-    return function()
+    local snapshot = host.snapshot()
+    local function next_row()
       i = i + 1
       if i > #rows then
         if not page.more then return nil end
-        rows, page = E.query(q)
+        rows, page = query(q, snapshot)
         if page.more and not page.cursor then
           host.fail("too_large", "each: a value to sort by is too long to go on behind it; sort by another field")
         end
@@ -321,6 +325,7 @@ local function add_reading(E, name, wrap, wrap_part)
       end
       return rows[i]
     end
+    return next_row, nil, nil, setmetatable({}, { __close = function() host.snapshot_end(snapshot) end, __metatable = false })
   end
 
   function E.count(options) return host.count(name, options or {}) end

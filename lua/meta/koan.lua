@@ -216,9 +216,9 @@ function Entity.new(fields) end
 ---@param query? Query
 ---@return Record[], { more: boolean, cursor: string?, total: integer?, at_least: boolean? }
 function Entity.query(query) end
----for e in E.each { filter = { .. } } do .. end
+---for e in E.each { filter = { .. } } do .. end: all matches, out of one snapshot.
 ---@param query? Query
----@return fun(): Record?
+---@return fun(): Record?, nil, nil, any
 function Entity.each(query) end
 ---@param query? { filter: table?, q: string?, removed: "only"? }
 ---@return integer

@@ -122,6 +122,8 @@ static void thread_free(struct bind_thread *t)
 {
     db_close(t->reader);
     db_close(t->pool_reader);
+    for (unsigned i = 0; i < t->snapshots_idle; i++)
+        db_close(t->snapshot_dbs[i]);
     bind_settings_drop(t);
     if (t->loop == NULL)
         return;

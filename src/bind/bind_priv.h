@@ -25,6 +25,9 @@ enum {
     BIND_NORMS_MAX = 64,      /* functions among the keys of one model */
     BIND_ROUTES_AHEAD = 64,   /* calls that a thread may have more than the least busy one */
     BIND_ROUTE_NAME_MAX = 64, /* of a parameter */
+    BIND_SNAPSHOTS_MAX = 16,  /* loops of each() that are between two pages, on a thread */
+    BIND_SNAPSHOTS_IDLE = 2,  /* connections kept for the next ones */
+    BIND_SNAPSHOT_MS = 5 * 60 * 1000, /* how long such a loop has its snapshot */
     BIND_SET_MAGIC = 0x4b4f4253,
 };
 
@@ -104,7 +107,9 @@ struct bind_thread {
     struct list reads;           /* queries that wait for the pool */
     struct task read_start;
     bool reading;
-    struct list texts; /* runs of bind_run_text under way: they have no budget */
+    struct db *snapshot_dbs[BIND_SNAPSHOTS_IDLE];
+    unsigned snapshots_idle, snapshots; /* kept; in use */
+    struct list texts;                  /* runs of bind_run_text under way: they have no budget */
     struct task stop, cancel;
     atomic_bool cancelling; /* `cancel` is posted */
     bool done;              /* its own work is over */
@@ -219,6 +224,7 @@ void bind_open_csv(struct lua_State *L);
 void bind_open_config(struct lua_State *L);
 void bind_open_http(struct lua_State *L);
 void bind_open_routes(struct lua_State *L);
+void bind_open_snapshot(struct lua_State *L);
 
 /* Scripts name the records of a partition "Entity/partition". What readers want for that (see
  * entity/read.h); a text left on the stack. Raises when it is no name. */
@@ -236,6 +242,19 @@ void *bind_take(struct lua_State *L, int guard);
 void bind_json_free(void *p);
 /* Sorted compact text; the caller's to free. */
 char *bind_json_text(const json_t *v);
+
+/* ---- snapshot.c: what the pages of each() are read out of ---- */
+struct bind_snapshot;
+/* NULL when the argument is none. */
+struct bind_snapshot *bind_check_snapshot(struct lua_State *L, int at);
+/* The definition that it was begun with, or NULL. */
+struct entity_def *bind_snapshot_def(const struct bind_snapshot *s);
+/* A page begins; ERR_OVERLOADED when the thread has too many. 0: bind_snapshot_leave() must follow,
+ * in between bind_snapshot_db() on whatever thread reads. */
+int bind_snapshot_enter(struct bind_snapshot *s, struct entity_def *d, struct err *e);
+struct db *bind_snapshot_db(struct bind_snapshot *s, struct err *e);
+/* May free it. */
+void bind_snapshot_leave(struct bind_snapshot *s, bool more);
 
 /* ---- config_lib.c ---- */
 /* {"app","flags","http_allow"} in force now; good until the next call on this thread. */

@@ -120,6 +120,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     int host = lua_gettop(L);
     bind_open_declare(L);
     bind_open_verbs(L);
+    bind_open_snapshot(L);
     bind_open_write(L);
     bind_open_canon(L);
     bind_open_plain(L);

@@ -144,7 +144,8 @@ struct rows {
     struct entity_page page;
     struct buf text;
     struct filter *filter;
-    struct entity_expand *expand; /* NULL: nothing beside them */
+    struct entity_expand *expand;   /* NULL: nothing beside them */
+    struct bind_snapshot *snapshot; /* NULL: as it is now */
     json_t *rows;
     int64_t count;
     size_t ids_count;
@@ -154,6 +155,8 @@ struct rows {
 static void rows_free(void *p)
 {
     struct rows *r = p;
+    if (r->snapshot != NULL)
+        bind_snapshot_leave(r->snapshot, false);
     entity_page_fini(&r->page);
     buf_fini(&r->text);
     filter_free(r->filter);
@@ -172,12 +175,20 @@ static struct rows *push_rows(lua_State *L)
     return r;
 }
 
+static void read_from(struct rows *r, struct db *db)
+{
+    if (r->snapshot != NULL)
+        db = bind_snapshot_db(r->snapshot, &r->err);
+    if (db != NULL)
+        r->read(r, db, &r->err);
+}
+
 /* ---- on the pool ---- */
 
 static void read_work(struct loop_work *w)
 {
     struct rows *r = (struct rows *)w;
-    r->read(r, r->thread->pool_reader, &r->err);
+    read_from(r, r->thread->pool_reader);
 }
 
 static void read_done(struct loop_work *w);
@@ -215,7 +226,7 @@ static int read_somewhere(lua_State *L, struct rows *r, lua_KFunction k)
     r->thread = bind_set_of(L)->thread;
     r->tenant = bind_scope(L, lua_tostring(L, 1));
     if (!vm_can_await(L)) {
-        r->read(r, r->thread->reader, &r->err);
+        read_from(r, r->thread->reader);
         return k(L, LUA_OK, (lua_KContext)r);
     }
     r->run = vm_run_of(L);
@@ -450,6 +461,8 @@ static int query_k(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status;
     struct rows *r = (struct rows *)ctx;
+    if (r->snapshot != NULL)
+        bind_snapshot_leave(TAKE(r->snapshot), r->err.code == 0 && r->page.more);
     if (r->err.code != 0)
         return vm_raise(L, &r->err);
     size_t beside = r->expand != NULL ? entity_expand_rows(r->expand) : 0;
@@ -465,10 +478,17 @@ static int query_k(lua_State *L, int status, lua_KContext ctx)
     return 3;
 }
 
-/* host.query(entity, options) -> rows, info, and with `with` the tree */
+static struct entity_def *query_def(lua_State *L, const struct bind_snapshot *s)
+{
+    struct entity_def *d = s != NULL ? bind_snapshot_def(s) : NULL;
+    return d != NULL ? d : bind_check_entity(L, luaL_checkstring(L, 1));
+}
+
+/* host.query(entity, options[, snapshot]) -> rows, info, and with `with` the tree */
 static int verb_query(lua_State *L)
 {
-    struct entity_def *d = bind_check_entity(L, luaL_checkstring(L, 1));
+    struct bind_snapshot *snapshot = bind_check_snapshot(L, 3);
+    struct entity_def *d = query_def(L, snapshot);
     json_t *options = bind_check_json(L, 2, "query");
     check_options(L, options);
     struct rows *r = push_rows(L);
@@ -492,6 +512,14 @@ static int verb_query(lua_State *L)
         r->query.cursor = buf_str(&r->text);
         r->query.cursor_len = r->text.len;
     }
+    int rc = snapshot != NULL ? bind_snapshot_enter(snapshot, d, &e) : 0;
+    if (rc == ERR_OVERLOADED) { /* runs that have ended may have left some behind */
+        lua_gc(L, LUA_GCCOLLECT);
+        rc = bind_snapshot_enter(snapshot, d, &e);
+    }
+    if (rc != 0)
+        return vm_raise(L, &e);
+    r->snapshot = snapshot;
     return read_somewhere(L, r, query_k);
 }
 

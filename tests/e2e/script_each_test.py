@@ -1,0 +1,102 @@
+"""each() in scripts: all pages of one snapshot, whatever is changed meanwhile; a loop gives it back however it ends."""
+import unittest
+
+from e2e.node import App
+
+APP = """
+entity "Item" { fields = { n = int {}, of = ref { "Item", check = false, on_remove = "none", inverse = "parts" } }, index = { { "n" } } }
+entity "Other" { fields = { n = int {} } }
+"""
+ROWS = 450  # three pages
+
+
+class Each(App):
+    APP = APP
+
+    def setUp(self):
+        super().setUp()
+        self.ok("DELETE", "/api/item/bulk", {"filter": {}, "confirm": "Item"})
+        self.ok("POST", "/api/item/bulk", [{"id": f"i{i:03}", "n": i, "of": f"i{i % 7:03}"} for i in range(ROWS)])
+
+    def test_what_is_changed_meanwhile_is_not_seen(self):
+        seen = self.script("""
+          local Item, seen = entity("Item"), {}
+          for e in Item.each {} do
+            if #seen == 0 then
+              Item.remove("i400")
+              Item.get("i300"):patch { n = -1 }
+              Item.new { id = "i2000", n = 2000 }:save()
+              Item.save_all { Item.new { id = "i4500", n = 1 }, Item.new { id = "z", n = 1 } }
+            end
+            seen[#seen + 1] = { e.id, e.n }
+          end
+          return seen""")
+        self.assertEqual(seen, [[f"i{i:03}", i] for i in range(ROWS)])
+        self.assertEqual(len(self.script('local n = 0 for e in entity("Item").each {} do n = n + 1 end return { n, "" }')), 2)
+        self.assertEqual(self.script('local n = 0 for e in entity("Item").each {} do n = n + 1 end return n'), ROWS + 2)
+
+    def test_a_loop_that_moves_what_it_sorts_by_meets_each_record_once(self):
+        self.assertEqual(self.script("""
+          local n = 0
+          for e in entity("Item").each { sort = "n", filter = { n = { ["$lt"] = 100000 } } } do
+            n = n + 1
+            if n % 50 == 0 then e:patch { n = e.n + 100000 - 1 - n } end
+          end
+          return n"""), ROWS)
+
+    def test_what_stands_beside_is_of_the_same_snapshot(self):
+        self.assertEqual(self.script("""
+          local Item, wrong, n = entity("Item"), 0, 0
+          for e in Item.each { with = "of", fields = "n,of", sort = "-n" } do
+            n = n + 1
+            if n == 1 then for i = 0, 6 do Item.get("i00" .. i):patch { n = -5 } end end
+            if e._with.of.n ~= tonumber(e._with.of.id:sub(2)) then wrong = wrong + 1 end
+          end
+          return { n, wrong }"""), [ROWS, 0])
+
+    def test_loops_inside_loops_and_loops_that_are_left(self):
+        self.assertEqual(self.script("""
+          local Item, n = entity("Item"), 0
+          for a in Item.each { filter = { n = { ["$lt"] = 3 } } } do
+            for b in Item.each {} do
+              for c in Item.each { sort = "-n" } do n = n + 1 if c.n < 440 then break end end
+              if b.n == 205 then break end
+            end
+          end
+          for i = 1, 100 do for e in Item.each {} do break end end
+          for i = 1, 100 do pcall(function() for e in Item.each {} do error("left") end end) end
+          return n"""), 3 * 206 * 11)
+
+    def test_too_many_at_once_are_refused_and_those_that_end_make_room(self):
+        self.assertEqual(self.script("""
+          local Item, open, failed = entity("Item"), {}, nil
+          for i = 1, 40 do
+            local step, _, _, closing = Item.each {}
+            local ok, e = pcall(step)
+            if not ok then failed = failed or { i, e.code } end
+            open[i] = { step, closing }
+          end
+          local first, n = open[1][1], 1
+          while first() do n = n + 1 end
+          local ok = pcall(Item.each {})
+          return { failed, n, ok }"""), [[17, "overloaded"], ROWS, True])
+        # What a run leaves behind does not bind the next ones.
+        for _ in range(3):
+            self.script("""
+              local open = {}
+              for i = 1, 16 do open[i] = entity("Item").each {} open[i]() end
+              open = nil
+              return 1""")
+
+    def test_a_small_loop_costs_no_place(self):
+        self.assertEqual(self.script("""
+          local open = {}
+          for i = 1, 100 do
+            open[i] = entity("Item").each { filter = { n = { ["$lt"] = 150 } } }
+            open[i]()
+          end
+          return #open"""), 100)
+
+
+if __name__ == "__main__":
+    unittest.main()
