@@ -12,7 +12,10 @@
 #include "entity/filter.h"
 #include "entity/read.h"
 
-enum { BULK_OUTCOMES = ENTITY_REMOVED + 1 };
+enum {
+    BULK_OUTCOMES = ENTITY_REMOVED + 1,
+    BULK_FIND_TRIES = 5, /* then 409 */
+};
 
 static size_t bulk_fault(const struct entity_write *w)
 {
@@ -139,6 +142,9 @@ static void bulk_end(struct records_write *op)
     bulk_answer(op->req, w);
 }
 
+struct bulk_find;
+static bool bulk_find_again(struct bulk_find *f, struct records_write *op);
+
 static void bulk_done(struct entity_write *w)
 {
     struct records_write *op = (struct records_write *)w;
@@ -146,7 +152,8 @@ static void bulk_done(struct entity_write *w)
     size_t count = w->count;
     struct entity_def *d = op->def;
     entity_write_fini(w);
-    bulk_end(op);
+    if (op->more == NULL || !bulk_find_again(op->more, op))
+        bulk_end(op);
     bulk_items_free(items, count);
     entity_def_unref(d);
 }
@@ -159,10 +166,11 @@ static bool bulk_is_plain(struct http_request *req, const struct entity_def *d)
 }
 
 static void bulk_start(struct http_request *req, struct entity_def *d, struct entity_item *items,
-                       size_t count, bool atomic)
+                       size_t count, bool atomic, struct bulk_find *found)
 {
     struct records_write *op = records_write_new(req, d, items, count, bulk_done);
     op->w.atomic = atomic;
+    op->more = found;
     if (!atomic)
         bulk_recall(op, false);
     records_write_start(op);
@@ -230,7 +238,7 @@ static void bulk_post(struct http_request *req)
         }
         items[i].doc = json_incref(json_array_get(list, i));
     }
-    bulk_start(req, TAKE(d), items, count, atomic);
+    bulk_start(req, TAKE(d), items, count, atomic, NULL);
 }
 
 /* ---- DELETE ---- */
@@ -295,8 +303,9 @@ static int bulk_fill_ids(struct entity_item *items, const json_t *ids, struct er
     return 0;
 }
 
+/* `found`: by a filter; else NULL. */
 static void bulk_remove(struct http_request *req, struct entity_def *d, const json_t *ids,
-                        bool atomic)
+                        bool atomic, struct bulk_find *found)
 {
     struct err e = ERR_INIT;
     AUTO(entity_def_unrefp) struct entity_def *def = d;
@@ -319,54 +328,100 @@ static void bulk_remove(struct http_request *req, struct entity_def *d, const js
         http_problem(req, &e);
         return;
     }
-    bulk_start(req, TAKE(def), items, count, atomic);
+    if (!bulk_is_plain(req, def)) { /* what was said directly of golden records is taken back */
+        api_direct_bulk_remove(req, TAKE(def), items, count, atomic);
+        bulk_items_free(items, count);
+        return;
+    }
+    bulk_start(req, TAKE(def), items, count, atomic, found);
 }
 
-/* A filter may visit many rows: it is asked on the pool. */
+/* A filter may visit many rows: it is asked on the pool. What it found is removed as it was found;
+ * a record that has changed since may not match any more, so then the filter is asked again. Lies
+ * in the request's arena, which goes with the answer. */
 struct bulk_find {
     struct api_job job; /* first */
     struct entity_def *def;
+    const char *text; /* the filter as it came */
     struct filter *filter;
     json_t *ids;
     const char *scope;
     bool atomic, dry;
+    int tries;
 };
 
 static void bulk_find_run(struct api_job *j, struct db *db)
 {
     struct bulk_find *f = (struct bulk_find *)j;
-    entity_query_ids(db, f->def, f->scope, f->filter, ENTITY_BULK_MAX, &f->ids, &j->err);
+    if (f->dry)
+        entity_query_ids(db, f->def, f->scope, f->filter, ENTITY_BULK_MAX, &f->ids, &j->err);
+    else
+        entity_query_versions(db, f->def, f->scope, f->filter, ENTITY_BULK_MAX, &f->ids, &j->err);
 }
 
 static void bulk_find_done(struct api_job *j)
 {
-    /* The struct lies in the request's arena, which goes with the answer. */
-    struct bulk_find f = *(struct bulk_find *)j;
-    AUTO(entity_def_unrefp) struct entity_def *d = f.def;
-    AUTO(json_unref) json_t *ids = f.ids;
-    filter_free(f.filter);
-    if (f.job.err.code != 0)
-        http_problem(f.job.req, &f.job.err);
-    else if (f.dry)
-        api_answer_json(f.job.req, 200,
+    struct bulk_find *f = (struct bulk_find *)j;
+    AUTO(entity_def_unrefp) struct entity_def *d = TAKE(f->def);
+    AUTO(json_unref) json_t *ids = TAKE(f->ids);
+    filter_free(TAKE(f->filter));
+    if (j->err.code != 0)
+        http_problem(j->req, &j->err);
+    else if (f->dry)
+        api_answer_json(j->req, 200,
                         json_pack("{s:b, s:i, s:O}", "dry_run", 1, "matched",
                                   (int)json_array_size(ids), "ids", ids));
     else
-        bulk_remove(f.job.req, TAKE(d), ids, f.atomic);
+        bulk_remove(j->req, TAKE(d), ids, f->atomic, f);
 }
 
-static void bulk_find(struct http_request *req, struct entity_def *d, struct filter *filter,
+/* With the filter read for the definition; takes its reference. False: it does not fit that. */
+static bool bulk_find_start(struct bulk_find *f, struct http_request *req, struct entity_def *def,
+                            struct err *e)
+{
+    AUTO(entity_def_unrefp) struct entity_def *d = def;
+    AUTO(json_unref) json_t *what = json_read(f->text, strlen(f->text), e);
+    if (what == NULL || filter_parse(d, what, &f->filter, e) != 0)
+        return false;
+    f->def = TAKE(d);
+    f->job = (struct api_job){.run = bulk_find_run, .done = bulk_find_done};
+    api_job_start(&f->job, req);
+    return true;
+}
+
+static bool bulk_find_again(struct bulk_find *f, struct records_write *op)
+{
+    size_t at = bulk_fault(&op->w);
+    int code = at < op->w.count ? op->w.items[at].err.code : 0;
+    if (!f->atomic || (code != ERR_VERSION_MISMATCH && code != ERR_NOT_FOUND))
+        return false;
+    struct err e = ERR_INIT;
+    if (++f->tries < BULK_FIND_TRIES && bulk_find_start(f, op->req, entity_def_ref(op->def), &e))
+        return true;
+    err_set(&op->w.items[at].err, ERR_CONFLICT,
+            "records that match were changed %d times while they were to be removed; try again",
+            f->tries);
+    return false;
+}
+
+static void bulk_find(struct http_request *req, struct entity_def *def, const json_t *what,
                       bool atomic, bool dry)
 {
     struct bulk_find *f = arena_new(http_arena(req), sizeof *f);
-    f->job.run = bulk_find_run;
-    f->job.done = bulk_find_done;
-    f->def = d;
-    f->filter = filter;
+    struct err e = ERR_INIT;
+    AUTO(buf_fini) struct buf text = BUF_INIT(FILTER_BYTES_MAX + 1);
+    AUTO(entity_def_unrefp) struct entity_def *d = def;
+    json_print(what, &text, NULL);
+    f->text = arena_strndup(http_arena(req), buf_str(&text), text.len);
+    if (f->text == NULL) {
+        http_refuse(req, ERR_OVERLOADED, "no memory for a filter of %zu bytes", text.len);
+        return;
+    }
+    f->scope = api_scope(req);
     f->atomic = atomic;
     f->dry = dry;
-    f->scope = api_scope(req);
-    api_job_start(&f->job, req);
+    if (!bulk_find_start(f, req, TAKE(d), &e))
+        http_problem(req, &e);
 }
 
 static void bulk_delete(struct http_request *req)
@@ -378,20 +433,13 @@ static void bulk_delete(struct http_request *req)
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)
         return;
-    if (!bulk_is_plain(req, d)) {
-        http_refuse(req, ERR_UNSUPPORTED,
-                    "'%s' is made by canon: golden records go when their sources do; withdraw "
-                    "those with DELETE /api/canon/%s/sources/{origin}/{id}",
-                    d->name, d->path);
-        return;
-    }
     AUTO(json_unref) json_t *body = api_body(req);
     if (body == NULL)
         return;
     struct err e = ERR_INIT;
     AUTO(filter_freep) struct filter *f = NULL;
     json_t *ids;
-    if (atomic && bulk_replayed(req))
+    if (bulk_is_plain(req, d) && atomic && bulk_replayed(req))
         return;
     int rc = bulk_what(d, body, &ids, &f, &dry, &e);
     if (rc == 0 && ids == NULL && !atomic && api_once_key(req) != NULL)
@@ -406,9 +454,9 @@ static void bulk_delete(struct http_request *req)
                     "the ids",
                     d->name);
     else if (ids != NULL)
-        bulk_remove(req, TAKE(d), ids, atomic);
+        bulk_remove(req, TAKE(d), ids, atomic, NULL);
     else
-        bulk_find(req, TAKE(d), TAKE(f), atomic, dry);
+        bulk_find(req, TAKE(d), json_object_get(body, "filter"), atomic, dry);
 }
 
 static const struct http_route bulk_table[] = {

@@ -1,6 +1,6 @@
-/* Saving many golden records: POST /api/{entity}/bulk of an entity that canon makes. Each item is a
- * statement of origin "direct"; one unit by default, and with ?atomic=false a unit and an outcome
- * each, with the answers of other records. */
+/* Changing many golden records: POST and DELETE /api/{entity}/bulk of an entity that canon makes.
+ * Each item is a statement of origin "direct", or takes one back; one unit by default, and with
+ * ?atomic=false a unit and an outcome each, with the answers of other records. */
 #include <string.h>
 
 #include "api/canon_priv.h"
@@ -13,6 +13,7 @@
 struct bulk_item {
     struct err err; /* refused before it came to the engine */
     json_t *id;
+    uint64_t if_version;           /* 0: whatever it is */
     struct canon_arrival *arrival; /* NULL: refused */
     json_t *doc;
 };
@@ -20,6 +21,7 @@ struct bulk_item {
 struct bulk {
     struct bulk_item *items;
     size_t count;
+    bool withdraws;
 };
 
 void canon_bulk_free(struct bulk *b)
@@ -54,14 +56,25 @@ static uint64_t item_version(const struct canon_post *p, const struct canon_arri
     return version;
 }
 
-enum { ITEM_UNCHANGED, ITEM_CREATED, ITEM_UPDATED, ITEM_REMOVED, ITEM_PARKED, ITEM_FAILED, ITEMS };
-static const char *const item_names[ITEMS] = {"unchanged", "created", "updated",
-                                              "removed",   "parked",  "failed"};
+enum {
+    ITEM_UNCHANGED,
+    ITEM_CREATED,
+    ITEM_UPDATED,
+    ITEM_REMOVED,
+    ITEM_WITHDRAWN,
+    ITEM_PARKED,
+    ITEM_FAILED,
+    ITEMS
+};
+static const char *const item_names[ITEMS] = {"unchanged", "created", "updated", "removed",
+                                              "withdrawn", "parked",  "failed"};
 
-static int item_outcome(const struct bulk_item *it)
+static int item_outcome(const struct bulk *b, const struct bulk_item *it)
 {
     if (item_error(it) != NULL)
         return ITEM_FAILED;
+    if (b->withdraws)
+        return ITEM_WITHDRAWN;
     if (it->arrival->outcome == CANON_PARKED)
         return ITEM_PARKED;
     if (it->arrival->outcome == CANON_NOOP)
@@ -99,8 +112,20 @@ static void item_print(const struct canon_post *p, struct buf *out, const struct
     buf_addc(out, '}');
 }
 
+/* What nobody said directly is not there to be taken back. */
+static void bulk_words(struct canon_post *p)
+{
+    struct bulk *b = p->bulk;
+    for (size_t i = 0; b->withdraws && i < b->count; i++) {
+        struct canon_arrival *a = b->items[i].arrival;
+        if (a != NULL && a->outcome == CANON_FAILED && a->err.code == ERR_NOT_FOUND)
+            api_direct_unsaid(p->def, json_string_value(b->items[i].id), &a->err);
+    }
+}
+
 static void bulk_answer(struct canon_post *p)
 {
+    bulk_words(p);
     const struct bulk *b = p->bulk;
     struct buf out = BUF_INIT(API_ANSWER_MAX);
     size_t counts[ITEMS] = {0};
@@ -108,7 +133,7 @@ static void bulk_answer(struct canon_post *p)
     buf_adds(&out, "{\"results\":[");
     for (size_t i = 0; i < b->count; i++) {
         const struct bulk_item *it = &b->items[i];
-        int outcome = item_outcome(it);
+        int outcome = item_outcome(b, it);
         if (i > 0)
             buf_addc(&out, ',');
         item_print(p, &out, it, outcome);
@@ -142,6 +167,7 @@ static void bulk_answer_refused(struct http_request *req, const struct bulk *b, 
 
 static void bulk_answer_whole(struct canon_post *p)
 {
+    bulk_words(p);
     const struct bulk *b = p->bulk;
     for (size_t i = 0; i < b->count; i++) {
         const struct err *e = item_error(&b->items[i]);
@@ -166,7 +192,7 @@ static int item_merged(struct api_thread *t, const struct entity_def *d, const c
     }
     if (rc != 0 || strcmp(live, id) == 0)
         return rc;
-    return err_field(e, ERR_CONFLICT, "id", "'%s' was merged into '%s': save that", id, live);
+    return err_field(e, ERR_CONFLICT, "id", "'%s' was merged into '%s': name that one", id, live);
 }
 
 static int item_take(struct api_thread *t, const struct entity_def *d, json_t *doc,
@@ -189,11 +215,17 @@ static int item_take(struct api_thread *t, const struct entity_def *d, json_t *d
     return rc;
 }
 
-static struct bulk *bulk_take(struct api_thread *t, const struct entity_def *d, const json_t *list)
+static struct bulk *bulk_new(size_t count)
 {
     struct bulk *b = mem_new(sizeof *b);
-    b->count = json_array_size(list);
-    b->items = mem_new_array(b->count + 1, sizeof *b->items); /* at most CANON_BULK_MAX */
+    b->count = count;
+    b->items = mem_new_array(count + 1, sizeof *b->items); /* at most CANON_BULK_MAX */
+    return b;
+}
+
+static struct bulk *bulk_take(struct api_thread *t, const struct entity_def *d, const json_t *list)
+{
+    struct bulk *b = bulk_new(json_array_size(list));
     for (size_t i = 0; i < b->count; i++)
         item_take(t, d, json_array_get(list, i), &b->items[i], &b->items[i].err);
     return b;
@@ -221,23 +253,18 @@ static size_t bulk_arrivals(struct http_request *req, struct bulk *b, bool atomi
         it->arrival = &many[n++];
         it->arrival->origin = "direct";
         it->arrival->source_id = json_string_value(it->id);
+        it->arrival->if_version = it->if_version;
         it->arrival->data = TAKE(it->doc);
     }
     return n;
 }
 
-void api_direct_bulk(struct http_request *req, struct entity_def *def, json_t *docs, bool atomic)
+/* One unit, or one each; what was refused before it came to the engine refuses all of one unit.
+ * Takes the definition and what is asked. */
+static void bulk_start(struct http_request *req, struct entity_def *def, struct canon_model *m,
+                       struct bulk *b, bool atomic)
 {
     AUTO(entity_def_unrefp) struct entity_def *d = def;
-    AUTO(json_unref) json_t *list = docs;
-    struct api_thread *t = api_thread_of(req);
-    struct canon_model *m = api_model_of(t->api, d);
-    if (m == NULL) {
-        http_refuse(req, ERR_CONFLICT, "'%s' is not made by canon any more; try again", d->name);
-        return;
-    }
-    struct bulk *b = bulk_take(t, d, list);
-    json_decref(TAKE(list)); /* the documents go to the engine's thread */
     size_t refused = bulk_refused(b);
     if (atomic && refused < b->count && api_kept(req, 0) == NULL) {
         bulk_answer_refused(req, b, refused);
@@ -258,5 +285,53 @@ void api_direct_bulk(struct http_request *req, struct entity_def *def, json_t *d
     if (canon_post_recall(p))
         canon_post_end(p);
     else
-        canon_post_start(p, CANON_POST_ARRIVE);
+        canon_post_start(p, b->withdraws ? CANON_POST_WITHDRAW : CANON_POST_ARRIVE);
+}
+
+static struct canon_model *bulk_model(struct http_request *req, const struct entity_def *d)
+{
+    struct canon_model *m = api_model_of(api_thread_of(req)->api, d);
+    if (m == NULL)
+        http_refuse(req, ERR_CONFLICT, "'%s' is not made by canon any more; try again", d->name);
+    return m;
+}
+
+void api_direct_bulk(struct http_request *req, struct entity_def *def, json_t *docs, bool atomic)
+{
+    AUTO(entity_def_unrefp) struct entity_def *d = def;
+    AUTO(json_unref) json_t *list = docs;
+    struct canon_model *m = bulk_model(req, d);
+    if (m == NULL)
+        return;
+    struct bulk *b = bulk_take(api_thread_of(req), d, list);
+    json_decref(TAKE(list)); /* the documents go to the engine's thread */
+    bulk_start(req, TAKE(d), m, b, atomic);
+}
+
+/* ---- withdrawing ---- */
+
+static void item_withdraw(struct api_thread *t, const struct entity_def *d,
+                          const struct entity_item *from, struct bulk_item *it)
+{
+    char live[ENTITY_ID_MAX + 1];
+    it->id = json_string(from->id);
+    it->if_version = from->if_version;
+    if (canon_survivor(t->db, d->name, API_TENANT, from->id, live, &it->err) == 0 &&
+        strcmp(live, from->id) != 0)
+        err_field(&it->err, ERR_CONFLICT, "id", "'%s' was merged into '%s': name that one",
+                  from->id, live);
+}
+
+void api_direct_bulk_remove(struct http_request *req, struct entity_def *def,
+                            const struct entity_item *items, size_t count, bool atomic)
+{
+    AUTO(entity_def_unrefp) struct entity_def *d = def;
+    struct canon_model *m = bulk_model(req, d);
+    if (m == NULL)
+        return;
+    struct bulk *b = bulk_new(count);
+    b->withdraws = true;
+    for (size_t i = 0; i < count; i++)
+        item_withdraw(api_thread_of(req), d, &items[i], &b->items[i]);
+    bulk_start(req, TAKE(d), m, b, atomic);
 }

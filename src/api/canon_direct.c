@@ -209,15 +209,22 @@ void api_direct_patch(struct http_request *req, struct entity_def *def, enum ent
 
 /* ---- DELETE ---- */
 
+int api_direct_unsaid(const struct entity_def *d, const char *id, struct err *e)
+{
+    return err_set(e, ERR_CONFLICT,
+                   "golden record '%s' is what its sources say, and nothing was said directly; "
+                   "withdraw a source with DELETE /api/canon/%s/sources/{origin}/{id} "
+                   "(GET /api/canon/%s/%s/why lists them)",
+                   id, d->path, d->path, id);
+}
+
 static void direct_remove_answer(struct canon_post *p)
 {
     struct canon_arrival *a = &p->one;
     if (a->outcome == CANON_FAILED && a->err.code == ERR_NOT_FOUND) {
-        http_refuse(p->req, ERR_CONFLICT,
-                    "golden record '%s' is what its sources say, and nothing was said directly; "
-                    "withdraw a source with DELETE /api/canon/%s/sources/{origin}/{id} "
-                    "(GET /api/canon/%s/%s/why lists them)",
-                    a->source_id, p->def->path, p->def->path, a->source_id);
+        struct err e = ERR_INIT;
+        api_direct_unsaid(p->def, a->source_id, &e);
+        http_problem(p->req, &e);
         return;
     }
     if (a->outcome == CANON_FAILED) {

@@ -64,5 +64,7 @@ void canon_bulk_free(struct bulk *b);
  * And a document without what Koan keeps itself. */
 json_t *api_direct_id(struct api_thread *t, const char *id, const json_t *doc);
 void api_direct_document(json_t *doc);
+/* Why a golden record cannot be taken back that nobody stated directly. */
+int api_direct_unsaid(const struct entity_def *d, const char *id, struct err *e);
 
 #endif

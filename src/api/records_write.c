@@ -287,6 +287,18 @@ static void records_put_id(struct http_request *req)
         records_put(req, id);
 }
 
+/* A JSON patch looks at what is there: `test` tells a value, the others whether there is one. */
+static bool records_may_look(struct http_request *req, const struct entity_def *d,
+                             enum entity_patch_kind kind)
+{
+    if (kind != ENTITY_PATCH_JSON || api_may(req, d, ACCESS_READ))
+        return true;
+    http_refuse(req, ERR_FORBIDDEN,
+                "a JSON patch tells what is in the record, which is not public: bring a token, or "
+                "send application/merge-patch+json");
+    return false;
+}
+
 static bool records_patch_kind(struct http_request *req, enum entity_patch_kind *out)
 {
     enum api_media m = api_media(req);
@@ -308,7 +320,7 @@ static void records_patch(struct http_request *req)
         !api_conditions(req, &c) || !records_patch_kind(req, &kind))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
-    if (d == NULL || records_replayed(req, d))
+    if (d == NULL || !records_may_look(req, d, kind) || records_replayed(req, d))
         return;
     if (c.none) {
         http_refuse(req, ERR_INVALID, "If-None-Match: * has no sense on a patch: use PUT");

@@ -275,15 +275,15 @@ void canon_engine_free(struct canon_engine *en);
 int canon_arrive(struct canon_engine *en, const char *model, struct canon_request *r,
                  struct err *e);
 
-/* Other changes, as requests of one: the results stand in arrivals[0]. */
-/* Withdraw what (origin, source id) says; the golden record is made again from the rest, which
- * falls into several when nothing connects it any more: the part of the oldest source keeps the id.
- * Without rest its lifecycle is `withdrawn`. `erase` also removes its arrivals' documents. */
+/* Other changes. Withdraw what (origin, source id) of each arrival says; the golden record is made
+ * again from the rest, which falls into several when nothing connects it any more: the part of the
+ * oldest source keeps the id. Without rest its lifecycle is `withdrawn`. `erase` also removes its
+ * arrivals' documents. */
 int canon_withdraw(struct canon_engine *en, const char *model, struct canon_request *r, bool erase,
                    struct err *e);
-/* Go on with a parked arrival at the phase that parked it (one that waits for a key needs nobody);
- * arrivals[0].source_id is the arrival id, arrivals[0].data an optional merge-patch for the parked
- * document. */
+/* Of one: go on with a parked arrival at the phase that parked it (one that waits for a key needs
+ * nobody); arrivals[0].source_id is the arrival id, arrivals[0].data an optional merge-patch for
+ * the parked document. */
 int canon_resume(struct canon_engine *en, const char *model, struct canon_request *r,
                  struct err *e);
 

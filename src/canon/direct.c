@@ -219,8 +219,7 @@ bool job_has_precondition(const struct canon_job *j)
     return a->if_version > 0 || a->if_exists || a->if_absent;
 }
 
-bool job_failed_precondition(const struct canon_job *j)
+bool job_failed_precondition(const struct canon_job *j, int failed)
 {
-    return j->unit.failed_op >= (int)j->precondition_at &&
-           j->unit.failed_op < (int)j->precondition_end;
+    return failed >= (int)j->precondition_at && failed < (int)j->precondition_end;
 }

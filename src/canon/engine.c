@@ -257,7 +257,6 @@ int canon_arrive(struct canon_engine *en, const char *model, struct canon_reques
 int canon_withdraw(struct canon_engine *en, const char *model, struct canon_request *r, bool erase,
                    struct err *e)
 {
-    ASSERT(r->count == 1);
     return engine_take(en, model, r, KIND_WITHDRAW, erase, e);
 }
 
@@ -411,7 +410,8 @@ void job_result(struct canon_job *j)
 
 static bool lost_a_race(const struct canon_job *j)
 {
-    return j->unit.err.code == ERR_VERSION_MISMATCH && !job_failed_precondition(j);
+    return j->unit.err.code == ERR_VERSION_MISMATCH &&
+           !job_failed_precondition(j, j->unit.failed_op);
 }
 
 static void job_failed(struct canon_job *j)

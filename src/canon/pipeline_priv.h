@@ -161,7 +161,7 @@ bool job_direct_is_old(struct canon_job *j);
 void job_compose_preconditions(struct canon_job *j, struct txn *t);
 bool job_has_precondition(const struct canon_job *j);
 /* That is why its unit was refused. */
-bool job_failed_precondition(const struct canon_job *j);
+bool job_failed_precondition(const struct canon_job *j, int failed);
 
 /* wait.c: the stage has parked it; what it waits for, if it says so, goes to j->waits. */
 int job_waits(struct canon_job *j, struct err *e);

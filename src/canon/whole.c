@@ -210,6 +210,12 @@ static void whole_done(struct unit *u)
     }
     struct err why = u->err;
     struct canon_job *first = LIST_OF(h->jobs.next, struct canon_job, node);
+    struct canon_job *fault = job_at_fault(h);
+    if (why.code == ERR_VERSION_MISMATCH && fault != NULL &&
+        job_failed_precondition(fault, h->unit.failed_op)) {
+        whole_failed(er, &why);
+        return;
+    }
     if (why.code == ERR_VERSION_MISMATCH && ++first->tries < CANON_TRIES) {
         whole_again(en, h);
         engine_wake(en);

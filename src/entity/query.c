@@ -211,11 +211,19 @@ int entity_count(struct db *db, const struct entity_def *d, const char *tenant,
     return rc == ERR_CANCELED ? question_too_much(&k, e) : rc;
 }
 
-static int run_ids(const struct question *k, size_t max, json_t *out, struct err *e)
+static json_t *id_row(struct db_stmt *stmt, bool versions)
+{
+    json_t *id = json_string(db_col_text(stmt, 0, NULL));
+    return versions
+               ? json_pack("{s:o, s:I}", "id", id, "if_version", (json_int_t)db_col_int(stmt, 1))
+               : id;
+}
+
+static int run_ids(const struct question *k, size_t max, bool versions, json_t *out, struct err *e)
 {
     AUTO(sql_text_fini) struct sql_text s;
     sql_text_init(&s);
-    buf_adds(&s.text, "SELECT id");
+    buf_adds(&s.text, "SELECT id, version");
     question_where(&s, k);
     buf_addf(&s.text, " ORDER BY id LIMIT %zu", max + 1);
     AUTO(db_stmt_donep) struct db_stmt *stmt = question_start(k, &s, e);
@@ -223,13 +231,13 @@ static int run_ids(const struct question *k, size_t max, json_t *out, struct err
     while (stmt != NULL && (rc = db_step(stmt, e)) > 0) {
         if (json_array_size(out) == max)
             return err_set(e, ERR_TOO_LARGE, "over %zu records of %s match", max, k->def->name);
-        json_array_append_new(out, json_string(db_col_text(stmt, 0, NULL)));
+        json_array_append_new(out, id_row(stmt, versions));
     }
     return rc;
 }
 
-int entity_query_ids(struct db *db, const struct entity_def *d, const char *tenant,
-                     const struct filter *f, size_t max, json_t **out, struct err *e)
+static int query_ids(struct db *db, const struct entity_def *d, const char *tenant,
+                     const struct filter *f, size_t max, bool versions, json_t **out, struct err *e)
 {
     struct err own = ERR_INIT;
     e = e != NULL ? e : &own;
@@ -240,9 +248,21 @@ int entity_query_ids(struct db *db, const struct entity_def *d, const char *tena
     if (rc < 0)
         return rc;
     question_limit(&k);
-    rc = run_ids(&k, max, ids, e);
+    rc = run_ids(&k, max, versions, ids, e);
     question_unlimit(&k);
     if (rc == 0)
         *out = TAKE(ids);
     return rc == ERR_CANCELED ? question_too_much(&k, e) : rc;
+}
+
+int entity_query_ids(struct db *db, const struct entity_def *d, const char *tenant,
+                     const struct filter *f, size_t max, json_t **out, struct err *e)
+{
+    return query_ids(db, d, tenant, f, max, false, out, e);
+}
+
+int entity_query_versions(struct db *db, const struct entity_def *d, const char *tenant,
+                          const struct filter *f, size_t max, json_t **out, struct err *e)
+{
+    return query_ids(db, d, tenant, f, max, true, out, e);
 }

@@ -101,6 +101,9 @@ int entity_count(struct db *db, const struct entity_def *d, const char *tenant,
  * ERR_TOO_LARGE when there are more. */
 int entity_query_ids(struct db *db, const struct entity_def *d, const char *tenant,
                      const struct filter *f, size_t max, json_t **out, struct err *e);
+/* The same as [{"id", "if_version"}, ..]: what the records were when they matched. */
+int entity_query_versions(struct db *db, const struct entity_def *d, const char *tenant,
+                          const struct filter *f, size_t max, json_t **out, struct err *e);
 
 /* All rows of a question, a batch at a time, out of one snapshot: rows as lines, in its order, from
  * its cursor on. Page numbers and count do not apply. The connection belongs to the scan until it

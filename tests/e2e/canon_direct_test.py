@@ -170,7 +170,7 @@ class Bulk(Direct):
         rows = [{"id": f"b{i}", "email": f"b{i}@example.org", "name": f"B{i}"} for i in range(200)]
         rows += [{"id": old, "name": "New"}, {"name": "no id", "email": "b-none@example.org"}]
         a = self.ok("POST", "/api/person/bulk", rows)
-        self.assertEqual(a.json["counts"], {"unchanged": 0, "created": 201, "updated": 1, "removed": 0, "parked": 0, "failed": 0})
+        self.assertEqual(a.json["counts"], {"unchanged": 0, "created": 201, "updated": 1, "removed": 0, "withdrawn": 0, "parked": 0, "failed": 0})
         self.assertEqual(a.json["results"][7], {"id": "b7", "outcome": "created", "version": 1})
         self.assertEqual(a.json["results"][200], {"id": old, "outcome": "updated", "version": 2})
         self.assertGreater(int(a.headers["X-Koan-Seq"]), 0)
@@ -210,7 +210,38 @@ class Bulk(Direct):
         self.ok("POST", "/api/canon/person?source_id=mg1&origin=crm", {"email": "mg2@example.org"})
         p = self.refused("POST", "/api/person/bulk", [{"id": "mg2", "name": "x"}], 409, "conflict", words="merged into")
         self.assertIn(a, p["detail"])
-        self.refused("DELETE", "/api/person/bulk", ["mg2"], 422, "unsupported", words="sources")
+        p = self.refused("DELETE", "/api/person/bulk", ["mg2"], 409, "conflict", words="merged into")
+        self.assertIn(a, p["detail"])
+
+    def test_a_bulk_takes_back_what_was_said_directly(self):
+        rows = [{"id": f"d{i}", "email": f"d{i}@example.org", "name": "said", "n": i} for i in range(8)]
+        self.ok("POST", "/api/person/bulk", rows)
+        self.ok("POST", "/api/canon/person?origin=erp&source_id=d0", {"email": "d0@example.org", "phone": "1"})
+        a = self.ok("DELETE", "/api/person/bulk", {"ids": ["d0", "d1"]})
+        self.assertEqual([(r["id"], r["outcome"]) for r in a.json["results"]], [("d0", "withdrawn"), ("d1", "withdrawn")])
+        self.assertEqual(a.json["counts"]["withdrawn"], 2)
+        left = self.ok("GET", "/api/person/d0").json
+        self.assertEqual((left.get("name"), left["phone"]), (None, "1"))
+        self.assertEqual(self.ok("DELETE", "/api/person/d2", status=204).headers["X-Koan-Outcome"], "withdrawn")
+        self.assertEqual(self.c("GET", "/api/person/d1").status, self.c("GET", "/api/person/d2").status)
+        back = self.ok("PUT", "/api/person/d1", rows[1], self.c("GET", "/api/person/d1").status == 404 and 201 or 200).json
+        self.assertEqual((back["id"], back["name"]), ("d1", "said"))
+        # All or nothing; and nothing of it is there to be taken back.
+        for bad, status, code, words in (("d0", 409, "conflict", "nothing was said directly"), ("none", 404, "not_found", "none"),
+                                         ({"id": "d3", "if_version": 9}, 412, "version_mismatch", "item")):
+            p = self.refused("DELETE", "/api/person/bulk", {"ids": ["d4", bad]}, status, code, words=words)
+            self.assertEqual((p["failed_op"], self.ok("GET", "/api/person/d4").json["name"]), (1, "said"))
+        r = self.ok("DELETE", "/api/person/bulk?atomic=false", ["d4", "d0", "none", {"id": "d3", "if_version": 1}]).json
+        self.assertEqual([x["outcome"] for x in r["results"]], ["withdrawn", "failed", "failed", "withdrawn"])
+        self.assertEqual([x["error"]["status"] for x in r["results"][1:3]], [409, 404])
+        found = {"filter": {"name": "said", "n": {"$gte": 5}, "email": "d*"}}
+        self.assertEqual(self.ok("DELETE", "/api/person/bulk", dict(found, dry_run=True)).json["ids"], ["d5", "d6", "d7"])
+        self.assertEqual(self.ok("DELETE", "/api/person/bulk", found).json["counts"]["withdrawn"], 3)
+        first, again = (self.ok("DELETE", "/api/person/bulk", {"ids": ["dk"]}, Idempotency_Key="dk") for _ in range(2)
+                        if self.ok("PUT", "/api/person/dk", {"email": "dk@example.org"}, self.c("GET", "/api/person/dk").status == 200 and 200 or 201))
+        self.assertEqual((again.headers["Idempotency-Replayed"], again.body), ("true", first.body))
+        self.refused("POST", "/api/person/d1/restore", None, 422, "unsupported", "speaks of it")
+        self.refused("DELETE", "/api/person/bulk", {"filter": {}}, words="confirm")
 
     def test_bulks_and_arrivals_at_the_same_time_lose_nothing(self):
         def work(tag):

@@ -179,6 +179,13 @@ class Hidden(Case):
             a = self.ask(self.anybody, method, path, body, status=status)
             self.assertEqual(set(a.json), {"id", "version"})
         self.ask(self.anybody, "PUT", "/api/drop/f", {"code": "k2"}, status=409)
+        # A JSON patch would tell what is there, or whether there is anything.
+        for op in ({"op": "test", "path": "/text", "value": "SECRET letter"}, {"op": "test", "path": "/text", "value": "x"},
+                   {"op": "remove", "path": "/text"}, {"op": "copy", "from": "/text", "path": "/code"}):
+            a = self.ask(self.anybody, "PATCH", "/api/drop/d", [op], {"Content-Type": "application/json-patch+json"}, status=403)
+            self.assertIn("merge-patch", a.json["detail"])
+        self.ask(self.mine, "PATCH", "/api/drop/d", [{"op": "test", "path": "/text", "value": "SECRET letter"}],
+                 {"Content-Type": "application/json-patch+json"})
         for method, path, body, status in (("DELETE", "/api/drop/d", None, 409), ("DELETE", "/api/drop/bulk", {"ids": ["d"]}, 409),
                                            ("DELETE", "/api/drop/bulk?atomic=false", {"ids": ["d"]}, 200)):
             a = self.ask(self.anybody, method, path, body, status=status)
