@@ -146,7 +146,7 @@ struct bind {
     struct bind_deploys *deploys;
     struct vm_meter *run_meter; /* of texts: koan run, koan repl */
     struct bind_more more;
-    _Atomic(struct runner *) homes[BIND_THREADS_MAX]; /* loops that have sent requests */
+    _Atomic(struct runner *) homes[BIND_THREADS_MAX]; /* loops that have sent work */
     void (*envelope)(const struct http_request *req, struct envelope *out);
     pthread_mutex_t status_lock;
     struct bind_routes *routes; /* of the live set; under status_lock */
@@ -271,6 +271,8 @@ json_t *bind_routes_json(const struct bind_routes *t);
 bool bind_route_is_reserved(const char *segment, size_t n);
 /* The handler of all of them. */
 void bind_serve(struct http_request *req);
+/* The script thread for work that comes from this loop. */
+struct bind_thread *bind_thread_for(struct bind *b, struct runner *home);
 
 /* ---- hooks.c, stages.c, deploy.c ---- */
 void bind_hooks_init(struct bind *b);

@@ -168,7 +168,7 @@ static int hooks_run(struct entity_hooks *hooks, struct entity_hook_call *call, 
     }
     struct hook *h = mem_new(sizeof *h);
     h->call = call;
-    h->thread = &b->threads[atomic_fetch_add(&b->turn, 1) % (unsigned)b->threads_count];
+    h->thread = bind_thread_for(b, call->home);
     h->task.run = hook_begin;
     atomic_fetch_add(&h->thread->runs, 1);
     runner_post(h->thread->runner, &h->task);

@@ -235,7 +235,7 @@ static void call_begin(struct task *task)
     w->timer_start(w, &c->deadline, c->route->timeout_ms);
 }
 
-/* ---- on the net thread ---- */
+/* ---- on the thread that asks ---- */
 
 /* Loops are numbered as they come: two of them do not share a thread while another has none. */
 static size_t call_home_at(struct bind *b, struct runner *home)
@@ -251,15 +251,21 @@ static size_t call_home_at(struct bind *b, struct runner *home)
     return i;
 }
 
-/* A loop has a script thread that it prefers: so the requests of one turn wake one thread, once,
- * and their answers wake the loop once. Where many wait there, the one with the least takes it. */
-static struct bind_thread *call_thread(struct bind *b, struct runner *home)
+/* A loop has a script thread that it prefers, a script thread itself: so the requests (and hooks) of
+ * one turn wake one thread, once, and their answers wake the loop once, and a lone one finds it
+ * awake. Where many wait there, the one with the least takes it. */
+struct bind_thread *bind_thread_for(struct bind *b, struct runner *home)
 {
-    struct bind_thread *mine = &b->threads[call_home_at(b, home) % (size_t)b->threads_count];
-    struct bind_thread *least = mine;
-    for (int i = 0; i < b->threads_count; i++)
-        if (atomic_load(&b->threads[i].runs) < atomic_load(&least->runs))
-            least = &b->threads[i];
+    struct bind_thread *mine = NULL, *least = &b->threads[0];
+    for (int i = 0; i < b->threads_count; i++) {
+        struct bind_thread *t = &b->threads[i];
+        if (t->runner == home)
+            mine = t;
+        if (atomic_load(&t->runs) < atomic_load(&least->runs))
+            least = t;
+    }
+    if (mine == NULL)
+        mine = &b->threads[call_home_at(b, home) % (size_t)b->threads_count];
     return atomic_load(&mine->runs) < atomic_load(&least->runs) + BIND_ROUTES_AHEAD ? mine : least;
 }
 
@@ -275,7 +281,7 @@ void bind_serve(struct http_request *req)
     c->req = req;
     c->route = r;
     c->home = loop_runner(http_loop(req));
-    c->thread = call_thread(b, c->home);
+    c->thread = bind_thread_for(b, c->home);
     bind_answer_init(&c->answer);
     b->envelope(req, &c->env);
     c->task.run = call_begin;
