@@ -263,7 +263,9 @@ bool api_body_none(struct http_request *req)
 void api_location(struct http_request *req, const struct entity_def *d, const char *id)
 {
     struct buf url = BUF_INIT(4 * ENTITY_ID_MAX + 3 * ENTITY_NAME_MAX + 32);
-    buf_addf(&url, "/api/%s/", d->path);
+    buf_adds(&url, "/api/");
+    buf_adds(&url, d->path);
+    buf_addc(&url, '/');
     url_encode(id, strlen(id), &url);
     if (*api_partition(req) != '\0')
         buf_addf(&url, "?partition=%s", api_partition(req));

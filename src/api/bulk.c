@@ -85,7 +85,7 @@ static void bulk_answer(struct http_request *req, const struct entity_write *w)
         buf_addf(&out, "\"%s\":%zu,", entity_outcome_name((enum entity_outcome)i), counts[i]);
     buf_addf(&out, "\"failed\":%zu}}", failed);
     if (w->seq > 0)
-        http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)w->seq);
+        http_header_uint(req, "X-Koan-Seq", w->seq);
     http_respond_buf(req, 200, API_JSON, &out);
 }
 

@@ -38,7 +38,7 @@ static void canon_answer_bulk(struct canon_post *p)
                  counts[i]);
     buf_adds(&out, "}}");
     if (seq > 0)
-        http_headerf(p->req, "X-Koan-Seq", "%llu", (unsigned long long)seq);
+        http_header_uint(p->req, "X-Koan-Seq", seq);
     http_respond_buf(p->req, 200, API_JSON, &out);
 }
 

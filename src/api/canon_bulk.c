@@ -146,7 +146,7 @@ static void bulk_answer(struct canon_post *p)
         buf_addf(&out, "%s\"%s\":%zu", i > 0 ? "," : "", item_names[i], counts[i]);
     buf_adds(&out, "}}");
     if (seq > 0)
-        http_headerf(p->req, "X-Koan-Seq", "%llu", (unsigned long long)seq);
+        http_header_uint(p->req, "X-Koan-Seq", seq);
     http_respond_buf(p->req, 200, API_JSON, &out);
 }
 

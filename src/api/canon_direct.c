@@ -91,7 +91,7 @@ static void direct_answer(struct canon_post *p)
         return;
     }
     if (a->seq > 0)
-        http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)a->seq);
+        http_header_uint(req, "X-Koan-Seq", a->seq);
     bool created = a->outcome == CANON_CANONIZED && a->version == 1;
     http_header(req, "X-Koan-Outcome", direct_outcome(a));
     api_etag(req, version);
@@ -232,7 +232,7 @@ static void direct_remove_answer(struct canon_post *p)
         return;
     }
     if (a->seq > 0)
-        http_headerf(p->req, "X-Koan-Seq", "%llu", (unsigned long long)a->seq);
+        http_header_uint(p->req, "X-Koan-Seq", a->seq);
     http_header(p->req, "X-Koan-Outcome", "withdrawn");
     http_respond(p->req, 204, NULL, NULL, 0);
 }

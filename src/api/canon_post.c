@@ -106,7 +106,7 @@ void canon_print(struct buf *out, const struct canon_arrival *a, bool changes)
 static void canon_answer_seq(struct http_request *req, const struct canon_arrival *a)
 {
     if (a->seq > 0)
-        http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)a->seq);
+        http_header_uint(req, "X-Koan-Seq", a->seq);
     http_header(req, "X-Koan-Outcome", canon_outcome_name(a->outcome));
 }
 

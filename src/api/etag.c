@@ -12,7 +12,11 @@ static bool api_tag_parse(const char *s, size_t n, uint64_t *version)
 
 void api_etag(struct http_request *req, uint64_t version)
 {
-    http_headerf(req, "ETag", "\"%llu\"", (unsigned long long)version);
+    char text[STR_U64_DIGITS + 3] = "\"";
+    size_t n = str_from_u64(version, text + 1);
+    text[1 + n] = '"';
+    text[2 + n] = '\0';
+    http_header(req, "ETag", text);
 }
 
 bool api_conditions(struct http_request *req, struct api_conditions *out)

@@ -141,7 +141,7 @@ static void records_answer(struct http_request *req, const struct entity_def *d,
 {
     int status = it->result.outcome == ENTITY_CREATED ? 201 : 200;
     http_header(req, "X-Koan-Outcome", entity_outcome_name(it->result.outcome));
-    http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)seq);
+    http_header_uint(req, "X-Koan-Seq", seq);
     if (records_is_gone(it)) {
         http_respond(req, 204, NULL, NULL, 0);
         return;

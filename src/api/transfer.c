@@ -256,7 +256,7 @@ static void transfer_answer(struct http_request *req, const struct transfer *t, 
     }
     buf_addf(&out, "],\"matched\":%zu,\"changed\":%zu}", t->count, changed);
     if (seq > 0)
-        http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)seq);
+        http_header_uint(req, "X-Koan-Seq", seq);
     http_respond_buf(req, 200, API_JSON, &out);
 }
 

@@ -1,12 +1,16 @@
 #include "base/buf.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 
-enum { BUF_FIRST = 64 };
+enum {
+    BUF_FIRST = 64,
+    BUF_SMALL = 1024, /* one below that, and outgrown, is made four times as large at once */
+};
 
 static const uint32_t BUF_NULL = 0xffffffff; /* length that stands for NULL */
 
@@ -60,7 +64,7 @@ static __attribute__((noinline)) bool buf_enlarge(struct buf *b, size_t n)
         return false;
     }
     size_t need = b->len + n + 1;
-    size_t cap = b->cap > 0 ? b->cap : BUF_FIRST;
+    size_t cap = b->cap == 0 ? BUF_FIRST : b->cap < BUF_SMALL ? 4 * b->cap : b->cap;
     while (cap < need)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
     if (cap - 1 > b->max)
@@ -162,12 +166,10 @@ char *buf_take(struct buf *b)
     return data;
 }
 
-static void buf_add_le(struct buf *b, uint64_t v, size_t bytes)
+static inline void buf_add_le(struct buf *b, uint64_t v, size_t bytes)
 {
-    uint8_t raw[8];
-    for (size_t i = 0; i < bytes; i++)
-        raw[i] = (uint8_t)(v >> (8 * i));
-    buf_add(b, raw, bytes);
+    v = htole64(v);
+    buf_add(b, &v, bytes);
 }
 
 void buf_add_u8(struct buf *b, uint8_t v)
@@ -243,13 +245,17 @@ const void *cursor_raw(struct cursor *c, size_t n)
     return p;
 }
 
-static uint64_t cursor_le(struct cursor *c, size_t bytes)
+/* Zero when there are not so many bytes. */
+static inline uint64_t cursor_le(struct cursor *c, size_t bytes)
 {
-    const uint8_t *p = cursor_raw(c, bytes);
     uint64_t v = 0;
-    for (size_t i = 0; p != NULL && i < bytes; i++)
-        v |= (uint64_t)p[i] << (8 * i);
-    return v;
+    if (c->bad || bytes > (size_t)(c->end - c->p)) {
+        c->bad = true;
+        return 0;
+    }
+    memcpy(&v, c->p, bytes);
+    c->p += bytes;
+    return le64toh(v);
 }
 
 uint8_t cursor_u8(struct cursor *c)

@@ -129,10 +129,16 @@ void str_utf8_repair(char *s, size_t n)
 
 size_t str_utf8_len(const char *s, size_t n)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++)
-        count += ((unsigned char)s[i] & 0xc0) != 0x80;
-    return count;
+    const uint64_t low = 0x0101010101010101;
+    size_t at = 0, inner = 0; /* bytes 10xxxxxx begin nothing */
+    for (; n - at >= 8; at += 8) {
+        uint64_t w;
+        memcpy(&w, s + at, 8);
+        inner += (size_t)__builtin_popcountll((w >> 7) & ~(w >> 6) & low);
+    }
+    for (; at < n; at++)
+        inner += ((unsigned char)s[at] & 0xc0) == 0x80;
+    return n - inner;
 }
 
 int str_hex_digit(char c)
@@ -160,6 +166,18 @@ bool str_to_u64(const char *s, size_t n, uint64_t *out)
         return false;
     *out = v;
     return true;
+}
+
+size_t str_from_u64(uint64_t v, char out[STR_U64_DIGITS])
+{
+    char digits[STR_U64_DIGITS];
+    size_t at = sizeof(digits), n;
+    do
+        digits[--at] = (char)('0' + v % 10);
+    while ((v /= 10) > 0);
+    n = sizeof(digits) - at;
+    memcpy(out, digits + at, n);
+    return n;
 }
 
 bool str_to_i64(const char *s, size_t n, int64_t *out)

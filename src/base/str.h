@@ -34,6 +34,9 @@ size_t str_utf8_len(const char *s, size_t n); /* code points of valid UTF-8 */
 /* Whole text as a number; false on anything else, on overflow, or empty text. */
 bool str_to_i64(const char *s, size_t n, int64_t *out);
 bool str_to_u64(const char *s, size_t n, uint64_t *out);
+/* The other way: digits without a NUL; how many. */
+enum { STR_U64_DIGITS = 20 };
+size_t str_from_u64(uint64_t v, char out[STR_U64_DIGITS]);
 bool str_to_double(const char *s, size_t n, double *out); /* finite only; locale-free */
 /* Edit distance of two short texts (64 bytes each), for "did you mean". */
 int str_distance(const char *a, const char *b);

@@ -35,13 +35,14 @@ static int uuid_has_dash(int byte)
 void uuid_format(const struct uuid *u, char out[UUID_TEXT])
 {
     static const char digits[] = "0123456789abcdef";
+    static const uint8_t places[16] = {0,  2,  4,  6,  9,  11, 14, 16,
+                                       19, 21, 24, 26, 28, 30, 32, 34};
+    out[8] = out[13] = out[18] = out[23] = '-';
     for (int i = 0; i < 16; i++) {
-        if (uuid_has_dash(i))
-            *out++ = '-';
-        *out++ = digits[u->b[i] >> 4];
-        *out++ = digits[u->b[i] & 15];
+        out[places[i]] = digits[u->b[i] >> 4];
+        out[places[i] + 1] = digits[u->b[i] & 15];
     }
-    *out = '\0';
+    out[UUID_TEXT - 1] = '\0';
 }
 
 bool uuid_parse(const char *s, size_t n, struct uuid *out)

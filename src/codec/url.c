@@ -17,14 +17,17 @@ static bool url_is_plain(char c)
 void url_encode(const char *s, size_t n, struct buf *out)
 {
     static const char digits[] = "0123456789ABCDEF";
+    size_t from = 0; /* what is plain goes in one piece */
     for (size_t i = 0; i < n; i++) {
+        if (url_is_plain(s[i]))
+            continue;
         unsigned char c = (unsigned char)s[i];
         char escape[3] = {'%', digits[c >> 4], digits[c & 15]};
-        if (url_is_plain(s[i]))
-            buf_addc(out, s[i]);
-        else
-            buf_add(out, escape, sizeof(escape));
+        buf_add(out, s + from, i - from);
+        buf_add(out, escape, sizeof(escape));
+        from = i + 1;
     }
+    buf_add(out, s + from, n - from);
 }
 
 static int url_unescape(const char *s, size_t n, bool plus, char *to, struct err *e)

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "base/time.h"
 #include "db/db.h"
 #include "entity/entity_priv.h"
@@ -251,7 +252,9 @@ void entity_change_record(const struct entity_change *c, const struct entity_sta
         buf_addc(out, ',');
         buf_add(out, s->body + 1, s->body_len - 2);
     }
-    buf_addf(out, ",\"version\":%llu", (unsigned long long)s->version);
+    char version[STR_U64_DIGITS];
+    buf_adds(out, ",\"version\":");
+    buf_add(out, version, str_from_u64(s->version, version));
     add_time(out, ",\"created_at\":\"", c->created_at);
     add_time(out, ",\"updated_at\":\"", s->updated_at);
     buf_adds(out, ",\"created_by\":");

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "base/time.h"
 #include "db/db.h"
 #include "entity/read_priv.h"
@@ -40,7 +41,9 @@ static void read_members(struct buf *out, struct db_stmt *s)
         buf_adds(out, ",");
         buf_add(out, text + 1, n - 2);
     }
-    buf_addf(out, ",\"version\":%lld", (long long)db_col_int(s, 2));
+    char version[STR_U64_DIGITS];
+    buf_adds(out, ",\"version\":");
+    buf_add(out, version, str_from_u64((uint64_t)db_col_int(s, 2), version));
     add_time(out, ",\"created_at\":", db_col_int(s, 3));
     add_time(out, ",\"updated_at\":", db_col_int(s, 4));
     add_text(out, ",\"created_by\":", s, 5);

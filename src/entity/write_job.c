@@ -225,6 +225,8 @@ static void add_save(struct txn *t, const struct entity_item *it, const struct s
     char room[WRITE_NAME_MAX];
     const char *name = item_name(it, room);
     enum entity_mode mode = it->verb == ENTITY_PATCH ? ENTITY_REPLACE : it->mode;
+    if (s->made && mode == ENTITY_UPSERT)
+        mode = ENTITY_CREATE; /* nobody can have the id: it is not looked up */
     if (s->hooked && s->prior_version > 0)
         entity_txn_save(t, it->def, name, ENTITY_REPLACE, s->prior_version, &s->doc);
     else if (s->hooked)
@@ -244,7 +246,7 @@ static int add_item(struct job *j, size_t i, struct err *e)
     s->op_first = t->ops;
     if (it->if_exists)
         entity_txn_if_exists(t, it->def, name);
-    if (it->if_absent || (s->hooked && s->prior_version == 0))
+    if (it->if_absent || (s->hooked && s->prior_version == 0 && !s->made))
         entity_txn_if_absent(t, it->def, name);
     s->op_last = t->ops;
     if (it->verb == ENTITY_REMOVE)

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/stat.h"
+#include "base/str.h"
 #include "http/http_priv.h"
 
 enum { HTTP_HEAD_FIXED = 768 }; /* more than all fixed lines of a head together */
@@ -128,14 +129,7 @@ static char *http_puts(char *p, const char *s)
 
 static char *http_put_uint(char *p, uint64_t v)
 {
-    char digits[20];
-    size_t n = 0;
-    do
-        digits[n++] = (char)('0' + v % 10);
-    while ((v /= 10) > 0);
-    while (n > 0)
-        *p++ = digits[--n];
-    return p;
+    return p + str_from_u64(v, p);
 }
 
 static bool http_is_page(const char *type)
@@ -240,11 +234,15 @@ static void http_finish(struct http_request *req)
 void http_header(struct http_request *req, const char *name, const char *value)
 {
     size_t start = req->extra.len;
-    buf_addf(&req->extra, "%s: %s\r\n", name, value);
+    buf_adds(&req->extra, name);
+    buf_adds(&req->extra, ": ");
+    buf_adds(&req->extra, value);
+    buf_adds(&req->extra, "\r\n");
     if (buf_failed(&req->extra)) {
         log_warn("http", "header %s dropped: the answer's headers are over %d bytes", name,
                  HTTP_EXTRA_MAX);
-        req->extra.failed = false;
+        req->extra.failed = req->extra.starved = false;
+        req->extra.len = start; /* no half of it */
         return;
     }
     for (size_t i = start; i < req->extra.len - 2; i++)
@@ -261,6 +259,13 @@ void http_headerf(struct http_request *req, const char *name, const char *fmt, .
     va_end(args);
     http_header(req, name, buf_str(&text));
     buf_fini(&text);
+}
+
+void http_header_uint(struct http_request *req, const char *name, uint64_t value)
+{
+    char text[STR_U64_DIGITS + 1];
+    *http_put_uint(text, value) = '\0';
+    http_header(req, name, text);
 }
 
 void http_respond(struct http_request *req, int status, const char *type, const void *body,

@@ -215,6 +215,7 @@ bool http_is_cancelled(const struct http_request *req);
 void http_header(struct http_request *req, const char *name, const char *value);
 void http_headerf(struct http_request *req, const char *name, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+void http_header_uint(struct http_request *req, const char *name, uint64_t value);
 
 /* The whole answer. `body` is copied; `type` may be NULL where there is no body. */
 void http_respond(struct http_request *req, int status, const char *type, const void *body,

@@ -28,18 +28,21 @@ static bool pack_uuid(const char *s, uint8_t out[16])
 {
     if (s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-')
         return false;
+    /* One more than its value for each digit. */
+    static const uint8_t digits[256] = {
+        ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+        ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    };
+    static const uint8_t places[16] = {0,  2,  4,  6,  9,  11, 14, 16,
+                                       19, 21, 24, 26, 28, 30, 32, 34};
     unsigned bad = 0;
     for (size_t i = 0; i < 16; i++) {
-        unsigned digits[2];
-        s += i == 4 || i == 6 || i == 8 || i == 10; /* the dashes */
-        for (size_t k = 0; k < 2; k++, s++) {
-            unsigned number = (unsigned)*s - '0', letter = (unsigned)*s - 'a';
-            digits[k] = number < 10 ? number : letter + 10;
-            bad |= number >= 10 && letter >= 6;
-        }
-        out[i] = (uint8_t)(digits[0] << 4 | digits[1]);
+        unsigned high = digits[(uint8_t)s[places[i]]] - 1u;
+        unsigned low = digits[(uint8_t)s[places[i] + 1]] - 1u;
+        bad |= high | low;
+        out[i] = (uint8_t)(high << 4 | low);
     }
-    return bad == 0;
+    return bad < 16;
 }
 
 /* Most texts are ids: a UUID takes 18 bytes instead of 38. */

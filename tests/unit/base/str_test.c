@@ -45,6 +45,13 @@ TEST(integers_are_read_whole_and_bounded)
     assert_false(str_to_i64("-9223372036854775809", 20, &i));
     assert_true(str_to_u64("18446744073709551615", 20, &u) && u == UINT64_MAX);
     assert_false(str_to_u64("18446744073709551616", 20, &u));
+    char text[STR_U64_DIGITS];
+    assert_int_equal(str_from_u64(UINT64_MAX, text), 20);
+    assert_memory_equal(text, "18446744073709551615", 20);
+    assert_int_equal(str_from_u64(0, text), 1);
+    assert_int_equal(text[0], '0');
+    assert_int_equal(str_from_u64(1000, text), 4);
+    assert_memory_equal(text, "1000", 4);
     static const char *const bad[] = {"", "-", "+1", " 1", "1 ", "0x1", "1.0", "--1"};
     for (size_t k = 0; k < ARRAY_LEN(bad); k++)
         assert_false(str_to_i64(bad[k], strlen(bad[k]), &i));
