@@ -35,8 +35,7 @@ static int uuid_has_dash(int byte)
 void uuid_format(const struct uuid *u, char out[UUID_TEXT])
 {
     static const char digits[] = "0123456789abcdef";
-    static const uint8_t places[16] = {0,  2,  4,  6,  9,  11, 14, 16,
-                                       19, 21, 24, 26, 28, 30, 32, 34};
+    static const uint8_t places[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
     out[8] = out[13] = out[18] = out[23] = '-';
     for (int i = 0; i < 16; i++) {
         out[places[i]] = digits[u->b[i] >> 4];

@@ -251,8 +251,8 @@ static size_t call_home_at(struct bind *b, struct runner *home)
     return i;
 }
 
-/* A loop has a script thread that it prefers, a script thread itself: so the requests (and hooks) of
- * one turn wake one thread, once, and their answers wake the loop once, and a lone one finds it
+/* A loop has a script thread that it prefers, a script thread itself: so the requests (and hooks)
+ * of one turn wake one thread, once, and their answers wake the loop once, and a lone one finds it
  * awake. Where many wait there, the one with the least takes it. */
 struct bind_thread *bind_thread_for(struct bind *b, struct runner *home)
 {

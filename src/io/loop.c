@@ -15,10 +15,14 @@
 enum {
     LOOP_SLICE_NS = 100 * 1000,
     LOOP_BEAT_MS = 1000,
-    LOOP_LOOK_NS = 300 * 1000,  /* so long it looks about before it sleeps */
-    LOOP_SHORT_WAITS = 8,       /* when so many waits in a row were shorter than that */
+    LOOP_LOOK_NS = 500 * 1000,  /* so long it looks about before it sleeps */
+    LOOP_SHORT_WAITS = 8,       /* when its waits have been shorter than that: a point for each */
+    LOOP_SHORT_MOST = 16,       /* so many points at most */
+    LOOP_LONG_WAIT = 3,         /* points that a longer one costs */
     LOOP_YIELD_NS = 100 * 1000, /* who takes the core for longer needs it */
-    LOOP_BUSY_WAITS = 1000,     /* so many waits are slept through then */
+    LOOP_BUSY_FIRST = 16,       /* so many waits are slept through then, */
+    LOOP_BUSY_MOST = 1024,      /* twice as many the next time, up to this, */
+    LOOP_CALM_WAITS = 128,      /* half as many again after so many without that */
 };
 
 static uint64_t loop_now_ns(void)
@@ -130,14 +134,19 @@ static void loop_waited(struct loop *l, uint64_t from, uint64_t to)
 {
     bool soon = from - l->idle_ns < LOOP_LOOK_NS;
     if (soon || l->short_waits < 0)
-        l->short_waits += l->short_waits < LOOP_SHORT_WAITS;
+        l->short_waits += l->short_waits < LOOP_SHORT_MOST;
     else
-        l->short_waits = 0;
+        l->short_waits -= l->short_waits < LOOP_LONG_WAIT ? l->short_waits : LOOP_LONG_WAIT;
+    if (l->short_waits >= LOOP_SHORT_WAITS && ++l->calm_waits == LOOP_CALM_WAITS) {
+        l->calm_waits = 0;
+        l->busy_waits = l->busy_waits > LOOP_BUSY_FIRST ? l->busy_waits / 2 : LOOP_BUSY_FIRST;
+    }
     l->idle_ns = to;
 }
 
 /* Look about a little longer instead of sleeping? Only while what came lately came soon, and only
- * on a core that nobody else wants. */
+ * on a core that nobody else wants. Now and then somebody does for a moment, a thread of the kernel
+ * say; a neighbour who works is there again at the next look, and the one after. */
 static bool loop_looks_about(struct loop *l)
 {
     uint64_t now = loop_now_ns();
@@ -146,7 +155,10 @@ static bool loop_looks_about(struct loop *l)
     sched_yield();
     if (loop_now_ns() - now < LOOP_YIELD_NS)
         return true;
-    l->short_waits = -LOOP_BUSY_WAITS;
+    l->short_waits = -l->busy_waits;
+    l->calm_waits = 0;
+    if (l->busy_waits < LOOP_BUSY_MOST)
+        l->busy_waits *= 2;
     return false;
 }
 
@@ -277,6 +289,7 @@ int loop_new(const char *name, struct loop **out, struct err *e)
     }
     l->runner.post = loop_post;
     l->asleep = true;
+    l->busy_waits = LOOP_BUSY_FIRST;
     l->hooks.prev = l->hooks.next = &l->hooks;
     l->turned_ns = loop_now_ns();
     rc = uv_async_init(&l->uv, &l->async, loop_async_cb);

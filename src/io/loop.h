@@ -9,11 +9,10 @@
  * connection).
  *
  * A loop that finds nothing to do sleeps, and to be woken costs 20 to 80 us on a virtual machine.
- * So one whose last eight waits were each over within 300 us looks about that long before it
- * sleeps, giving way to any other thread that wants the core; who posts to it then need not wake
- * it. A lone writer's save passes three loops, so this is half of what it takes beside the disk. A
- * loop with less than about three thousand events a second never does it, and an idle one uses no
- * time.
+ * So one whose waits have mostly been over within 500 us looks about that long before it sleeps,
+ * giving way to any other thread that wants the core; who posts to it then need not wake it. A lone
+ * writer's save passes three loops, so this is half of what it takes beside the disk. A loop with
+ * less than about two thousand events a second does not do it, and an idle one uses no time.
  *
  * Threads ask for a 100 us scheduler slice where the kernel has it (Linux 6.12): with busy
  * neighbours it cuts the wake-up delay by an order of magnitude. Failure to get one is not an

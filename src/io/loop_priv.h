@@ -49,7 +49,9 @@ struct loop {
     _Atomic bool asleep; /* or about to be: who posts must wake it */
     uint64_t events;     /* that libuv has counted by the last turn */
     uint64_t idle_ns;    /* since then there was nothing to do */
-    int short_waits;     /* in a row, up to LOOP_SHORT_WAITS */
+    int short_waits;     /* points: up for short waits, down for long ones; below 0: neighbours */
+    int busy_waits;      /* how far below at the next sight of one */
+    int calm_waits;      /* since the last */
     _Atomic uint64_t turned_ns;
     _Atomic uint64_t owner; /* pthread_self() of who runs it, 0 when nobody does */
     bool threaded;

@@ -30,11 +30,11 @@ static bool pack_uuid(const char *s, uint8_t out[16])
         return false;
     /* One more than its value for each digit. */
     static const uint8_t digits[256] = {
-        ['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
-        ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+        ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,
+        ['6'] = 7,  ['7'] = 8,  ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
+        ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
     };
-    static const uint8_t places[16] = {0,  2,  4,  6,  9,  11, 14, 16,
-                                       19, 21, 24, 26, 28, 30, 32, 34};
+    static const uint8_t places[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
     unsigned bad = 0;
     for (size_t i = 0; i < 16; i++) {
         unsigned high = digits[(uint8_t)s[places[i]]] - 1u;
