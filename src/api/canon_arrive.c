@@ -250,11 +250,48 @@ static void canon_resume_route(struct http_request *req)
     canon_post_start(p, CANON_POST_RESUME);
 }
 
+/* What would be taken back, and nothing done. */
+static void canon_withdraw_dry(struct http_request *req)
+{
+    struct canon_model *m = canon_route_model(req);
+    if (m == NULL)
+        return;
+    struct err e = ERR_INIT;
+    struct buf out = BUF_INIT(API_ANSWER_MAX);
+    if (canon_source(api_thread_of(req)->db, m, API_TENANT, http_param(req, "origin"),
+                     http_param(req, "id"), &out, &e) == 0) {
+        http_respond_buf(req, 200, API_JSON, &out);
+    } else {
+        buf_fini(&out);
+        http_problem(req, &e);
+    }
+    canon_model_unref(m);
+}
+
+static bool canon_may_erase(struct http_request *req)
+{
+    const char *confirm = http_query(req, "confirm"), *id = http_param(req, "id");
+    if (confirm != NULL && strcmp(confirm, id) == 0)
+        return true;
+    struct err e = ERR_INIT;
+    err_field(&e, ERR_INVALID, "confirm",
+              "what is erased does not come back: say confirm=%s, or dry_run=true to see it", id);
+    http_problem(req, &e);
+    return false;
+}
+
 static void canon_withdraw_route(struct http_request *req)
 {
-    bool erase;
-    if (!API_QUERY_ONLY(req, "erase") || !api_query_bool(req, "erase", false, &erase) ||
-        !api_once(req) || !api_body_none(req))
+    bool erase, dry;
+    if (!API_QUERY_ONLY(req, "erase", "confirm", "dry_run") ||
+        !api_query_bool(req, "erase", false, &erase) ||
+        !api_query_bool(req, "dry_run", false, &dry) || !api_once(req) || !api_body_none(req))
+        return;
+    if (dry) {
+        canon_withdraw_dry(req);
+        return;
+    }
+    if (erase && !canon_may_erase(req))
         return;
     struct canon_model *m = canon_route_once(req);
     if (m == NULL)

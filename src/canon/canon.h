@@ -302,6 +302,10 @@ int canon_find_key(struct canon *c, struct db *db, struct canon_hooks *hooks, co
  * both share, or none. */
 int canon_why(struct db *db, const struct canon_model *m, const char *tenant, const char *id,
               const char *with, struct buf *out, struct err *e);
+/* {"origin","source_id","id","observed_at","fields"}: what a source says now, and the golden record
+ * that it is part of, or null. */
+int canon_source(struct db *db, const struct canon_model *m, const char *tenant, const char *origin,
+                 const char *source_id, struct buf *out, struct err *e);
 /* Arrivals of a golden record, newest first, with what each changed. */
 int canon_lineage(struct db *db, const struct canon_model *m, const char *tenant, const char *id,
                   size_t limit, struct buf *out, struct err *e);

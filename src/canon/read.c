@@ -384,6 +384,25 @@ int canon_lineage(struct db *db, const struct canon_model *m, const char *tenant
     return arrival_rows(s, false, out, e);
 }
 
+int canon_source(struct db *db, const struct canon_model *m, const char *tenant, const char *origin,
+                 const char *source_id, struct buf *out, struct err *e)
+{
+    struct store_source s;
+    char at[TIME_TEXT];
+    int rc = store_source_get(db, tenant, m->name, origin, source_id, &s, e);
+    if (rc == ERR_NOT_FOUND)
+        return err_set(e, ERR_NOT_FOUND, "no source record %s/%s", origin, source_id);
+    if (rc != 0)
+        return rc;
+    time_format(s.observed_at, at);
+    AUTO(json_unref)
+    json_t *v =
+        json_pack("{s:s, s:s, s:s?, s:s, s:O}", "origin", origin, "source_id", source_id, "id",
+                  s.golden[0] != '\0' ? s.golden : NULL, "observed_at", at, "fields", s.fields);
+    store_source_fini(&s);
+    return json_print(v, out, e);
+}
+
 int canon_parked(struct db *db, const struct canon_model *m, const char *tenant, const char *after,
                  size_t limit, struct buf *out, struct err *e)
 {

@@ -5,15 +5,14 @@
 #include "base/mem.h"
 #include "entity/entity_priv.h"
 
-/* The first name of a pointer is a system field. */
-static bool points_at_system(const json_t *pointer)
+/* The first name of a pointer, when it is a system field. */
+static bool points_at_system(const json_t *pointer, char name[ENTITY_NAME_MAX + 1])
 {
     const char *s = json_string_value(pointer);
     if (s == NULL || *s != '/')
         return false;
-    char name[ENTITY_NAME_MAX + 1];
     size_t n = strcspn(s + 1, "/");
-    if (n >= sizeof(name))
+    if (n > ENTITY_NAME_MAX)
         return false;
     memcpy(name, s + 1, n);
     name[n] = '\0';
@@ -31,11 +30,12 @@ int change_check_patch(const struct entity_def *d, enum entity_patch_kind kind, 
     json_t *v;
     json_array_foreach(patch, i, v)
     {
-        if (points_at_system(json_object_get(v, "path")) ||
-            points_at_system(json_object_get(v, "from")))
-            return err_set(e, ERR_INVALID,
-                           "operation %zu: system fields of %s are kept by Koan and not patched",
-                           i + 1, d->name);
+        char name[ENTITY_NAME_MAX + 1];
+        if (points_at_system(json_object_get(v, "path"), name) ||
+            points_at_system(json_object_get(v, "from"), name))
+            return err_field(e, ERR_INVALID, name,
+                             "operation %zu: '%s' of %s is kept by Koan itself and is not patched",
+                             i + 1, name, d->name);
     }
     json_object_foreach((json_t *)patch, key, v)
     {

@@ -225,7 +225,13 @@ class Golden(People):
         self.ok("DELETE", "/api/canon/person/sources/erp/wa2")
         self.assertEqual(self.ok("GET", "/api/person/" + r["id"]).json["city"], "Bonn")
         self.refused("DELETE", "/api/canon/person/sources/erp/wa2", status=404, code="not_found")
-        self.ok("DELETE", "/api/canon/person/sources/crm/wa1?erase=true")
+        said = self.ok("DELETE", "/api/canon/person/sources/crm/wa1?erase=true&dry_run=true").json
+        self.assertEqual((said["source_id"], said["id"], said["fields"]["email"]), ("wa1", r["id"], "wa@example.org"))
+        self.refused("DELETE", "/api/canon/person/sources/crm/none?erase=true&dry_run=true", status=404, code="not_found")
+        for query in ("", "&confirm=", "&confirm=person", "&confirm=wa2"):
+            self.refused("DELETE", "/api/canon/person/sources/crm/wa1?erase=true" + query, words="confirm=wa1")
+        self.ok("GET", "/api/person/" + r["id"])
+        self.ok("DELETE", "/api/canon/person/sources/crm/wa1?erase=true&confirm=wa1")
         why = self.c("GET", f"/api/canon/person/{r['id']}/why")
         self.assertIn(why.status, (200, 404))
         if why.status == 200:
