@@ -1,18 +1,21 @@
-/* A definition and how far what belongs to it has come: GET /api/cluster/entities/{name}. */
+/* A definition and how far what belongs to it has come: GET /api/cluster/entities/{name}. What
+ * definitions took away and is kept: GET /api/cluster/kept. */
 #include "api/api_priv.h"
 #include "base/mem.h"
 #include "entity/build.h"
+#include "entity/kept.h"
 
 struct definition_job {
-    struct api_job job; /* first */
-    struct entity_def *def;
+    struct api_job job;     /* first */
+    struct entity_def *def; /* NULL: what is kept */
     json_t *answer;
 };
 
 static void definition_run(struct api_job *j, struct db *db)
 {
     struct definition_job *d = (struct definition_job *)j;
-    d->answer = entity_build_json(db, d->def, &j->err);
+    d->answer = d->def != NULL ? entity_build_json(db, d->def, &j->err)
+                               : entity_kept_json(db, NULL, &j->err);
 }
 
 static void definition_done(struct api_job *j)
@@ -55,7 +58,22 @@ static void definition_get(struct http_request *req)
         api_read(req, definition_now);
 }
 
+static void kept_now(struct http_request *req)
+{
+    struct definition_job *d = mem_new(sizeof *d);
+    d->job.run = definition_run;
+    d->job.done = definition_done;
+    api_job_start(&d->job, req);
+}
+
+static void kept_get(struct http_request *req)
+{
+    if (API_QUERY_NONE(req))
+        api_read(req, kept_now);
+}
+
 static const struct http_route definitions_table[] = {
+    {HTTP_VERB_GET, "/api/cluster/kept", kept_get, 0, 0},
     {HTTP_VERB_GET, "/api/cluster/entities/:name", definition_get, 0, 0},
 };
 const struct api_routes api_definitions_routes = {definitions_table, ARRAY_LEN(definitions_table)};

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "entity/filter.h"
+#include "entity/kept.h"
 
 enum { FEED_RECORD_MAX = 4 << 20 };
 
@@ -13,9 +14,18 @@ void feed_head(struct buf *out, const char *name, uint64_t seq, uint32_t n)
     buf_addf(out, "event: %s\nid: %llu-%u\ndata: ", name, (unsigned long long)seq, n);
 }
 
-void feed_record(const struct entity_change *c, struct buf *out)
+void feed_record(const struct feed_stream *s, uint64_t seq, const struct entity_change *c,
+                 struct buf *out)
 {
-    entity_change_record(c, c->verb == ENTITY_CHANGE_REMOVED ? &c->before : &c->after, out);
+    const struct entity_state *state = c->verb == ENTITY_CHANGE_REMOVED ? &c->before : &c->after;
+    if (!entity_def_hides(s->def, seq)) {
+        entity_change_record(c, state, out);
+        return;
+    }
+    AUTO(buf_fini) struct buf text = BUF_INIT(FEED_RECORD_MAX);
+    entity_change_record(c, state, &text);
+    if (entity_declared(s->def, &text, out, NULL) != 0)
+        buf_adds(out, "{}");
 }
 
 static bool feed_matches(const struct feed_stream *s, const struct entity_change *c,
@@ -79,7 +89,7 @@ bool feed_render(const struct feed_stream *s, uint64_t seq, const void *p, size_
     cursor_init(&c, p, n);
     while (out->len <= most && (name = feed_next(s, seq, &c, &at, &change)) != NULL) {
         feed_head(out, name, seq, at);
-        feed_record(&change, out);
+        feed_record(s, seq, &change, out);
         buf_adds(out, "\n\n");
     }
     *done = at;

@@ -47,8 +47,9 @@ const char *feed_next(const struct feed_stream *s, uint64_t seq, struct cursor *
                       struct entity_change *change);
 /* The lines in front of its record. */
 void feed_head(struct buf *out, const char *name, uint64_t seq, uint32_t n);
-/* The record that it speaks of. */
-void feed_record(const struct entity_change *c, struct buf *out);
+/* The record that it speaks of, without what the entity of the stream does not have any more. */
+void feed_record(const struct feed_stream *s, uint64_t seq, const struct entity_change *c,
+                 struct buf *out);
 /* Appends what of the entry is news to `s`, until it is over `most` bytes: true when that was all
  * of it; else *done changes are told. */
 bool feed_render(const struct feed_stream *s, uint64_t seq, const void *p, size_t n, size_t most,

@@ -50,7 +50,7 @@ static void feed_view_add(struct feed_viewed *w, const struct entity_change *c, 
     AUTO(buf_fini) struct buf head = BUF_INIT(FEED_HEAD_MAX);
     AUTO(buf_fini) struct buf text = BUF_INIT(FEED_VIEW_RECORD_MAX);
     feed_head(&head, name, seq, n);
-    feed_record(c, &text);
+    feed_record(w->stream, seq, c, &text);
     json_t *record = json_read(buf_str(&text), text.len, NULL);
     json_array_append_new(w->heads, json_string(buf_str(&head)));
     json_array_append_new(w->view.rows, record != NULL ? record : json_object());

@@ -217,6 +217,41 @@ static bool cmd_entity_migration(struct cli *c, const json_t *answer)
     return true;
 }
 
+static int cmd_entity_kept_table(struct cli *c, json_t *list)
+{
+    static const char *const columns[] = {"entity", "field", "kind", "removed_at", "until"};
+    struct cli_table t;
+    size_t i, k;
+    json_t *row;
+    cli_table_init(&t, ARRAY_LEN(columns));
+    for (k = 0; k < ARRAY_LEN(columns); k++)
+        cli_table_cell(&t, "%s", columns[k]);
+    json_array_foreach(list, i, row)
+    {
+        for (k = 0; k < ARRAY_LEN(columns); k++) {
+            const char *text = json_string_value(json_object_get(row, columns[k]));
+            cli_table_cell(&t, "%s", text != NULL ? text : k == 1 ? "(all of it)" : "");
+        }
+    }
+    cli_table_print(c, &t, 1);
+    return CLI_OK;
+}
+
+static int cmd_entity_kept(struct cli *c)
+{
+    AUTO(json_unref) json_t *answer = NULL;
+    int rc = remote_once(c, "GET", "/api/cluster/kept", NULL, NULL, &answer);
+    if (rc != CLI_OK)
+        return rc;
+    if (c->json)
+        cli_print_json(c, answer);
+    else if (json_array_size(answer) == 0)
+        puts("nothing is kept of fields and entities that are gone");
+    else
+        return cmd_entity_kept_table(c, answer);
+    return CLI_OK;
+}
+
 static int cmd_entity_indexes(struct cli *c)
 {
     struct err e = ERR_INIT;
@@ -246,6 +281,10 @@ static int cmd_entity_indexes(struct cli *c)
                (long long)json_integer_value(json_object_get(build, "percent")));
     cmd_entity_violations(c, build);
     bool halted = cmd_entity_migration(c, answer);
+    if (json_object_get(answer, "kept") != NULL) {
+        puts("\nkept of what was removed, out of sight:");
+        cmd_entity_kept_table(c, json_object_get(answer, "kept"));
+    }
     return halted || json_array_size(json_object_get(build, "list")) > 0 ? CLI_DEGRADED : CLI_OK;
 }
 
@@ -287,6 +326,8 @@ const struct cli_command cli_entity_commands[] = {
            ARRAY_LEN(cmd_entity_version_flags)),
     ENTITY("indexes", "NAME", "how far its indexes and search are, and what holds them up", 1,
            cmd_entity_indexes, NULL, 0),
+    ENTITY("kept", "", "what deploys have taken away, and until when it can come back", 0,
+           cmd_entity_kept, NULL, 0),
     ENTITY("query", "NAME JSON", "list by a query document", 2, cmd_entity_find, NULL, 0),
     {0},
 };

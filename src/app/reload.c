@@ -14,7 +14,8 @@ void node_tell_scripts(struct node *n)
 {
     struct bind_settings s = {.app = n->config->app,
                               .flags = n->config->flags,
-                              .http_allow = config_text(n->config, SET_HTTP_ALLOW)};
+                              .http_allow = config_text(n->config, SET_HTTP_ALLOW),
+                              .keep_removed_ms = config_number(n->config, SET_ENTITY_KEEP_REMOVED)};
     bind_set_settings(n->bind, &s);
 }
 

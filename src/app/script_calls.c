@@ -226,6 +226,7 @@ static void scall_go(struct scall *s, bool rollback)
                                      .count = s->set.count,
                                      .record = s->name,
                                      .rollback = rollback,
+                                     .whole = true,
                                      .principal = s->call->principal,
                                      .home = loop_runner(s->call->loop),
                                      .done = scall_deployed};

@@ -136,6 +136,7 @@ void node_deploy(struct node *n)
     n->deploy = (struct bind_deploy){.files = n->scripts.files,
                                      .count = n->scripts.count,
                                      .record = record,
+                                     .whole = n->dev && scripts_have_code(&n->scripts),
                                      .home = loop_runner(n->control),
                                      .done = serve_deployed};
     bind_deploy(n->bind, &n->deploy);

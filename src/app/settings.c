@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "entity/def.h"
 
 enum { SETTING_HOUR_MS = 3600 * 1000 };
 
@@ -75,6 +76,11 @@ const struct setting settings_table[SET_COUNT] = {
                         .help = "Private addresses that scripts may call with `http`: host names, "
                                 "addresses and networks, separated by blanks, like `db.internal "
                                 "10.1.0.0/16`. `*`: all."},
+    [SET_ENTITY_KEEP_REMOVED] =
+        {"entity.keep_removed", SETTING_DURATION, "30d", 1000, ENTITY_KEEP_MS_MAX, .live = true,
+         .help =
+             "How long the data of fields and entities that a deploy takes away is kept, out of "
+             "sight; declared again within it they have it back."},
     [SET_TRACE_KEEP] = {"trace.keep", SETTING_DURATION, "30d", 60 * 1000, INT64_MAX, .local = true,
                         .help = "How long the timeline of a correlation id is kept on this node."},
     [SET_TRACE_BYTES] = {"trace.keep_bytes", SETTING_SIZE, "1GiB", 32 << 20, INT64_C(1) << 35,

@@ -95,9 +95,10 @@ void bind_close(struct bind *b);
 
 /* What scripts may know of the configuration. */
 struct bind_settings {
-    const json_t *app;      /* object: what config.NAME answers; NULL: nothing */
-    const json_t *flags;    /* object: name -> definition, see bind_flags_check(); NULL: none */
-    const char *http_allow; /* private addresses that scripts may call; NULL: none */
+    const json_t *app;       /* object: what config.NAME answers; NULL: nothing */
+    const json_t *flags;     /* object: name -> definition, see bind_flags_check(); NULL: none */
+    const char *http_allow;  /* private addresses that scripts may call; NULL: none */
+    int64_t keep_removed_ms; /* what a deploy takes away (entity/kept.h); 0: ENTITY_KEEP_MS */
 };
 /* Any thread. Copied; in force with the next question of any script. */
 void bind_set_settings(struct bind *b, const struct bind_settings *s);
@@ -112,7 +113,8 @@ struct bind_deploy {
     bool check_only; /* load and check, change nothing */
     /* Not NULL: kept in the ledger under this name, in the unit that brings the definitions. */
     const char *record;
-    bool rollback;         /* that is what it was */
+    bool rollback; /* that is what it was */
+    bool whole;    /* entities that it does not declare are declared no longer: they retire */
     const char *principal; /* who wants it; NULL: system */
     struct runner *home;
     void (*done)(struct bind_deploy *d); /* once, on `home` */

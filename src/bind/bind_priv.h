@@ -259,6 +259,8 @@ void bind_snapshot_leave(struct bind_snapshot *s, bool more);
 /* ---- config_lib.c ---- */
 /* {"app","flags","http_allow"} in force now; good until the next call on this thread. */
 const json_t *bind_settings_of(struct bind_thread *t);
+/* What a deploy takes away is kept so long, ms. */
+int64_t bind_keep_removed(struct bind_thread *t);
 void bind_settings_drop(struct bind_thread *t);
 
 /* ---- routes.c, serve.c ---- */

@@ -17,8 +17,9 @@ enum { CONFIG_TEXT_MAX = 8 << 20, CONFIG_UNKNOWN_MAX = 256 };
 void bind_set_settings(struct bind *b, const struct bind_settings *s)
 {
     json_t *all =
-        json_pack("{s:O?, s:O?, s:s}", "app", (json_t *)s->app, "flags", (json_t *)s->flags,
-                  "http_allow", s->http_allow != NULL ? s->http_allow : "");
+        json_pack("{s:O?, s:O?, s:s, s:I}", "app", (json_t *)s->app, "flags", (json_t *)s->flags,
+                  "http_allow", s->http_allow != NULL ? s->http_allow : "", "keep_removed_ms",
+                  (json_int_t)s->keep_removed_ms);
     struct buf text = BUF_INIT(CONFIG_TEXT_MAX);
     json_print(all, &text, NULL);
     json_decref(all);
@@ -38,6 +39,12 @@ void bind_set_settings(struct bind *b, const struct bind_settings *s)
 int bind_flags_check(const json_t *flags, struct err *e)
 {
     return flags_check(flags, e);
+}
+
+int64_t bind_keep_removed(struct bind_thread *t)
+{
+    int64_t ms = json_integer_value(json_object_get(bind_settings_of(t), "keep_removed_ms"));
+    return ms > 0 ? ms : ENTITY_KEEP_MS;
 }
 
 const json_t *bind_settings_of(struct bind_thread *t)

@@ -14,6 +14,7 @@
 #include "bind/bind_priv.h"
 #include "bind/migrate.h"
 #include "bind/script_store.h"
+#include "entity/kept.h"
 
 enum { DEPLOY_TRIES = 20 };
 
@@ -164,6 +165,18 @@ static int add_canon(struct deploy *op, const struct bind_canon *c, struct err *
     return canon_txn_define(b->canon, &op->unit.txn, c->model, d, e);
 }
 
+/* It is there, and these scripts are to be all there is, but they do not declare it. What a canon
+ * model stands on stays, as models do. */
+static bool entity_retires(struct deploy *op, const char *name)
+{
+    if (!op->d->whole || bind_set_entity(op->parts[0].set, name) != NULL ||
+        bind_set_canon(op->parts[0].set, name) != NULL)
+        return false;
+    struct canon_model *m = op->bind->canon != NULL ? canon_find(op->bind->canon, name) : NULL;
+    canon_model_unref(m);
+    return m == NULL;
+}
+
 /* A misspelt target would only show when the first record is saved. */
 static int check_refs(struct deploy *op, const struct entity_def *d, struct err *e)
 {
@@ -173,10 +186,30 @@ static int check_refs(struct deploy *op, const struct entity_def *d, struct err 
             continue;
         AUTO(entity_def_unrefp)
         struct entity_def *known = entities_find(op->bind->entities, f->to);
+        if (known != NULL && entity_retires(op, f->to))
+            return err_set(e, ERR_INVALID,
+                           "entity '%s', field '%s' refers to '%s', which these scripts do not "
+                           "declare",
+                           d->name, d->fields[i].name, f->to);
         if (known == NULL && entities_unknown(op->bind->entities, f->to, e) != 0)
             return err_context(e, "entity '%s', field '%s'", d->name, d->fields[i].name);
     }
     return 0;
+}
+
+static void add_retired(struct deploy *op)
+{
+    size_t count, n = 0;
+    struct entity_def **list = entities_list(op->bind->entities, &count);
+    const char *names[ENTITY_RETIRE_MAX];
+    for (size_t i = 0; i < count; i++)
+        if (n < ENTITY_RETIRE_MAX && entity_retires(op, list[i]->name))
+            names[n++] = list[i]->name;
+    if (n > 0)
+        entity_txn_retire(&op->unit.txn, names, n, bind_keep_removed(&op->bind->threads[0]));
+    for (size_t i = 0; i < count; i++)
+        entity_def_unref(list[i]);
+    mem_free(list);
 }
 
 static int add_definitions(struct deploy *op, struct err *e)
@@ -196,6 +229,7 @@ static int add_definitions(struct deploy *op, struct err *e)
     for (size_t i = 0; i < s->canons_count; i++)
         if (add_canon(op, &s->canons[i], e) != 0)
             return err_context(e, "%s", s->canons[i].where);
+    add_retired(op);
     return 0;
 }
 
@@ -330,29 +364,35 @@ static void deploy_migrated(struct bind_migrate *m)
     deploy_migrate(op);
 }
 
-static bool deploy_wants_migration(struct deploy *op, const struct bind_entity *en)
+/* `*plain`: without its function, which is for what takes less than before. */
+static bool deploy_wants_migration(struct deploy *op, const struct bind_entity *en, bool *plain)
 {
     char why[160];
     AUTO(entity_def_unrefp)
     struct entity_def *had = entities_find(op->bind->entities, en->def->name);
-    return had != NULL && en->migrate != LUA_NOREF && strcmp(had->json, en->def->json) != 0 &&
-           entity_def_is_narrower(had, en->def, why, sizeof why);
+    if (had == NULL || strcmp(had->json, en->def->json) == 0)
+        return false;
+    bool made = en->migrate != LUA_NOREF && entity_def_is_narrower(had, en->def, why, sizeof why);
+    *plain = !made;
+    return made || entity_def_rewrite(had, en->def) == ENTITY_REWRITE_PLAIN;
 }
 
 /* The next entity, or on. */
 static void deploy_migrate(struct deploy *op)
 {
     struct bind_set *s = op->parts[0].set;
+    bool plain = false;
     op->state = DEPLOY_MIGRATE;
     while (op->migrating < s->entities_count &&
-           !deploy_wants_migration(op, &s->entities[op->migrating]))
+           !deploy_wants_migration(op, &s->entities[op->migrating], &plain))
         op->migrating++;
     if (op->migrating == s->entities_count) {
         deploy_propose(op);
         return;
     }
     op->migrate.done = deploy_migrated;
-    bind_migrate_start(&op->migrate, s, &s->entities[op->migrating], op->tries > 0);
+    op->migrate.principal = op->d->principal;
+    bind_migrate_start(&op->migrate, s, &s->entities[op->migrating], plain, op->tries > 0);
 }
 
 /* Records were written between the last batch and the switch: those are made, and again. */

@@ -19,9 +19,11 @@ enum {
     MIGRATE_FAILURES_MAX = 50,
     MIGRATE_SECONDS = 30, /* of processor time, for a batch */
     MIGRATE_TELL_MS = 2000,
+    MIGRATE_WAIT_MS = 100, /* between two tries to begin */
 };
 
 static void migrate_next(struct bind_migrate *m);
+static void migrate_begin(struct bind_migrate *m);
 static void migrate_halt(struct bind_migrate *m, json_t *list, const struct err *e);
 
 static void migrate_end(struct bind_migrate *m)
@@ -39,6 +41,34 @@ static void migrate_fail(struct bind_migrate *m, const struct err *e)
     migrate_end(m);
 }
 
+static bool migrate_is_closing(struct bind_migrate *m)
+{
+    struct err e = ERR_INIT;
+    if (!atomic_load(&m->thread->bind->closing))
+        return false;
+    err_set(&e, ERR_DRAINING, "this node is stopping; deploy again, it goes on where it was");
+    migrate_fail(m, &e);
+    return true;
+}
+
+static void migrate_waited(struct world_timer *t)
+{
+    struct bind_migrate *m =
+        (struct bind_migrate *)((char *)t - offsetof(struct bind_migrate, wait));
+    if (!migrate_is_closing(m))
+        migrate_begin(m);
+}
+
+/* Indexes are being built, or the last migration is being announced: both end by themselves. */
+static void migrate_wait(struct bind_migrate *m, const struct err *why)
+{
+    if (!m->waiting)
+        log_info("script", "migrate %s waits: %s", m->to->name, why->text);
+    m->waiting = true;
+    m->wait.fire = migrate_waited;
+    m->thread->world->timer_start(m->thread->world, &m->wait, MIGRATE_WAIT_MS);
+}
+
 static void migrate_committed(struct unit *u)
 {
     struct bind_migrate *m = (struct bind_migrate *)u;
@@ -48,6 +78,8 @@ static void migrate_committed(struct unit *u)
         migrate_end(m);
     else if (e.code == 0)
         migrate_next(m);
+    else if (m->state == MIGRATE_BEGIN && e.code == ERR_UNAVAILABLE)
+        migrate_wait(m, &e);
     else if (m->state == MIGRATE_MAKE &&
              (e.code == ERR_CONFLICT || e.code == ERR_INVALID || e.code == ERR_TOO_LARGE))
         migrate_halt(m, NULL, &e);
@@ -57,7 +89,7 @@ static void migrate_committed(struct unit *u)
 
 static void migrate_unit(struct bind_migrate *m)
 {
-    static const struct envelope env = {.principal = "system", .reason = "migrate"};
+    const struct envelope env = {.principal = m->principal, .reason = "migrate"};
     unit_init(&m->unit, m->thread->runner, migrate_committed);
     txn_envelope(&m->unit.txn, &env);
 }
@@ -108,6 +140,16 @@ static int64_t migrate_number(const json_t *row, const char *key)
     return json_integer_value(json_object_get(row, key));
 }
 
+static int migrate_add(struct bind_migrate *m, struct buf *items, const json_t *row,
+                       const json_t *record, struct err *e)
+{
+    int64_t rid = migrate_number(row, "rid");
+    uint64_t version = (uint64_t)migrate_number(row, "version");
+    return m->function == LUA_NOREF
+               ? entity_migrate_add_plain(items, m->to, rid, version, record, e)
+               : entity_migrate_add(items, m->to, rid, version, record, e);
+}
+
 /* How many were added; the others are for the next operation. */
 static uint32_t migrate_pack(struct bind_migrate *m, struct buf *items, json_t *failures)
 {
@@ -115,7 +157,7 @@ static uint32_t migrate_pack(struct bind_migrate *m, struct buf *items, json_t *
     json_t *row;
     json_array_foreach(m->batch.rows, i, row)
     {
-        const json_t *made = json_array_get(m->made, i);
+        const json_t *made = m->function == LUA_NOREF ? row : json_array_get(m->made, i);
         const json_t *record = json_object_get(made, "record");
         const char *why = json_string_value(json_object_get(made, "error"));
         struct err e = ERR_INIT;
@@ -123,8 +165,7 @@ static uint32_t migrate_pack(struct bind_migrate *m, struct buf *items, json_t *
             break;
         if (record == NULL)
             migrate_add_failure(failures, row, why != NULL ? why : "migrate gave back nothing");
-        else if (entity_migrate_add(items, m->to, migrate_number(row, "rid"),
-                                    (uint64_t)migrate_number(row, "version"), record, &e) != 0)
+        else if (migrate_add(m, items, row, record, &e) != 0)
             migrate_add_failure(failures, row, e.text);
         if (!m->batch.again)
             m->batch.upto = migrate_number(row, "rid");
@@ -185,6 +226,10 @@ static void migrate_ran(struct vm_run *run)
 
 static void migrate_run(struct bind_migrate *m)
 {
+    if (m->function == LUA_NOREF) {
+        migrate_made(m);
+        return;
+    }
     bind_run_init(&m->run, m->run.set, NULL);
     m->run.no_outside = "migrate makes a record of a record, with nothing from outside";
     m->run.run.limits.ns = MIGRATE_SECONDS * 1000000000ULL;
@@ -211,11 +256,8 @@ static void migrate_next(struct bind_migrate *m)
     m->state = MIGRATE_MAKE;
     json_decref(TAKE(m->batch.rows));
     json_decref(TAKE(m->made));
-    if (atomic_load(&m->thread->bind->closing)) {
-        err_set(&e, ERR_DRAINING, "this node is stopping; deploy again, it goes on where it was");
-        migrate_fail(m, &e);
+    if (migrate_is_closing(m))
         return;
-    }
     if (entity_migrate_next(m->thread->reader, m->to, &m->batch, &e) != 0) {
         migrate_fail(m, &e);
         return;
@@ -227,12 +269,23 @@ static void migrate_next(struct bind_migrate *m)
         migrate_run(m);
 }
 
+static void migrate_begin(struct bind_migrate *m)
+{
+    migrate_unit(m);
+    entity_txn_migrate(&m->unit.txn, m->to,
+                       m->function == LUA_NOREF ? ENTITY_MADE_PLAIN : m->run.set->hash,
+                       bind_keep_removed(m->thread));
+    migrate_propose(m);
+}
+
 void bind_migrate_start(struct bind_migrate *m, struct bind_set *s, const struct bind_entity *en,
-                        bool resume)
+                        bool plain, bool resume)
 {
     m->thread = s->thread;
     m->run.set = s;
-    m->function = en->migrate;
+    m->function = plain ? LUA_NOREF : en->migrate;
+    m->run.run.err = (struct err)ERR_INIT;
+    m->waiting = false;
     m->to = entity_def_ref(en->def);
     m->batch = (struct entity_batch){.rows = NULL};
     m->made = NULL;
@@ -240,11 +293,8 @@ void bind_migrate_start(struct bind_migrate *m, struct bind_set *s, const struct
     m->again = resume ? MIGRATE_AGAIN_MAX : 0;
     m->err = (struct err)ERR_INIT;
     m->state = MIGRATE_BEGIN;
-    if (resume) {
+    if (resume)
         migrate_next(m);
-        return;
-    }
-    migrate_unit(m);
-    entity_txn_migrate(&m->unit.txn, m->to, s->hash);
-    migrate_propose(m);
+    else
+        migrate_begin(m);
 }

@@ -13,7 +13,10 @@ struct bind_migrate {
     struct bind_run run;
     struct bind_thread *thread;
     struct entity_def *to;
-    int function;
+    int function;          /* LUA_NOREF: records are only left without what is not declared */
+    const char *principal; /* who deploys; the caller's */
+    struct world_timer wait;
+    bool waiting; /* that was told */
     enum bind_migrate_state state;
     struct entity_batch batch;
     json_t *made;
@@ -24,8 +27,9 @@ struct bind_migrate {
     struct err err; /* code 0: every record is there as of a moment ago, in batch.gen */
 };
 
-/* On the set's thread. `resume`: it was done before, but records have changed since. */
+/* On the set's thread. `plain`: without the function of `en`. `resume`: it was done before, but
+ * records have changed since. */
 void bind_migrate_start(struct bind_migrate *m, struct bind_set *s, const struct bind_entity *en,
-                        bool resume);
+                        bool plain, bool resume);
 
 #endif

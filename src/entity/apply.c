@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "db/db.h"
 #include "entity/build_priv.h"
+#include "entity/kept_priv.h"
 #include "entity/read_priv.h"
 #include "ledger/txn.h"
 
@@ -351,10 +352,11 @@ const struct domain_op entity_ops[] = {
     {ENTITY_OP_SWEEP, 1, false, true, "entity.sweep", sweep_apply},
     {ENTITY_OP_BUILD, 1, false, false, "entity.build", build_apply},
     {ENTITY_OP_SHOW, 2, false, DOMAIN_SURE, "entity.show", show_apply},
-    {ENTITY_OP_MIGRATE, 1, false, false, "entity.migrate", migrate_apply},
+    {ENTITY_OP_MIGRATE, 2, false, false, "entity.migrate", migrate_apply},
     {ENTITY_OP_MIGRATED, 1, false, false, "entity.migrated", migrated_apply},
     {ENTITY_OP_ADOPT, 1, false, false, "entity.adopt", adopt_apply},
     {ENTITY_OP_HALT, 1, false, false, "entity.halt", halt_apply},
+    {ENTITY_OP_RETIRE, 1, false, false, "entity.retire", retire_apply},
     {ENTITY_OP_IF_VERSION, 2, true, true, "version", if_version_apply},
     {ENTITY_OP_IF_ABSENT, 2, true, true, "absent", if_absent_apply},
     {ENTITY_OP_IF_EXISTS, 2, true, true, "exists", if_exists_apply},

@@ -39,7 +39,7 @@ static int read_number(struct db *db, const char *sql, int64_t a, int64_t none, 
     return rc < 0 ? rc : 0;
 }
 
-static int next_gen(struct db *db, int64_t *out, struct err *e)
+int build_next_gen(struct db *db, int64_t *out, struct err *e)
 {
     int rc = db_exec(db,
                      "INSERT INTO entity_gens VALUES(1, 1)"
@@ -47,47 +47,6 @@ static int next_gen(struct db *db, int64_t *out, struct err *e)
                      e);
     return rc < 0 ? rc
                   : read_number(db, "SELECT last FROM entity_gens WHERE id = ?1", 1, 0, out, e);
-}
-
-int build_leave_behind(struct db *db, const char *entity, int64_t gen, struct err *e)
-{
-    return build_row(db, "INSERT INTO entity_leftovers(gen, entity) VALUES(?1, ?2)", entity, &gen,
-                     1, e);
-}
-
-/* The keys of the next rows, bounded in number and in bytes. */
-struct batch {
-    int64_t rids[ENTITY_BUILD_ROWS];
-    size_t count;
-    bool last; /* nothing is behind them */
-};
-
-static int next_rows(struct db *db, const char *table, int64_t after, size_t max, struct batch *out,
-                     struct err *e)
-{
-    AUTO(buf_fini) struct buf sql = BUF_INIT(BUILD_SQL_MAX);
-    buf_addf(&sql, "SELECT rid, octet_length(body) FROM %s WHERE rid > ?1 ORDER BY rid LIMIT ?2",
-             table);
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get_buf(db, &sql, e);
-    if (s == NULL)
-        return e->code;
-    max = max < ENTITY_BUILD_ROWS ? max : ENTITY_BUILD_ROWS;
-    db_bind_int(s, 1, after);
-    db_bind_int(s, 2, (int64_t)max);
-    int64_t bytes = 0;
-    int rc;
-    out->count = 0;
-    out->last = true;
-    while ((rc = db_step(s, e)) > 0) {
-        bytes += db_col_int(s, 1);
-        if (out->count > 0 && bytes > ENTITY_BUILD_BYTES) {
-            out->last = false;
-            return 0;
-        }
-        out->rids[out->count++] = db_col_int(s, 0);
-    }
-    out->last = out->count < max;
-    return rc;
 }
 
 /* ---- a definition takes effect ---- */
@@ -182,7 +141,7 @@ static int make_at_once(struct db *db, const struct entity_def *to, const json_t
 
 int build_make_copy(struct db *db, const struct entity_def *to, int64_t *gen, struct err *e)
 {
-    int rc = next_gen(db, gen, e);
+    int rc = build_next_gen(db, gen, e);
     if (rc < 0)
         return rc;
     AUTO(mem_freep) char *name = mem_printf("\"entity_%s.%lld\"", to->name, (long long)*gen);
@@ -215,7 +174,7 @@ int build_search_again(struct db *db, const struct entity_def *from, const struc
 }
 
 int build_define(const struct apply *a, const struct entity_def *from, const struct entity_def *to,
-                 struct err *e)
+                 bool words, struct err *e)
 {
     struct err own = ERR_INIT;
     e = e != NULL ? e : &own;
@@ -227,6 +186,7 @@ int build_define(const struct apply *a, const struct entity_def *from, const str
     int rc = drop_unwanted(a->db, to, names, e);
     if (rc < 0 || (rc = search_define(a->db, from, to, false, &fresh, e)) < 0)
         return rc;
+    fresh = fresh || (words && to->has_search);
     const struct entity_copy *was = from != NULL ? from->copy : NULL;
     was = was != NULL && was->to == NULL ? was : NULL;
     size_t missing = count_missing(to, names);
@@ -299,26 +259,6 @@ static int refresh(struct build *b, struct err *e)
     return 0;
 }
 
-static int rename_table(struct db *db, const char *from, const char *to, struct err *e)
-{
-    AUTO(buf_fini) struct buf sql = BUF_INIT(BUILD_SQL_MAX);
-    buf_addf(&sql, "ALTER TABLE %s RENAME TO %s", from, to);
-    return db_exec_buf(db, &sql, e);
-}
-
-int build_take_place(struct db *db, const struct entity_def *d, struct err *e)
-{
-    int64_t old;
-    int rc = next_gen(db, &old, e);
-    if (rc < 0)
-        return rc;
-    AUTO(mem_freep) char *name = mem_printf("\"entity_%s.%lld\"", d->name, (long long)old);
-    if ((rc = rename_table(db, d->sql->table, name, e)) < 0 ||
-        (rc = rename_table(db, d->copy->table, d->sql->table, e)) < 0)
-        return rc;
-    return build_leave_behind(db, d->name, old, e);
-}
-
 /* Every row was seen. */
 static int finish(struct build *b, struct err *e)
 {
@@ -344,8 +284,8 @@ static int finish(struct build *b, struct err *e)
 static int scan(struct build *b, size_t max, size_t *done, struct err *e)
 {
     const struct entity_copy *c = b->def->copy;
-    struct batch rows = {.count = 0};
-    int rc = next_rows(b->a->db, b->def->sql->table, b->rid, max, &rows, e);
+    struct build_rows rows = {.count = 0};
+    int rc = build_next_rows(b->a->db, b->def->sql->table, b->rid, max, &rows, e);
     for (size_t i = 0; i < rows.count && rc == 0 && c->gen > 0; i++)
         rc = copy_put(b->a->db, b->def, rows.rids[i], e);
     int64_t last = rows.count > 0 ? rows.rids[rows.count - 1] : b->rid;
@@ -358,7 +298,7 @@ static int scan(struct build *b, size_t max, size_t *done, struct err *e)
     return rc < 0 || !rows.last ? rc : finish(b, e);
 }
 
-static int next_violations(const struct build *b, size_t max, struct batch *out, struct err *e)
+static int next_violations(const struct build *b, size_t max, struct build_rows *out, struct err *e)
 {
     AUTO(db_stmt_donep)
     struct db_stmt *s = db_stmt_get(b->a->db,
@@ -382,7 +322,7 @@ static int next_violations(const struct build *b, size_t max, struct batch *out,
 /* Some violating rows are tried again; behind the last it begins anew. */
 static int retry(struct build *b, size_t max, size_t *done, struct err *e)
 {
-    struct batch rows = {.count = 0};
+    struct build_rows rows = {.count = 0};
     int rc = next_violations(b, max, &rows, e);
     for (size_t i = 0; i < rows.count && rc == 0; i++)
         rc = copy_follow(b->a->db, b->def, rows.rids[i], e);
@@ -392,67 +332,6 @@ static int retry(struct build *b, size_t max, size_t *done, struct err *e)
                        &next, 1, e);
     *done += rows.count;
     return rc < 0 ? rc : finish(b, e);
-}
-
-static const char *const marks[] = {"DELETE FROM entity_violations WHERE gen = ?1 AND rid IN"
-                                    " (SELECT rid FROM entity_violations WHERE gen = ?1 LIMIT ?2)",
-                                    "DELETE FROM entity_redo WHERE gen = ?1 AND rid IN"
-                                    " (SELECT rid FROM entity_redo WHERE gen = ?1 LIMIT ?2)"};
-
-static int clear_marks(struct db *db, const char *sql, int64_t gen, size_t max, size_t *done,
-                       struct err *e)
-{
-    struct db_stmt *s = db_stmt_get(db, sql, e);
-    if (s == NULL)
-        return e->code;
-    db_bind_int(s, 1, gen);
-    db_bind_int(s, 2, (int64_t)max);
-    int rc = db_run(s, e);
-    if (rc == 0)
-        *done += (size_t)db_changes(db);
-    return rc;
-}
-
-static int clear_rows(struct db *db, const char *table, int64_t gen, size_t max, size_t *done,
-                      struct err *e)
-{
-    AUTO(buf_fini) struct buf sql = BUF_INIT(BUILD_SQL_MAX);
-    struct batch rows = {.count = 0};
-    int rc = next_rows(db, table, INT64_MIN, max, &rows, e);
-    buf_addf(&sql, "DELETE FROM %s WHERE rid <= ?1", table);
-    if (rc == 0)
-        rc = buf_check(&sql, "a statement", e);
-    if (rc == 0 && rows.count > 0)
-        rc = build_row(db, buf_str(&sql), NULL, &rows.rids[rows.count - 1], 1, e);
-    *done += rows.count;
-    if (rc < 0 || !rows.last)
-        return rc;
-    buf_reset(&sql);
-    buf_addf(&sql, "DROP TABLE %s", table);
-    rc = db_exec_buf(db, &sql, e);
-    return rc < 0 ? rc
-                  : build_row(db, "DELETE FROM entity_leftovers WHERE gen = ?1", NULL, &gen, 1, e);
-}
-
-/* A part of the first table that is of no more use goes. */
-static int clear(struct db *db, size_t max, size_t *done, struct err *e)
-{
-    AUTO(mem_freep) char *table = NULL;
-    struct db_stmt *s =
-        db_stmt_get(db, "SELECT gen, entity FROM entity_leftovers ORDER BY gen LIMIT 1", e);
-    if (s == NULL)
-        return e->code;
-    int rc = db_step(s, e);
-    int64_t gen = rc > 0 ? db_col_int(s, 0) : 0;
-    if (rc > 0)
-        table = mem_printf("\"entity_%s.%lld\"", db_col_text(s, 1, NULL), (long long)gen);
-    db_stmt_done(s);
-    if (rc <= 0)
-        return rc;
-    rc = 0;
-    for (size_t i = 0; i < ARRAY_LEN(marks) && rc == 0 && *done < max; i++)
-        rc = clear_marks(db, marks[i], gen, max - *done, done, e);
-    return rc < 0 || *done >= max ? rc : clear_rows(db, table, gen, max - *done, done, e);
 }
 
 int build_is_due(struct db *db, struct err *e)
@@ -468,7 +347,9 @@ int build_is_due(struct db *db, struct err *e)
 static int work(struct build *b, size_t max, size_t *done, struct err *e)
 {
     char behind[ENTITY_NAME_MAX + 1] = "";
-    int rc;
+    int rc = leftover_tell(b->s, b->a, max, done, e);
+    if (rc < 0)
+        return rc;
     while (*done < max && (rc = next_build(b, behind, e)) != 0) {
         if (rc < 0)
             return rc;
@@ -478,7 +359,7 @@ static int work(struct build *b, size_t max, size_t *done, struct err *e)
             return rc;
         snprintf(behind, sizeof(behind), "%s", b->entity);
     }
-    return *done < max ? clear(b->a->db, max - *done, done, e) : 0;
+    return *done < max ? leftover_clear(b->a->db, max - *done, done, e) : 0;
 }
 
 int build_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,

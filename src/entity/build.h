@@ -70,7 +70,8 @@ int entity_build_read(struct db *db, const char *entity, struct entity_build_sta
 /* {"name","path","version","definition","indexes":[{"fields","unique","state":"on"|"building"|
  * "violated"}],"search":"on"|"building"?,"build":{"percent","violations","violations_more","list":
  * [{"id","tenant","partition"?,"fields","values"}]}?,"migration":{"percent"}?,
- * "halted":[{"id","error"}]?}. A new reference; NULL with `e`. */
+ * "halted":[{"id","error"}]?,"kept":[..]? as entity_kept_json() has it}. A new reference; NULL with
+ * `e`. */
 json_t *entity_build_json(struct db *db, const struct entity_def *d, struct err *e);
 /* Any thread, of the published definitions: how many have a build under way, and how many of those
  * are held up by violations. */

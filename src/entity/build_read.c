@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "db/db.h"
 #include "entity/build_priv.h"
+#include "entity/kept.h"
 
 enum { BUILD_READ_SQL_MAX = 4096 };
 
@@ -200,7 +201,11 @@ static json_t *state_json(struct db *db, const struct entity_def *d, struct err 
         json_object_set_new(o, "search", json_string(now.search ? "building" : "on"));
     if (build != NULL)
         json_object_set(o, "build", build);
-    if (add_migration(db, d, o, e) < 0) {
+    json_t *kept = entity_kept_json(db, d->name, e);
+    if (json_array_size(kept) > 0)
+        json_object_set(o, "kept", kept);
+    json_decref(kept);
+    if (kept == NULL || add_migration(db, d, o, e) < 0) {
         json_decref(o);
         return NULL;
     }

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "db/db.h"
 #include "entity/build_priv.h"
+#include "entity/kept_priv.h"
+#include "entity/migrate.h"
 
 enum { COPY_SQL_MAX = 16 << 10 };
 
@@ -15,6 +17,9 @@ void entity_copy_free(struct entity_copy *c)
     mem_free(c->table);
     mem_free(c->put);
     mem_free(c->drop);
+    mem_free(c->links);
+    mem_free(c->links_put);
+    mem_free(c->links_drop);
     entity_def_unref(c->to);
     mem_free(c);
 }
@@ -81,7 +86,9 @@ static int attach_build(struct db *db, struct entity_def *d, struct err *e)
 static int attach_migration(struct db *db, struct entity_def *d, struct err *e)
 {
     AUTO(db_stmt_donep) struct db_stmt *s = NULL;
-    int rc = copy_state(db, "SELECT gen, def, held_until FROM entity_migrations WHERE entity = ?1",
+    int rc = copy_state(db,
+                        "SELECT gen, def, held_until, keep, made_by FROM entity_migrations"
+                        " WHERE entity = ?1",
                         d->name, &s, e);
     if (rc <= 0)
         return rc;
@@ -89,14 +96,20 @@ static int attach_migration(struct db *db, struct entity_def *d, struct err *e)
     const char *text = db_col_text(s, 1, &n);
     d->copy = copy_new(d, db_col_int(s, 0), false);
     d->copy->held_until = db_col_int(s, 2);
-    return entity_def_parse_text(text, n, &d->copy->to, e);
+    d->copy->keep = db_col_int(s, 3);
+    d->copy->plain = strcmp(db_col_text(s, 4, NULL), ENTITY_MADE_PLAIN) == 0;
+    if ((rc = entity_def_parse_text(text, n, &d->copy->to, e)) == 0 && d->copy->keep >= 0)
+        links_copy_sql(d->copy);
+    return rc;
 }
 
 int copy_attach(struct db *db, struct entity_def *d, struct err *e)
 {
     entity_copy_free(d->copy);
     d->copy = NULL;
-    int rc = attach_build(db, d, e);
+    int rc = kept_attach(db, d, e);
+    if (rc == 0)
+        rc = attach_build(db, d, e);
     if (rc == 0 && d->copy == NULL)
         rc = attach_migration(db, d, e);
     if (rc < 0 || d->copy == NULL || d->copy->gen == 0)
@@ -260,6 +273,8 @@ int copy_follow(struct db *db, const struct entity_def *d, int64_t rid, struct e
     if (d->copy == NULL || d->copy->gen == 0)
         return 0;
     int rc = run(db, d->copy->drop, rid, -1, e);
+    if (rc == 0)
+        rc = links_copy_drop(db, d->copy, rid, e);
     if (rc == 0 && d->copy->to != NULL)
         return make_again(db, d, rid, e);
     if (rc == 0)

@@ -429,6 +429,7 @@ void entity_def_unref(struct entity_def *d)
     mem_free(d->json);
     entity_sql_free(d->sql);
     entity_copy_free(d->copy);
+    entity_past_free(d->past);
     mem_free(d);
 }
 

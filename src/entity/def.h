@@ -148,6 +148,7 @@ enum entity_access { ACCESS_UNSAID, ACCESS_SIGNED_IN, ACCESS_PUBLIC };
 
 struct entity_sql; /* the module's own */
 struct entity_copy;
+struct entity_past;
 
 struct entity_def {
     int refs; /* atomic */
@@ -176,6 +177,7 @@ struct entity_def {
     char *json;       /* normalised text: equal definitions have equal texts */
     struct entity_sql *sql;
     struct entity_copy *copy; /* NULL: indexes and search are complete; see build.h */
+    struct entity_past *past; /* NULL: nothing was taken away; see kept.h */
 };
 
 /* From JSON. On failure the message names entity, field and option, and the way out. The new

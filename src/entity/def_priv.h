@@ -77,6 +77,10 @@ void entity_sql_free(struct entity_sql *s);
 
 void entity_copy_free(struct entity_copy *c); /* takes NULL */
 
+/* ---- kept.c ---- */
+
+void entity_past_free(struct entity_past *p); /* takes NULL */
+
 /* ---- search.c ---- */
 
 void search_sql(struct entity_sql *s, const struct entity_def *d);

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "entity/build_priv.h"
+#include "entity/kept_priv.h"
 #include "entity/migrate.h"
 
 /* ---- is it narrower? ---- */
@@ -63,8 +64,7 @@ static bool choice_is_gone(const struct entity_field *a, const struct entity_fie
     return false;
 }
 
-/* NULL, or what makes `b` take less than `a`. */
-static const char *field_narrows(const struct entity_field *a, const struct entity_field *b)
+const char *define_field_narrows(const struct entity_field *a, const struct entity_field *b)
 {
     if (!kind_widens(a->kind, b->kind))
         return "changes its kind";
@@ -85,7 +85,7 @@ static const char *field_narrows(const struct entity_field *a, const struct enti
         return "refers to another entity";
     if (b->kind == KIND_REF && a->unchecked && !b->unchecked)
         return "is checked from now on";
-    const char *inside = b->of != NULL ? field_narrows(a->of, b->of) : NULL;
+    const char *inside = b->of != NULL ? define_field_narrows(a->of, b->of) : NULL;
     return inside != NULL ? inside : bound_narrows(a, b);
 }
 
@@ -94,7 +94,7 @@ bool define_is_narrower(const struct entity_def *from, const struct entity_def *
 {
     for (size_t i = 0; i < from->fields_count; i++) {
         const struct entity_field *a = &from->fields[i], *b = entity_def_field(to, a->name);
-        const char *what = b == NULL ? "is gone" : field_narrows(a, b);
+        const char *what = b == NULL ? "is gone" : define_field_narrows(a, b);
         if (what != NULL) {
             snprintf(why, cap, "field '%s' %s", a->name, what);
             return true;
@@ -106,6 +106,21 @@ bool define_is_narrower(const struct entity_def *from, const struct entity_def *
             snprintf(why, cap, "field '%s' is new and required, without a default", b->name);
             return true;
         }
+    }
+    return false;
+}
+
+bool define_narrows_otherwise(const struct entity_def *from, const struct entity_def *to)
+{
+    for (size_t i = 0; i < from->fields_count; i++) {
+        const struct entity_field *b = entity_def_field(to, from->fields[i].name);
+        if (b != NULL && define_field_narrows(&from->fields[i], b) != NULL)
+            return true;
+    }
+    for (size_t i = 0; i < to->fields_count; i++) {
+        const struct entity_field *b = &to->fields[i];
+        if (entity_def_field(from, b->name) == NULL && b->required && b->default_json == NULL)
+            return true;
     }
     return false;
 }
@@ -222,6 +237,46 @@ static int stay(struct entities *s, const struct apply *a, const struct entity_d
     return rc < 0 ? rc : migrate_forget(s, a, d, e);
 }
 
+/* The definition is in force: its tables, indexes and what lies beside them. */
+static int bring(struct entities *s, const struct apply *a, const struct entity_def *from,
+                 struct entity_def *to, bool words, struct err *e)
+{
+    int rc =
+        from != NULL ? check_rows(s, a, from, to, e) : store_create_table(a->db, to->sql->table, e);
+    if (rc < 0 || (rc = build_define(a, from, to, words, e)) < 0 ||
+        (rc = links_define(a->db, from, to, e)) < 0 ||
+        (rc = store_put_def(a->db, to, a->at, e)) < 0 || (rc = copy_attach(a->db, to, e)) < 0)
+        return rc;
+    if (to->copy != NULL || (from != NULL && from->copy != NULL))
+        entities_work(s, ENTITIES_WORK_NOW);
+    if (from != NULL)
+        entities_due_at(s, 0); /* what a migration that was given up had kept goes */
+    entities_set_live(s, entity_def_ref(to));
+    return 0;
+}
+
+/* There is none of this name now: but perhaps there was. */
+static int define_new(struct entities *s, const struct apply *a, struct entity_def *to,
+                      struct err *e)
+{
+    AUTO(entity_def_unrefp) struct entity_def *was = NULL;
+    bool words = false;
+    size_t kept = 0;
+    int rc = retired_find(a, to, &was, &words, e);
+    if (rc == 0)
+        rc = retired_count(a->db, &kept, e);
+    if (rc < 0)
+        return rc;
+    if (was == NULL && entities_live_count(s) + kept >= ENTITY_DEFS_MAX)
+        return err_set(e, ERR_TOO_LARGE, "at most %d entities, those that are kept among them",
+                       ENTITY_DEFS_MAX);
+    to->version = was == NULL ? 1 : was->version + (strcmp(was->json, to->json) != 0);
+    rc = bring(s, a, was, to, words, e);
+    if (rc < 0 && was != NULL)
+        return err_context(e, "it was removed, and its records are still kept");
+    return rc < 0 || was == NULL ? rc : retired_forget(a->db, to->name, e);
+}
+
 static int define(struct entities *s, const struct apply *a, struct entity_def *to, struct err *e)
 {
     struct err ignored = ERR_INIT;
@@ -236,19 +291,10 @@ static int define(struct entities *s, const struct apply *a, struct entity_def *
     int rc = define_check(s, a, to, e);
     if (rc < 0)
         return rc;
-    if (from == NULL && entities_live_count(s) >= ENTITY_DEFS_MAX)
-        return err_set(e, ERR_TOO_LARGE, "at most %d entities", ENTITY_DEFS_MAX);
-    to->version = from != NULL ? from->version + 1 : 1;
-    rc =
-        from != NULL ? check_rows(s, a, from, to, e) : store_create_table(a->db, to->sql->table, e);
-    if (rc < 0 || (rc = build_define(a, from, to, e)) < 0 ||
-        (rc = links_define(a->db, from, to, e)) < 0 ||
-        (rc = store_put_def(a->db, to, a->at, e)) < 0 || (rc = copy_attach(a->db, to, e)) < 0)
-        return rc;
-    if (to->copy != NULL || (from != NULL && from->copy != NULL))
-        entities_work(s, ENTITIES_WORK_NOW);
-    entities_set_live(s, entity_def_ref(to));
-    return 0;
+    if (from == NULL)
+        return define_new(s, a, to, e);
+    to->version = from->version + 1;
+    return bring(s, a, from, to, false, e);
 }
 
 int define_apply(void *self, const struct apply *a, uint8_t version, struct cursor *payload,

@@ -10,6 +10,7 @@
  *     entity.purge      a removed record goes for good, before its time
  *     entity.sweep      what has expired goes
  *     entity.migrate, migrated, adopt, halt      records for a narrower definition (migrate.h)
+ *     entity.retire     entities that are declared no longer (kept.h)
  *     entity.build      indexes of records that are there already (build.h)
  *     entity.show       changes nothing: its result is the record as it is then
  *     version, absent, exists      conditions on a row
@@ -82,6 +83,7 @@ enum entity_op {
     ENTITY_OP_MIGRATED = 0x0121,
     ENTITY_OP_ADOPT = 0x0122,
     ENTITY_OP_HALT = 0x0123,
+    ENTITY_OP_RETIRE = 0x0124, /* kept.h */
 };
 
 /* One per ledger. Must outlive it. */

@@ -21,6 +21,7 @@ const struct entity_def *entities_live(struct entities *s, const struct apply *a
 int entities_check_free(struct entities *s, const struct entity_def *d, struct err *e);
 /* Takes the reference. Published when the entry commits. */
 void entities_set_live(struct entities *s, struct entity_def *d);
+void entities_drop_live(struct entities *s, const char *name);
 int entities_load(struct entities *s, struct db *db, struct err *e);
 size_t entities_live_count(const struct entities *s);
 /* The live definitions in order of name; borrowed until the next define. NULL with `e` when they
@@ -157,7 +158,16 @@ int store_each(struct db *db, const struct entity_def *d, size_t max,
 /* ---- rows.c: one row changes, and everything that goes with it ---- */
 
 /* Numbers are kept in entity_history. */
-enum row_how { HOW_SAVE, HOW_PATCH, HOW_REMOVE, HOW_EXPIRE, HOW_CASCADE, HOW_DETACH, HOW_COUNT };
+enum row_how {
+    HOW_SAVE,
+    HOW_PATCH,
+    HOW_REMOVE,
+    HOW_EXPIRE,
+    HOW_CASCADE,
+    HOW_DETACH,
+    HOW_MIGRATE,
+    HOW_COUNT
+};
 
 struct row_change {
     struct entities *s;
@@ -300,6 +310,10 @@ int define_apply(void *self, const struct apply *a, uint8_t version, struct curs
 /* Why `to` takes less than `from` did; false when it does not. */
 bool define_is_narrower(const struct entity_def *from, const struct entity_def *to, char *why,
                         size_t cap);
+/* The same, but for fields that are gone. */
+bool define_narrows_otherwise(const struct entity_def *from, const struct entity_def *to);
+/* NULL, or what makes `b` take less than `a`. */
+const char *define_field_narrows(const struct entity_field *a, const struct entity_field *b);
 
 /* ---- apply.c ---- */
 

@@ -6,10 +6,12 @@
 #include "base/time.h"
 #include "db/db.h"
 #include "entity/entity_priv.h"
+#include "entity/kept.h"
 #include "entity/read_priv.h"
 #include "ledger/txn.h"
 
-static const char *const how_names[] = {"save", "patch", "remove", "expire", "cascade", "detach"};
+static const char *const how_names[] = {"save",    "patch",  "remove", "expire",
+                                        "cascade", "detach", "migrate"};
 
 /* ---- keeping ---- */
 
@@ -21,6 +23,23 @@ int history_forget(const struct row_change *c, struct err *e)
                        e);
 }
 
+/* Of both definitions: what only the one of before had comes first. */
+static void add_differing(json_t *names, const json_t *before, const json_t *after)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)before, key, v)
+    {
+        if (!json_equal(v, json_object_get(after, key)))
+            json_array_append_new(names, json_string(key));
+    }
+    json_object_foreach((json_t *)after, key, v)
+    {
+        if (json_object_get(before, key) == NULL)
+            json_array_append_new(names, json_string(key));
+    }
+}
+
 /* Names of the declared fields that differ, as a JSON list; all that there were without `b`. */
 static int differing(const struct row_change *c, const struct stored_row *old,
                      const struct new_body *b, struct buf *out, struct err *e)
@@ -30,6 +49,10 @@ static int differing(const struct row_change *c, const struct stored_row *old,
     if (before == NULL || after == NULL)
         return ERR_CORRUPT;
     AUTO(json_unref) json_t *names = json_array();
+    if (c->how == HOW_MIGRATE) {
+        add_differing(names, before, after);
+        return json_print(names, out, e);
+    }
     for (size_t i = 0; i < c->def->fields_count; i++) {
         const char *name = c->def->fields[i].name;
         const json_t *x = json_object_get(before, name), *y = json_object_get(after, name);
@@ -188,9 +211,12 @@ static int read_kept(struct db *db, const struct entity_def *d, const char *tena
     db_bind_str(s, 4, id);
     db_bind_int(s, 5, (int64_t)version);
     int rc = db_step(s, e);
-    if (rc > 0)
-        read_record(out, s);
-    return rc;
+    if (rc <= 0)
+        return rc;
+    AUTO(buf_fini) struct buf text = BUF_INIT(READ_RECORD_MAX);
+    read_record(&text, s);
+    rc = entity_declared(d, &text, out, e);
+    return rc < 0 ? rc : 1;
 }
 
 int entity_history_get(struct db *db, const struct entity_def *d, const char *tenant,

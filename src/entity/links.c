@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "db/db.h"
-#include "entity/entity_priv.h"
+#include "entity/build_priv.h"
 
 enum { LINKS_SQL_MAX = 256 << 10 };
 
@@ -58,16 +58,21 @@ static void add_lists(struct buf *sql, const struct entity_def *d)
     buf_adds(sql, ")");
 }
 
+static char *put_sql(const struct entity_def *d, const char *table)
+{
+    AUTO(buf_fini) struct buf put = BUF_INIT(LINKS_SQL_MAX);
+    buf_addf(&put, "INSERT OR IGNORE INTO %s(field, target, rid)", table);
+    add_elements(&put, d, "?1", NULL, "(SELECT ?2 AS body), ");
+    return buf_take(&put);
+}
+
 void links_sql(struct entity_sql *s, const struct entity_def *d)
 {
     if (!entity_def_has_links(d))
         return;
-    AUTO(buf_fini) struct buf put = BUF_INIT(LINKS_SQL_MAX);
     AUTO(buf_fini) struct buf lists = BUF_INIT(LINKS_SQL_MAX);
     s->links = mem_printf("\"local_links_%s\"", d->name);
-    buf_addf(&put, "INSERT OR IGNORE INTO %s(field, target, rid)", s->links);
-    add_elements(&put, d, "?1", NULL, "(SELECT ?2 AS body), ");
-    s->links_put = buf_take(&put);
+    s->links_put = put_sql(d, s->links);
     add_lists(&lists, d);
     s->links_differ = mem_printf("SELECT 1 FROM (SELECT %s AS t FROM (SELECT ?1 AS body)) a,"
                                  " (SELECT %s AS t FROM (SELECT ?2 AS body)) b WHERE a.t <> b.t",
@@ -125,6 +130,60 @@ int links_change(struct db *db, const struct entity_def *d, const struct stored_
     return rc == 0 ? links_put(db, d, old->rid, b, e) : rc;
 }
 
+/* ---- the copy of a migration ---- */
+
+static int create(struct db *db, const char *name, const char *suffix, struct err *e)
+{
+    char *index;
+    AUTO(mem_freep) char *wanted = mem_printf("local_linked_%s%s", name, suffix);
+    int rc = build_free_name(db, wanted, &index, e);
+    if (rc < 0)
+        return rc;
+    AUTO(mem_freep) char *free_name = index;
+    AUTO(buf_fini) struct buf sql = BUF_INIT(LINKS_SQL_MAX);
+    buf_addf(&sql,
+             "CREATE TABLE \"local_links_%s%s\"(field TEXT NOT NULL, target TEXT NOT NULL, rid"
+             " INTEGER NOT NULL, PRIMARY KEY (field, target, rid)) WITHOUT ROWID;"
+             "CREATE INDEX \"%s\" ON \"local_links_%s%s\"(rid);",
+             name, suffix, free_name, name, suffix);
+    rc = db_exec_buf(db, &sql, e);
+    return rc < 0 ? err_context(e, "entity '%s': lists of references", name) : 0;
+}
+
+int links_make_copy(struct db *db, const struct entity_def *to, int64_t gen, struct err *e)
+{
+    char suffix[24];
+    snprintf(suffix, sizeof(suffix), ".%lld", (long long)gen);
+    return to->sql->links != NULL ? create(db, to->name, suffix, e) : 0;
+}
+
+void links_copy_sql(struct entity_copy *c)
+{
+    if (c->to->sql->links == NULL)
+        return;
+    c->links = mem_printf("\"local_links_%s.%lld\"", c->to->name, (long long)c->gen);
+    c->links_put = put_sql(c->to, c->links);
+    c->links_drop = mem_printf("DELETE FROM %s WHERE rid = ?1", c->links);
+}
+
+int links_copy_put(struct db *db, const struct entity_copy *c, int64_t rid,
+                   const struct new_body *b, struct err *e)
+{
+    if (c->links == NULL)
+        return 0;
+    struct db_stmt *s = db_stmt_get(db, c->links_put, e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, rid);
+    db_bind_text(s, 2, b->body, b->body_len);
+    return db_run(s, e);
+}
+
+int links_copy_drop(struct db *db, const struct entity_copy *c, int64_t rid, struct err *e)
+{
+    return c->links == NULL ? 0 : build_row(db, c->links_drop, NULL, &rid, 1, e);
+}
+
 /* ---- a definition takes effect ---- */
 
 static bool same_fields(const struct entity_def *a, const struct entity_def *b)
@@ -156,17 +215,14 @@ int links_define(struct db *db, const struct entity_def *from, const struct enti
     if (had == has && (!had || (same_fields(from, to) && same_fields(to, from))))
         return 0;
     AUTO(buf_fini) struct buf sql = BUF_INIT(LINKS_SQL_MAX);
+    int rc = 0;
     if (had)
-        buf_addf(&sql, "DROP TABLE %s;", from->sql->links);
-    if (has) {
-        buf_addf(&sql,
-                 "CREATE TABLE %s(field TEXT NOT NULL, target TEXT NOT NULL, rid INTEGER NOT NULL,"
-                 " PRIMARY KEY (field, target, rid)) WITHOUT ROWID;"
-                 "CREATE INDEX \"local_linked_%s\" ON %s(rid);",
-                 to->sql->links, to->name, to->sql->links);
-        if (from != NULL)
-            add_filling(&sql, from, to);
-    }
-    int rc = db_exec_buf(db, &sql, e);
+        rc = build_leave_table(db, "local_links", to->name, e);
+    if (rc == 0 && has)
+        rc = create(db, to->name, "", e);
+    if (rc < 0 || !has || from == NULL)
+        return rc;
+    add_filling(&sql, from, to);
+    rc = sql.len > 0 ? db_exec_buf(db, &sql, e) : 0;
     return rc < 0 ? err_context(e, "entity '%s': lists of references", to->name) : 0;
 }

@@ -22,12 +22,14 @@
  * Beginning the same definition again, made by the same scripts, goes on where it was: after a
  * crash that is deploying again.
  *
- * A migrated record keeps its id and times, and has the next version if it differs. No change is
- * announced and no history written: it is the definition that changes. References are checked when
- * a record is made; the removal of what one refers to has it made again.
+ * A record that differs is a new version of it, made when and by whom the batch says. The old one
+ * goes into the history, and the change into feeds, behind the switch (settle.c): until then nobody
+ * has seen the new one. References are checked when a record is made; the removal of what one
+ * refers to has it made again. What fields held that the definition to come has not is kept, and
+ * what it has again comes back: kept.h.
  *
- * Lists of references lie in a table beside the records that the copy does not have: an entity that
- * has some, before or after, is refused. */
+ * Version 1 of entity.migrate neither kept nor announced anything, left times as they were, and
+ * refused entities with lists of references; it is applied so wherever it stands in a log. */
 #ifndef KOAN_ENTITY_MIGRATE_H
 #define KOAN_ENTITY_MIGRATE_H
 
@@ -71,11 +73,19 @@ int entity_migrate_next(struct db *db, const struct entity_def *d, struct entity
 /* Adds a record to what entity_txn_migrated takes: checked against `to`, with its defaults. */
 int entity_migrate_add(struct buf *items, const struct entity_def *to, int64_t rid,
                        uint64_t version, const json_t *record, struct err *e);
+/* The same without a function: what `to` does not declare is left out, nothing is added. Of a
+ * migration that is ENTITY_MADE_PLAIN. */
+int entity_migrate_add_plain(struct buf *items, const struct entity_def *to, int64_t rid,
+                             uint64_t version, const json_t *record, struct err *e);
 
 /* ---- operations for a unit that somebody else builds ---- */
 
-/* `made_by` names the function: the hash of its scripts. */
-void entity_txn_migrate(struct txn *t, const struct entity_def *to, const char *made_by);
+#define ENTITY_MADE_PLAIN "plain"
+
+/* `made_by` names the function: the hash of its scripts, or ENTITY_MADE_PLAIN. Fields that go are
+ * kept for `keep_ms` (kept.h). */
+void entity_txn_migrate(struct txn *t, const struct entity_def *to, const char *made_by,
+                        int64_t keep_ms);
 /* `hold`: writes are refused from here on, for a while. */
 void entity_txn_migrated(struct txn *t, const char *entity, const struct entity_batch *b, bool hold,
                          uint32_t count, const struct buf *items);

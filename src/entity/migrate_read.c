@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "db/db.h"
 #include "entity/build_priv.h"
+#include "entity/kept_priv.h"
 #include "entity/migrate.h"
 
 enum { MIGRATE_READ_SQL_MAX = 4096 };
@@ -20,6 +21,23 @@ static int add_row(struct entity_batch *out, struct db_stmt *s, struct err *e)
     json_array_append_new(out->rows,
                           json_pack("{s:I,s:I,s:o}", "rid", (json_int_t)db_col_int(s, 0), "version",
                                     (json_int_t)db_col_int(s, 1), "record", record));
+    return 0;
+}
+
+/* What comes back to a record stands in it. */
+static int give_back(struct db *db, struct entity_batch *out, struct err *e)
+{
+    int rc = kept_gives(db, out->gen, e);
+    if (rc <= 0)
+        return rc;
+    size_t i;
+    json_t *row;
+    json_array_foreach(out->rows, i, row)
+    {
+        if ((rc = kept_give(db, out->gen, json_integer_value(json_object_get(row, "rid")),
+                            json_object_get(row, "record"), e)) < 0)
+            return rc;
+    }
     return 0;
 }
 
@@ -87,7 +105,8 @@ static int next(struct db *db, const struct entity_def *d, struct entity_batch *
     int rc = migrate_read_state(db, d, &out->gen, &rid, &out->percent, e);
     if (rc <= 0)
         return rc < 0 ? rc : err_set(e, ERR_NOT_FOUND, "no migration of %s is under way", d->name);
-    return read_batch(db, d, rid, out, e);
+    rc = read_batch(db, d, rid, out, e);
+    return rc < 0 ? rc : give_back(db, out, e);
 }
 
 int entity_migrate_next(struct db *db, const struct entity_def *d, struct entity_batch *out,

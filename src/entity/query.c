@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "db/db.h"
+#include "entity/kept.h"
 #include "entity/read_priv.h"
 
 enum { FIELDS_TEXT_MAX = 16 << 10, SORT_COLUMNS_AT = 7 };
@@ -61,14 +62,16 @@ static int add_projected(struct buf *out, const struct buf *text, const json_t *
 int question_row(const struct question *k, struct db_stmt *stmt, const json_t *fields,
                  struct buf *out, struct err *e)
 {
-    void (*read)(struct buf *, struct db_stmt *) = k->q->removed ? read_removed : read_record;
-    if (fields == NULL) {
-        read(out, stmt);
+    if (fields == NULL && !k->q->removed) {
+        read_record(out, stmt);
         return 0;
     }
     AUTO(buf_fini) struct buf text = BUF_INIT(READ_RECORD_MAX);
+    void (*read)(struct buf *, struct db_stmt *) = k->q->removed ? read_removed : read_record;
     read(&text, stmt);
-    return add_projected(out, &text, fields, e);
+    /* Of one that was removed the definition of before may be all that knows some fields. */
+    return fields != NULL ? add_projected(out, &text, fields, e)
+                          : entity_declared(k->def, &text, out, e);
 }
 
 int question_fields(const struct question *k, json_t **out, struct err *e)

@@ -114,6 +114,13 @@ void entities_set_live(struct entities *s, struct entity_def *d)
     s->is_ahead = true;
 }
 
+void entities_drop_live(struct entities *s, const char *name)
+{
+    forget_all(s);
+    entity_def_unref(map_removes(s->live, name));
+    s->is_ahead = true;
+}
+
 static int by_name(const void *a, const void *b)
 {
     const struct entity_def *const *x = a, *const *y = b;

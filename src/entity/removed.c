@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "db/db.h"
 #include "entity/entity_priv.h"
+#include "entity/kept_priv.h"
 #include "ledger/txn.h"
 
 int removed_keep(const struct row_change *c, const struct stored_row *old, struct err *e)
@@ -85,9 +86,11 @@ static int renew(const struct row_change *c, const struct kept *k, struct entity
                            .keys_len = k->row.keys_len};
     if (k->def == c->def->version)
         return 0;
-    AUTO(json_unref) json_t *body = json_read(k->row.body, k->row.body_len, e);
-    if (body == NULL)
+    AUTO(json_unref) json_t *all = json_read(k->row.body, k->row.body_len, e);
+    if (all == NULL)
         return ERR_CORRUPT;
+    AUTO(json_unref)
+    json_t *body = c->def->past != NULL ? entity_rewrite_plain(c->def, all) : json_incref(all);
     int rc =
         entity_doc_make(c->def, body, ENTITY_DOC_NO_DEFAULTS | ENTITY_DOC_STORED, doc, NULL, e);
     if (rc < 0)
@@ -116,6 +119,8 @@ static int restore(const struct row_change *c, struct kept *k, struct stored_row
     rc = renew(c, k, &doc, &b, e);
     if (rc == 0)
         rc = rows_restore(c, &k->row, &b, e);
+    if (rc == 0)
+        rc = kept_restored(c, k->row.updated_at, k->row.body, k->row.body_len, e);
     if (rc == 0)
         rc = forget(c->a->db, k->rid, e);
     out->version = k->row.version + 1;

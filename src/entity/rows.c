@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "entity/build_priv.h"
+#include "entity/kept_priv.h"
 #include "ledger/txn.h"
 
 static void note_expiry(const struct row_change *c, const struct new_body *b)
@@ -66,6 +67,12 @@ static void announce_removed(const struct row_change *c, const struct stored_row
 
 /* ---- changes ---- */
 
+/* What a migration made of it is told before what it becomes now. */
+static int settle(const struct row_change *c, const struct stored_row *old, struct err *e)
+{
+    return settle_row(c->s, c->a, c->def, old->rid, e);
+}
+
 /* A value may have become free that a unique index waits for. */
 static void note_change(const struct row_change *c)
 {
@@ -87,7 +94,8 @@ int rows_update(const struct row_change *c, const struct stored_row *old, const 
                 struct err *e)
 {
     int rc = check_refs(c, b, old, e);
-    if (rc < 0 || (rc = store_update(c->a, c->def, &c->key, old, b, e)) < 0 ||
+    if (rc < 0 || (rc = settle(c, old, e)) < 0 ||
+        (rc = store_update(c->a, c->def, &c->key, old, b, e)) < 0 ||
         (rc = history_keep(c, old, b, e)) < 0)
         return rc;
     note_change(c);
@@ -104,7 +112,9 @@ int rows_revive(const struct row_change *c, const struct stored_row *old, const 
     struct row_change expired = *c;
     expired.how = HOW_EXPIRE;
     int rc = check_refs(c, b, NULL, e);
-    if (rc < 0 || (rc = store_revive(c->a, c->def, &c->key, old, b, e)) < 0 ||
+    if (rc < 0 || (rc = settle(c, old, e)) < 0 ||
+        (rc = kept_removed(c->a->db, c->def, old->rid, e)) < 0 ||
+        (rc = store_revive(c->a, c->def, &c->key, old, b, e)) < 0 ||
         (rc = history_keep(&expired, old, NULL, e)) < 0)
         return rc;
     announce_removed(c, old);
@@ -129,7 +139,11 @@ int rows_restore(const struct row_change *c, const struct stored_row *kept,
 
 int rows_remove(const struct row_change *c, const struct stored_row *old, struct err *e)
 {
-    int rc = store_remove(c->a->db, c->def, old->rid, e);
+    int rc = settle(c, old, e);
+    if (rc == 0)
+        rc = kept_removed(c->a->db, c->def, old->rid, e);
+    if (rc == 0)
+        rc = store_remove(c->a->db, c->def, old->rid, e);
     if (rc == 0)
         rc = removed_keep(c, old, e);
     if (rc == 0)

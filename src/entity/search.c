@@ -12,8 +12,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "db/db.h"
-#include "entity/build.h"
-#include "entity/entity_priv.h"
+#include "entity/build_priv.h"
 #include "entity/read_priv.h"
 
 enum { SEARCH_SQL_MAX = 128 << 10 };
@@ -108,8 +107,9 @@ int search_define(struct db *db, const struct entity_def *from, const struct ent
     if (had == to->has_search && (!had || (!force && same_fields(from, to))))
         return 0;
     AUTO(buf_fini) struct buf sql = BUF_INIT(SEARCH_SQL_MAX);
-    if (had)
-        buf_addf(&sql, "DROP TABLE %s;", from->sql->search);
+    int rc = had ? build_leave_table(db, "local_search", to->name, e) : 0;
+    if (rc < 0)
+        return rc;
     if (to->has_search) {
         buf_addf(&sql,
                  "CREATE VIRTUAL TABLE %s USING fts5(text, content='', contentless_delete=1,"
@@ -117,7 +117,7 @@ int search_define(struct db *db, const struct entity_def *from, const struct ent
                  to->sql->search);
     }
     *fresh = to->has_search;
-    int rc = db_exec_buf(db, &sql, e);
+    rc = sql.len > 0 ? db_exec_buf(db, &sql, e) : 0;
     return rc < 0 ? err_context(e, "entity '%s': search", to->name) : 0;
 }
 

@@ -352,15 +352,39 @@ int store_create_table(struct db *db, const char *table, struct err *e)
     return db_exec_buf(db, &sql, e);
 }
 
+/* "<name>_ix<hash>": but one of a table that was set aside may have it still. */
+static int free_index_name(struct db *db, const struct entity_def *d, const char *suffix,
+                           const struct entity_index *ix, char **out, struct err *e)
+{
+    AUTO(mem_freep) char *wanted = mem_printf("%s%s_%s", d->name, suffix, ix->name);
+    AUTO(db_stmt_donep)
+    struct db_stmt *s = db_stmt_get(db, "SELECT 1 FROM sqlite_schema WHERE name = ?1", e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, wanted);
+    int rc = db_step(s, e);
+    int64_t gen = 0;
+    if (rc > 0)
+        rc = build_next_gen(db, &gen, e);
+    if (rc < 0)
+        return rc;
+    *out = gen == 0 ? TAKE(wanted) : mem_printf("%s.%lld_%s", d->name, (long long)gen, ix->name);
+    return 0;
+}
+
 int store_create_index(struct db *db, const struct entity_def *d, const struct entity_index *ix,
                        int64_t gen, struct err *e)
 {
     char suffix[24] = "";
     if (gen > 0)
         snprintf(suffix, sizeof(suffix), ".%lld", (long long)gen);
+    AUTO(mem_freep) char *name = NULL;
+    int rc = free_index_name(db, d, suffix, ix, &name, e);
+    if (rc < 0)
+        return rc;
     AUTO(buf_fini) struct buf sql = BUF_INIT(STORE_SQL_MAX);
-    buf_addf(&sql, "CREATE %sINDEX \"%s%s_%s\" ON \"entity_%s%s\"(%s", ix->unique ? "UNIQUE " : "",
-             d->name, suffix, ix->name, d->name, suffix, ix->global ? "" : "tenant, part");
+    buf_addf(&sql, "CREATE %sINDEX \"%s\" ON \"entity_%s%s\"(%s", ix->unique ? "UNIQUE " : "", name,
+             d->name, suffix, ix->global ? "" : "tenant, part");
     bool ends_in_id = false, desc = false;
     for (size_t i = 0; i < ix->terms_count; i++) {
         desc = ix->terms[i].desc;

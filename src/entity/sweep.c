@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "db/db.h"
 #include "entity/build_priv.h"
+#include "entity/kept_priv.h"
 #include "ledger/txn.h"
 
 enum { SWEEP_SQL_MAX = 4096 };
@@ -17,8 +18,9 @@ static const char *const purges[] = {
     " ORDER BY purge_at, rid LIMIT ?2)",
     "DELETE FROM entity_history WHERE rid IN (SELECT rid FROM entity_history WHERE purge_at <= ?1"
     " ORDER BY purge_at, rid LIMIT ?2)"};
-static const char *const next_purges[] = {"SELECT min(purge_at) FROM entity_removed",
-                                          "SELECT min(purge_at) FROM entity_history"};
+static const char *const next_purges[] = {
+    "SELECT min(purge_at) FROM entity_removed", "SELECT min(purge_at) FROM entity_history",
+    "SELECT min(purge_at) FROM kept_fields", "SELECT min(purge_at) FROM kept_entities"};
 
 /* ---- expired records ---- */
 
@@ -172,11 +174,17 @@ int sweep_apply(void *self, const struct apply *a, uint8_t version, struct curso
     rc = rc > 0 ? 0 : rc;
     for (size_t i = 0; i < ARRAY_LEN(purges) && rc == 0 && done < max; i++)
         rc = purge_some(a, purges[i], max - done, &done, e);
+    AUTO(buf_fini) struct buf gone = BUF_INIT(ENTITY_DEF_BYTES_MAX);
+    if (rc == 0)
+        rc = kept_purge(a, max, &done, &gone, e);
+    if (rc == 0 && done < max)
+        rc = retired_purge(self, a, max, &done, &gone, e);
     int64_t due;
     if (rc == 0 && (rc = sweep_next(all, count, a->db, &due, e)) == 0)
         entities_set_due(self, stayed && due < a->at + ENTITY_SWEEP_WAIT_MS
                                    ? a->at + ENTITY_SWEEP_WAIT_MS
                                    : due);
     buf_add_u32(result, (uint32_t)done);
+    buf_add_text(result, buf_str(&gone));
     return rc;
 }

@@ -2,6 +2,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stat.h"
 #include "entity/entity_priv.h"
 #include "entity/sweep.h"
 #include "ledger/ledger.h"
@@ -15,6 +16,7 @@ struct entity_sweeper {
     int64_t armed; /* when the timer fires, wall clock; INT64_MAX: not set */
     struct unit unit;
     bool flying, stopped;
+    struct stat_counter *purged;
 };
 
 static void arm(struct entity_sweeper *s, int64_t delay)
@@ -30,6 +32,24 @@ static void rearm(struct entity_sweeper *s)
     arm(s, wait < 0 ? 0 : wait > ENTITY_SWEEP_WAIT_MS ? ENTITY_SWEEP_WAIT_MS : wait);
 }
 
+/* What was kept of removed fields and entities is an event when it goes. */
+static void tell(struct entity_sweeper *s, const struct unit *u)
+{
+    struct cursor c;
+    size_t n = 0;
+    if (!unit_result(u, 0, &c))
+        return;
+    (void)cursor_u32(&c);
+    const char *gone = cursor_bytes(&c, &n);
+    if (gone == NULL || n == 0)
+        return;
+    uint64_t count = 1;
+    for (size_t i = 0; i < n; i++)
+        count += gone[i] == ',';
+    stat_add(s->purged, count);
+    log_info("entity", "kept long enough, and gone now: %.*s", (int)n, gone);
+}
+
 static void swept(struct unit *u)
 {
     struct entity_sweeper *s =
@@ -38,6 +58,8 @@ static void swept(struct unit *u)
     bool failed = u->err.code != 0;
     if (failed && u->err.code != ERR_NO_LEADER && u->err.code != ERR_DRAINING)
         log_warn("entity", "sweep: %s", u->err.text);
+    else if (!failed)
+        tell(s, u);
     unit_fini(u);
     if (s->stopped)
         return;
@@ -91,6 +113,8 @@ struct entity_sweeper *entity_sweeper_start(struct entities *e, struct ledger *l
 {
     struct entity_sweeper *s = mem_new(sizeof(*s));
     s->watch.committed = committed;
+    s->purged = stat_counter("koan_entity_kept_purged_total", "",
+                             "Removed fields and entities whose data was kept, and is no more");
     s->entities = e;
     s->ledger = l;
     s->world = w;

@@ -87,7 +87,7 @@ static int begin(const char *by)
     struct txn t;
     txn_init(&t);
     txn_envelope(&t, &(struct envelope){.tenant = "default"});
-    entity_txn_migrate(&t, to, by);
+    entity_txn_migrate(&t, to, by, ENTITY_KEEP_MS);
     return entity_db_apply(f, &t, NULL);
 }
 
