@@ -63,6 +63,15 @@ local function write(item, view)
   u.seen[key] = view
 end
 
+-- The unit holds only while this is so: version 0 is "not there".
+local function keep_read(u, name, id, version)
+  local key = key_of(name, id)
+  noting(u)
+  if seen_in(u, key) ~= nil or u.read[key] then return end
+  u.read[key] = true
+  u.reads[#u.reads + 1] = { entity = name, id = id, version = version }
+end
+
 local function read(name, id)
   local u = unit()
   if not u then return host.get(name, id) end
@@ -70,11 +79,7 @@ local function read(name, id)
   local view = seen_in(u, key)
   if view ~= nil then return view and copy(view) or nil end
   local row = host.get(name, id)
-  noting(u)
-  if not u.read[key] then
-    u.read[key] = true
-    u.reads[#u.reads + 1] = { entity = name, id = id, version = row and row.version or 0 }
-  end
+  keep_read(u, name, id, row and row.version or 0)
   return row
 end
 
@@ -388,10 +393,7 @@ local function add_writing(E, name, wrap, methods)
     return ids
   end
 
-  function E.remove_all(list)
-    local dry = list.dry_run
-    if list.filter ~= nil then list = matches(list.filter, host.options("remove_all", list, remove_all_options)) end
-    if dry then return #list end
+  local function remove_listed(list)
     local items = {}
     for i, e in ipairs(list) do
       local id = type(e) == "table" and e.id or e
@@ -400,6 +402,29 @@ local function add_writing(E, name, wrap, methods)
     end
     if #items > 0 and not unit() then host.write(items) end
     return #items
+  end
+
+  -- As they were found: one that has changed meanwhile may not match any more, so then the filter is asked again.
+  local function remove_found(filter, options)
+    for try = 1, TRIES do
+      local list, items, u = matches(filter, options), {}, unit()
+      if options.dry_run then return #list end
+      for i, e in ipairs(list) do
+        if u then keep_read(u, name, e.id, e.version) end
+        items[i] = { verb = "remove", entity = name, id = e.id, if_version = e.version }
+      end
+      if u then return remove_listed(list) end
+      local ok, e = true, nil
+      if #items > 0 then ok, e = pcall(host.write, items) end
+      if ok then return #items end
+      local changed = type(e) == "table" and (e.code == "version_mismatch" or e.code == "not_found")
+      if not changed or try == TRIES then error(e, 0) end
+    end
+  end
+
+  function E.remove_all(list)
+    if list.filter ~= nil then return remove_found(list.filter, host.options("remove_all", list, remove_all_options)) end
+    return list.dry_run and #list or remove_listed(list)
   end
 end
 

@@ -131,7 +131,7 @@ static const struct http_route *http_search_node(struct http_search *s, const st
         if (strcmp(c->literal, s->segments[at]) != 0)
             continue;
         found = http_search_node(s, c, at + 1);
-        if (found != NULL)
+        if (found != NULL || s->allowed != 0) /* the pattern with the word decides */
             return found;
         break;
     }

@@ -81,6 +81,16 @@ class Codes(App):
                 self.assertEqual(a.headers["Retry-After"] is not None, TABLE[code][1] == "after")
         self.assertEqual(self.ok("GET", "/api/note/a").json["version"], 1)  # H2: nothing of it was done
 
+    def test_a_wrong_verb_is_told_the_right_ones(self):  # R1
+        for method, path, allow in (("GET", "/api/tx", "POST, OPTIONS"), ("GET", "/api/note/bulk", "POST, DELETE, OPTIONS"),
+                                    ("PUT", "/api/note/query", "POST, OPTIONS"), ("POST", "/api/note/new", "GET, HEAD, OPTIONS"),
+                                    ("DELETE", "/api/note/changes", "GET, HEAD, OPTIONS"), ("GET", "/api/note/copy", "POST, OPTIONS"),
+                                    ("PUT", "/api/cluster/status", "GET, HEAD, OPTIONS"), ("PATCH", "/api/note", "GET, HEAD, POST, OPTIONS"),
+                                    ("POST", "/api/note/x", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS")):
+            with self.subTest(f"{method} {path}"):
+                a = self.ok(method, path, {} if method != "GET" else None, 405)
+                self.assertEqual((a.json["code"], a.headers["Allow"]), ("method", allow))
+
     def test_headers_over_their_bound_are_431(self):  # R1
         p = self.refused("GET", "/api/note", status=431, code="too_large", **{"X_Long": "x" * 33000})
         self.assertIn("32", p["detail"])
