@@ -260,6 +260,8 @@ void api_direct_bulk(struct http_request *req, struct entity_def *d, json_t *doc
 /* Takes back what was stated directly of those that `items` name; takes the reference. */
 void api_direct_bulk_remove(struct http_request *req, struct entity_def *d,
                             const struct entity_item *items, size_t count, bool atomic);
+/* True: it was done before with the same key, as one unit, and is answered as then. */
+bool api_direct_bulk_replayed(struct http_request *req, const struct entity_def *d);
 void api_direct_remove(struct http_request *req, struct entity_def *d,
                        const struct api_conditions *c);
 

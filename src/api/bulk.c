@@ -439,7 +439,7 @@ static void bulk_delete(struct http_request *req)
     struct err e = ERR_INIT;
     AUTO(filter_freep) struct filter *f = NULL;
     json_t *ids;
-    if (bulk_is_plain(req, d) && atomic && bulk_replayed(req))
+    if (atomic && (bulk_is_plain(req, d) ? bulk_replayed(req) : api_direct_bulk_replayed(req, d)))
         return;
     int rc = bulk_what(d, body, &ids, &f, &dry, &e);
     if (rc == 0 && ids == NULL && !atomic && api_once_key(req) != NULL)

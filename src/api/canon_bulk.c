@@ -335,3 +335,32 @@ void api_direct_bulk_remove(struct http_request *req, struct entity_def *def,
         item_withdraw(api_thread_of(req), d, &items[i], &b->items[i]);
     bulk_start(req, TAKE(d), m, b, atomic);
 }
+
+/* What a filter finds by then is another matter: the answer is made of what is kept alone. */
+bool api_direct_bulk_replayed(struct http_request *req, const struct entity_def *d)
+{
+    const struct api_kept *k = api_kept(req, 0);
+    AUTO(api_model_unrefp) struct canon_model *m = api_model_of(api_thread_of(req)->api, d);
+    struct cursor context;
+    if (k == NULL || m == NULL)
+        return false;
+    cursor_init(&context, k->context.data, k->context.len);
+    size_t count = canon_kept_count(context);
+    if (count > CANON_BULK_MAX)
+        return false;
+    struct bulk *b = bulk_new(count);
+    struct canon_arrival *many = mem_new_array(count + 1, sizeof *many);
+    b->withdraws = true;
+    for (size_t i = 0; i < count; i++) {
+        b->items[i].id = json_string("");
+        b->items[i].arrival = &many[i];
+    }
+    struct canon_post *p = canon_post_new(req, canon_model_ref(m), many, count, bulk_answer_whole);
+    p->def = entity_def_ref((struct entity_def *)d);
+    p->bulk = b;
+    p->r.whole = true;
+    if (!canon_post_recall(p))
+        err_set(&p->r.err, ERR_INTERNAL, "what is kept of this key cannot be read");
+    canon_post_end(p);
+    return true;
+}

@@ -240,6 +240,12 @@ class Bulk(Direct):
         first, again = (self.ok("DELETE", "/api/person/bulk", {"ids": ["dk"]}, Idempotency_Key="dk") for _ in range(2)
                         if self.ok("PUT", "/api/person/dk", {"email": "dk@example.org"}, self.c("GET", "/api/person/dk").status == 200 and 200 or 201))
         self.assertEqual((again.headers["Idempotency-Replayed"], again.body), ("true", first.body))
+        self.ok("POST", "/api/person/bulk", [{"id": f"df{i}", "email": f"df{i}@example.org", "job": "filtered"} for i in range(3)])
+        first = self.ok("DELETE", "/api/person/bulk", {"filter": {"job": "filtered"}}, Idempotency_Key="df")
+        self.ok("PUT", "/api/person/df9", {"email": "df9@example.org", "job": "filtered"}, 201)
+        again = self.ok("DELETE", "/api/person/bulk", {"filter": {"job": "filtered"}}, Idempotency_Key="df")
+        self.assertEqual((again.headers["Idempotency-Replayed"], again.body), ("true", first.body))
+        self.assertEqual((again.json["counts"]["withdrawn"], self.ok("GET", "/api/person/df9").json["job"]), (3, "filtered"))
         self.refused("POST", "/api/person/d1/restore", None, 422, "unsupported", "speaks of it")
         self.refused("DELETE", "/api/person/bulk", {"filter": {}}, words="confirm")
 

@@ -1,8 +1,14 @@
 """POST /api/tx: operations on records of several entities are one unit, with an index for what did not hold."""
 import concurrent.futures
+import http.client
+import itertools
+import json
+import random
+import threading
+import time
 import unittest
 
-from e2e.node import App
+from e2e.node import App, Case
 
 APP = """
 entity "Account" { fields = { owner = text { required = true, unique = true }, balance = int { min = 0 } } }
@@ -146,6 +152,53 @@ class Tx(App):
                 self.assertEqual("failed_op" in p, isinstance(body.get("ops"), list) and 0 < len(body["ops"]) <= 1000 and "zzz" not in body)
         self.refused("POST", "/api/tx?zzz=1", {"ops": [ok]}, words="zzz")
         self.ok("GET", "/api/account/u", status=404)
+
+
+class Killed(Case):
+    """Transfers of several writers through kill -9: whole or not at all, and what was acknowledged is there."""
+
+    def test_after_a_crash_each_unit_is_there_whole_or_not_at_all(self):  # L1 L2
+        self.write("scripts/app.lua", APP)
+        accounts, acknowledged, total = [f"x{i}" for i in range(6)], set(), 600
+
+        def writer(node, k, number):
+            rnd, c = random.Random(number * 10 + k), node.client()
+            for i in itertools.count():
+                one, two = rnd.sample(accounts, 2)
+                id, sum = f"{number}-{k}-{i}", rnd.randrange(1, 5)
+                try:
+                    a, b = (c("GET", "/api/account/" + x).json for x in (one, two))
+                    ops = [{"op": "entity.patch", "entity": "account", "id": r["id"], "if_version": r["version"],
+                            "patch": {"balance": r["balance"] + d}} for r, d in ((a, -sum), (b, sum))]
+                    ops.append({"op": "entity.save", "entity": "entry", "id": id, "if_absent": True, "value": {"account": one, "sum": sum}})
+                    if c("POST", "/api/tx", {"ops": ops}).status == 200:
+                        acknowledged.add(id)
+                except (OSError, http.client.HTTPException, ValueError):
+                    return  # it was killed
+
+        for number in range(4):
+            node = self.node("--scripts", self.path("scripts"))
+            c = node.client()
+            if number == 0:
+                ops = [{"op": "entity.save", "entity": "account", "id": x, "value": {"owner": x, "balance": total // len(accounts)}} for x in accounts]
+                self.assertEqual(c("POST", "/api/tx", {"ops": ops}).status, 200)
+            entries = [json.loads(x) for x in c("GET", "/api/entry", None, {"Accept": "application/x-ndjson"}).body.splitlines()]
+            balances = [c("GET", "/api/account/" + x).json for x in accounts]
+            self.assertEqual(sum(r["balance"] for r in balances), total)
+            self.assertLessEqual(acknowledged, {e["id"] for e in entries})
+            # Each unit has made two versions and one entry.
+            self.assertEqual(sum(r["version"] - 1 for r in balances), 2 * len(entries))
+            threads = [threading.Thread(target=writer, args=(node, k, number)) for k in range(4)]
+            before = len(acknowledged)
+            for t in threads:
+                t.start()
+            end = time.monotonic() + 10
+            while len(acknowledged) < before + 40 and time.monotonic() < end:
+                time.sleep(0.01)
+            node.kill()
+            for t in threads:
+                t.join()
+            self.assertGreaterEqual(len(acknowledged), before + 40)
 
 
 if __name__ == "__main__":
