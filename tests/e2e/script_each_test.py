@@ -61,13 +61,15 @@ class Each(App):
           local Item, n = entity("Item"), 0
           for a in Item.each { filter = { n = { ["$lt"] = 3 } } } do
             for b in Item.each {} do
-              for c in Item.each { sort = "-n" } do n = n + 1 if c.n < 440 then break end end
+              if b.n % 50 == 0 then
+                for c in Item.each { sort = "-n" } do n = n + 1 if c.n < 440 then break end end
+              end
               if b.n == 205 then break end
             end
           end
           for i = 1, 100 do for e in Item.each {} do break end end
           for i = 1, 100 do pcall(function() for e in Item.each {} do error("left") end end) end
-          return n"""), 3 * 206 * 11)
+          return n"""), 3 * 5 * 11)
 
     def test_too_many_at_once_are_refused_and_those_that_end_make_room(self):
         self.assertEqual(self.script("""
