@@ -11,6 +11,7 @@
 #include "crypt/crypt.h"
 #include "db/db.h"
 #include "http/cors.h"
+#include "http/rate.h"
 #include "io/world.h"
 
 void api_token_hash(const char *token, uint8_t out[API_TOKEN_HASH])
@@ -43,6 +44,9 @@ int api_new(const struct api_options *o, struct api **out, struct err *e)
     a->scripts_ready = o->scripts == NULL;
     if (!a->scripts_ready)
         str_copy(a->trouble, sizeof a->trouble, "not deployed yet");
+    uint64_t seed = 0;
+    memcpy(&seed, o->cursor_key, sizeof seed); /* nobody outside can make addresses collide */
+    api_rate_open(a, seed);
     list_init(&a->once);
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->reader_free, NULL);
@@ -57,6 +61,7 @@ void api_free(struct api *a)
         return;
     ASSERT(atomic_load(&a->streams) == 0);
     api_pool_close(a);
+    rate_free(a->rate);
     pthread_cond_destroy(&a->reader_free);
     pthread_mutex_destroy(&a->lock);
     crypt_wipe(a->o.cursor_key, sizeof a->o.cursor_key);
@@ -302,6 +307,8 @@ bool api_before(struct http_request *req)
 {
     const struct api *a = api_thread_of(req)->api;
     const struct http_route *route = http_route(req);
+    if (!api_rate_take(req))
+        return false;
     if (a->o.token_required && !(route != NULL && (route->flags & HTTP_OPEN)) &&
         !api_token_fits(a, http_header_in(req, "Authorization")) && !api_is_public(req)) {
         http_header(req, "WWW-Authenticate", "Bearer realm=\"koan\"");

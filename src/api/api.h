@@ -44,6 +44,7 @@ struct http_request;
 struct http_router;
 struct ledger;
 struct loop;
+struct rate_rule;
 struct trace;
 
 enum {
@@ -135,6 +136,9 @@ void api_set_draining(struct api *a, bool draining);
 /* Any thread. /readyz says no and why, and nothing is answered but probes and what belongs to the
  * node itself; NULL: no more. */
 void api_set_waiting(struct api *a, const char *why);
+/* Any thread. How many requests each caller may make, from now on. False: no memory for it, the
+ * rule before stays. */
+bool api_set_rate(struct api *a, const struct rate_rule *rule);
 /* Any thread. The scripts are deployed (text NULL), or are not and why: /readyz. Not deployed yet
  * is what it begins with when options.scripts is given. */
 void api_set_scripts(struct api *a, const char *trouble);

@@ -39,6 +39,8 @@ struct api {
     unsigned threads; /* of api_thread_new, counted */
     atomic_bool draining, waiting;
     atomic_int streams; /* of records, under way */
+    struct rate *rate;  /* rate.c */
+    struct stat_counter *rate_limited;
 
     pthread_mutex_t lock; /* what stands below */
     struct list once;     /* of api_once: keys under way */
@@ -79,6 +81,10 @@ bool api_may(const struct http_request *req, const struct entity_def *d,
 bool api_may_be_public(const char *path);
 /* 0, or why this node does not answer yet: api_set_waiting(). */
 int api_waits(struct api *a, struct err *e);
+/* rate.c */
+void api_rate_open(struct api *a, uint64_t seed);
+/* False: one too many, answered. */
+bool api_rate_take(struct http_request *req);
 int api_reader_open(struct api *a, struct db **out, struct err *e);
 /* For reading one record: all such reads of a turn share a snapshot, since taking and leaving one
  * costs as much as the read. It is as new as everything applied when this is called. */

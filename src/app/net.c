@@ -65,6 +65,14 @@ static size_t net_connections(struct node *n)
     return room;
 }
 
+/* 256 a core, whatever the threads; never less than a connection may have under way. */
+static size_t net_inflight(const struct node *n)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t each = HTTP_INFLIGHT_MAX * (size_t)(cores > 0 ? cores : 1) / (size_t)n->nets_count;
+    return each > HTTP_PIPELINE_MAX ? each : HTTP_PIPELINE_MAX;
+}
+
 static int net_open(struct node *n, struct net *net, const char *host, int fd, struct err *e)
 {
     net->node = n;
@@ -84,6 +92,7 @@ static int net_open(struct node *n, struct net *net, const char *host, int fd, s
         .fd = fd,
         .tls = n->tls,
         .connections_max = n->connections_max / (size_t)n->nets_count + 1,
+        .inflight_max = net_inflight(n),
         .context = net->thread,
         .before = api_before,
         .after = n->trace != NULL ? api_after : NULL,

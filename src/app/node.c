@@ -235,6 +235,7 @@ static int node_open_api(struct node *n, struct err *e)
         api_token_hash(n->access.token, o.token_hash);
     if (node_cursor_key(n, o.cursor_key, e) != 0 || api_new(&o, &n->api, e) != 0)
         return e->code;
+    node_tell_api(n);
     n->router = http_router_new();
     if (api_routes(n->api, n->router, e) != 0)
         return e->code;

@@ -131,6 +131,8 @@ void node_nets_closed(struct node *n);
 /* reload.c */
 /* Hands scripts their part of the configuration. */
 void node_tell_scripts(struct node *n);
+/* And the API: http.rate. */
+void node_tell_api(struct node *n);
 /* SIGHUP: file, environment and flags are read again. */
 void node_reload(struct node *n);
 /* `fresh` is in force from now on, but for what waits for a restart, and the node's; what has

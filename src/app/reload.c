@@ -1,11 +1,13 @@
 /* Settings that change while the node runs: all of a change, or nothing of it. */
 #include <string.h>
 
+#include "api/api.h"
 #include "app/node_priv.h"
 #include "app/notify.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/rate.h"
 #include "io/tls.h"
 
 enum { RELOAD_FAULTS_MAX = 64 << 10 };
@@ -17,6 +19,17 @@ void node_tell_scripts(struct node *n)
                               .http_allow = config_text(n->config, SET_HTTP_ALLOW),
                               .keep_removed_ms = config_number(n->config, SET_ENTITY_KEEP_REMOVED)};
     bind_set_settings(n->bind, &s);
+}
+
+void node_tell_api(struct node *n)
+{
+    struct rate_rule rule = {.rate = (uint32_t)config_number(n->config, SET_HTTP_RATE),
+                             .per_ms = (uint64_t)config_number(n->config, SET_HTTP_RATE_PER),
+                             .burst = (uint32_t)config_number(n->config, SET_HTTP_RATE_BURST),
+                             .together =
+                                 strcmp(config_text(n->config, SET_HTTP_RATE_BY), "all") == 0};
+    if (!api_set_rate(n->api, &rule))
+        log_error("config", "no memory for http.rate: what was in force before stays");
 }
 
 /* True where a value has changed that is told again: one that waits is told once. */
@@ -61,6 +74,8 @@ void node_take_config(struct node *n, struct config *fresh)
     node_hide_secrets(n);
     if (n->bind != NULL)
         node_tell_scripts(n);
+    if (n->api != NULL)
+        node_tell_api(n);
     node_config_log(n);
 }
 

@@ -50,6 +50,17 @@ const struct setting settings_table[SET_COUNT] = {
     [SET_HTTP_STREAM_TIME] = {"http.stream_time", SETTING_DURATION, "5m", 100, SETTING_HOUR_MS,
                               .help = "How long a stream of records may hold its snapshot; then "
                                       "its last line is a cursor to go on with."},
+    [SET_HTTP_RATE] = {"http.rate", SETTING_INT, "0", 0, 1000000, .live = true,
+                       .help = "Requests that a caller may make in `http.rate_per`; more are "
+                               "answered 429. Probes do not count. 0: no limit."},
+    [SET_HTTP_RATE_PER] = {"http.rate_per", SETTING_DURATION, "1s", 1000, 24 * SETTING_HOUR_MS,
+                           .live = true, .help = "The time of `http.rate`."},
+    [SET_HTTP_RATE_BURST] = {"http.rate_burst", SETTING_INT, "0", 0, 100000, .live = true,
+                             .help = "How many of them at once. 0: as many as `http.rate`."},
+    [SET_HTTP_RATE_BY] = {"http.rate_by", SETTING_CHOICE, "address", .choices = "address all",
+                          .live = true,
+                          .help = "Who a caller is: an `address` (of IPv6 its network of 64 bits; "
+                                  "behind a proxy that is the proxy), or `all` together."},
     [SET_LEDGER_TIMEOUT] =
         {"ledger.timeout", SETTING_DURATION, "10s", 100, SETTING_HOUR_MS, .local = true,
          .help = "How long a write may wait for its commit; then 504 and its outcome is unknown."},

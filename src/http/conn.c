@@ -137,7 +137,9 @@ static void http_dispatch(struct http_request *req)
 {
     struct http_server *s = req->server;
     const struct http_route *route = req->match.route;
-    size_t max = HTTP_INFLIGHT_MAX - ((route->flags & HTTP_URGENT) ? 0 : HTTP_INFLIGHT_RESERVED);
+    size_t max = s->inflight_max;
+    if (!(route->flags & HTTP_URGENT))
+        max -= max / HTTP_INFLIGHT_URGENT;
     req->phase = HTTP_RUNNING;
     if (s->inflight >= max) {
         http_refuse(req, ERR_OVERLOADED, "%zu requests are at work here already", s->inflight);

@@ -17,7 +17,8 @@ struct cors {
 /* What scripts of a page may see besides the few headers that they always may. */
 static const char CORS_EXPOSED[] =
     "ETag, Link, Location, Retry-After, X-Correlation-ID, X-Koan-Seq, X-Koan-Outcome, X-Page, "
-    "X-Page-Size, X-Total-Count, X-Total-Pages, X-Total-At-Least, Idempotency-Replayed";
+    "X-Page-Size, X-Total-Count, X-Total-Pages, X-Total-At-Least, Idempotency-Replayed, "
+    "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy";
 
 static int cors_add(struct cors *c, const char *text, struct err *e)
 {

@@ -204,7 +204,7 @@ struct http_server {
     void (*after)(struct http_request *req, int status, uint64_t took_ns);
     const struct cors *cors;
     struct http_more *more;
-    size_t connections_max;
+    size_t connections_max, inflight_max;
     struct tcp_listener *listener;
     struct loop_hook hook;
     struct world_timer sweep;

@@ -180,6 +180,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_options
     s->more = options->more;
     s->connections_max =
         options->connections_max > 0 ? options->connections_max : HTTP_CONNECTIONS_MAX;
+    s->inflight_max = options->inflight_max > 0 ? options->inflight_max : HTTP_INFLIGHT_MAX;
     list_init(&s->conns);
     list_init(&s->dirty);
     list_init(&s->orphans);

@@ -53,9 +53,9 @@ enum {
     HTTP_WRITE_STALL_MS = 30 * 1000,
     HTTP_RATE_WINDOW_MS = 10 * 1000, /* a body must bring 1 KiB/s over this time */
     HTTP_RATE_BYTES = 1024,
-    HTTP_CONNECTIONS_MAX = 10000, /* a node: divide by the number of loops */
-    HTTP_INFLIGHT_MAX = 256,      /* requests a loop works on; a fifth is for HTTP_URGENT */
-    HTTP_INFLIGHT_RESERVED = HTTP_INFLIGHT_MAX / 5,
+    HTTP_CONNECTIONS_MAX = 10000,     /* a node: divide by the number of loops */
+    HTTP_INFLIGHT_MAX = 256,          /* requests at work a core */
+    HTTP_INFLIGHT_URGENT = 5,         /* of them one in so many is for HTTP_URGENT */
     HTTP_PIPELINE_MAX = 64,           /* requests of one connection under way */
     HTTP_STREAM_HIGH = 256 * 1024,    /* http_stream_write() says "wait" above it */
     HTTP_STREAM_MAX = 8 * 1024 * 1024 /* and the connection is closed above this */
@@ -120,6 +120,7 @@ struct http_options {
     int fd; /* a socket that listens already, as in struct tcp_listen_options; 0: none */
     struct tls_server *tls; /* NULL: plain; shared by servers, not owned */
     size_t connections_max; /* 0: HTTP_CONNECTIONS_MAX */
+    size_t inflight_max;    /* requests at work on this loop; 0: HTTP_INFLIGHT_MAX */
     struct http_more *more; /* NULL: none; outlives the server */
     void *context;          /* for http_context() */
     /* Runs when the headers are there, before the body is read: authentication, read-only mode,
