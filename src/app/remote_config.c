@@ -244,9 +244,9 @@ struct remote_config *remote_config_open(const struct remote_options *o)
     return r;
 }
 
-static void remote_wait(struct remote_config *r, bool all)
+static void remote_wait(struct remote_config *r)
 {
-    while (r->fetch != NULL || (all && !fetcher_is_idle(&r->fetcher))) {
+    while (r->fetch != NULL || !fetcher_is_idle(&r->fetcher)) {
         loop_poll(r->loop);
         poll(NULL, 0, 1);
     }
@@ -255,7 +255,7 @@ static void remote_wait(struct remote_config *r, bool all)
 void remote_config_fetch_now(struct remote_config *r)
 {
     remote_ask(r);
-    remote_wait(r, false);
+    remote_wait(r);
 }
 
 void remote_config_start(struct remote_config *r)
@@ -273,7 +273,9 @@ void remote_config_close(struct remote_config *r)
     w->timer_stop(w, &r->timer);
     r->o.changed = NULL;
     r->o.attempted = NULL;
-    remote_wait(r, true);
+    if (r->fetch != NULL)
+        fetch_cancel(r->fetch);
+    remote_wait(r);
     fetch_shared_free(r->shared);
     json_decref(r->rows);
     mem_free(r->url);

@@ -169,11 +169,17 @@ static void serve_watch(struct world_timer *t)
 
 /* ---- the end ---- */
 
+static void serve_cut(struct node *n)
+{
+    node_nets_abort(n);
+    bind_cut(n->bind); /* scripts owe answers, and may take minutes for them */
+}
+
 static void serve_drain_over(struct world_timer *t)
 {
     struct node *n = LIST_OF(t, struct node, drain);
     log_warn("koan", "requests are still under way after drain.timeout; cutting them off");
-    node_nets_abort(n);
+    serve_cut(n);
 }
 
 static void serve_drain(struct node *n)
@@ -181,7 +187,7 @@ static void serve_drain(struct node *n)
     struct world *w = loop_world(n->control);
     if (n->draining) {
         log_warn("koan", "asked again: cutting off what is under way");
-        node_nets_abort(n);
+        serve_cut(n);
         return;
     }
     n->draining = true;

@@ -10,7 +10,7 @@
 #include "crypt/crypt.h"
 #include "db/db.h"
 
-enum { BIND_STOP_MS = 2 };
+enum { BIND_STOP_MS = 2, BIND_STOP_WAIT_MS = 5000 };
 
 static void ids_make(struct entity_ids *ids, struct uuid *out)
 {
@@ -82,6 +82,7 @@ static int thread_open(struct bind *b, int index, struct err *e)
     t->bind = b;
     t->index = index;
     list_init(&t->texts);
+    list_init(&t->calls);
     list_init(&t->reads);
     int rc = loop_new(name, &t->loop, e);
     if (rc != 0)
@@ -146,6 +147,17 @@ static void thread_stop_later(struct bind_thread *t)
     t->world->timer_start(t->world, &t->stop_timer, BIND_STOP_MS);
 }
 
+/* Requests have ended by now. What else waits for others, a stage of an arrival that went on by
+ * itself, is given a moment. */
+static void thread_stop_patience(struct bind_thread *t)
+{
+    uint64_t now = t->world->mono_ns(t->world);
+    if (t->stop_ns == 0)
+        t->stop_ns = now;
+    else if (now - t->stop_ns > BIND_STOP_WAIT_MS * UINT64_C(1000000))
+        bind_cut(t->bind);
+}
+
 /* Waits, a little at a time, for what runs here. */
 static void thread_stop(struct task *task)
 {
@@ -158,6 +170,7 @@ static void thread_stop(struct task *task)
         canon_engine_stop(t->engine);
     bool busy = t->engine != NULL && !canon_engine_is_idle(t->engine);
     if (busy || t->sets > 0 || atomic_load(&t->runs) > 0 || !fetcher_is_idle(&t->fetcher)) {
+        thread_stop_patience(t);
         thread_stop_later(t);
         return;
     }

@@ -177,6 +177,9 @@ void bind_run_text(struct bind *b, struct bind_text *t);
 /* Any thread: texts under way end with ERR_CANCELED, soon. For a node that drains: they may have no
  * bound. */
 void bind_cancel_texts(struct bind *b);
+/* Any thread: all that scripts do or wait for ends now, with ERR_UNAVAILABLE. For a node that has
+ * waited as long as it may: drain.timeout. */
+void bind_cut(struct bind *b);
 
 /* Of names and texts, tests left out: what bind_deploy.hash will be. */
 void bind_set_hash(const struct vm_source *files, size_t count, char out[17]);

@@ -110,9 +110,13 @@ struct bind_thread {
     struct db *snapshot_dbs[BIND_SNAPSHOTS_IDLE];
     unsigned snapshots_idle, snapshots; /* kept; in use */
     struct list texts;                  /* runs of bind_run_text under way: they have no budget */
-    struct task stop, cancel;
+    struct list calls; /* requests to routes under way, whose timeouts may be long */
+    struct task stop, cancel, cut_task;
     atomic_bool cancelling; /* `cancel` is posted */
+    atomic_bool cutting;    /* `cut_task` is, or has run */
+    bool cut;               /* cut.c: nobody is waited for any more */
     bool done;              /* its own work is over */
+    uint64_t stop_ns;       /* when it was asked to end; 0: it was not */
     struct world_timer stop_timer;
     json_t *settings; /* as of settings_version */
     unsigned settings_version;
@@ -283,5 +287,9 @@ void bind_deploys_init(struct bind *b);
 void bind_deploys_free(struct bind *b);
 /* End what bind_run_text has under way on this thread. */
 void bind_texts_cancel(struct bind_thread *t);
+
+/* ---- cut.c: on the thread ---- */
+bool bind_is_cut(const struct bind_thread *t, struct err *e);
+void bind_calls_cut(struct bind_thread *t, const struct err *e); /* serve.c */
 
 #endif

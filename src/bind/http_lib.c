@@ -87,8 +87,11 @@ static void call_done(struct fetch *f, void *arg)
 {
     (void)f;
     struct http_call *c = arg;
+    struct err e;
     call_count(c);
     call_note(c);
+    if (bind_is_cut(((struct bind_run *)c->run)->set->thread, &e))
+        vm_cancel(c->run, e.code, e.text);
     vm_resume(c->run); /* c is gone after this line */
 }
 
@@ -164,6 +167,10 @@ static int http_request(lua_State *L)
     struct fetch_request r = {.connect_ms = FETCH_CONNECT_MS};
     size_t n = 0;
     struct err e = ERR_INIT;
+    if (bind_is_cut(t, &e)) {
+        vm_cancel(vm_run_of(L), e.code, e.text);
+        return vm_raise(L, &e);
+    }
     r.method = field_text(L, "method", &n);
     r.url = field_text(L, "url", &n);
     if (r.url == NULL || strlen(r.url) != n) {

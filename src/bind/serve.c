@@ -16,6 +16,7 @@
 
 struct call {
     struct bind_run run; /* first */
+    struct list node;    /* thread->calls, or alone */
     struct task task;
     struct bind_thread *thread;
     struct runner *home;
@@ -167,6 +168,7 @@ static void call_end(struct call *c)
     struct vm_run *run = &c->run.run;
     struct world *w = c->thread->world;
     w->timer_stop(w, &c->deadline);
+    list_remove(&c->node);
     if (run->killed && !run->starved)
         log_warn("script", "%s: %s correlation=%s", c->route->name, run->err.text,
                  c->env.correlation);
@@ -188,6 +190,12 @@ static void call_late(struct world_timer *t)
     char why[64];
     snprintf(why, sizeof why, "over its time of %u ms", c->route->timeout_ms);
     vm_cancel(&c->run.run, ERR_TIMEOUT, why);
+}
+
+void bind_calls_cut(struct bind_thread *t, const struct err *e)
+{
+    LIST_EACH(node, &t->calls)
+    vm_cancel(&LIST_OF(node, struct call, node)->run.run, e->code, e->text);
 }
 
 /* The same route in the set of this thread. It was looked up in another one, if a deploy came in
@@ -217,7 +225,9 @@ static void call_begin(struct task *task)
     struct world *w = c->thread->world;
     size_t at = 0;
     bind_run_init(&c->run, s, &c->env);
-    if (call_find(s, c->route, &at, &c->run.run.err) != 0) {
+    list_init(&c->node);
+    if (bind_is_cut(c->thread, &c->run.run.err) ||
+        call_find(s, c->route, &at, &c->run.run.err) != 0) {
         call_end(c);
         return;
     }
@@ -231,6 +241,7 @@ static void call_begin(struct task *task)
         call_end(c);
         return;
     }
+    list_push(&c->thread->calls, &c->node);
     c->deadline.fire = call_late;
     w->timer_start(w, &c->deadline, c->route->timeout_ms);
 }

@@ -30,6 +30,7 @@ static void fetch_end(struct fetch *f)
     fetch_hang_up(f);
     f->world->timer_stop(f->world, &f->timer);
     f->fetcher->count--;
+    list_remove(&f->node);
     f->done(f, f->arg); /* f may be gone after this line */
 }
 
@@ -439,6 +440,7 @@ int fetch_start(struct fetcher *fetcher, const struct fetch_request *r,
     fetch_answer_begin(f);
     fetch_watch_clock(f);
     fetcher->count++;
+    list_push(&fetcher->all, &f->node);
     fetch_lookup_start(f);
     *out = f;
     return 0;
@@ -449,6 +451,12 @@ void fetch_cancel(struct fetch *f)
     struct err e;
     err_set(&e, ERR_CANCELED, "%s was not waited for", f->target.authority);
     fetch_fail(f, &e, true);
+}
+
+void fetcher_cancel(struct fetcher *f)
+{
+    while (!list_is_empty(&f->all))
+        fetch_cancel(LIST_OF(f->all.next, struct fetch, node));
 }
 
 const struct err *fetch_error(const struct fetch *f)

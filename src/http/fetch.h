@@ -20,8 +20,9 @@
  * POST, go on as GET without the body.
  *
  * Names are looked up on FETCH_LOOKUPS threads of their own, which begin with the first lookup: a
- * resolver that does not answer holds up other lookups, and nothing else. An op that times out does
- * not wait for its lookup, but the loop must not end before: fetcher_is_idle(). */
+ * resolver that does not answer holds up other lookups, and nothing else: nobody waits for its
+ * thread, neither an op that times out nor the end of the program. The loop must not end before
+ * fetcher_is_idle(). */
 #ifndef KOAN_HTTP_FETCH_H
 #define KOAN_HTTP_FETCH_H
 
@@ -66,6 +67,7 @@ struct fetcher {
     struct loop *loop;
     struct fetch_shared *shared;
     size_t count, lookups, bytes;
+    struct list all;  /* requests under way */
     struct list idle; /* fetch_idle.c */
     size_t idle_count;
     struct world_timer idle_timer;
@@ -96,6 +98,8 @@ int fetch_start(struct fetcher *f, const struct fetch_request *r,
 /* Ends it at once, with ERR_CANCELED: done() runs before this returns. Not from within done(). What
  * the host has got of it may have its effect. */
 void fetch_cancel(struct fetch *f);
+/* All that are under way. */
+void fetcher_cancel(struct fetcher *f);
 /* After done(). Takes NULL. */
 void fetch_free(struct fetch *f);
 

@@ -21,18 +21,29 @@ struct fetch_shared {
     struct tls_client *tls;
 
     pthread_cond_t wake;
-    struct list queue; /* lookups that wait for a thread */
-    pthread_t threads[FETCH_LOOKUPS];
-    int threads_count, threads_idle;
+    struct list queue;    /* lookups that wait for a thread */
+    pthread_cond_t ended; /* a thread has */
+    /* threads_count of them live, of these threads_idle wait for work, and threads_busy ask a
+     * resolver, which may take minutes: they are not waited for. */
+    int threads_count, threads_idle, threads_busy;
     bool stop;
+    bool left; /* by fetch_shared_free(): the last thread cleans up */
 };
+
+/*   WAITS ---> WORKS ---> POSTED                                             under the lock
+ *     |          |           \-- forgotten: freed by lookup_done()
+ *     |          \-- forgotten: freed by the thread, which tells nobody
+ *     \-- forgotten: freed at once */
+enum lookup_state { LOOKUP_WAITS, LOOKUP_WORKS, LOOKUP_POSTED };
 
 struct fetch_lookup {
     struct task task; /* first: back to the loop */
     struct list node; /* while it waits for a thread */
-    struct fetcher *fetcher;
-    struct fetch *fetch; /* NULL: nobody waits. The loop's */
-    bool taken;          /* by a thread; under the lock */
+    struct fetch_shared *shared;
+    struct fetcher *fetcher; /* the loop's, as the fetch */
+    struct fetch *fetch;     /* NULL: nobody waits */
+    enum lookup_state state;
+    bool forgotten; /* while it WORKS: fetcher and loop may be gone */
     bool https;
     char host[TARGET_HOST_MAX + 1];
     struct fetch_addresses found;
@@ -45,9 +56,22 @@ struct fetch_shared *fetch_shared_new(void)
     struct fetch_shared *s = mem_new(sizeof *s);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->wake, NULL);
+    pthread_cond_init(&s->ended, NULL);
     list_init(&s->queue);
     s->hosts = map_new();
     return s;
+}
+
+/* When nobody uses it any more, neither a caller nor a thread. */
+static void shared_destroy(struct fetch_shared *s)
+{
+    ASSERT(list_is_empty(&s->queue));
+    map_free(s->hosts, mem_free);
+    tls_client_free(s->tls);
+    pthread_cond_destroy(&s->wake);
+    pthread_cond_destroy(&s->ended);
+    pthread_mutex_destroy(&s->lock);
+    mem_free(s);
 }
 
 void fetch_shared_free(struct fetch_shared *s)
@@ -57,20 +81,19 @@ void fetch_shared_free(struct fetch_shared *s)
     pthread_mutex_lock(&s->lock);
     s->stop = true;
     pthread_cond_broadcast(&s->wake);
+    while (s->threads_count > s->threads_busy)
+        pthread_cond_wait(&s->ended, &s->lock);
+    bool last = s->threads_count == 0;
+    s->left = true;
     pthread_mutex_unlock(&s->lock);
-    for (int i = 0; i < s->threads_count; i++)
-        pthread_join(s->threads[i], NULL);
-    ASSERT(list_is_empty(&s->queue));
-    map_free(s->hosts, mem_free);
-    tls_client_free(s->tls);
-    pthread_cond_destroy(&s->wake);
-    pthread_mutex_destroy(&s->lock);
-    mem_free(s);
+    if (last)
+        shared_destroy(s);
 }
 
 void fetcher_init(struct fetcher *f, struct loop *loop, struct fetch_shared *shared)
 {
     *f = (struct fetcher){.loop = loop, .shared = shared};
+    list_init(&f->all);
     fetch_idle_init(f);
 }
 
@@ -84,7 +107,7 @@ bool fetcher_is_idle(const struct fetcher *f)
 /* Reading the roots takes milliseconds: once, and not on a loop. What failed is tried again. */
 static void lookup_roots(struct fetch_lookup *l)
 {
-    struct fetch_shared *s = l->fetcher->shared;
+    struct fetch_shared *s = l->shared;
     pthread_mutex_lock(&s->lock);
     if (s->tls == NULL && tls_client_new(NULL, true, &s->tls, &l->err) != 0)
         s->tls = NULL;
@@ -125,27 +148,44 @@ static void lookup_work(struct fetch_lookup *l)
 
 static void lookup_done(struct task *task);
 
+/* One lookup, left and entered under the lock. */
+static void lookup_one(struct fetch_shared *s, struct fetch_lookup *l)
+{
+    l->state = LOOKUP_WORKS;
+    s->threads_busy++;
+    pthread_mutex_unlock(&s->lock);
+    lookup_work(l);
+    pthread_mutex_lock(&s->lock);
+    s->threads_busy--;
+    if (l->forgotten) {
+        mem_free(l);
+        return;
+    }
+    l->state = LOOKUP_POSTED;
+    l->task.run = lookup_done;
+    runner_post(loop_runner(l->fetcher->loop), &l->task); /* not ours any more */
+}
+
 static void *lookup_thread(void *arg)
 {
     struct fetch_shared *s = arg;
     pthread_mutex_lock(&s->lock);
     while (!s->stop) {
         struct list *node = list_pop(&s->queue);
-        if (node == NULL) {
-            s->threads_idle++;
-            pthread_cond_wait(&s->wake, &s->lock);
-            s->threads_idle--;
+        if (node != NULL) {
+            lookup_one(s, LIST_OF(node, struct fetch_lookup, node));
             continue;
         }
-        struct fetch_lookup *l = LIST_OF(node, struct fetch_lookup, node);
-        l->taken = true;
-        pthread_mutex_unlock(&s->lock);
-        lookup_work(l);
-        l->task.run = lookup_done;
-        runner_post(loop_runner(l->fetcher->loop), &l->task); /* not ours any more */
-        pthread_mutex_lock(&s->lock);
+        s->threads_idle++;
+        pthread_cond_wait(&s->wake, &s->lock);
+        s->threads_idle--;
     }
+    bool last = --s->threads_count == 0;
+    bool orphan = s->left;
+    pthread_cond_signal(&s->ended);
     pthread_mutex_unlock(&s->lock);
+    if (last && orphan)
+        shared_destroy(s);
     return NULL;
 }
 
@@ -153,15 +193,17 @@ static void *lookup_thread(void *arg)
 static int lookup_thread_start(struct fetch_shared *s, struct err *e)
 {
     sigset_t all, before;
+    pthread_t thread;
     bool enough = s->threads_idle > 0 && list_is_empty(&s->queue);
     if (enough || s->threads_count == FETCH_LOOKUPS)
         return 0;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&s->threads[s->threads_count], NULL, lookup_thread, s);
+    int rc = pthread_create(&thread, NULL, lookup_thread, s);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc == 0) {
-        pthread_setname_np(s->threads[s->threads_count], "lookup");
+        pthread_setname_np(thread, "lookup");
+        pthread_detach(thread);
         s->threads_count++;
     }
     return rc == 0 || s->threads_count > 0
@@ -191,6 +233,7 @@ void fetch_lookup_start(struct fetch *f)
 {
     struct fetch_shared *s = f->fetcher->shared;
     struct fetch_lookup *l = mem_new(sizeof *l);
+    l->shared = s;
     l->fetcher = f->fetcher;
     l->fetch = f;
     l->https = f->target.https;
@@ -199,7 +242,7 @@ void fetch_lookup_start(struct fetch *f)
     f->fetcher->lookups++;
     pthread_mutex_lock(&s->lock);
     if (lookup_thread_start(s, &l->err) != 0) {
-        l->taken = true;
+        l->state = LOOKUP_POSTED;
         l->task.run = lookup_done;
         runner_post(loop_runner(f->fetcher->loop), &l->task);
     } else {
@@ -218,14 +261,16 @@ void fetch_lookup_forget(struct fetch *f)
         return;
     l->fetch = NULL;
     pthread_mutex_lock(&s->lock);
-    bool waits = !l->taken;
-    if (waits)
+    enum lookup_state state = l->state;
+    if (state == LOOKUP_WAITS)
         list_remove(&l->node);
+    l->forgotten = true;
     pthread_mutex_unlock(&s->lock);
-    if (!waits)
+    if (state == LOOKUP_POSTED)
         return; /* lookup_done() frees it */
     f->fetcher->lookups--;
-    mem_free(l);
+    if (state == LOOKUP_WAITS)
+        mem_free(l);
 }
 
 /* ---- breakers ---- */

@@ -29,6 +29,7 @@ struct fetch_addresses {
 };
 
 struct fetch {
+    struct list node; /* fetcher->all */
     struct fetcher *fetcher;
     struct world *world;
     void (*done)(struct fetch *f, void *arg);
