@@ -862,7 +862,7 @@ static void before_may_refuse_and_the_handler_never_runs(void **state)
 static void past_its_share_work_is_refused_but_health_answers(void **state)
 {
     struct fixture *f = *state;
-    enum { FDS = HTTP_INFLIGHT_MAX - HTTP_INFLIGHT_RESERVED };
+    enum { FDS = HTTP_INFLIGHT_MAX - HTTP_INFLIGHT_MAX / HTTP_INFLIGHT_URGENT };
     int *fds = mem_new_array(FDS, sizeof *fds);
     for (int i = 0; i < FDS; i++) {
         fds[i] = dial(f);
