@@ -96,11 +96,14 @@ function kind.__call(k, options)
   return spec
 end
 
+local absent = {} -- what stands for a name that this version does not have -> refuses it
+
 -- Names of fields in the order of their mention.
 function host.ordered(fields)
   local names = {}
   for name, spec in pairs(fields) do
     if type(name) ~= "string" then host.fail("invalid", "a field has no name: write name = text, not text alone") end
+    if absent[spec] then absent[spec]() end
     if type(spec) ~= "string" and host.meta(spec) ~= kind then
       host.fail("invalid", "field '" .. name .. "' needs a kind, like " .. name .. " = text { max = 100 }")
     end
@@ -122,17 +125,10 @@ setmetatable(globals, {
 
 -- --- what this version does not have: named, so that a script says so instead of failing somewhere ---
 
-local absent = {
-  "send", "publish", "request", "on", "queue", "job", "step", "sleep", "wait_for", "recipe", "media", "blob", "secret", "lease",
-  "counter", "limit", "kv", "cache", "cluster", "auth", "levenshtein",
-  "jaro_winkler", "jaccard", "phonetic", "exact",
-}
-local function refuser(name)
-  return function() host.fail("unsupported", name .. ": this part of Koan is not in this version") end
-end
-for _, name in ipairs(absent) do
-  local refuse = refuser(name)
-  globals[name] = setmetatable({}, { __index = refuse, __newindex = refuse, __call = refuse, __metatable = false })
+for name, words in pairs(host.absent) do
+  local function refuse() host.fail("unsupported", words) end
+  local it = setmetatable({}, { __index = refuse, __newindex = refuse, __call = refuse, __metatable = false })
+  globals[name], absent[it] = it, refuse
 end
 
 -- Called once, when the scripts of the set are loaded.

@@ -288,6 +288,11 @@ void bind_deploys_free(struct bind *b);
 /* End what bind_run_text has under way on this thread. */
 void bind_texts_cancel(struct bind_thread *t);
 
+/* ---- absent.c ---- */
+void bind_open_absent(struct lua_State *L);
+/* 0, or ERR_INVALID with the first place that names what this version does not have. */
+int bind_absent_check(const struct vm_source *files, size_t count, struct err *e);
+
 /* ---- cut.c: on the thread ---- */
 bool bind_is_cut(const struct bind_thread *t, struct err *e);
 void bind_calls_cut(struct bind_thread *t, const struct err *e); /* serve.c */

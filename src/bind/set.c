@@ -130,6 +130,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_config(L);
     bind_open_http(L);
     bind_open_routes(L);
+    bind_open_absent(L);
     lua_pushvalue(L, host);
     lua_setfield(L, globals, "host");
     open_library(L, globals);
@@ -190,7 +191,9 @@ static int set_load(struct bind_set *s, const struct vm_source *files, size_t co
     if (kept == NULL)
         return err_set(e, ERR_NOMEM, "%zu script files", count);
     s->files = without_tests(files, count, kept);
-    int rc = vm_load(s->vm, kept, s->files, e);
+    int rc = bind_absent_check(kept, s->files, e);
+    if (rc == 0)
+        rc = vm_load(s->vm, kept, s->files, e);
     return rc != 0 ? rc : set_finish(s, e);
 }
 

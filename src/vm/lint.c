@@ -21,6 +21,7 @@ struct lint {
     const struct vm_source *source;
     struct map *collect;       /* this reading only gathers globals */
     const struct map *globals; /* or checks names against these */
+    const struct map *names;   /* or looks for these */
     vm_lint_cb *note;
     void *arg;
     struct lint_local *locals;
@@ -37,7 +38,7 @@ static void lint_suffixed(struct lint *x);
 static void lint_say(struct lint *x, const struct lex_token *t, bool fatal, const char *before,
                      const char *behind)
 {
-    if (x->collect != NULL || x->broken)
+    if (x->collect != NULL || x->names != NULL || x->broken)
         return;
     struct vm_lint_note n = {
         .file = x->source->name, .line = t->line, .column = t->column, .fatal = fatal};
@@ -114,6 +115,16 @@ static struct lint_local *lint_find(struct lint *x, const struct lex_token *t)
     return NULL;
 }
 
+static void lint_seen(struct lint *x, const struct lex_token *t)
+{
+    if (x->broken || map_get(x->names, t->p, t->n) == NULL)
+        return;
+    struct vm_lint_note n = {
+        .file = x->source->name, .line = t->line, .column = t->column, .fatal = true};
+    snprintf(n.text, sizeof n.text, "%.*s", (int)t->n, t->p);
+    x->note(x->arg, &n);
+}
+
 static void lint_read(struct lint *x, const struct lex_token *t)
 {
     struct lint_local *v = lint_find(x, t);
@@ -121,6 +132,8 @@ static void lint_read(struct lint *x, const struct lex_token *t)
         v->used = true;
         return;
     }
+    if (x->names != NULL)
+        lint_seen(x, t);
     if (x->globals == NULL || map_get(x->globals, t->p, t->n) != NULL)
         return;
     char near[64], behind[120] = " is not defined anywhere";
@@ -468,6 +481,12 @@ static void lint_run(struct lint *x)
 void vm_lint_collect(const struct vm_source *s, struct map *globals)
 {
     struct lint x = {.source = s, .collect = globals};
+    lint_run(&x);
+}
+
+void vm_lint_reads(const struct vm_source *s, const struct map *names, vm_lint_cb *note, void *arg)
+{
+    struct lint x = {.source = s, .names = names, .note = note, .arg = arg};
     lint_run(&x);
 }
 

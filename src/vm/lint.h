@@ -24,6 +24,9 @@ typedef void vm_lint_cb(void *arg, const struct vm_lint_note *note);
 
 /* Adds the globals that the file makes at its top level: name -> any value but NULL. */
 void vm_lint_collect(const struct vm_source *s, struct map *globals);
+/* Tells each place where the file reads one of the `names` as a global; `text` is the name alone.
+ */
+void vm_lint_reads(const struct vm_source *s, const struct map *names, vm_lint_cb *note, void *arg);
 /* `globals`: the library's and those of all files. `late`: the file runs after the set was loaded
  * (a test, a text of `koan run`), so its top level may not make globals either. */
 void vm_lint(const struct vm_source *s, const struct map *globals, bool late, vm_lint_cb *note,
