@@ -124,9 +124,10 @@ PROGRAMS := $(foreach p,sim torture contract upgrade,$(if $(wildcard tests/$(p)/
 
 # ---- Files inside the binary (src/base/embed.h) -----------------------------------------------------------------
 
-EMBED := $(shell find lua/lib lua/apps lua/new lua/meta schema web/docs web/dist -type f \
+EMBED := $(shell find lua/lib lua/apps lua/new lua/meta schema web/docs web/dist packaging/grafana \
+    packaging/prometheus/alerts.yml -type f \
     \( -name '*.lua' -o -name '*.sql' -o -name '*.md' -o -name '*.json' -o -name '*.html' -o -name '*.js' \
-    -o -name '*.css' -o -name '*.svg' \) -not -path '*/node_modules/*' -not -path 'schema/*.md' 2>/dev/null \
+    -o -name '*.css' -o -name '*.svg' -o -name '*.yml' \) -not -path '*/node_modules/*' -not -path 'schema/*.md' 2>/dev/null \
     | LC_ALL=C sort)
 
 build/gen/embed.list: FORCE
