@@ -52,7 +52,7 @@ static int cmd_config_show(struct cli *c)
     json_object_foreach(config->origins, key, v)
     {
         AUTO(buf_fini) struct buf shown = BUF_INIT(CMD_SHOWN_MAX);
-        config_row_shown(key, config_row_value(config, key), &shown);
+        config_row_shown_in(config, key, &shown);
         cli_table_cell(&t, "%s", key);
         cli_table_cell(&t, "%s", buf_str(&shown));
         if (origin)

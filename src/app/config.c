@@ -287,8 +287,9 @@ bool config_is_default(const struct config *c, enum setting_id id)
 const char *config_mask(enum setting_id id, const char *text)
 {
     const struct setting *s = &settings_table[id];
-    bool secret = s->kind == SETTING_SECRET ||
-                  (s->kind == SETTING_URL && strpbrk(text, "?@") != NULL); /* may be signed */
+    bool address = s->kind == SETTING_URL || strstr(text, "://") != NULL;
+    bool secret =
+        s->kind == SETTING_SECRET || (address && strpbrk(text, "?@") != NULL); /* may be signed */
     return secret && *text != '\0' ? "***" : text;
 }
 

@@ -85,3 +85,17 @@ void config_row_shown(const char *key, const json_t *value, struct buf *out)
     else
         json_print(value, out, NULL);
 }
+
+bool config_is_from_file(const char *origin)
+{
+    return origin != NULL &&
+           (strstr(origin, "_FILE") != NULL || strstr(origin, "credential") != NULL);
+}
+
+void config_row_shown_in(const struct config *c, const char *key, struct buf *out)
+{
+    if (config_is_from_file(json_string_value(json_object_get(c->origins, key))))
+        buf_adds(out, "***");
+    else
+        config_row_shown(key, config_row_value(c, key), out);
+}

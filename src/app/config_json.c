@@ -57,7 +57,7 @@ json_t *config_json(const struct config *c)
     json_object_foreach(c->origins, key, origin)
     {
         AUTO(buf_fini) struct buf shown = BUF_INIT(CONFIG_SHOWN_MAX);
-        config_row_shown(key, config_row_value(c, key), &shown);
+        config_row_shown_in(c, key, &shown);
         json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:s, s:b}", "name", key, "value",
                                              buf_str(&shown), "origin", json_string_value(origin),
                                              "kind", str_starts(key, "app.") ? "app" : "flag",

@@ -140,7 +140,7 @@ void node_report_settings(struct node *n)
     json_object_foreach(n->config->origins, key, origin)
     {
         AUTO(buf_fini) struct buf shown = BUF_INIT(NODE_REPORT_MAX);
-        config_row_shown(key, config_row_value(n->config, key), &shown);
+        config_row_shown_in(n->config, key, &shown);
         node_report(n, "setting", "%s = %.200s (%s)", key, buf_str(&shown),
                     json_string_value(origin));
     }

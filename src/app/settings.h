@@ -188,6 +188,11 @@ const json_t *config_row_value(const struct config *c, const char *key);
 /* What may be shown of a value of app.NAME or flags.NAME: what sounds like a secret as "***".
  * Appended. */
 void config_row_shown(const char *key, const json_t *value, struct buf *out);
+/* The same of the value in force; one that came from a file of its own or from systemd's
+ * credentials is a secret whatever it is called. */
+void config_row_shown_in(const struct config *c, const char *key, struct buf *out);
+/* Whether a value of this origin came so. */
+bool config_is_from_file(const char *origin);
 
 /* Everything that may be shown, setting by setting, with origin, what it hides and what is pending;
  * a new reference. */

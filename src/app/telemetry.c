@@ -87,19 +87,13 @@ static void telemetry_tell(struct node *n, const struct trace_options *o)
 
 /* ---- what no log line may show ---- */
 
-static bool telemetry_is_from_file(const char *origin)
-{
-    return origin != NULL &&
-           (strstr(origin, "_FILE") != NULL || strstr(origin, "credential") != NULL);
-}
-
 void node_hide_secrets(const struct node *n)
 {
     const char *name;
     json_t *v;
     for (int i = 0; i < SET_COUNT; i++) {
         const struct setting_value *s = &n->config->values[i];
-        if (settings_table[i].kind == SETTING_SECRET || telemetry_is_from_file(s->origin))
+        if (settings_table[i].kind == SETTING_SECRET || config_is_from_file(s->origin))
             log_hide(s->text);
     }
     json_object_foreach(n->config->app, name, v)
@@ -109,7 +103,7 @@ void node_hide_secrets(const struct node *n)
         const char *origin = json_string_value(json_object_get(n->config->origins, key));
         config_row_shown(key, v, &shown);
         if (json_is_string(v) &&
-            (strcmp(buf_str(&shown), "***") == 0 || telemetry_is_from_file(origin)))
+            (strcmp(buf_str(&shown), "***") == 0 || config_is_from_file(origin)))
             log_hide(json_string_value(v));
     }
     if (n->access.token != NULL)

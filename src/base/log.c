@@ -90,16 +90,30 @@ void log_forget_hidden(void)
     pthread_mutex_unlock(&log_hidden.lock);
 }
 
+/* What stands for the secrets that are known. Rather nothing than one of them. */
+static bool log_mask_known(const char *s, struct buf *out)
+{
+    pthread_mutex_lock(&log_hidden.lock);
+    redact_secrets(s, log_hidden.secrets, log_hidden.count, out);
+    pthread_mutex_unlock(&log_hidden.lock);
+    return !buf_failed(out);
+}
+
 static void log_mask(const char *s, struct buf *out)
 {
     AUTO(buf_fini) struct buf known = BUF_INIT(LOG_LINE_MAX);
-    pthread_mutex_lock(&log_hidden.lock);
-    redact_secrets(s, log_hidden.secrets, log_hidden.count, &known);
-    pthread_mutex_unlock(&log_hidden.lock);
-    if (buf_failed(&known)) /* rather nothing than a secret */
-        out->failed = true;
-    else
+    if (log_mask_known(s, &known))
         redact_text(buf_str(&known), out);
+    else
+        out->failed = true;
+}
+
+void log_redact(const char *s, struct buf *out)
+{
+    if (strstr(s, "://") != NULL)
+        log_mask(s, out);
+    else
+        log_mask_known(s, out);
 }
 
 /* ---- lines ---- */

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+struct buf;
 struct json_t;
 
 enum { LOG_SECRETS_MAX = 256 /* further ones are not known by their value */ };
@@ -20,6 +21,9 @@ bool log_level_parse(const char *s, enum log_level *out);
 /* From now on this value appears in no line, wherever it stands. Any thread. */
 void log_hide(const char *secret);
 void log_forget_hidden(void); /* tests and exit only */
+/* For other ways out, like refusals and timelines: `s` without the secrets that are known and,
+ * where there is a URL in it, without what looks like a credential, appended to `out`. */
+void log_redact(const char *s, struct buf *out);
 /* `area` is the module: "ledger". The message is plain words; facts go behind it as key=value in
  * the format. */
 void log_line(enum log_level level, const char *area, const char *fmt, ...)

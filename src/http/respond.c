@@ -332,6 +332,14 @@ static void http_hide(const struct http_request *req, const struct err *e, struc
             id);
 }
 
+/* An address may stand in the words, and a credential in the address. */
+static void http_redact(struct err *e)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT(4 * ERR_TEXT_MAX);
+    log_redact(e->text, &b);
+    str_copy(e->text, sizeof e->text, buf_str(&b));
+}
+
 void http_problem_more(struct http_request *req, const struct err *e, const char *more)
 {
     const struct err_info *info = err_info(e->code);
@@ -339,6 +347,7 @@ void http_problem_more(struct http_request *req, const struct err *e, const char
     req->code = info->code;
     if (info->http_status == 500)
         http_hide(req, e, &shown);
+    http_redact(&shown);
     struct buf b = BUF_INIT(64 * 1024);
     buf_addf(&b, "{\"type\":\"urn:koan:error:%s\",\"title\":", info->name);
     json_print_string(&b, info->title, strlen(info->title));

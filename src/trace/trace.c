@@ -52,11 +52,23 @@ static void trace_add(struct trace *t, const void *records, size_t n, size_t cou
         runner_post(loop_runner(t->loop), &t->wake);
 }
 
-void trace_note(struct trace *t, const struct trace_event *e)
+/* The words of an error may hold an address with a credential, or a secret of the settings. */
+static void trace_redact(struct trace_event *e, struct buf *room)
+{
+    if (e->detail == NULL || (!e->failed && strpbrk(e->detail, ":=") == NULL))
+        return;
+    log_redact(e->detail, room);
+    e->detail = buf_str(room);
+}
+
+void trace_note(struct trace *t, const struct trace_event *given)
 {
     uint8_t record[EVENT_BYTES_MAX];
+    AUTO(buf_fini) struct buf room = BUF_INIT(EVENT_BYTES_MAX);
     if (t == NULL)
         return;
+    struct trace_event own = *given, *e = &own;
+    trace_redact(e, &room);
     int64_t at = e->at_us != 0 ? e->at_us : trace_now_us(t) - (int64_t)(e->took_ns / 1000);
     size_t n = event_encode(e, at, record);
     trace_add(t, record, n, 1);
