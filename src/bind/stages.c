@@ -79,6 +79,10 @@ static void push_data(lua_State *L, struct stage *s)
     c->kept = 0;
     if (!kept) {
         vm_push_json(L, c->data, VM_PLAIN);
+        if (c->stage == CANON_PROJECT) {
+            lua_pushstring(L, c->id);
+            lua_setfield(L, -2, "id");
+        }
         return;
     }
     b->kept = 0;
@@ -146,7 +150,8 @@ static void take_data(lua_State *L, struct stage *s, int at)
 {
     struct canon_stage_call *c = s->call;
     bool nulls;
-    if (vm_json_is(L, at, c->data, &nulls) && (!nulls || c->stage == CANON_VALIDATE))
+    c->left = vm_json_is(L, at, c->data, &nulls) && (!nulls || c->stage == CANON_VALIDATE);
+    if (c->left)
         return;
     if (c->stage == CANON_VALIDATE)
         s->before = json_incref(c->data);

@@ -141,6 +141,7 @@ struct canon_stage_call {
     enum canon_stage stage;
     json_t *data;  /* the arrival (intake, validate), replaced by what the function left; or the
                       golden record (project), only looked at. Owned by the call */
+    const char *id; /* project: of the golden record, a member beside those of `data` */
     json_t *tags;  /* object, may be added to; NULL until first */
     json_t *views; /* object name -> object, from ctx:view; NULL until first */
     uint64_t kept; /* of the hooks: what intake left is still at hand; 0: it is not, or `data` was
@@ -148,6 +149,7 @@ struct canon_stage_call {
     json_t *memo;  /* object name -> {"value"}, from ctx:memo: of all runs; NULL until first */
     /* The answer. */
     enum canon_verdict verdict;
+    bool left;        /* `data` is the very one that was given */
     char reason[64];  /* of a park, reject or drop: its code */
     json_t *evidence; /* of a park; owned by the call, may be NULL */
     struct err err;   /* the function itself failed: file, line, words. The arrival then fails */

@@ -156,6 +156,8 @@ struct canon_unit {
 struct canon_units {
     struct canon_unit *list;
     size_t count;
+    const struct canon_unit **looked_at; /* those in which a record that is alone is looked at too */
+    size_t looked_at_count;
 };
 struct entity_def;
 void canon_units_of(const struct canon_model *m, const struct entity_def *d,
@@ -164,6 +166,10 @@ void canon_units_of(const struct canon_model *m, const struct entity_def *d,
 int canon_units_stated(const struct canon_model *m, const struct canon_said *said, size_t count,
                        struct canon_units *out, struct err *e);
 void canon_units_fini(struct canon_units *u);
+/* A source record that is alone, and says once what it says, survives in it as it is. */
+bool canon_unit_lets_alone(const struct canon_unit *u);
+/* All that it says does so, and nobody has to look at it. */
+bool canon_units_let_alone(const struct canon_units *u, const json_t *fields);
 struct canon_unit canon_unit_of_field(const struct canon_model *m, const char *field);
 
 /* Pure: the same set in any order gives the same result. The caller owns both objects. `units` are

@@ -190,7 +190,7 @@ static int part_values(struct canon_job *j, struct job_part *part, struct err *e
         return rc;
     AUTO(json_unref) json_t *errors = NULL;
     part->needs_review = survived.needs_review;
-    part->said = json_hash(j->working->seed, survived.golden) | 1;
+    part->said = working_said(j->working, survived.golden);
     part->values = entity_doc_check(j->working->def, survived.golden, 0, &errors, e);
     canon_survived_fini(&survived);
     if (part->values != NULL)

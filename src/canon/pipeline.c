@@ -150,6 +150,7 @@ static int take_document(struct canon_job *j, struct err *e)
     mem_free(j->body);
     j->body = buf_take(&b);
     j->data = TAKE(j->arrival->data);
+    j->normal = 0;
     return 0;
 }
 
@@ -160,8 +161,10 @@ static bool call_stage(struct canon_job *j, enum canon_stage stage, json_t *data
     struct canon_hooks *h = j->hooks;
     struct canon_stage_call *c = &j->call;
     c->verdict = CANON_GO_ON;
+    c->left = false;
     if (!j->working->model->stages[stage] || h == NULL) {
         c->data = data;
+        c->left = true;
         return true;
     }
     c->model = j->working->model->name;
@@ -207,78 +210,6 @@ static bool stage_goes_on(struct canon_job *j)
         return false;
     }
     return true;
-}
-
-static void note_fault(json_t **errors, const char *field, const struct err *e)
-{
-    if (*errors == NULL)
-        *errors = json_array();
-    json_array_append_new(
-        *errors, json_pack("{s:s,s:s,s:s}", "field", field, "code", "invalid", "detail", e->text));
-}
-
-/* The value in its normal form: `v` itself, borrowed, when it has that; else a new one in `made`.
- */
-static int check_field(const struct canon_job *j, const char *name, json_t *v, json_t **made,
-                       struct err *e)
-{
-    const struct entity_field *f = entity_def_field(j->working->def, name);
-    if (f == NULL)
-        return err_field(e, ERR_INVALID, name, "entity '%s' has no field '%s'; remove it at intake",
-                         j->working->def->name, name);
-    if (json_is_null(v))
-        return 0;
-    json_t *checked = entity_value_check(f, v, e);
-    if (checked == NULL)
-        return e->code;
-    if (checked == v) {
-        json_decref(checked);
-        return 0;
-    }
-    if (*made == NULL)
-        *made = json_object();
-    json_object_set_new_nocheck(*made, name, checked);
-    return 0;
-}
-
-/* Each field against the entity; whether all that is required is there only the golden record can
- * tell. */
-static bool schema_holds(struct canon_job *j)
-{
-    AUTO(json_unref) json_t *made = NULL;
-    json_t *errors = NULL;
-    struct err first = ERR_INIT, e = ERR_INIT;
-    const char *name;
-    json_t *v;
-    json_object_foreach(j->data, name, v)
-    {
-        if (check_field(j, name, v, &made, &e) == 0)
-            continue;
-        note_fault(&errors, name, &e);
-        if (first.code == 0)
-            first = e;
-        err_clear(&e);
-    }
-    if (errors == NULL) {
-        if (made != NULL) {
-            json_object_update_existing(j->data, made);
-            j->call.kept = 0;
-        }
-        return true;
-    }
-    json_decref(j->call.evidence);
-    j->call.evidence = errors;
-    j->arrival->err = first;
-    job_end(j, STORED_FAILED, "INVALID");
-    return false;
-}
-
-static json_t *golden_for_hook(struct canon_job *j)
-{
-    const struct job_part *part = job_part_to_project(&j->plan);
-    json_t *g = json_copy(part != NULL ? part->values : j->plan.values);
-    json_object_set_new(g, "id", json_string(part != NULL ? part->id : j->plan.id));
-    return g;
 }
 
 /* The patch as a statement. False: it makes none, and the job is at its end, or on its way again.
@@ -341,10 +272,17 @@ static void tick_answer(struct canon_job *j, enum job_state next)
         j->state = next;
 }
 
+static void tick_validated(struct canon_job *j)
+{
+    if (!j->call.left)
+        j->normal = 0;
+    tick_answer(j, JOB_KEYS);
+}
+
 static bool tick_validate(struct canon_job *j)
 {
     j->phase = PHASE_VALIDATE;
-    if (!schema_holds(j))
+    if (!job_schema_holds(j))
         return true;
     j->state = JOB_VALIDATE_ANSWER;
     return call_stage(j, CANON_VALIDATE, TAKE(j->data));
@@ -406,7 +344,9 @@ static bool tick_project(struct canon_job *j)
         return true;
     }
     j->state = JOB_PROJECT_ANSWER;
-    return call_stage(j, CANON_PROJECT, golden_for_hook(j));
+    const struct job_part *part = job_part_to_project(&j->plan);
+    j->call.id = part != NULL ? part->id : j->plan.id;
+    return call_stage(j, CANON_PROJECT, json_incref(part != NULL ? part->values : j->plan.values));
 }
 
 static void tick_project_answer(struct canon_job *j)
@@ -470,7 +410,7 @@ bool job_prepare(struct canon_job *j)
                 return false;
             continue;
         case JOB_VALIDATE_ANSWER:
-            tick_answer(j, JOB_KEYS);
+            tick_validated(j);
             continue;
         case JOB_KEYS:
             tick_keys(j);

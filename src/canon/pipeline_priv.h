@@ -95,6 +95,9 @@ struct canon_job {
     char *source_id; /* given, or the hash of its keys */
     int64_t observed_at;
     json_t *data; /* what it says, after intake */
+    uint64_t normal; /* the seed of the set whose entity it was checked against: its values have
+                        their normal form, none is null, and they stand in the entity's order; 0:
+                        that is not known */
     json_t *keys; /* of `data`; NULL: not asked for yet */
     uint64_t keys_model;
     struct canon_hooks *hooks; /* of the thread it is on */
@@ -125,6 +128,9 @@ bool job_prepare(struct canon_job *j);
 /* Runs as far as it can. JOB_DONE: the result stands in the arrival, the engine frees the job. */
 void job_tick(struct canon_job *j);
 void job_plan_fini(struct job_plan *p);
+
+/* normal.c: each field against the entity. False: the arrival has failed. */
+bool job_schema_holds(struct canon_job *j);
 
 /* plan.c: AGGREGATE. 0: j->plan is made. 1: it ends here, parked, failed or noop as job_end()
  * noted. Negative: machine trouble. */

@@ -269,6 +269,25 @@ static json_t *differences(const struct entity_def *d, const json_t *before, con
     return changes;
 }
 
+/* Nothing has to be decided and nothing to be checked: what the arrival says is the record. */
+static bool says_it_all(const struct canon_job *j, const struct said_list *l)
+{
+    const struct working *w = j->working;
+    return l->count == 1 && l->said->fields == j->data && l->said->ever == NULL &&
+           j->normal == w->seed && canon_units_let_alone(&w->units, j->data) &&
+           entity_doc_lacks_nothing(w->def, j->data);
+}
+
+static int values_survive(struct canon_job *j, const struct said_list *l,
+                          struct canon_survived *out, struct err *e)
+{
+    const struct working *w = j->working;
+    if (!says_it_all(j, l))
+        return canon_survive(w->model, &w->units, l->said, l->count, false, out, e);
+    *out = (struct canon_survived){.golden = json_incref(j->data)};
+    return 0;
+}
+
 /* The record that `said` makes, and what changes with it. 1: it is not a valid record of the
  * entity, the arrival is parked. */
 static int plan_values(struct canon_job *j, const json_t *said, struct err *e)
@@ -279,7 +298,8 @@ static int plan_values(struct canon_job *j, const json_t *said, struct err *e)
     if (rc != 0)
         return rc;
     AUTO(json_unref) json_t *errors = NULL;
-    p->values = entity_doc_check(j->working->def, said, 0, &errors, e);
+    p->values = said == j->data ? json_incref(j->data)
+                                : entity_doc_check(j->working->def, said, 0, &errors, e);
     if (p->values != NULL) {
         p->changes = before == NULL ? json_incref(p->values)
                                     : differences(j->working->def, before, p->values);
@@ -303,13 +323,12 @@ static int plan_golden(struct canon_job *j, struct err *e)
     int rc = said_all(j, &l, e);
     p->empty = l.count == 0;
     if (rc == 0)
-        rc = canon_survive(j->working->model, &j->working->units, l.said, l.count, false, &survived,
-                           e);
+        rc = values_survive(j, &l, &survived, e);
     mem_free(l.said);
     if (rc != 0)
         return rc;
     p->needs_review = survived.needs_review;
-    p->said = p->empty ? 0 : json_hash(j->working->seed, survived.golden) | 1;
+    p->said = p->empty ? 0 : working_said(j->working, survived.golden);
     p->same = p->winner != NULL && p->losers_count == 0 && !p->empty &&
               p->winner->lifecycle == LIFE_ACTIVE && p->winner->said == p->said;
     if (p->same)

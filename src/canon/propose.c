@@ -92,14 +92,16 @@ static int fill_texts(const struct canon_job *j, struct texts *x, struct err *e)
     const struct job_plan *p = &j->plan;
     bool parked = j->outcome == STORED_PARKED || j->outcome == STORED_FAILED;
     bool changes = j->outcome == STORED_CANONIZED || j->outcome == STORED_WITHDRAWN;
-    /* Both grow key by key, so as many are the same ones; then one text serves twice. */
+    /* Both grow key by key, so as many are the same ones; then one text serves twice. So it does
+     * for what a source says that is a new golden record by itself. */
     size_t keys = json_array_size(p->new_keys);
     bool same_keys = p->fields != NULL && keys > 0 && keys == json_array_size(p->keys);
+    bool same_fields = changes && p->fields != NULL && p->changes == p->fields;
     const json_t *const all[TEXTS] = {
         [TEXT_EVIDENCE] = parked ? j->call.evidence : NULL,
         [TEXT_WORK] = parked && j->phase != PHASE_INTAKE ? j->data : NULL,
         [TEXT_TAGS] = j->call.tags,
-        [TEXT_CHANGES] = changes ? p->changes : NULL,
+        [TEXT_CHANGES] = changes && !same_fields ? p->changes : NULL,
         [TEXT_FIELDS] = p->fields,
         [TEXT_EVER] = p->ever,
         [TEXT_KEYS] = p->fields ? p->keys : NULL,
@@ -114,6 +116,8 @@ static int fill_texts(const struct canon_job *j, struct texts *x, struct err *e)
         rc = text_add(x, (enum text)i, all[i], e);
     if (same_keys)
         x->at[TEXT_NEW_KEYS] = x->at[TEXT_KEYS];
+    if (same_fields)
+        x->at[TEXT_CHANGES] = x->at[TEXT_FIELDS];
     return rc;
 }
 

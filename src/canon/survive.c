@@ -434,14 +434,7 @@ static void survive_alone(const struct canon_unit *u, const struct canon_said *s
 
 static bool is_alone(const struct canon_unit *u, const struct canon_said *said, size_t count)
 {
-    if (count != 1 || said->ever != NULL)
-        return false;
-    if (u->rule == NULL)
-        return true;
-    if (u->rule->policy != POLICY_SOURCE_OF_TRUTH)
-        return u->rule->policy != POLICY_UNION;
-    /* The fallback may join what is a list, or want a steward where an authority does not. */
-    return u->rule->fallback != POLICY_UNION && u->rule->fallback != POLICY_MANUAL;
+    return count == 1 && said->ever == NULL && canon_unit_lets_alone(u);
 }
 
 static void survive_unit(const struct canon_unit *u, const struct canon_said *const *said,

@@ -22,20 +22,65 @@ static bool units_have(const struct canon_units *u, const char *name)
     return false;
 }
 
+bool canon_unit_lets_alone(const struct canon_unit *u)
+{
+    if (u->rule == NULL)
+        return true;
+    if (u->rule->policy != POLICY_SOURCE_OF_TRUTH)
+        return u->rule->policy != POLICY_UNION;
+    /* The fallback may join what is a list, or want a steward where an authority does not. */
+    return u->rule->fallback != POLICY_UNION && u->rule->fallback != POLICY_MANUAL;
+}
+
+static bool passes_unseen(const struct canon_unit *u)
+{
+    return canon_unit_lets_alone(u) && (u->rule == NULL || u->rule->policy != POLICY_MANUAL);
+}
+
+/* The others are few. */
+static void units_look_at(struct canon_units *u)
+{
+    for (size_t i = 0; i < u->count; i++)
+        if (!passes_unseen(&u->list[i]))
+            u->looked_at[u->looked_at_count++] = &u->list[i];
+}
+
 void canon_units_of(const struct canon_model *m, const struct entity_def *d,
                     struct canon_units *out)
 {
-    *out = (struct canon_units){.list = mem_new_array(d->fields_count + 1, sizeof *out->list)};
+    size_t max = d->fields_count + 1;
+    *out = (struct canon_units){.list = mem_new_array(max, sizeof *out->list),
+                                .looked_at = mem_new_array(max, sizeof *out->looked_at)};
     for (size_t i = 0; i < d->fields_count; i++) {
         struct canon_unit u = canon_unit_of_field(m, d->fields[i].name);
         if (!units_have(out, u.name)) /* a group stands where its first field does */
             out->list[out->count++] = u;
     }
+    units_look_at(out);
+}
+
+static bool unit_is_stated(const struct canon_unit *u, const json_t *fields)
+{
+    if (u->group == NULL)
+        return json_object_get(fields, u->name) != NULL;
+    for (size_t i = 0; i < u->group->fields_count; i++)
+        if (json_object_get(fields, u->group->fields[i]) != NULL)
+            return true;
+    return false;
+}
+
+bool canon_units_let_alone(const struct canon_units *u, const json_t *fields)
+{
+    for (size_t i = 0; i < u->looked_at_count; i++)
+        if (unit_is_stated(u->looked_at[i], fields))
+            return false;
+    return true;
 }
 
 void canon_units_fini(struct canon_units *u)
 {
     mem_free(u->list);
+    mem_free(u->looked_at);
     *u = (struct canon_units){0};
 }
 

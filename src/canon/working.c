@@ -197,6 +197,18 @@ int working_values(struct working *w, struct work_golden *g, const json_t **out,
     return 0;
 }
 
+uint64_t working_said(const struct working *w, const json_t *golden)
+{
+    uint64_t sum = w->seed;
+    const char *name;
+    json_t *v;
+    json_object_foreach((json_t *)golden, name, v)
+    {
+        sum += json_hash(hash64(w->seed, name, strlen(name)), v);
+    }
+    return sum | 1;
+}
+
 int working_golden(struct working *w, const char *id, struct work_golden **out, struct err *e)
 {
     *out = map_gets(w->goldens, id);

@@ -73,6 +73,10 @@ int working_golden(struct working *w, const char *id, struct work_golden **out, 
  * when something may change: most arrivals say what is known. */
 int working_values(struct working *w, struct work_golden *g, const json_t **out, struct err *e);
 
+/* A hash of what the source records of a golden record say together, whatever their order; not 0.
+ */
+uint64_t working_said(const struct working *w, const json_t *golden);
+
 /* --- changes, once they are proposed
  * ------------------------------------------------------------------------------------ */
 struct work_golden *working_add_golden(struct working *w, const char *id);

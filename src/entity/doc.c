@@ -119,6 +119,16 @@ json_t *entity_doc_check(const struct entity_def *d, const json_t *in, int flags
     return NULL;
 }
 
+bool entity_doc_lacks_nothing(const struct entity_def *d, const json_t *normal)
+{
+    for (size_t i = 0; i < d->fields_count; i++) {
+        const struct entity_field *f = &d->fields[i];
+        if ((f->required || f->default_json != NULL) && json_object_get(normal, f->name) == NULL)
+            return false;
+    }
+    return true;
+}
+
 static int print_keys(const struct entity_def *d, const json_t *checked, struct buf *out,
                       struct err *e)
 {

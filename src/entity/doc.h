@@ -41,6 +41,10 @@ void entity_doc_fini(struct entity_doc *d); /* also for AUTO */
  * not changed. */
 json_t *entity_doc_check(const struct entity_def *d, const json_t *in, int flags, json_t **errors,
                          struct err *e);
+/* Of an object whose values have their normal form and stand in declared order: whether
+ * entity_doc_check would give it again. Else something is absent that is required or has a default.
+ */
+bool entity_doc_lacks_nothing(const struct entity_def *d, const json_t *normal);
 /* The text of what entity_doc_check gave. */
 int entity_doc_print(const struct entity_def *d, const json_t *checked, struct entity_doc *out,
                      struct err *e);

@@ -55,8 +55,9 @@ static void set_add_class(uint8_t *set, unsigned char name)
         return;
     }
     const uint8_t *bits = class_bits[at - class_names];
+    uint8_t flip = islower(name) ? 0 : 0xff;
     for (int i = 0; i < 16; i++)
-        set[i] = (uint8_t)(set[i] | (islower(name) ? bits[i] : (uint8_t)~bits[i]));
+        set[i] = (uint8_t)(set[i] | (bits[i] ^ flip));
     if (isupper(name))
         memset(set + 16, 0xff, 16);
 }

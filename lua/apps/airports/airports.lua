@@ -63,7 +63,9 @@ entity "Airport" {
 
 local NULLS = { [""] = true, ["-"] = true, ["---"] = true, ["\\N"] = true, ["N/A"] = true, ["null"] = true }
 
-local find, byte, lower, upper = string.find, string.byte, string.lower, string.upper
+-- A local is found at once, a global by way of the tables that keep scripts from changing it.
+local type, tonumber, tostring, kind_of = type, tonumber, tostring, math.type
+local find, byte, lower, upper, format, floor = string.find, string.byte, string.lower, string.upper, string.format, math.floor
 local SPACE = byte(" ")
 
 -- Some 20 values of each of 81,000 rows come through here, and nearly all are clean already, most at the first look.
@@ -76,7 +78,7 @@ end
 local function clean(v)
   if v == nil or NULLS[v] then return nil end
   if type(v) ~= "string" then
-    if math.type(v) == "float" and v == math.floor(v) then v = string.format("%d", v) end
+    if kind_of(v) == "float" and v == floor(v) then v = format("%d", v) end
     return tostring(v)
   end
   if is_clean(v) then return v end
@@ -101,7 +103,7 @@ end
 
 -- Text as it is: spaces around a number do no harm. Numbers are taken as they print, with 14 digits.
 local function number_in(v, min, max)
-  if math.type(v) == "float" then v = tostring(v) end
+  if kind_of(v) == "float" then v = tostring(v) end
   local n = tonumber(v)
   return n and n >= min and n <= max and n + 0.0 or nil
 end
@@ -109,7 +111,7 @@ end
 -- The lowest airport is Bar Yehuda (-1240 ft), the highest Daocheng (14472 ft).
 local function feet(v)
   local n = number_in(v, -1500, 20000)
-  return n and math.floor(n + 0.5) or nil
+  return n and floor(n + 0.5) or nil
 end
 
 -- 0, 0 and the poles mean "unknown" in all six lists.
@@ -310,8 +312,8 @@ local function sound_iata(v) return not contested.iata[v] and v or nil end
 local function contested_icao(v) return contested.icao[v] and v or nil end
 local function contested_iata(v) return contested.iata[v] and v or nil end
 
-local function hundredth(degrees) return string.format("%.2f", degrees) end
-local function twentieth(degrees) return string.format("%d", math.floor(degrees * 20)) end
+local function hundredth(degrees) return format("%.2f", degrees) end
+local function twentieth(degrees) return format("%d", floor(degrees * 20)) end
 
 -- "Tannheim Airfield" and "Tannheim Airport" are one name; "heliport" and "seaplane base" are kept, since they stand
 -- beside the airport they are called after.

@@ -155,8 +155,8 @@ static int view_run(struct canon_hooks *h, struct canon_stage_call *call)
     if (call->stage != CANON_PROJECT)
         return 1;
     json_decref(call->views);
-    call->views = json_pack("{s:{s:O, s:O}}", "card", "of", json_object_get(call->data, "name"),
-                            "id", json_object_get(call->data, "id"));
+    call->views = json_pack("{s:{s:O, s:s}}", "card", "of", json_object_get(call->data, "name"),
+                            "id", call->id);
     return 1;
 }
 
