@@ -135,6 +135,9 @@ json_t *api_body(struct http_request *req);
 json_t *api_body_object(struct http_request *req);
 /* A JSON array, or NDJSON by content type, of at most `max` values; as an array. */
 json_t *api_body_list(struct http_request *req, size_t max);
+/* The same; of NDJSON it is noted of each item, at its place, what its note asks for. The texts lie
+ * in the body. */
+json_t *api_body_noted(struct http_request *req, size_t max, struct json_note *notes);
 /* There is a body where none belongs: 400. */
 bool api_body_none(struct http_request *req);
 

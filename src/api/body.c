@@ -197,7 +197,8 @@ static int api_too_many(size_t max, struct err *e)
                    max);
 }
 
-static int api_list_lines(struct str body, size_t max, json_t *list, struct err *e)
+static int api_list_lines(struct str body, size_t max, json_t *list, struct json_note *notes,
+                          struct err *e)
 {
     struct json_place at = {.line = 1, .column = 1, .offset = 0};
     for (const char *p = body.p, *end = body.p + body.n; p < end; at.line++) {
@@ -207,7 +208,8 @@ static int api_list_lines(struct str body, size_t max, json_t *list, struct err 
         if (strspn(p, " \t\r") < n) {
             if (json_array_size(list) == max)
                 return api_too_many(max, e);
-            json_t *v = json_read_at(p, n, &at, e);
+            struct json_note *note = notes != NULL ? &notes[json_array_size(list)] : NULL;
+            json_t *v = json_read_noting(p, n, &at, note, e);
             if (v == NULL)
                 return err_context(e, "body");
             json_array_append_new(list, v);
@@ -231,6 +233,11 @@ static int api_list_array(struct str body, size_t max, json_t **list, struct err
 
 json_t *api_body_list(struct http_request *req, size_t max)
 {
+    return api_body_noted(req, max, NULL);
+}
+
+json_t *api_body_noted(struct http_request *req, size_t max, struct json_note *notes)
+{
     enum api_media m = api_media(req);
     if (m != API_MEDIA_NDJSON && m != API_MEDIA_JSON && m != API_MEDIA_NONE) {
         api_media_refuse(req, API_JSON " or " API_NDJSON);
@@ -239,7 +246,7 @@ json_t *api_body_list(struct http_request *req, size_t max)
     AUTO(json_unref) json_t *list = json_array();
     struct str body = http_body(req);
     struct err e = ERR_INIT;
-    int rc = m == API_MEDIA_NDJSON ? api_list_lines(body, max, list, &e)
+    int rc = m == API_MEDIA_NDJSON ? api_list_lines(body, max, list, notes, &e)
                                    : api_list_array(body, max, &list, &e);
     if (rc == 0 && json_array_size(list) == 0)
         rc = err_set(&e, ERR_INVALID, "the body has no items");

@@ -189,7 +189,8 @@ static int canon_item(json_t *item, struct canon_arrival *a, struct err *e)
     return 0;
 }
 
-static int canon_items(struct canon_post *p, json_t *list, struct err *e)
+static int canon_items(struct canon_post *p, json_t *list, const struct json_note *notes,
+                       struct err *e)
 {
     const char *origin = http_header_in(p->req, "X-Canon-Origin");
     AUTO(json_unref) json_t *tags = canon_tags(p->req);
@@ -198,10 +199,21 @@ static int canon_items(struct canon_post *p, json_t *list, struct err *e)
         a->origin = origin;
         if (canon_item(json_array_get(list, i), a, e) != 0)
             return err_context(e, "arrival %zu", i);
+        a->text = notes[i].text;
+        a->text_len = notes[i].n;
         if (tags != NULL && a->tags == NULL)
             a->tags = json_deep_copy(tags);
     }
     return 0;
+}
+
+/* What a source says is kept as text too. */
+static struct json_note *canon_notes(void)
+{
+    struct json_note *notes = mem_new_array(CANON_BULK_MAX, sizeof *notes);
+    for (size_t i = 0; i < CANON_BULK_MAX; i++)
+        notes[i].member = "data";
+    return notes;
 }
 
 static void canon_post_bulk(struct http_request *req)
@@ -212,7 +224,8 @@ static void canon_post_bulk(struct http_request *req)
     struct canon_model *m = canon_route_model(req);
     if (m == NULL)
         return;
-    json_t *list = api_body_list(req, CANON_BULK_MAX);
+    AUTO(mem_freep) struct json_note *notes = canon_notes();
+    json_t *list = api_body_noted(req, CANON_BULK_MAX, notes);
     if (list == NULL) {
         canon_model_unref(m);
         return;
@@ -222,7 +235,7 @@ static void canon_post_bulk(struct http_request *req)
     struct canon_post *p = canon_post_new(req, m, many, count, canon_answer_bulk);
     p->texts = list;
     p->r.skip_distribution = skip;
-    if (canon_items(p, list, &p->r.err) != 0)
+    if (canon_items(p, list, notes, &p->r.err) != 0)
         canon_post_refuse(p);
     else if (canon_post_recall(p))
         canon_post_end(p);

@@ -26,6 +26,16 @@ struct json_place {
     uint64_t line, column, offset;
 };
 json_t *json_read_at(const char *text, size_t n, const struct json_place *from, struct err *e);
+/* The same, and of an object the text of one member, when it is just what json_print() would make
+ * of its value: then nobody has to print it. */
+struct json_note {
+    const char *member;
+    const char *text; /* in what was read; NULL: there is no such member, or it is written
+                         otherwise: with spaces, escapes, needless digits */
+    size_t n;
+};
+json_t *json_read_noting(const char *text, size_t n, const struct json_place *from,
+                         struct json_note *note, struct err *e);
 /* Compact text appended to `b`; keys in order of insertion. */
 int json_print(const json_t *v, struct buf *b, struct err *e);
 /* The same with keys sorted, at every level: equal values give equal texts. For hashes and

@@ -111,6 +111,21 @@ static json_t *real_value(struct json_reader *r, const struct number *n)
     return real_of_text(r, n);
 }
 
+/* Whether printing gives the text that was read. Fifteen digits name one double, and the shortest
+ * text of it is the one without zeros behind. */
+static bool is_as_printed(const struct json_reader *r, const struct number *n, const json_t *v)
+{
+    if (!n->real)
+        return !n->negative || n->digits > 0;
+    double size = fabs(json_real_value(v));
+    if (!n->exponent && n->count <= 15 && size >= 1e-4 && size < 1e9)
+        return r->p[-1] != '0' || n->decimals == 1;
+    AUTO(buf_fini) struct buf b = BUF_INIT(2 * NUMBER_SHORT);
+    json_print_real(&b, json_real_value(v));
+    size_t len = (size_t)(r->p - n->start);
+    return b.len == len && memcmp(b.data, n->start, len) == 0;
+}
+
 json_t *json_read_number(struct json_reader *r)
 {
     struct number n;
@@ -119,7 +134,10 @@ json_t *json_read_number(struct json_reader *r)
         json_bad_token(r, "invalid token");
         return NULL;
     }
-    return n.real ? real_value(r, &n) : integer_value(r, &n);
+    json_t *v = n.real ? real_value(r, &n) : integer_value(r, &n);
+    if (r->note != NULL && v != NULL)
+        r->odd += !is_as_printed(r, &n, v);
+    return v;
 }
 
 /* ---- printing ---- */

@@ -11,6 +11,9 @@ struct json_reader {
     const struct json_place *from;
     struct err *e;
     int depth;
+    struct json_note *note; /* may be NULL */
+    size_t odd;             /* places so far that json_print() would write otherwise; of numbers
+                               only if there is a note */
 };
 
 void json_bad_at(const struct json_reader *r, const char *at, const char *what);

@@ -190,6 +190,7 @@ static bool read_string(struct json_reader *r, const char **out, size_t *n, char
     *n = (size_t)(end - p);
     if (!escapes)
         return true;
+    r->odd++;
     AUTO(mem_freep)
     char *text = mem_try(*n + 1); /* an escape is never shorter than its character */
     if (text == NULL)
@@ -229,8 +230,10 @@ static json_t *any_value(struct json_reader *r);
 
 static void skip_space(struct json_reader *r)
 {
+    const char *from = r->p;
     while (r->p < r->end && (*r->p == ' ' || *r->p == '\n' || *r->p == '\t' || *r->p == '\r'))
         r->p++;
+    r->odd += r->p != from;
 }
 
 /* The reader stands at `c` and goes past it. */
@@ -254,6 +257,27 @@ static bool set_member(struct json_reader *r, json_t *o, const char *at, const c
     return true;
 }
 
+static bool is_noted(const struct json_reader *r, const char *key, size_t n)
+{
+    return r->note != NULL && r->depth == 1 && strlen(r->note->member) == n &&
+           memcmp(key, r->note->member, n) == 0;
+}
+
+static json_t *member_value(struct json_reader *r, const char *key, size_t n)
+{
+    if (!is_noted(r, key, n))
+        return any_value(r);
+    skip_space(r);
+    const char *from = r->p;
+    size_t odd = r->odd;
+    json_t *v = any_value(r);
+    if (v != NULL && r->odd == odd) {
+        r->note->text = from;
+        r->note->n = (size_t)(r->p - from);
+    }
+    return v;
+}
+
 static bool read_member(struct json_reader *r, json_t *o)
 {
     const char *key, *at = r->p;
@@ -265,7 +289,7 @@ static bool read_member(struct json_reader *r, json_t *o)
     bool ok = read_string(r, &key, &n, &made);
     if (ok && !take(r, ':'))
         ok = json_bad_token(r, "':' expected");
-    json_t *v = ok ? any_value(r) : NULL;
+    json_t *v = ok ? member_value(r, key, n) : NULL;
     ok = v != NULL && set_member(r, o, at, key, n, v);
     mem_free(made);
     return ok;
@@ -362,10 +386,14 @@ static json_t *any_value(struct json_reader *r)
     }
 }
 
-json_t *json_read_at(const char *text, size_t n, const struct json_place *from, struct err *e)
+json_t *json_read_noting(const char *text, size_t n, const struct json_place *from,
+                         struct json_note *note, struct err *e)
 {
     text = n > 0 ? text : "";
-    struct json_reader r = {text, text, text + n, from, e, 0};
+    struct json_reader r = {
+        .text = text, .p = text, .end = text + n, .from = from, .e = e, .note = note};
+    if (note != NULL)
+        note->text = NULL;
     size_t valid = str_utf8_valid(text, n);
     if (valid < n) {
         char words[64];
@@ -382,6 +410,11 @@ json_t *json_read_at(const char *text, size_t n, const struct json_place *from, 
     json_bad_token(&r, "end of text expected");
     json_decref(v);
     return NULL;
+}
+
+json_t *json_read_at(const char *text, size_t n, const struct json_place *from, struct err *e)
+{
+    return json_read_noting(text, n, from, NULL, e);
 }
 
 json_t *json_read(const char *text, size_t n, struct err *e)

@@ -139,14 +139,14 @@ struct canon_stage_call {
     const char *model, *origin, *source_id, *tenant;
     const struct envelope *env; /* of the request */
     enum canon_stage stage;
-    json_t *data;  /* the arrival (intake, validate), replaced by what the function left; or the
-                      golden record (project), only looked at. Owned by the call */
+    json_t *data;   /* the arrival (intake, validate), replaced by what the function left; or the
+                       golden record (project), only looked at. Owned by the call */
     const char *id; /* project: of the golden record, a member beside those of `data` */
-    json_t *tags;  /* object, may be added to; NULL until first */
-    json_t *views; /* object name -> object, from ctx:view; NULL until first */
-    uint64_t kept; /* of the hooks: what intake left is still at hand; 0: it is not, or `data` was
-                      changed since */
-    json_t *memo;  /* object name -> {"value"}, from ctx:memo: of all runs; NULL until first */
+    json_t *tags;   /* object, may be added to; NULL until first */
+    json_t *views;  /* object name -> object, from ctx:view; NULL until first */
+    uint64_t kept;  /* of the hooks: what intake left is still at hand; 0: it is not, or `data` was
+                       changed since */
+    json_t *memo;   /* object name -> {"value"}, from ctx:memo: of all runs; NULL until first */
     /* The answer. */
     enum canon_verdict verdict;
     bool left;        /* `data` is the very one that was given */
@@ -189,7 +189,10 @@ struct canon_arrival {
     const char *source_id; /* NULL: a hash of its keys */
     int64_t observed_at;   /* ms; INT64_MIN: the time of arrival */
     json_t *data;          /* object, or JSON-patch; ownership passes to the request */
-    json_t *tags;          /* object or NULL; ownership passes */
+    const char *text;      /* what json_print() makes of the object, which then need not be printed;
+                              NULL: not at hand. Lives as long as the request */
+    size_t text_len;
+    json_t *tags; /* object or NULL; ownership passes */
     enum canon_change change;
     /* Of the golden record that the source id names; else ERR_VERSION_MISMATCH, and nothing is
      * stored. */

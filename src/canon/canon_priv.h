@@ -156,7 +156,8 @@ struct canon_unit {
 struct canon_units {
     struct canon_unit *list;
     size_t count;
-    const struct canon_unit **looked_at; /* those in which a record that is alone is looked at too */
+    const struct canon_unit *
+        *looked_at; /* those in which a record that is alone is looked at too */
     size_t looked_at_count;
 };
 struct entity_def;

@@ -132,6 +132,27 @@ static int check_source_id(const char *id, struct err *e)
     return str_check_id(copy, strlen(copy), e) == 0 ? 0 : err_context(e, "source_id");
 }
 
+static int take_body(struct canon_job *j, struct err *e)
+{
+    const struct canon_arrival *a = j->arrival;
+    AUTO(buf_fini) struct buf b = BUF_INIT(CANON_BODY_MAX);
+    bool printed = a->text != NULL && a->change == CANON_SAYS;
+    int rc = 0;
+    if (printed)
+        buf_add(&b, a->text, a->text_len);
+    else
+        rc = json_print(a->data, &b, e);
+    if (rc == 0)
+        rc = buf_check(&b, "the JSON text", e);
+    if (rc != 0)
+        return rc;
+    uint64_t seed = a->observed_at == INT64_MIN ? 0 : (uint64_t)a->observed_at;
+    j->body_hash = hash64(seed, b.data, b.len);
+    mem_free(j->body);
+    j->body = buf_take(&b);
+    return 0;
+}
+
 static int take_document(struct canon_job *j, struct err *e)
 {
     int rc = check_origin(j, e);
@@ -141,14 +162,9 @@ static int take_document(struct canon_job *j, struct err *e)
         return err_field(e, ERR_INVALID, "data", "an arrival's data must be an object");
     if (j->source_id != NULL && (rc = check_source_id(j->source_id, e)) != 0)
         return rc;
-    AUTO(buf_fini) struct buf b = BUF_INIT(CANON_BODY_MAX);
-    rc = json_print(j->arrival->data, &b, e);
+    rc = take_body(j, e);
     if (rc != 0)
         return err_context(e, "arrival");
-    uint64_t seed = j->arrival->observed_at == INT64_MIN ? 0 : (uint64_t)j->arrival->observed_at;
-    j->body_hash = hash64(seed, b.data, b.len);
-    mem_free(j->body);
-    j->body = buf_take(&b);
     j->data = TAKE(j->arrival->data);
     j->normal = 0;
     return 0;

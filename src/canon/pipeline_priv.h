@@ -94,11 +94,11 @@ struct canon_job {
     uint64_t body_hash;
     char *source_id; /* given, or the hash of its keys */
     int64_t observed_at;
-    json_t *data; /* what it says, after intake */
+    json_t *data;    /* what it says, after intake */
     uint64_t normal; /* the seed of the set whose entity it was checked against: its values have
                         their normal form, none is null, and they stand in the entity's order; 0:
                         that is not known */
-    json_t *keys; /* of `data`; NULL: not asked for yet */
+    json_t *keys;    /* of `data`; NULL: not asked for yet */
     uint64_t keys_model;
     struct canon_hooks *hooks; /* of the thread it is on */
     struct prep *prep;         /* it is with a hand of this one */

@@ -23,6 +23,25 @@ static void check_against_jansson(const uint8_t *data, size_t size, json_t *v, c
     ASSERT(v == NULL || json_equal(v, theirs));
 }
 
+/* A text that is noted is what printing its value gives; what was printed once is noted. */
+static void check_note(const char *text, size_t n, bool printed)
+{
+    static const struct json_place start = {1, 1, 0};
+    struct json_note note = {.member = "m"};
+    AUTO(buf_fini) struct buf object = BUF_INIT(8 << 20);
+    AUTO(buf_fini) struct buf own = BUF_INIT(8 << 20);
+    buf_adds(&object, "{\"m\":");
+    buf_add(&object, text, n);
+    buf_addc(&object, '}');
+    AUTO(json_unref) json_t *v = json_read_noting(object.data, object.len, &start, &note, NULL);
+    const json_t *m = json_object_get(v, "m");
+    ASSERT(!printed || m == NULL || note.text != NULL || memchr(text, '\\', n) != NULL);
+    if (m == NULL || note.text == NULL)
+        return;
+    ASSERT(json_print(m, &own, NULL) == 0);
+    ASSERT(own.len == note.n && memcmp(own.data, note.text, note.n) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct err e = ERR_INIT;
@@ -34,6 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     AUTO(buf_fini) struct buf once = BUF_INIT(8 << 20);
     AUTO(buf_fini) struct buf twice = BUF_INIT(8 << 20);
     ASSERT(json_print(v, &once, NULL) == 0);
+    check_note((const char *)data, size, false);
+    check_note(once.data, once.len, true);
     AUTO(json_unref) json_t *back = json_read(once.data, once.len, &e);
     ASSERT(back != NULL && json_compare(v, back) == 0 && json_equal(v, back));
     ASSERT(json_print(back, &twice, NULL) == 0);

@@ -99,6 +99,47 @@ TEST(places_count_from_where_the_text_was_cut)
     assert_non_null(strstr(e.text, "line 18, column 1, offset 902: "));
 }
 
+TEST(the_text_of_a_member_is_noted_when_it_is_what_printing_gives)
+{
+    static const char *const same[] = {"{}",
+                                       "[1,-2,0,true,null]",
+                                       "\"h\xc3\xa9\"",
+                                       "0.5",
+                                       "5.0",
+                                       "-12.25",
+                                       "40.07080078125",
+                                       "-74.93360137939453",
+                                       "{\"a\":{\"b\":[\"\",{}]}}",
+                                       "1e-07",
+                                       "123456789012.5"};
+    static const char *const other[] = {"{ }",  "[1, 2]", "\"\\u0041\"", "\"\\n\"", "-0",
+                                        "1.50", "1E5",    "1.0e3",       "5.00",    "-0.00"};
+    static const struct json_place start = {1, 1, 0};
+    struct json_note note = {.member = "data"};
+    char text[128];
+    for (size_t i = 0; i < ARRAY_LEN(same); i++) {
+        snprintf(text, sizeof text, " {\"x\": \"\\t\", \"data\" : %s ,\"y\":{\"data\":1}}",
+                 same[i]);
+        AUTO(json_unref) json_t *v = json_read_noting(text, strlen(text), &start, &note, NULL);
+        assert_non_null(v);
+        assert_non_null(note.text);
+        assert_int_equal(note.n, strlen(same[i]));
+        assert_memory_equal(note.text, same[i], note.n);
+        AUTO(buf_fini) struct buf b = BUF_INIT(200);
+        assert_int_equal(json_print(json_object_get(v, "data"), &b, NULL), 0);
+        assert_string_equal(buf_str(&b), same[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+        snprintf(text, sizeof text, "{\"data\":%s}", other[i]);
+        AUTO(json_unref) json_t *v = json_read_noting(text, strlen(text), &start, &note, NULL);
+        assert_non_null(v);
+        assert_null(note.text);
+    }
+    AUTO(json_unref) json_t *v = json_read_noting("{\"x\":1}", 7, &start, &note, NULL);
+    assert_non_null(v);
+    assert_null(note.text);
+}
+
 TEST(depth_ends_at_sixty_four)
 {
     char text[200];
@@ -349,6 +390,7 @@ int main(void)
         HEAP_TEST(strings_are_escaped_as_little_as_allowed),
         HEAP_TEST(bad_text_is_refused_with_its_place),
         HEAP_TEST(places_count_from_where_the_text_was_cut),
+        HEAP_TEST(the_text_of_a_member_is_noted_when_it_is_what_printing_gives),
         HEAP_TEST(depth_ends_at_sixty_four),
         HEAP_TEST(a_value_built_too_deep_is_not_printed),
         HEAP_TEST(the_bound_of_the_buffer_is_reported),
