@@ -68,6 +68,15 @@ static bool same_indexes(const struct entity_def *a, const struct entity_def *b)
     return same;
 }
 
+static size_t count_unwanted(const struct entity_def *to, const json_t *names)
+{
+    const char *key;
+    json_t *full;
+    size_t n = 0;
+    json_object_foreach((json_t *)names, key, full) n += !has_index(to, key);
+    return n;
+}
+
 static int drop_unwanted(struct db *db, const struct entity_def *to, json_t *names, struct err *e)
 {
     const char *key;
@@ -183,19 +192,20 @@ int build_define(const struct apply *a, const struct entity_def *from, const str
     if (names == NULL)
         return e->code;
     bool fresh = false, small;
-    int rc = drop_unwanted(a->db, to, names, e);
+    int rc = is_small(a->db, from, &small, e);
+    if (rc == 0 && small)
+        rc = drop_unwanted(a->db, to, names, e);
     if (rc < 0 || (rc = search_define(a->db, from, to, false, &fresh, e)) < 0)
         return rc;
     fresh = fresh || (words && to->has_search);
     const struct entity_copy *was = from != NULL ? from->copy : NULL;
     was = was != NULL && was->to == NULL ? was : NULL;
-    size_t missing = count_missing(to, names);
+    size_t missing = count_missing(to, names) + count_unwanted(to, names);
     bool search = fresh || (was != NULL && was->search && to->has_search);
     if (was != NULL && !fresh && was->search == search && (was->gen > 0) == (missing > 0) &&
         (missing == 0 || same_indexes(from, to)) && (missing > 0 || search))
         return 0; /* it goes on */
-    if ((rc = build_give_up(a->db, from, e)) < 0 || (missing == 0 && !search) ||
-        (rc = is_small(a->db, from, &small, e)) < 0)
+    if ((rc = build_give_up(a->db, from, e)) < 0 || (missing == 0 && !search))
         return rc;
     if (small) {
         rc = make_at_once(a->db, to, names, &missing, e);

@@ -9,6 +9,9 @@
  *                 the rows are copied into it, some at a time; a change of a row changes its copy
  *                 too. When all are there the copy takes the place of the table, which is emptied,
  *                 again some rows at a time. Until then the planner does not know the new indexes.
+ *   unwanted      an index that a definition no longer has goes with the table that has it, in the
+ *   indexes       same way: dropping it would be one go, too. A unique one holds until then: a
+ *                 write that it refuses gets ERR_UNAVAILABLE.
  *   search        the words of the records are gathered in the same pass; `q` is refused with
  *                 ERR_UNAVAILABLE until it is over.
  *

@@ -28,15 +28,14 @@ bool entity_def_has_links(const struct entity_def *d)
     return false;
 }
 
-/* Field and element of the lists in `body`, each with `rid`, of those fields that `from` (or NULL)
- * has. */
+/* Field and element of the lists in `body`, each with `rid`. */
 static void add_elements(struct buf *sql, const struct entity_def *d, const char *rid,
-                         const struct entity_def *from, const char *source)
+                         const char *source)
 {
     const char *between = "";
     for (size_t i = 0; i < d->fields_count; i++) {
         const struct entity_field *f = &d->fields[i];
-        if (!is_link(f) || (from != NULL && entity_def_field(from, f->name) == NULL))
+        if (!is_link(f))
             continue;
         buf_addf(sql, "%s SELECT '%s', value, %s FROM %s", between, f->name, rid, source);
         buf_addf(sql, "json_each(body,'$");
@@ -62,7 +61,7 @@ static char *put_sql(const struct entity_def *d, const char *table)
 {
     AUTO(buf_fini) struct buf put = BUF_INIT(LINKS_SQL_MAX);
     buf_addf(&put, "INSERT OR IGNORE INTO %s(field, target, rid)", table);
-    add_elements(&put, d, "?1", NULL, "(SELECT ?2 AS body), ");
+    add_elements(&put, d, "?1", "(SELECT ?2 AS body), ");
     return buf_take(&put);
 }
 
@@ -186,43 +185,38 @@ int links_copy_drop(struct db *db, const struct entity_copy *c, int64_t rid, str
 
 /* ---- a definition takes effect ---- */
 
-static bool same_fields(const struct entity_def *a, const struct entity_def *b)
+/* The lists of this field, which was no list of references before: a definition may do so to a
+ * bounded number of records only (ENTITY_NARROW_ROWS). */
+static int fill(struct db *db, const struct entity_def *to, const struct entity_field *f,
+                struct err *e)
 {
-    for (size_t i = 0; i < a->fields_count; i++) {
-        const struct entity_field *other = entity_def_field(b, a->fields[i].name);
-        if (is_link(&a->fields[i]) && (other == NULL || !is_link(other)))
-            return false;
-    }
-    return true;
+    AUTO(buf_fini) struct buf sql = BUF_INIT(LINKS_SQL_MAX);
+    buf_addf(&sql,
+             "DELETE FROM %s WHERE field = '%s';"
+             "INSERT OR IGNORE INTO %s(field, target, rid) SELECT '%s', value, rid FROM %s,"
+             " json_each(body,'$",
+             to->sql->links, f->name, to->sql->links, f->name, to->sql->table);
+    entity_sql_path(&sql, f->name);
+    buf_adds(&sql, "') WHERE type = 'text';");
+    int rc = db_exec_buf(db, &sql, e);
+    return rc < 0 ? err_context(e, "entity '%s': lists of references", to->name) : 0;
 }
 
-/* The lists of the records that are there: none in a field that is new. */
-static void add_filling(struct buf *sql, const struct entity_def *from, const struct entity_def *to)
-{
-    AUTO(buf_fini) struct buf elements = BUF_INIT(LINKS_SQL_MAX);
-    AUTO(buf_fini) struct buf source = BUF_INIT(LINKS_SQL_MAX);
-    buf_addf(&source, "%s, ", to->sql->table);
-    add_elements(&elements, to, "rid", from, buf_str(&source));
-    if (elements.len > 0)
-        buf_addf(sql, "INSERT OR IGNORE INTO %s(field, target, rid)%s;", to->sql->links,
-                 buf_str(&elements));
-}
-
+/* What is there of other fields stays: nobody asks for those that are gone, and a new one has no
+ * lists yet. */
 int links_define(struct db *db, const struct entity_def *from, const struct entity_def *to,
                  struct err *e)
 {
     bool had = from != NULL && from->sql->links != NULL, has = to->sql->links != NULL;
-    if (had == has && (!had || (same_fields(from, to) && same_fields(to, from))))
-        return 0;
-    AUTO(buf_fini) struct buf sql = BUF_INIT(LINKS_SQL_MAX);
     int rc = 0;
-    if (had)
-        rc = build_leave_table(db, "local_links", to->name, e);
-    if (rc == 0 && has)
+    if (had && !has)
+        return build_leave_table(db, "local_links", to->name, e);
+    if (has && !had)
         rc = create(db, to->name, "", e);
-    if (rc < 0 || !has || from == NULL)
-        return rc;
-    add_filling(&sql, from, to);
-    rc = sql.len > 0 ? db_exec_buf(db, &sql, e) : 0;
-    return rc < 0 ? err_context(e, "entity '%s': lists of references", to->name) : 0;
+    for (size_t i = 0; from != NULL && i < to->fields_count && rc == 0; i++) {
+        const struct entity_field *was = entity_def_field(from, to->fields[i].name);
+        if (is_link(&to->fields[i]) && was != NULL && !is_link(was))
+            rc = fill(db, to, &to->fields[i], e);
+    }
+    return rc;
 }

@@ -215,6 +215,11 @@ static int name_conflict(struct db *db, const struct entity_def *d, const struct
         if (rc != 0)
             return rc < 0 ? rc : store_taken(d, ix, e);
     }
+    if (d->copy != NULL && d->copy->to == NULL && d->copy->gen > 0)
+        return err_set(e, ERR_UNAVAILABLE,
+                       "%s '%.*s': a unique index that %s is declared without is still being "
+                       "taken away, and has this value already; try again soon",
+                       d->name, (int)k->id_len, k->id, d->name);
     return err_set(e, ERR_INTERNAL, "entity %s: a constraint failed that no index explains",
                    d->name);
 }

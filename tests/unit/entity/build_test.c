@@ -416,6 +416,68 @@ static void any_order_of_changes_and_steps_loses_nothing(void **state)
     assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 0);
 }
 
+static void an_index_that_is_declared_no_longer_goes_in_pieces(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    define(with_unique);
+    fill(MANY, MANY);
+    define("");
+    assert_non_null(d->copy);
+    assert_int_equal(number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'T_ix%'"), 1);
+    assert_int_equal(save("r7", "{\"a\":8%.0d}", 0), ERR_UNAVAILABLE);
+    assert_int_equal(save("r9", "{\"a\":-9%.0d}", 0), 0);
+    assert_true(entity_db_build(f, 300));
+    entity_db_restart(f);
+    again();
+    assert_true(build(300) >= 2 * (MANY / 300) - 1);
+    assert_null(d->copy);
+    assert_int_equal(number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'T%ix%'"), 0);
+    assert_int_equal(save("r7", "{\"a\":8%.0d}", 0), 0);
+    assert_int_equal(found("{\"a\":8}", NULL, NULL), 2);
+    assert_int_equal(found("{}", NULL, NULL), MANY);
+    /* Wanted again before it has gone, it stays. */
+    define(with_index);
+    build(500);
+    define("");
+    entity_db_build(f, 300);
+    define(with_index);
+    build(500);
+    assert_true(plan_has(asks, "_ix"));
+    assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 0);
+    /* Of a few it goes at once. */
+    assert_int_equal(entity_db_define(f,
+                                      "{\"name\":\"U\",\"fields\":{\"n\":{\"kind\":\"int\","
+                                      "\"index\":true}}}",
+                                      &e),
+                     0);
+    assert_int_equal(
+        entity_db_define(f, "{\"name\":\"U\",\"fields\":{\"n\":{\"kind\":\"int\"}}}", &e), 0);
+    assert_int_equal(number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'U%ix%'"), 0);
+}
+
+static void search_that_is_declared_no_longer_goes_in_pieces(void **state)
+{
+    (void)state;
+    static const char with[] =
+        "{\"name\":\"T\",\"fields\":{\"s\":{\"kind\":\"text\",\"search\":true},"
+        "\"a\":{\"kind\":\"int\"}}}";
+    assert_int_equal(entity_db_define(f, with, NULL), 0);
+    again();
+    fill(MANY, MANY);
+    define("");
+    assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 1);
+    assert_int_equal(entity_db_define(f, with, NULL), 0); /* again, beside what is left of it */
+    again();
+    entity_db_restart(f);
+    again();
+    build(500);
+    assert_int_equal(found(NULL, "word77", NULL), 11);
+    assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 0);
+    assert_int_equal(
+        number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'local_search_T.%'"), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -430,6 +492,8 @@ int main(void)
         TEST(more_violations_than_one_operation_takes_are_all_tried),
         TEST(q_is_refused_until_every_record_was_read_and_right_afterwards),
         TEST(nobody_is_removed_while_who_refers_to_them_is_being_found_out),
+        TEST(an_index_that_is_declared_no_longer_goes_in_pieces),
+        TEST(search_that_is_declared_no_longer_goes_in_pieces),
         TEST(what_expires_waits_for_its_index),
         TEST(any_order_of_changes_and_steps_loses_nothing),
     };
