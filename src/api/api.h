@@ -67,6 +67,7 @@ enum {
 enum api_script_verb {
     API_SCRIPTS_LIST,
     API_SCRIPTS_DEPLOY,
+    API_SCRIPTS_FOLLOW, /* a deploy that was not waited for */
     API_SCRIPTS_ROLLBACK,
     API_SCRIPTS_RUN
 };
@@ -74,12 +75,14 @@ enum api_script_verb {
 /* Something that is asked of the scripts, from a net thread. */
 struct api_script_call {
     enum api_script_verb verb;
-    json_t *body; /* an object; NULL for API_SCRIPTS_LIST; stays the asker's */
+    json_t *body;   /* an object; NULL for API_SCRIPTS_LIST; stays the asker's */
+    const char *id; /* of API_SCRIPTS_FOLLOW */
     const char *principal, *correlation, *traceparent; /* the last may be NULL */
     struct loop *loop;                       /* where done() runs, once: later, or at once */
     void (*done)(struct api_script_call *c); /* the struct is the asker's again */
     struct err err;
     json_t *answer; /* of err.code 0; a new reference */
+    bool going_on;  /* the answer is how far it is: 202 */
     void *impl;
 };
 

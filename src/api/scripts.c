@@ -17,12 +17,13 @@ static void scripts_done(struct api_script_call *call)
     json_t *answer = TAKE(call->answer);
     struct http_request *req = s->req;
     struct err e = call->err;
+    bool going_on = call->going_on;
     mem_free(s);
     if (e.code != 0) {
         json_decref(answer);
         http_problem(req, &e);
     } else {
-        api_answer_json(req, 200, answer);
+        api_answer_json(req, going_on ? 202 : 200, answer);
     }
 }
 
@@ -34,6 +35,7 @@ static void scripts_start(struct http_request *req, enum api_script_verb verb, j
     s->req = req;
     s->call = (struct api_script_call){.verb = verb,
                                        .body = body,
+                                       .id = http_param(req, "id"),
                                        .principal = o->token_required ? "token" : "local",
                                        .correlation = http_correlation(req),
                                        .traceparent = api_traceparent(req),
@@ -62,6 +64,12 @@ static void scripts_deploy(struct http_request *req)
     scripts_post(req, API_SCRIPTS_DEPLOY);
 }
 
+static void scripts_follow(struct http_request *req)
+{
+    if (API_QUERY_NONE(req))
+        scripts_start(req, API_SCRIPTS_FOLLOW, NULL);
+}
+
 static void scripts_rollback(struct http_request *req)
 {
     scripts_post(req, API_SCRIPTS_ROLLBACK);
@@ -75,6 +83,7 @@ static void scripts_run(struct http_request *req)
 static const struct http_route scripts_table[] = {
     {HTTP_VERB_GET, "/api/cluster/scripts", scripts_list, 0, 0},
     {HTTP_VERB_POST, "/api/cluster/scripts", scripts_deploy, 0, 0},
+    {HTTP_VERB_GET, "/api/cluster/deploys/:id", scripts_follow, 0, 0},
     {HTTP_VERB_POST, "/api/cluster/scripts/rollback", scripts_rollback, 0, 0},
     {HTTP_VERB_POST, "/api/cluster/run", scripts_run, 0, 0},
 };

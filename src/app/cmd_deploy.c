@@ -1,5 +1,8 @@
 /* koan deploy: a folder of scripts into the ledger of a running server, or an older set again. */
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/check.h"
 #include "app/cli.h"
@@ -7,8 +10,21 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "http/client.h"
 
 #define CMD_DEPLOY_PATH "/api/cluster/scripts"
+
+enum {
+    CMD_DEPLOY_ASK_MS = 500,    /* between two questions, from a tenth of it on */
+    CMD_DEPLOY_LOST_MS = 10000, /* without an answer: it is given up */
+};
+
+static volatile sig_atomic_t cmd_deploy_left;
+
+static void cmd_deploy_signal(int number)
+{
+    cmd_deploy_left = number;
+}
 
 static json_t *cmd_deploy_body(const struct scripts *s, const char *name)
 {
@@ -23,22 +39,90 @@ static json_t *cmd_deploy_body(const struct scripts *s, const char *name)
     return body;
 }
 
-static int cmd_deploy_send(struct cli *c, const char *path, const json_t *body)
+static int cmd_deploy_show(struct cli *c, const json_t *answer)
 {
-    AUTO(json_unref) json_t *answer = NULL;
-    int rc = remote_once(c, "POST", path, body, NULL, &answer);
-    if (rc != CLI_OK)
-        return rc;
     size_t entities = json_array_size(json_object_get(answer, "entities")),
            canons = json_array_size(json_object_get(answer, "canons"));
     if (c->json)
-        cli_print_json(c, answer);
+        cli_print_json(c, (json_t *)answer);
     else
         printf("live: %s (%s), %zu %s, %zu canon model%s\n",
                json_string_value(json_object_get(answer, "name")),
                json_string_value(json_object_get(answer, "hash")), entities,
                entities == 1 ? "entity" : "entities", canons, canons == 1 ? "" : "s");
     return CLI_OK;
+}
+
+/* ---- following ---- */
+
+static void cmd_deploy_progress(const struct cli *c, const json_t *answer, bool over)
+{
+    const char *entity = json_string_value(json_object_get(answer, "entity"));
+    if (c->json || isatty(STDERR_FILENO) != 1)
+        return;
+    if (over)
+        fputs("\r\033[K", stderr);
+    else if (entity != NULL)
+        fprintf(stderr, "\r\033[Kmigrating %s: %lld %% of the records", entity,
+                (long long)json_integer_value(json_object_get(answer, "percent")));
+    fflush(stderr);
+}
+
+static int cmd_deploy_leave(const char *id)
+{
+    fprintf(stderr,
+            "koan: the deploy goes on at the server; `koan deploy --follow %s` shows how far it "
+            "is\n",
+            id);
+    return CLI_TIMEOUT;
+}
+
+static bool cmd_deploy_is_lost(const struct err *e, unsigned lost_ms)
+{
+    bool silent = e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT || e->code == ERR_CANCELED;
+    return !silent || lost_ms > CMD_DEPLOY_LOST_MS;
+}
+
+/* Until it is over: there or refused. It does not end with this command. */
+static int cmd_deploy_follow(struct cli *c, const char *id)
+{
+    struct err e = ERR_INIT;
+    AUTO(remote_closep) struct http_client *h = NULL;
+    AUTO(mem_freep) char *path = mem_printf("/api/cluster/deploys/%s", id);
+    struct http_client_request q = {.method = "GET", .path = path};
+    unsigned wait = CMD_DEPLOY_ASK_MS / 10, lost = 0;
+    struct sigaction leave = {.sa_handler = cmd_deploy_signal}, before;
+    if (remote_open(c, &h, &e) != 0)
+        return cli_fail(c, &e);
+    sigaction(SIGINT, &leave, &before);
+    while (cmd_deploy_left == 0) {
+        AUTO(json_unref) json_t *answer = NULL;
+        int rc = remote_call(h, &q, &answer, &e);
+        bool on = rc == 0 && json_object_get(answer, "deploy") != NULL;
+        cmd_deploy_progress(c, answer, !on);
+        if (rc == 0 && !on)
+            return cmd_deploy_show(c, answer);
+        if (rc != 0 && cmd_deploy_is_lost(&e, lost))
+            return cli_fail(c, &e);
+        lost = rc == 0 ? 0 : lost + wait;
+        usleep(wait * 1000);
+        wait = wait * 2 < CMD_DEPLOY_ASK_MS ? wait * 2 : CMD_DEPLOY_ASK_MS;
+    }
+    sigaction(SIGINT, &before, NULL);
+    cmd_deploy_progress(c, NULL, true);
+    return cmd_deploy_leave(id);
+}
+
+/* The server answers at once, and is asked how far it is. */
+static int cmd_deploy_send(struct cli *c, const char *path, json_t *body)
+{
+    AUTO(json_unref) json_t *answer = NULL;
+    json_object_set_new(body, "wait", json_false());
+    int rc = remote_once(c, "POST", path, body, NULL, &answer);
+    if (rc != CLI_OK)
+        return rc;
+    const char *id = json_string_value(json_object_get(answer, "deploy"));
+    return id != NULL ? cmd_deploy_follow(c, id) : cmd_deploy_show(c, answer);
 }
 
 static int cmd_deploy_list(struct cli *c)
@@ -75,6 +159,8 @@ static int cmd_deploy(struct cli *c)
     struct err e = ERR_INIT;
     if (cli_flag(c, "list") != NULL)
         return cmd_deploy_list(c);
+    if (cli_flag(c, "follow") != NULL)
+        return cmd_deploy_follow(c, cli_flag(c, "follow"));
     if (cli_flag(c, "rollback") != NULL)
         return cmd_deploy_rollback(c, cli_flag(c, "rollback"));
     int rc = check_folder(c, &path);
@@ -91,6 +177,7 @@ static int cmd_deploy(struct cli *c)
 static const struct cli_flag cmd_deploy_flags[] = {
     {"name", "NAME", "what to call the set (else the time)"},
     {"rollback", "NAME", "bring back a set by its name, the beginning of its hash, or `previous`"},
+    {"follow", "ID", "ask after a deploy that goes on at the server; `last`: the last one there"},
     {"list", NULL, "what was deployed, and whether the server's folder differs"},
     {"no-check", NULL, "without `koan check` before"},
 };

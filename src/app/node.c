@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "app/deploys.h"
 #include "app/node_priv.h"
 #include "app/script_calls.h"
 #include "app/setting_calls.h"
@@ -289,6 +290,7 @@ int node_open(const struct node_options *o, struct node **out, struct err *e)
     e = e != NULL ? e : &own;
     umask(S_IRWXG | S_IRWXO); /* the data is nobody else's, whatever file it lies in */
     struct node *n = mem_new(sizeof *n);
+    n->deploys = deploys_new();
     n->config = o->config;
     n->sources = o->sources;
     n->dev = o->dev;
@@ -385,6 +387,7 @@ void node_close(struct node *n)
     buf_fini(&n->report);
     json_decref(n->boot);
     mem_free(n->data);
+    deploys_free(n->deploys);
     mem_free(n);
 }
 

@@ -106,6 +106,7 @@ struct node {
     struct scripts scripts; /* being deployed */
     struct scripts live;    /* in `koan dev`: the last that loaded */
     struct bind_deploy deploy;
+    struct deploys *deploys; /* by request */
     bool deploying, deploy_again, deploy_failed, listening, serving, draining, aborted;
     uint64_t signature, config_signature;
     struct world_timer watch, drain, watchdog, health_timer;

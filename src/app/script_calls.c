@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "api/api.h"
+#include "app/deploys.h"
 #include "app/node_priv.h"
 #include "app/script_diff.h"
 #include "base/log.h"
@@ -13,6 +14,7 @@
 #include "base/str.h"
 #include "bind/script_store.h"
 #include "db/db.h"
+#include "entity/def.h"
 #include "ledger/ledger.h"
 
 struct scall {
@@ -24,6 +26,8 @@ struct scall {
     struct buf output;
     struct scripts set;
     char name[SCRIPT_NAME_MAX + 1];
+    char id[DEPLOY_ID_MAX]; /* of a deploy that nobody waits for; then `call` is NULL */
+    char principal[ENTITY_NAME_MAX + 1];
 };
 
 /* ---- reading what is there ---- */
@@ -125,7 +129,8 @@ static void scall_end(struct scall *s)
     buf_fini(&s->output);
     bind_deploy_fini(&s->deploy);
     mem_free(s);
-    c->done(c);
+    if (c != NULL)
+        c->done(c);
 }
 
 static void scall_fail(struct scall *s, int code, const char *words)
@@ -205,30 +210,69 @@ static void scall_run(struct scall *s)
 static void scall_deployed(struct bind_deploy *d)
 {
     struct scall *s = LIST_OF(d, struct scall, deploy);
-    if (d->err.code != 0) {
-        s->call->err = d->err;
-        if (d->err.code == ERR_INVALID)
-            s->call->err.code = ERR_REJECTED; /* the request is right, the scripts are not */
-    } else {
-        log_info("scripts", "deployed name=%s hash=%s by=%s", s->name, d->hash, s->call->principal);
-        s->call->answer = json_pack("{s:s, s:s, s:O, s:O}", "hash", d->hash, "name", s->name,
-                                    "entities", d->entities, "canons", d->canons);
+    struct err e = d->err;
+    json_t *answer = NULL;
+    if (e.code == ERR_INVALID)
+        e.code = ERR_REJECTED; /* the request is right, the scripts are not */
+    if (e.code == 0) {
+        log_info("scripts", "deployed name=%s hash=%s by=%s", s->name, d->hash, s->principal);
+        answer = json_pack("{s:s, s:s, s:O, s:O}", "hash", d->hash, "name", s->name, "entities",
+                           d->entities, "canons", d->canons);
         stat_set(stat_gauge("koan_script_drift", "",
                             "1 where the script folder differs from what is deployed"),
                  0);
+    }
+    if (s->call != NULL) {
+        s->call->answer = answer;
+        s->call->err = e;
+    } else {
+        deploys_end(s->node->deploys, s->id, answer, &e);
+    }
+    scall_end(s);
+}
+
+/* {"deploy", "entity"?, "percent"?} */
+static json_t *scall_progress(struct node *n, const char *id)
+{
+    json_t *o = bind_migrating(n->bind);
+    o = o != NULL ? o : json_object();
+    json_object_set_new(o, "deploy", json_string(id));
+    return o;
+}
+
+/* The asker has his answer, and the deploy goes on. */
+static void scall_let_go(struct scall *s)
+{
+    struct api_script_call *c = TAKE(s->call);
+    deploys_begin(s->node->deploys, s->id);
+    c->answer = json_pack("{s:s}", "deploy", s->id);
+    c->going_on = true;
+    c->done(c);
+}
+
+static void scall_follow(struct scall *s)
+{
+    struct api_script_call *c = s->call;
+    if (deploys_ask(s->node->deploys, c->id, &c->answer, &c->err) > 0) {
+        c->answer = scall_progress(s->node, c->id);
+        c->going_on = true;
     }
     scall_end(s);
 }
 
 static void scall_go(struct scall *s, bool rollback)
 {
+    struct runner *home = loop_runner(s->call->loop);
+    str_copy(s->principal, sizeof s->principal, s->call->principal);
+    if (json_is_false(json_object_get(s->call->body, "wait")))
+        scall_let_go(s);
     s->deploy = (struct bind_deploy){.files = s->set.files,
                                      .count = s->set.count,
                                      .record = s->name,
                                      .rollback = rollback,
                                      .whole = true,
-                                     .principal = s->call->principal,
-                                     .home = loop_runner(s->call->loop),
+                                     .principal = s->principal,
+                                     .home = home,
                                      .done = scall_deployed};
     bind_deploy(s->node->bind, &s->deploy);
 }
@@ -249,7 +293,7 @@ static bool scall_is_set(const json_t *files)
 
 static void scall_deploy(struct scall *s)
 {
-    static const char *const names[] = {"files", "name"};
+    static const char *const names[] = {"files", "name", "wait"};
     const json_t *body = s->call->body, *files = json_object_get(body, "files");
     const char *name = json_string_value(json_object_get(body, "name"));
     time_t now = time(NULL);
@@ -296,7 +340,7 @@ static void scall_find_done(struct loop_work *w)
 
 static void scall_rollback(struct scall *s)
 {
-    static const char *const names[] = {"to"};
+    static const char *const names[] = {"to", "wait"};
     if (json_only_keys(s->call->body, "rollback", names, ARRAY_LEN(names), &s->call->err) != 0)
         scall_end(s);
     else
@@ -347,6 +391,9 @@ void script_call(void *node, struct api_script_call *c)
         return;
     case API_SCRIPTS_DEPLOY:
         scall_deploy(s);
+        return;
+    case API_SCRIPTS_FOLLOW:
+        scall_follow(s);
         return;
     case API_SCRIPTS_ROLLBACK:
         scall_rollback(s);

@@ -132,6 +132,8 @@ struct bind_deploy {
 /* Any thread. One deploy at a time: another waits its turn. */
 void bind_deploy(struct bind *b, struct bind_deploy *d);
 void bind_deploy_fini(struct bind_deploy *d);
+/* {"entity", "percent"} of a migration under way: a new reference, or NULL. Any thread. */
+json_t *bind_migrating(struct bind *b);
 
 /* What entity_write wants. */
 struct entity_hooks *bind_entity_hooks(struct bind *b);

@@ -153,9 +153,11 @@ struct bind {
     _Atomic(struct runner *) homes[BIND_THREADS_MAX]; /* loops that have sent work */
     void (*envelope)(const struct http_request *req, struct envelope *out);
     pthread_mutex_t status_lock;
-    struct bind_routes *routes; /* of the live set; under status_lock */
-    char *status;               /* JSON of the live set, replaced at each switch */
-    char *settings;             /* JSON, replaced by bind_set_settings; under status_lock too */
+    struct bind_routes *routes;          /* of the live set; under status_lock */
+    char migrating[ENTITY_NAME_MAX + 1]; /* the entity, "" for none; under status_lock */
+    int migrating_percent;
+    char *status;   /* JSON of the live set, replaced at each switch */
+    char *settings; /* JSON, replaced by bind_set_settings; under status_lock too */
     atomic_uint settings_version;
     struct fetch_shared *fetch_shared;
     const struct bind_clock *clock;

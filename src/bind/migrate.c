@@ -26,8 +26,29 @@ static void migrate_next(struct bind_migrate *m);
 static void migrate_begin(struct bind_migrate *m);
 static void migrate_halt(struct bind_migrate *m, json_t *list, const struct err *e);
 
+/* For whoever asks how far it is; `name` "" when it is over. */
+static void migrate_show(struct bind_migrate *m, const char *name)
+{
+    struct bind *b = m->thread->bind;
+    pthread_mutex_lock(&b->status_lock);
+    snprintf(b->migrating, sizeof b->migrating, "%s", name);
+    b->migrating_percent = m->batch.percent;
+    pthread_mutex_unlock(&b->status_lock);
+}
+
+json_t *bind_migrating(struct bind *b)
+{
+    json_t *o = NULL;
+    pthread_mutex_lock(&b->status_lock);
+    if (b->migrating[0] != '\0')
+        o = json_pack("{s:s,s:i}", "entity", b->migrating, "percent", b->migrating_percent);
+    pthread_mutex_unlock(&b->status_lock);
+    return o;
+}
+
 static void migrate_end(struct bind_migrate *m)
 {
+    migrate_show(m, "");
     json_decref(TAKE(m->batch.rows));
     json_decref(TAKE(m->made));
     entity_def_unref(m->to);
@@ -263,6 +284,7 @@ static void migrate_next(struct bind_migrate *m)
         return;
     }
     migrate_tell(m);
+    migrate_show(m, m->to->name);
     if (json_array_size(m->batch.rows) == 0)
         migrate_end(m);
     else
@@ -271,6 +293,7 @@ static void migrate_next(struct bind_migrate *m)
 
 static void migrate_begin(struct bind_migrate *m)
 {
+    migrate_show(m, m->to->name);
     migrate_unit(m);
     entity_txn_migrate(&m->unit.txn, m->to,
                        m->function == LUA_NOREF ? ENTITY_MADE_PLAIN : m->run.set->hash,

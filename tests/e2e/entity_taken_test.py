@@ -2,11 +2,13 @@
 import http.client
 import json
 import re
+import signal
+import subprocess
 import threading
 import time
 import unittest
 
-from e2e.node import Case, run
+from e2e.node import BIN, Case, run
 
 RECORDS, ROUND = 30000, 1000
 WHOLE = """
@@ -16,7 +18,7 @@ entity "Tag" { fields = { name = text { unique = true } } }
 LESS = 'entity "Item" { fields = { n = int }, history = true }\n'
 
 
-class Taken(Case):
+class Deploys(Case):
     def deploy(self, server, text, code=0):
         self.write("app/app.lua", text)
         got, out, err = run("deploy", "app", "--no-check", "--url", server.url, cwd=self.dir)
@@ -40,6 +42,8 @@ class Taken(Case):
             self.assertLess(time.monotonic(), end)
             time.sleep(0.05)
 
+
+class Taken(Deploys):
     def test_a_field_is_hidden_and_back_over_kills(self):
         server = self.begin()
         c = server.client()
@@ -161,6 +165,33 @@ class Taken(Case):
         row = c("GET", "/api/item/i000005").json
         self.assertEqual((row.get("note"), row["n"], row["version"]), (None, 5, version))
         self.assertNotIn("note", c("GET", "/api/item/i000005/history/1").json)
+        self.assertEqual(server.stop(), 0)
+
+
+class Follows(Deploys):
+    def test_a_deploy_goes_on_without_its_command_and_can_be_followed(self):
+        server = self.begin()
+        c = server.client()
+        self.fill(c, RECORDS)
+        self.write("app/app.lua", LESS)
+        command = subprocess.Popen([BIN, "deploy", "app", "--no-check", "--url", server.url], cwd=self.dir,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.wait(lambda: "migration" in c("GET", "/api/cluster/entities/Item").json)
+        last = c("GET", "/api/cluster/deploys/last")
+        self.assertEqual((last.status, last.json["entity"]), (202, "Item"))
+        command.send_signal(signal.SIGINT)
+        out, err = command.communicate(timeout=20)
+        self.assertEqual((command.returncode, out), (5, ""))
+        id_ = re.search(r"koan deploy --follow (\S+)`", err)[1]
+        code, out, err = run("deploy", "--follow", id_, "--url", server.url)
+        self.assertEqual(code, 0, err)
+        self.assertRegex(out, r"^live: deploy-\S+ \([0-9a-f]{16}\), 1 entity")
+        self.assertNotIn("note", c("GET", "/api/item/i000001").json)
+        self.assertEqual(c("GET", "/api/cluster/deploys/last").json["entities"], ["Item"])
+        self.assertEqual(c("GET", "/api/cluster/deploys/x").status, 404)
+        told = self.deploy(server, LESS + "x(", 1)
+        self.assertIn("app.lua:2", told)
+        self.assertEqual(c("GET", "/api/cluster/deploys/last").status, 422)
         self.assertEqual(server.stop(), 0)
 
 
