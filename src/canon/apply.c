@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "canon/apply_priv.h"
 #include "canon/canon_priv.h"
+#include "canon/gather_priv.h"
 #include "canon/ops_priv.h"
 #include "canon/store_priv.h"
 #include "canon/sweep_priv.h"
@@ -27,6 +28,7 @@ struct canon {
     bool stale;           /* an entry defines a model: what is current is read again at its end */
     struct map *fresh;    /* what was read, until the entry is committed; else NULL */
     bool due;             /* an entry has given a key that parked arrivals wait for */
+    struct gather gather; /* ledger's thread alone */
     bool waits;           /* there may be parked arrivals that wait for keys */
     struct list watches;  /* struct canon_watch, under `lock` */
     struct sweeper *sweeper; /* NULL until it is started */
@@ -134,6 +136,20 @@ static int arrive_waits(struct canon *c, const struct apply *a, const struct can
     return rc;
 }
 
+static int arrive_directly(struct gather *g, const struct apply *a,
+                           const struct canon_op_arrive *op, struct err *e)
+{
+    int rc = gather_flush(g, a->db, e);
+    if (rc == 0)
+        rc = store_arrival_put(a->db, a, op, e);
+    if (rc == 0 && op->has_golden)
+        rc = arrive_merge(a, op, e);
+    if (rc == 0 && op->has_source)
+        rc =
+            op->withdraw ? store_source_remove(a->db, a, op, e) : store_source_put(a->db, a, op, e);
+    return rc == 0 && op->has_golden ? arrive_golden(a, op, e) : rc;
+}
+
 static int apply_arrive(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                         struct buf *result, struct err *e)
 {
@@ -143,14 +159,9 @@ static int apply_arrive(void *self, const struct apply *a, uint8_t version, stru
     AUTO(mem_freep) char *texts = NULL;
     if (!canon_op_arrive_decode(c, &op, &texts))
         return texts == NULL ? err_set(e, ERR_NOMEM, "canon.arrive") : malformed("canon.arrive", e);
-    int rc = store_arrival_put(a->db, a, &op, e);
-    if (rc == 0 && op.has_golden)
-        rc = arrive_merge(a, &op, e);
-    if (rc == 0 && op.has_source)
-        rc = op.withdraw ? store_source_remove(a->db, a, &op, e)
-                         : store_source_put(a->db, a, &op, e);
-    if (rc == 0 && op.has_golden)
-        rc = arrive_golden(a, &op, e);
+    struct gather *g = canon_gather(self);
+    int rc = gather_takes(g, a, &op) ? gather_arrive(g, a, &op, &texts, e)
+                                     : arrive_directly(g, a, &op, e);
     return rc == 0 ? arrive_waits(self, a, &op, e) : rc;
 }
 
@@ -173,7 +184,9 @@ static int apply_wait(void *self, const struct apply *a, uint8_t version, struct
                               .take_up = p.number[1] != 0};
     bool due = false;
     ((struct canon *)self)->waits = true;
-    rc = store_wait_put(a->db, a->env->tenant, &w, &due, e);
+    rc = gather_flush(canon_gather(self), a->db, e);
+    if (rc == 0)
+        rc = store_wait_put(a->db, a->env->tenant, &w, &due, e);
     ((struct canon *)self)->due |= due;
     return rc;
 }
@@ -231,15 +244,24 @@ static int canon_opened(void *self, struct db *db, struct err *e)
 
 static int canon_close(void *self, const struct apply *a, struct err *e)
 {
-    (void)a;
     struct canon *c = self;
+    int rc = gather_flush(&c->gather, a->db, e);
+    if (rc != 0)
+        return rc;
     return c->stale ? canon_read_models(c, e) : 0;
 }
 
 static void canon_undo(void *self, bool entry_too)
 {
-    if (entry_too)
-        canon_forget_fresh(self);
+    if (!entry_too) /* nothing of a unit that is undone by itself was kept back */
+        return;
+    canon_forget_fresh(self);
+    gather_forget(canon_gather(self));
+}
+
+static int canon_alone(void *self, const struct apply *a, struct err *e)
+{
+    return gather_direct(canon_gather(self), a, e);
 }
 
 static void canon_committed(void *self, uint64_t seq, int64_t at)
@@ -274,6 +296,11 @@ void canon_sweep_stop(struct canon *c)
         sweeper_stop(c->sweeper);
 }
 
+struct gather *canon_gather(struct canon *c)
+{
+    return &c->gather;
+}
+
 struct db *canon_writer(struct canon *c)
 {
     return c->db;
@@ -303,11 +330,13 @@ int canon_new(struct entities *entities, struct canon **out, struct err *e)
     c->entities = entities;
     c->models = map_new();
     list_init(&c->watches);
+    gather_init(&c->gather);
     c->domain = (struct domain){.name = "canon",
                                 .self = c,
                                 .ops = canon_ops,
                                 .ops_count = ARRAY_LEN(canon_ops),
                                 .opened = canon_opened,
+                                .alone = canon_alone,
                                 .close = canon_close,
                                 .undo = canon_undo,
                                 .committed = canon_committed};
@@ -321,6 +350,7 @@ void canon_free(struct canon *c)
         return;
     ASSERT(list_is_empty(&c->watches));
     sweeper_free(c->sweeper);
+    gather_fini(&c->gather);
     canon_forget_fresh(c);
     map_free(c->models, model_unref);
     pthread_mutex_destroy(&c->lock);

@@ -297,24 +297,23 @@ int store_source_remove(struct db *db, const struct apply *a, const struct canon
     return db_run(s, e);
 }
 
+static int key_run(struct db *db, const char *sql, const char *tenant, const char *model,
+                   const char *key, const char *golden, struct err *e)
+{
+    struct db_stmt *s = STORE_QUERY(db, sql, e, tenant, model, key, golden);
+    if (s == NULL)
+        return e->code;
+    return db_run(s, e);
+}
+
 /* Runs `sql` (tenant, model, key, golden) for each key of a JSON list. */
 static int keys_each(struct db *db, const char *sql, const char *tenant, const char *model,
                      const json_t *keys, const char *golden, struct err *e)
 {
-    for (size_t i = 0; i < json_array_size(keys); i++) {
-        const json_t *k = json_array_get(keys, i);
-        struct db_stmt *s = db_stmt_get(db, sql, e);
-        if (s == NULL)
-            return e->code;
-        db_bind_str(s, 1, tenant);
-        db_bind_str(s, 2, model);
-        db_bind_text(s, 3, json_string_value(k), json_string_length(k));
-        db_bind_str(s, 4, golden);
-        int rc = db_run(s, e);
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
+    int rc = 0;
+    for (size_t i = 0; i < json_array_size(keys) && rc == 0; i++)
+        rc = key_run(db, sql, tenant, model, json_string_value(json_array_get(keys, i)), golden, e);
+    return rc;
 }
 
 static int keys_each_text(struct db *db, const char *sql, const char *tenant, const char *model,
@@ -327,6 +326,12 @@ static int keys_each_text(struct db *db, const char *sql, const char *tenant, co
 #define KEY_PUT                                                                                    \
     "INSERT INTO canon_key (tenant, model, key, golden) VALUES (?1, ?2, ?3, ?4) "                  \
     "ON CONFLICT (key, model, tenant) DO UPDATE SET golden = ?4"
+
+int store_key_put(struct db *db, const char *tenant, const char *model, const char *key,
+                  const char *golden, struct err *e)
+{
+    return key_run(db, KEY_PUT, tenant, model, key, golden, e);
+}
 
 int store_keys_put(struct db *db, const char *tenant, const char *model, const char *keys,
                    const char *golden, struct err *e)

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "canon/apply_priv.h"
+#include "canon/gather_priv.h"
 #include "canon/ops_priv.h"
 #include "canon/store_priv.h"
 #include "db/db.h"
@@ -80,7 +81,7 @@ static int store_part(struct db *db, const char *tenant, const struct canon_op_p
 int canon_apply_part(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                      struct buf *result, struct err *e)
 {
-    (void)self, (void)version, (void)result;
+    (void)version, (void)result;
     AUTO(canon_small_fini) struct canon_small p;
     int rc = canon_small_decode(c, "canon.part", 6, 5, 4, &p, e);
     if (rc != 0)
@@ -95,5 +96,6 @@ int canon_apply_part(void *self, const struct apply *a, uint8_t version, struct 
                                .rev = p.number[1],
                                .said = p.number[2],
                                .readiness = (uint8_t)p.number[3]};
-    return store_part(a->db, a->env->tenant, &op, e);
+    rc = gather_flush(canon_gather(self), a->db, e);
+    return rc == 0 ? store_part(a->db, a->env->tenant, &op, e) : rc;
 }

@@ -72,6 +72,8 @@ int store_source_put(struct db *db, const struct apply *a, const struct canon_op
                      struct err *e);
 int store_source_remove(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
                         struct err *e);
+int store_key_put(struct db *db, const char *tenant, const char *model, const char *key,
+                  const char *golden, struct err *e);
 int store_keys_put(struct db *db, const char *tenant, const char *model, const char *keys,
                    const char *golden, struct err *e);
 int store_keys_remove(struct db *db, const char *tenant, const char *model, const char *keys,

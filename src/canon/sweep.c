@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "canon/apply_priv.h"
 #include "canon/canon_priv.h"
+#include "canon/gather_priv.h"
 #include "canon/ops_priv.h"
 #include "canon/store_priv.h"
 #include "ledger/domain.h"
@@ -116,10 +117,12 @@ void sweeper_free(struct sweeper *s)
 int canon_apply_sweep(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                       struct buf *result, struct err *e)
 {
-    (void)self, (void)version;
+    (void)version;
     AUTO(canon_small_fini) struct canon_small p;
     int rc = canon_small_decode(c, "canon.sweep", 0, 0, 2, &p, e);
     uint32_t removed = 0;
+    if (rc == 0)
+        rc = gather_flush(canon_gather(self), a->db, e);
     int64_t before = a->at - (int64_t)p.number[0];
     for (uint64_t left = p.number[1]; left > 0 && rc == 0; left--) {
         rc = store_failed_remove(a->db, before, e);

@@ -92,7 +92,28 @@ const char *db_col_text(struct db_stmt *s, int at, size_t *n); /* NULL for null;
 const void *db_col_blob(struct db_stmt *s, int at, size_t *n);
 bool db_col_is_null(struct db_stmt *s, int at);
 int db_col_type(struct db_stmt *s, int at); /* SQLITE_INTEGER 1, FLOAT 2, TEXT 3, BLOB 4, NULL 5 */
-int64_t db_changes(struct db *db);          /* rows of the last write */
+
+/* Rows in memory into a table, by one statement for all: its cursors are opened once, and the state
+ * hash takes the cells as they are. Cells lie row by row in the order of the table's columns, all
+ * of them but the rowid, and have the types that the columns store (no REAL); texts are borrowed.
+ * When it fails, with ERR_CONFLICT where a row is there already, some rows may be in: the
+ * transaction is then to be rolled back. On the writer, inside a transaction. */
+enum db_cell_type { DB_CELL_NULL, DB_CELL_INT, DB_CELL_TEXT };
+enum { DB_ROWS_COLUMNS = 17 };
+struct db_cell {
+    enum db_cell_type type;
+    const char *text;
+    int64_t number; /* or length of the text */
+};
+struct db_rows {
+    const char *table;
+    bool keyed; /* it has an INTEGER PRIMARY KEY, its first column, which is not among the cells */
+    const struct db_cell *cells;
+    size_t columns, count;
+};
+int db_insert(struct db *db, const struct db_rows *rows, struct err *e);
+
+int64_t db_changes(struct db *db); /* rows of the last write */
 int64_t db_last_rowid(struct db *db);
 /* A running statement of this connection stops with ERR_CANCELED. Any thread. */
 void db_interrupt(struct db *db);

@@ -52,6 +52,8 @@ struct db {
     uint64_t deadline_ns; /* 0: none */
     struct world *clock;
     uint64_t wal_bytes;
+    struct db_rows rows; /* of the db_insert() that runs */
+    size_t rows_done;
 };
 
 /* The code of base/err.h for one of SQLite's (extended) codes. */
@@ -62,6 +64,7 @@ int db_fail(struct db *db, int sqlite_code, const char *what, struct err *e);
 void db_hash_undo(struct db *db, uint64_t before);
 
 void db_hash_start(struct db *db);
+int db_rows_start(struct db *db, struct err *e);
 void db_cache_init(struct db *db);
 void db_cache_fini(struct db *db);
 

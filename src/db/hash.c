@@ -73,13 +73,40 @@ static uint64_t db_hash_changed_row(struct db *db, const char *table, db_hash_ge
     return h;
 }
 
+/* The next row of db_insert(): its cells are at hand and need not be taken out of the record. */
+static uint64_t db_hash_given_row(struct db *db, const char *table, int64_t rowid)
+{
+    uint64_t h = db_hash_table(table);
+    const struct db_rows *r = &db->rows;
+    ASSERT(db->rows_done < r->count);
+    const struct db_cell *cell = r->cells + db->rows_done++ * r->columns;
+    if (r->keyed)
+        h = hash64_cell(h, SQLITE_INTEGER, (uint64_t)rowid);
+    for (const struct db_cell *end = cell + r->columns; cell < end; cell++) {
+        uint64_t number = (uint64_t)cell->number;
+        if (cell->type == DB_CELL_TEXT)
+            h = hash64_cell(h, SQLITE_TEXT, number);
+        if (cell->type == DB_CELL_TEXT && number > 0)
+            h = hash64(h, cell->text, number);
+        if (cell->type == DB_CELL_INT)
+            h = hash64_cell(h, SQLITE_INTEGER, number);
+        if (cell->type == DB_CELL_NULL)
+            h = hash64_cell(h, SQLITE_NULL, 0);
+    }
+    return h;
+}
+
 static void db_hash_hook(void *arg, sqlite3 *sql, int op, char const *schema, char const *table,
                          sqlite3_int64 before, sqlite3_int64 after)
 {
-    (void)sql, (void)before, (void)after;
+    (void)sql, (void)before;
     struct db *db = arg;
     if (strcmp(schema, "main") != 0 || !db_hash_counts(table))
         return;
+    if (db->rows.count > 0) {
+        db->hash += db_hash_given_row(db, table, after);
+        return;
+    }
     if (op != SQLITE_INSERT)
         db->hash -= db_hash_changed_row(db, table, sqlite3_preupdate_old);
     if (op != SQLITE_DELETE)

@@ -129,13 +129,25 @@ static void domains_undo(struct ledger *l, bool entry_too)
     }
 }
 
+static int domains_alone(struct ledger *l, const struct apply *a, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < l->domains_count && rc == 0; i++) {
+        if (l->domains[i].alone != NULL)
+            rc = l->domains[i].alone(l->domains[i].self, a, e);
+    }
+    return rc;
+}
+
 /* A lone operation that checks before it writes leaves nothing to undo; measured, the savepoint
  * around it would cost a third of a small unit. */
 static int unit_in_savepoint(struct unit_apply *u, struct err *e)
 {
     if (!u->needs_savepoint)
         return unit_operations(u, e);
-    int rc = db_savepoint(u->a.db, e);
+    int rc = domains_alone(u->l, &u->a, e);
+    if (rc == 0)
+        rc = db_savepoint(u->a.db, e);
     if (rc < 0)
         return rc;
     rc = unit_operations(u, e);

@@ -58,6 +58,9 @@ struct domain {
     int (*opened)(void *self, struct db *db, struct err *e);
     /* The operations of a unit are about to be applied. May be NULL. */
     void (*unit)(void *self, const struct apply *a);
+    /* The unit may be undone by itself: what is kept back of those before it is to be written now,
+     * and nothing of it kept back. Codes as of `close`. May be NULL. */
+    int (*alone)(void *self, const struct apply *a, struct err *e);
     /* All units of the entry are applied; what was gathered meanwhile can be written before it is
      * committed. Only ERR_ codes that speak of this machine. May be NULL. */
     int (*close)(void *self, const struct apply *a, struct err *e);

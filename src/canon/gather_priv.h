@@ -1,0 +1,89 @@
+/* Gather - new rows of an entry, kept back until its end and then written table by table.
+ *
+ * Most of what an arrival leaves are rows that were not there before: the arrival, its source
+ * record, its keys, its golden record. Written one by one, each costs a statement (binding, opening
+ * and closing a cursor for the table and for each index); in one statement for all rows of an entry
+ * (db_insert) that is paid once.
+ *
+ * What is kept back is not in the database, so
+ *   1. conditions ask here first (gather_find), then the database;
+ *   2. a row is kept back only if a condition of its unit found that there is none (gather_absent),
+ *      or if nothing but the end of the entry can look for it (arrivals);
+ *   3. whoever reads or changes these tables otherwise writes what is kept back first
+ *      (gather_flush): so does a unit that may be undone by itself, before it begins;
+ *   4. with the entry it is gone, written (gather_flush) or not (gather_forget). */
+#ifndef KOAN_CANON_GATHER_H
+#define KOAN_CANON_GATHER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "db/db.h"
+
+struct apply;
+struct canon;
+struct canon_op_arrive;
+struct err;
+struct map;
+
+enum gather_table {
+    GATHER_ARRIVALS,
+    GATHER_SOURCES,
+    GATHER_KEYS,
+    GATHER_GOLDENS,
+    GATHER_TABLES,
+};
+
+enum {
+    GATHER_ROWS = 4096, /* of one table; then they are written */
+    GATHER_TEXTS_MAX = 64 << 20,
+    GATHER_NAME_MAX = 16 << 10,
+};
+
+/* Columns that others look at. */
+enum { GATHER_SOURCE_REV = 4, GATHER_KEY_OWNER = 3, GATHER_GOLDEN_REV = 3 };
+
+struct gathered {
+    struct db_cell *cells;
+    size_t count, cap; /* rows */
+};
+
+struct gather {
+    struct gathered tables[GATHER_TABLES];
+    struct map *held;   /* name of a row -> its place */
+    struct arena texts; /* keys and tenants */
+    char **blocks;      /* decoded operations, whose texts the rows borrow */
+    size_t blocks_count, blocks_cap;
+    const char *tenant; /* the last, in `texts` */
+    struct buf name;    /* the last that was asked for */
+    struct buf absent;  /* names that have no row, each behind its length */
+    uint64_t seq;       /* of the unit to which `absent` and `direct` belong */
+    uint32_t unit;
+    bool direct; /* it may be undone by itself: nothing of it is kept back */
+};
+
+void gather_init(struct gather *g);
+void gather_fini(struct gather *g);
+struct gather *canon_gather(struct canon *c);
+
+/* The row of that name which is kept back, or NULL. The name of a source record is origin and
+ * source id, that of others has one part. */
+const struct db_cell *gather_find(struct gather *g, const struct apply *a, enum gather_table table,
+                                  const char *model, const char *x, const char *y);
+/* The database has no row of the name that was asked for last. */
+void gather_absent(struct gather *g);
+/* The unit may be undone by itself. */
+int gather_direct(struct gather *g, const struct apply *a, struct err *e);
+/* An arrival without merges, withdrawals and resumption: kept back, or written where it must be.
+ * *texts, which the operation borrows from, may change hands and is then NULL. */
+bool gather_takes(struct gather *g, const struct apply *a, const struct canon_op_arrive *op);
+int gather_arrive(struct gather *g, const struct apply *a, const struct canon_op_arrive *op,
+                  char **texts, struct err *e);
+/* When it fails the entry has to be rolled back. */
+int gather_flush(struct gather *g, struct db *db, struct err *e);
+void gather_forget(struct gather *g);
+
+#endif
