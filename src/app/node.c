@@ -191,7 +191,9 @@ static int node_open_scripts(struct node *n, struct err *e)
                              .clock = n->clock,
                              .envelope = api_envelope,
                              .trace = n->trace,
-                             .memory_max = (size_t)config_number(n->config, SET_SCRIPT_MEMORY)};
+                             .memory_max = (size_t)config_number(n->config, SET_SCRIPT_MEMORY),
+                             .snapshot_ms =
+                                 (uint64_t)config_number(n->config, SET_HTTP_STREAM_TIME)};
     if (bind_open(&o, &n->bind, e) != 0)
         return err_context(e, "scripts");
     node_tell_scripts(n);

@@ -48,8 +48,10 @@ const struct setting settings_table[SET_COUNT] = {
     [SET_HTTP_CONNECTIONS] = {"http.connections", SETTING_INT, "10000", 16, 1000000,
                               .help = "Connections at a time, over all threads."},
     [SET_HTTP_STREAM_TIME] = {"http.stream_time", SETTING_DURATION, "5m", 100, SETTING_HOUR_MS,
-                              .help = "How long a stream of records may hold its snapshot; then "
-                                      "its last line is a cursor to go on with."},
+                              .help = "How long a stream of records, or a loop of `each` "
+                                      "in a script, may hold its snapshot; then the last line of "
+                                      "the stream is a cursor to go on with, and the loop goes on "
+                                      "with a newer one."},
     [SET_HTTP_RATE] = {"http.rate", SETTING_INT, "0", 0, 1000000, .live = true,
                        .help = "Requests that a caller may make in `http.rate_per`; more are "
                                "answered 429. Probes do not count. 0: no limit."},

@@ -222,6 +222,7 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
         return rc;
     struct bind *b = mem_new(sizeof *b);
     b->memory_max = o->memory_max;
+    b->snapshot_ms = o->snapshot_ms != 0 ? o->snapshot_ms : BIND_SNAPSHOT_MS;
     stat_set(stat_gauge("koan_script_memory_max_bytes", "", "What a VM may use"),
              (int64_t)(o->memory_max != 0 ? o->memory_max : VM_MEMORY_MAX));
     b->run_meter = vm_meter_new("run");

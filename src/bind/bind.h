@@ -80,6 +80,7 @@ struct bind_options {
     struct canon *canon;            /* may be NULL: then `canon` is refused */
     int threads;                    /* 0: 1 */
     size_t memory_max;              /* of a VM; 0: VM_MEMORY_MAX */
+    uint64_t snapshot_ms;           /* how long a loop of each() has one; 0: BIND_SNAPSHOT_MS */
     const struct bind_clock *clock; /* NULL: the world's, which tests cannot set */
     /* Who asks; the texts live as long as the request. Must be there if bind_http_more() is used.
      */

@@ -27,7 +27,7 @@ enum {
     BIND_ROUTE_NAME_MAX = 64, /* of a parameter */
     BIND_SNAPSHOTS_MAX = 16,  /* loops of each() that are between two pages, on a thread */
     BIND_SNAPSHOTS_IDLE = 2,  /* connections kept for the next ones */
-    BIND_SNAPSHOT_MS = 5 * 60 * 1000, /* how long such a loop has its snapshot */
+    BIND_SNAPSHOT_MS = 5 * 60 * 1000, /* how long such a loop has its snapshot, unless said */
     BIND_SET_MAGIC = 0x4b4f4253,
 };
 
@@ -163,6 +163,7 @@ struct bind {
     const struct bind_clock *clock;
     struct trace *trace;
     size_t memory_max;
+    uint64_t snapshot_ms;
 };
 
 /* A run of ours: the run and who it acts for. */

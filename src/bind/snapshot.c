@@ -2,10 +2,10 @@
  *
  *   host.snapshot() -> [NONE] --first page--> [READING] --more--> [HELD] --next page--> [READING]
  *                         ^                       | no more, or an error
- *                         `-- given back ---------+---- BIND_SNAPSHOT_MS, the loop was left
+ *                         `-- given back ---------+---- its time is over, the loop was left
  *
  * A snapshot lives on a connection of its own, of which a thread has few, and it holds back the log
- * of the database: so one that is older than BIND_SNAPSHOT_MS is given back though its loop goes
+ * of the database: so after snapshot_ms it is given back though its loop goes
  * on, and the next page is of a new one, behind the last row. A loop whose first page is all there
  * is gives it back at once. With the snapshot goes the definition that it was begun with: a later
  * one may speak of columns that it does not have.
@@ -72,7 +72,7 @@ int bind_snapshot_enter(struct bind_snapshot *s, struct entity_def *d, struct er
         if (t->snapshots_idle > 0)
             s->db = t->snapshot_dbs[--t->snapshots_idle];
         s->timer.fire = snapshot_is_late;
-        t->world->timer_start(t->world, &s->timer, BIND_SNAPSHOT_MS);
+        t->world->timer_start(t->world, &s->timer, t->bind->snapshot_ms);
     }
     ASSERT(!s->reading);
     s->reading = true;

@@ -1,6 +1,7 @@
 """The rules of entities in figures: what is counted, kept, limited, hidden and refused, each at its bound and past it."""
 import datetime
 import json
+import threading
 import time
 import unittest
 import urllib.parse
@@ -14,6 +15,14 @@ entity "Row" {
   history = true,
 }
 entity "Short" { fields = { text = text {} }, ttl = "1s" }
+entity "Counted" {
+  fields = { n = int {}, fixed = text {}, note = text {} },
+  before_save = function(e, prior, ctx)
+    ctx:protect("fixed")
+    e.n = (prior and prior.n or 0) + 1
+    if e.note == "no" then ctx:reject("not_so", "say something else") end
+  end,
+}
 entity "Parent" { fields = { name = text {} } }
 entity "Child" { fields = { parent = ref { "Parent", on_remove = "cascade" }, other = ref { "Parent", on_remove = "null" } } }
 """
@@ -129,6 +138,35 @@ class References(Rules):
         p = self.refused("PUT", "/api/row/u2", {"s": "taken"}, 409, "conflict", "s")
         self.assertEqual(p["errors"][0]["field"], "s")
         self.assertRegex(p["detail"], "unique.*u1|'s'")
+
+
+class Hooks(Rules):
+    def test_a_hook_sees_the_row_as_it_is_at_commit_or_the_change_is_a_409(self):  # E2
+        self.ok("PUT", "/api/counted/c", {}, 201)
+        taken, refused = [], []
+
+        def writer(k):
+            c = self.server.client()
+            for i in range(25):
+                a = c("PATCH", "/api/counted/c", {"note": f"{k}-{i}"})
+                (taken if a.status == 200 else refused).append((a.status, a.json.get("code")))
+
+        threads = [threading.Thread(target=writer, args=(k,)) for k in range(6)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertLessEqual(set(refused), {(409, "conflict")})
+        self.assertEqual(self.ok("GET", "/api/counted/c").json["n"], 1 + len(taken))
+        self.assertEqual(self.ok("GET", "/api/counted/c").json["version"], 1 + len(taken))
+
+    def test_a_hook_changes_protects_and_rejects(self):
+        self.assertEqual(self.ok("PUT", "/api/counted/p", {"fixed": "mine"}, 201).json["n"], 1)
+        got = self.ok("PATCH", "/api/counted/p", {"fixed": "yours", "note": "x"}).json
+        self.assertEqual((got["fixed"], got["note"], got["n"]), ("mine", "x", 2))
+        p = self.refused("PATCH", "/api/counted/p", {"note": "no"}, 422, "rejected", "say something else")
+        self.assertIn("not_so", json.dumps(p))
+        self.assertEqual(self.ok("GET", "/api/counted/p").json["version"], 2)
 
 
 class Verbs(Rules):

@@ -2,6 +2,7 @@
 import glob
 import json
 import os
+import random
 import subprocess
 import threading
 import time
@@ -76,6 +77,30 @@ class Bounds(Case):
         live.close()
         self.assertEqual([d["n"] for _, _, d in live.events], [2])
         self.assertEqual(self.server.stop(), 0)
+
+
+class Torn(Case):
+    def test_a_torn_tail_is_cut_at_start_and_nothing_acknowledged_is_lost(self):  # L1 L2
+        """What a crash left half written behind the last entry: some of it, all of it, of any length."""
+        self.write("scripts/a.lua", APP)
+        log, rnd, ids = self.path("data/log/00000000000000000001.log"), random.Random(7), []
+        for size in (1, 8, 31, 64, 4096, 70000):
+            node = self.node("--scripts", self.path("scripts"))
+            c = node.client()
+            self.assertEqual([r["id"] for r in c("GET", "/api/doc?pageSize=200&fields=n").json], ids)
+            for i in range(5):
+                ids.append(f"t{len(ids):03}")
+                self.assertEqual(c("PUT", "/api/doc/" + ids[-1], {"n": i}).status, 201)
+            node.kill()
+            with open(log, "r+b") as f:
+                data, at = f.read(), 4096
+                while data[at:at + 4] == b"kRec":  # schema/log-segment.md
+                    at += (40 + int.from_bytes(data[at + 8:at + 12], "little") + 7) // 8 * 8
+                f.seek(at)
+                f.write(rnd.randbytes(size))
+        node = self.node("--scripts", self.path("scripts"))
+        self.assertEqual([r["id"] for r in node.client()("GET", "/api/doc?pageSize=200&fields=n").json], ids)
+        self.assertEqual(node.stop(), 0)
 
 
 class Room(Case):

@@ -3,7 +3,7 @@ import threading
 import time
 import unittest
 
-from e2e.node import App
+from e2e.node import App, Case
 
 APP = """
 entity "Item" { fields = { n = int {}, of = ref { "Item", check = false, on_remove = "none", inverse = "parts" } }, index = { { "n" } } }
@@ -128,6 +128,32 @@ class Each(App):
             open[i]()
           end
           return #open"""), 100)
+
+
+class Long(Case):
+    def test_a_loop_that_takes_too_long_goes_on_behind_its_last_record_with_a_newer_snapshot(self):
+        self.write("scripts/app.lua", APP)
+        node = self.node("--scripts", self.path("scripts"), env={"KOAN_HTTP_STREAM_TIME": "300ms"})
+        c = node.client()
+        c("POST", "/api/item/bulk", [{"id": f"i{i:03}", "n": i} for i in range(ROWS)])
+        a = c("POST", "/api/cluster/run", {"text": """
+          local Item, seen, began = entity("Item"), {}, time.now()
+          for e in Item.each {} do
+            if #seen == 0 then
+              Item.remove("i001")
+              Item.get("i300"):patch { n = -1 }
+              Item.remove("i444")
+            end
+            seen[#seen + 1] = { e.id, e.n }
+            if #seen == 150 then
+              repeat Item.get(e.id):patch { of = tostring(#seen) .. time.now() } until time.now() - began > 600
+            end
+          end
+          return seen"""}).json
+        self.assertTrue(a["ok"], a)
+        want = [[f"i{i:03}", -1 if i == 300 else i] for i in range(ROWS) if i != 444]
+        self.assertEqual(a["result"], want)
+        self.assertEqual(node.stop(), 0)
 
 
 if __name__ == "__main__":
