@@ -218,7 +218,7 @@ function Entity.new(fields) end
 function Entity.query(query) end
 ---for e in E.each { filter = { .. } } do .. end: all matches, out of one snapshot.
 ---@param query? Query
----@return fun(): Record?, nil, nil, any
+---@return fun(): Record?
 function Entity.each(query) end
 ---@param query? { filter: table?, q: string?, removed: "only"? }
 ---@return integer

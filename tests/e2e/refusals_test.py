@@ -12,6 +12,7 @@ entity "Strict" { fields = { name = text { unique = true } }, require_version = 
   before_save = function(e, prior, ctx)
     if e.name == "no" then ctx:reject("no_names", "not this one") end
   end }
+entity "Past" { fields = { n = int {} }, history = { versions = 1 } }
 entity "Golden" { fields = { k = text {} } }
 canon "Golden" { sources = { erp = {} }, keys = { "k" } }
 route "GET /broken" { run = function() error("of the script") end }
@@ -33,6 +34,8 @@ class Codes(App):
     def test_every_code_that_can_be_had_has_its_status_advice_and_words(self):  # R1
         self.ok("PUT", "/api/note/a", {"text": "a"}, 201)
         self.ok("PUT", "/api/strict/s", {"name": "taken"}, 201)
+        for n in range(4):
+            self.ok("PUT", "/api/past/p", {"n": n}, 200 if n else 201)
         cases = [
             ("invalid", "POST", "/api/note", "{", {}, "offset|line"),
             ("invalid", "POST", "/api/note", {}, {}, "text"),
@@ -57,6 +60,9 @@ class Codes(App):
             ("version_mismatch", "PUT", "/api/note/a", {"text": "x"}, {"If-None-Match": "*"}, "exists"),
             ("too_large", "POST", "/api/note/bulk", [{"text": "x"}] * 1001, {}, "1000"),
             ("too_large", "POST", "/api/note", "x" * (10 * 1024 * 1024 + 1), {}, "10485760"),
+            ("gone", "GET", "/api/past/p/history/1", None, {}, "no longer kept"),
+            ("forbidden", "POST", "/api/note", {"text": "x"}, {"Origin": "http://evil.example"}, "http.origins"),
+            ("unsupported", "POST", "/api/tx", {"ops": [{"op": "send", "queue": "mail"}]}, {}, "send"),
             ("media_type", "POST", "/api/note", "a=b", {"Content-Type": "text/csv"}, "application/json"),
             ("media_type", "PATCH", "/api/note/a", "a=b", {"Content-Type": "text/csv"}, "merge-patch"),
             ("rejected", "POST", "/api/strict", {"name": "no"}, {}, "no_names"),
