@@ -287,30 +287,54 @@ static int stat_by_weight(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* Series as busy as this are shown; 0: all. */
-static uint64_t stat_shown_from(const struct stat_family *f)
+/* Series busier than `above` are shown, and `ties` of those that are as busy as that. */
+struct stat_cut {
+    bool all;
+    uint64_t above;
+    size_t ties;
+};
+
+static struct stat_cut stat_cut(const struct stat_family *f)
 {
     uint64_t weights[STAT_LABELS_MAX + 1];
-    size_t n = 0;
+    size_t n = 0, more = 0;
     if (f->count <= STAT_SHOWN_MAX)
-        return 0;
+        return (struct stat_cut){.all = true};
     for (const struct stat_series *s = f->series; s != NULL && n <= STAT_LABELS_MAX; s = s->next)
-        weights[n++] = stat_weight(f, s);
+        if (!stat_is_other(s))
+            weights[n++] = stat_weight(f, s);
     qsort(weights, n, sizeof weights[0], stat_by_weight);
-    return weights[STAT_SHOWN_MAX - 1];
+    if (n <= STAT_SHOWN_MAX) /* and what is counted as the rest */
+        return (struct stat_cut){.ties = STAT_SHOWN_MAX};
+    uint64_t above = weights[STAT_SHOWN_MAX - 1];
+    while (weights[more] > above)
+        more++;
+    return (struct stat_cut){.above = above, .ties = STAT_SHOWN_MAX - more};
+}
+
+static bool stat_is_shown(const struct stat_family *f, const struct stat_series *s,
+                          struct stat_cut *cut)
+{
+    if (cut->all)
+        return true;
+    uint64_t weight = stat_weight(f, s);
+    if (stat_is_other(s) || weight < cut->above)
+        return false;
+    if (weight > cut->above)
+        return true;
+    bool room = cut->ties > 0; /* it counts while the page is made: some may have come up to it */
+    cut->ties -= room;
+    return room;
 }
 
 static void stat_print_family(struct buf *b, const struct stat_family *f)
 {
-    uint64_t from = stat_shown_from(f);
+    struct stat_cut cut = stat_cut(f);
     struct stat_series rest = {.labels = "other=\"true\""};
-    size_t shown = 0;
     bool more = false;
     for (const struct stat_series *s = f->series; s != NULL; s = s->next) {
-        bool busy = shown < STAT_SHOWN_MAX && stat_weight(f, s) >= from && !stat_is_other(s);
-        if (busy || f->count <= STAT_SHOWN_MAX) {
+        if (stat_is_shown(f, s, &cut)) {
             stat_print_series(b, f, s);
-            shown++;
         } else {
             stat_sum(f, s, &rest);
             more = true;

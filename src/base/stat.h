@@ -15,7 +15,7 @@ struct stat_gauge;
 struct stat_histogram;
 
 enum {
-    STAT_LABELS_MAX = 128,
+    STAT_LABELS_MAX = 2048,
     STAT_SHOWN_MAX = 50, /* series of a name on the page: the busiest, the rest as one */
 };
 

@@ -86,6 +86,26 @@ TEST(series_past_the_bound_count_as_other)
     stat_reset_all();
 }
 
+TEST(the_busiest_is_shown_though_many_are_as_busy_as_the_last)
+{
+    char labels[32];
+    size_t shown = 0;
+    for (int i = 0; i < 4 * STAT_SHOWN_MAX; i++) {
+        snprintf(labels, sizeof(labels), "i=\"%03d\"", i);
+        stat_add(stat_counter("koan_many_total", labels, "Many."), 1);
+    }
+    stat_add(stat_counter("koan_many_total", "i=\"199\"", "Many."), 6); /* the last by name */
+    struct buf b = BUF_INIT(1 << 20);
+    stat_print(&b, 0);
+    assert_non_null(strstr(buf_str(&b), "koan_many_total{i=\"199\"} 7\n"));
+    for (const char *p = buf_str(&b); (p = strstr(p, "koan_many_total{i=")) != NULL; p++)
+        shown++;
+    assert_int_equal(shown, STAT_SHOWN_MAX);
+    assert_non_null(strstr(buf_str(&b), "koan_many_total{other=\"true\"} 150\n"));
+    buf_fini(&b);
+    stat_reset_all();
+}
+
 TEST(promtool_finds_nothing_to_say)
 {
     if (system("command -v promtool > /dev/null 2>&1") != 0)
@@ -109,6 +129,7 @@ int main(void)
         HEAP_TEST(the_page_is_sorted_and_has_help_and_type),
         HEAP_TEST(a_histogram_counts_into_cumulative_buckets),
         HEAP_TEST(series_past_the_bound_count_as_other),
+        HEAP_TEST(the_busiest_is_shown_though_many_are_as_busy_as_the_last),
         HEAP_TEST(promtool_finds_nothing_to_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
