@@ -94,11 +94,21 @@ local function attempt(fn, ...)
   if not results[1] then error(results[2], 0) end
   if not u.writes or #u.writes == 0 then return true, results end
   local ok, e = pcall(host.write, u.writes, u.reads)
-  return ok, ok and results or e
+  return ok, ok and results or e, u
 end
 
 local function may_repeat(e, try)
   return type(e) == "table" and (e.code == "conflict" or e.code == "version_mismatch") and try < TRIES
+end
+
+-- After the last try. A version that the script has named is its own affair; else there were too many at once.
+local function lost(e, u)
+  if type(e) == "table" and e.code == "version_mismatch" and u then
+    local named = false
+    for _, w in ipairs(u.writes) do named = named or w.if_version ~= nil end
+    if not named then host.fail("conflict", "somebody else was faster " .. TRIES .. " times: " .. tostring(e.detail)) end
+  end
+  error(e, 0)
 end
 
 function tx(fn, ...)
@@ -106,9 +116,9 @@ function tx(fn, ...)
   local around = unit()
   if around and not around.handler then return fn(...) end -- joins it
   for try = 1, TRIES do
-    local ok, r = attempt(fn, ...)
+    local ok, r, u = attempt(fn, ...)
     if ok then return table.unpack(r, 2, r.n) end
-    if not may_repeat(r, try) then error(r, 0) end
+    if not may_repeat(r, try) then lost(r, u) end
   end
 end
 
@@ -142,16 +152,16 @@ local function gather_once(fn, shape, keeps, ...)
   local answer = table.pack(shape(r))
   if not u.writes or #u.writes == 0 or not keeps(answer[1]) then return true, answer end
   local done, e = pcall(host.write, u.writes, u.reads)
-  if not done then return false, e end
+  if not done then return false, e, u end
   for _, saved in ipairs(u.saved) do refresh(saved.name, saved.record) end
   return true, answer
 end
 
 function host.gather(...)
   for try = 1, TRIES do
-    local ok, r = gather_once(...)
+    local ok, r, u = gather_once(...)
     if ok then return table.unpack(r, 1, r.n) end
-    if not may_repeat(r, try) then error(r, 0) end
+    if not may_repeat(r, try) then lost(r, u) end
   end
 end
 

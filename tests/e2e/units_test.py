@@ -221,7 +221,7 @@ class Conditions(App):
         stop.set()
         for t in threads:
             t.join()
-        self.assertEqual(r["result"], {"tries": 5, "ok": False, "code": "version_mismatch"}, r)
+        self.assertEqual(r["result"], {"tries": 5, "ok": False, "code": "conflict"}, r)
         self.assertEqual(len(self.ok("GET", '/api/account?filter={"balance":1}').json), 0)
 
     def test_what_was_absent_must_still_be(self):
