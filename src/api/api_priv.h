@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "api/api.h"
+#include "api/lag.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/list.h"
@@ -44,6 +45,7 @@ struct api {
 
     pthread_mutex_t lock; /* what stands below */
     struct list once;     /* of api_once: keys under way */
+    struct lag lag;       /* health.c */
     bool scripts_ready;
     char trouble[API_TROUBLE_MAX];
     char waiting_why[API_TROUBLE_MAX];

@@ -19,7 +19,7 @@ enum {
     HEALTH_COMMIT_MS = 10 * 1000,
     HEALTH_STALL_S =
         5, /* the ledger's loop in one sync for so long: a probe would wait there too */
-    HEALTH_LAG_ENTRIES = 10000
+    HEALTH_LAG_MS = 5000
 };
 
 /* ---- alive ---- */
@@ -54,6 +54,7 @@ struct health_facts {
     struct api *api;
     struct api_thread *thread;
     struct ledger_status ledger;
+    uint64_t behind;  /* milliseconds that something committed has waited to be applied */
     double stall;     /* seconds since the ledger's loop has turned */
     struct err probe; /* of a commit just now; code 0: fine */
 };
@@ -86,11 +87,12 @@ static int health_commit(const struct health_facts *f, struct err *e)
 
 static int health_applied(const struct health_facts *f, struct err *e)
 {
-    uint64_t behind = f->ledger.last - f->ledger.applied;
-    return f->ledger.last < f->ledger.applied || behind < HEALTH_LAG_ENTRIES
+    return f->behind <= HEALTH_LAG_MS
                ? 0
-               : err_set(e, ERR_UNAVAILABLE, "%llu entries of the log are not applied yet",
-                         (unsigned long long)behind);
+               : err_set(e, ERR_UNAVAILABLE,
+                         "what was in the log %.0f s ago is not applied yet: %llu entries wait",
+                         (double)f->behind / 1000,
+                         (unsigned long long)(f->ledger.last - f->ledger.applied));
 }
 
 static int health_disk(const struct health_facts *f, struct err *e)
@@ -212,6 +214,10 @@ static void health_gather(struct http_request *req, struct health_facts *f)
     f->api = f->thread->api;
     f->stall = health_ledger_lag(f->api);
     ledger_status(f->api->o.ledger, &f->ledger);
+    struct world *w = loop_world(f->thread->loop);
+    pthread_mutex_lock(&f->api->lock);
+    f->behind = lag_note(&f->api->lag, f->ledger.applied, f->ledger.last, w->mono_ns(w) / 1000000);
+    pthread_mutex_unlock(&f->api->lock);
 }
 
 static void health_probed(struct unit *u)
