@@ -227,7 +227,7 @@ function Entity.count(query) end
 ---@field version integer
 ---@field replaced_at string
 ---@field replaced_by string
----@field how "save"|"patch"|"remove"|"expire"|"cascade"|"detach"
+---@field how "save"|"patch"|"remove"|"expire"|"cascade"|"detach"|"migrate"
 ---@field why? string
 ---@field correlation? string
 ---@field fields string[] that the next version has otherwise

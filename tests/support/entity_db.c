@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "entity/migrate.h"
 #include "entity/read.h"
 
 json_t *entity_db_json(const char *text)
@@ -276,4 +277,53 @@ int entity_db_remove(struct entity_db *f, const struct entity_def *d, const char
     begin(f, &t);
     entity_txn_remove(&t, d, id, if_version);
     return entity_db_apply(f, &t, e);
+}
+
+int entity_db_migrate(struct entity_db *f, const struct entity_def *to, int64_t keep_ms)
+{
+    struct txn t;
+    txn_init(&t);
+    txn_envelope(&t, &(struct envelope){.principal = "dora"});
+    entity_txn_migrate(&t, to, ENTITY_MADE_PLAIN, keep_ms);
+    return entity_db_apply(f, &t, NULL);
+}
+
+int entity_db_migrated(struct entity_db *f, const struct entity_def *to, int64_t *gen)
+{
+    struct entity_batch b;
+    struct buf items = BUF_INIT(8 << 20);
+    struct err e = ERR_INIT;
+    struct entity_def *d = entities_find(f->entities, to->name);
+    assert_int_equal(entity_migrate_next(f->reader, d, &b, NULL), 0);
+    entity_def_unref(d);
+    size_t i;
+    json_t *row;
+    json_array_foreach(b.rows, i, row)
+    {
+        int rc =
+            entity_migrate_add_plain(&items, to, json_integer_value(json_object_get(row, "rid")),
+                                     (uint64_t)json_integer_value(json_object_get(row, "version")),
+                                     json_object_get(row, "record"), &e);
+        if (rc != 0)
+            fail_msg("%s", e.text);
+    }
+    int count = (int)json_array_size(b.rows);
+    json_decref(b.rows);
+    struct txn t;
+    txn_init(&t);
+    txn_envelope(&t, &(struct envelope){.principal = "dora"});
+    entity_txn_migrated(&t, to->name, &b, false, (uint32_t)count, &items);
+    int rc = entity_db_apply(f, &t, &e);
+    buf_fini(&items);
+    *gen = b.gen;
+    return rc < 0 ? rc : count;
+}
+
+int entity_db_adopt(struct entity_db *f, const char *name, int64_t gen)
+{
+    struct txn t;
+    txn_init(&t);
+    txn_envelope(&t, &(struct envelope){.principal = "dora"});
+    entity_txn_adopt(&t, name, gen);
+    return entity_db_apply(f, &t, NULL);
 }

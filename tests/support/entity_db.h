@@ -42,6 +42,11 @@ int entity_db_restore(struct entity_db *f, const struct entity_def *d, const cha
 uint32_t entity_db_sweep(struct entity_db *f, uint32_t rows);
 /* One entity.build; true when there is more to do. */
 bool entity_db_build(struct entity_db *f, uint32_t rows);
+/* A migration without a function, as a deploy does it: begun; one batch, how many records it had,
+ * or what it was refused for; switched. */
+int entity_db_migrate(struct entity_db *f, const struct entity_def *to, int64_t keep_ms);
+int entity_db_migrated(struct entity_db *f, const struct entity_def *to, int64_t *gen);
+int entity_db_adopt(struct entity_db *f, const char *name, int64_t gen);
 /* A new `struct entities` reads what is there, as after a restart. */
 void entity_db_restart(struct entity_db *f);
 /* A new reference, NULL when it is not there. */

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "entity/entity.h"
+#include "entity/kept.h"
 #include "entity/read.h"
 #include "torture/torture.h"
 
@@ -164,6 +165,21 @@ static int define(struct node *n)
     return rc;
 }
 
+/* Declared no longer: out of sight, and kept. */
+static int retire(struct node *n)
+{
+    struct err e = ERR_INIT;
+    struct unit u;
+    unit_init(&u, sim_client(n->m->sim), unit_answered);
+    entity_txn_retire(&u.txn, &(const char *){n->def->name}, 1, ENTITY_KEEP_MS);
+    u.txn.grows = false;
+    int rc = txn_check(&u.txn, &e);
+    if (rc == 0)
+        rc = machine_run(n->m, &u, &e);
+    unit_fini(&u);
+    return rc;
+}
+
 /* ---- the life ---- */
 
 static bool must(struct node *n, const struct change *c, size_t count)
@@ -179,6 +195,21 @@ static bool must(struct node *n, const struct change *c, size_t count)
 #define MUST(...)                                                                                  \
     (must(n, (struct change[]){__VA_ARGS__},                                                       \
           sizeof((struct change[]){__VA_ARGS__}) / sizeof(struct change)))
+
+/* Gone and back: with all records. */
+static bool goes_and_comes(struct node *n)
+{
+    int rc = retire(n);
+    for (int i = 0; i < 3 && machine_again(n->m, rc); i++)
+        rc = retire(n);
+    if (rc == 0)
+        rc = define(n);
+    for (int i = 0; i < 3 && machine_again(n->m, rc); i++)
+        rc = define(n);
+    if (rc != 0 && rc != ERR_TIMEOUT)
+        fail("an entity does not go, or come back: %s", err_info(rc)->name);
+    return rc == 0;
+}
 
 static bool begin(struct node *n)
 {
@@ -204,7 +235,8 @@ static bool node_live(void *self)
     if (rc == ERR_TIMEOUT || sim_is_frozen(n->m->sim) || !MUST({1, 0}) || !MUST({5, 1}, {2, 2}))
         return false;
     machine_end(n->m);
-    if (sim_is_frozen(n->m->sim) || !begin(n) || !MUST({3, 0}) || !MUST({1, 3}) || !MUST({6, 1}))
+    if (sim_is_frozen(n->m->sim) || !begin(n) || !MUST({3, 0}) || !goes_and_comes(n) ||
+        !MUST({1, 3}) || !MUST({6, 1}))
         return false;
     machine_end(n->m);
     return !sim_is_frozen(n->m->sim);

@@ -82,56 +82,6 @@ static int64_t number(const char *sql)
     return n;
 }
 
-static int apply_begin(const struct entity_def *to)
-{
-    struct txn t;
-    txn_init(&t);
-    txn_envelope(&t, &(struct envelope){.principal = "dora"});
-    entity_txn_migrate(&t, to, ENTITY_MADE_PLAIN, KEEP_MS);
-    return entity_db_apply(f, &t, NULL);
-}
-
-/* What a deploy does; how many records it made, or what it was refused for. */
-static int batch(const struct entity_def *to, int64_t *gen)
-{
-    struct entity_batch b;
-    struct buf items = BUF_INIT(8 << 20);
-    struct err e = ERR_INIT;
-    struct entity_def *d = def(to->name);
-    assert_int_equal(entity_migrate_next(f->reader, d, &b, NULL), 0);
-    entity_def_unref(d);
-    size_t i;
-    json_t *row;
-    json_array_foreach(b.rows, i, row)
-    {
-        int rc =
-            entity_migrate_add_plain(&items, to, json_integer_value(json_object_get(row, "rid")),
-                                     (uint64_t)json_integer_value(json_object_get(row, "version")),
-                                     json_object_get(row, "record"), &e);
-        if (rc != 0)
-            fail_msg("%s", e.text);
-    }
-    int count = (int)json_array_size(b.rows);
-    json_decref(b.rows);
-    struct txn t;
-    txn_init(&t);
-    txn_envelope(&t, &(struct envelope){.principal = "dora"});
-    entity_txn_migrated(&t, to->name, &b, false, (uint32_t)count, &items);
-    int rc = entity_db_apply(f, &t, &e);
-    buf_fini(&items);
-    *gen = b.gen;
-    return rc < 0 ? rc : count;
-}
-
-static int adopt(const char *name, int64_t gen)
-{
-    struct txn t;
-    txn_init(&t);
-    txn_envelope(&t, &(struct envelope){.principal = "dora"});
-    entity_txn_adopt(&t, name, gen);
-    return entity_db_apply(f, &t, NULL);
-}
-
 static struct entity_def *parse(const char *text)
 {
     struct entity_def *to;
@@ -145,10 +95,10 @@ static int migrate(const char *text)
     struct entity_def *to = parse(text), *had = def(to->name);
     assert_int_equal(entity_def_rewrite(had, to), ENTITY_REWRITE_PLAIN);
     entity_def_unref(had);
-    int rc = apply_begin(to);
-    while (rc == 0 && (rc = batch(to, &gen)) > 0)
+    int rc = entity_db_migrate(f, to, KEEP_MS);
+    while (rc == 0 && (rc = entity_db_migrated(f, to, &gen)) > 0)
         rc = 0;
-    rc = rc == 0 ? adopt(to->name, gen) : rc;
+    rc = rc == 0 ? entity_db_adopt(f, to->name, gen) : rc;
     entity_def_unref(to);
     return rc;
 }
@@ -222,8 +172,8 @@ static void a_field_that_is_gone_comes_back_with_its_values(void **state)
     assert_int_equal(save("T", "new", "{}"), 0);
     struct entity_def *to = parse(whole);
     int64_t gen;
-    assert_int_equal(apply_begin(to), 0);
-    assert_int_equal(batch(to, &gen), 500);
+    assert_int_equal(entity_db_migrate(f, to, KEEP_MS), 0);
+    assert_int_equal(entity_db_migrated(f, to, &gen), 500);
     entity_def_unref(to);
     entity_db_restart(f); /* it goes on */
     assert_int_equal(migrate(whole), 0);
@@ -252,7 +202,7 @@ static void what_a_migration_made_is_told_once_and_in_order(void **state)
     assert_int_equal(number("SELECT how FROM entity_history WHERE id = 'r3' AND version = 1"), 6);
     assert_int_equal(drop("T", "r4"), 0);
     struct entity_def *to = parse(whole);
-    assert_int_equal(apply_begin(to), ERR_UNAVAILABLE); /* not while it goes on */
+    assert_int_equal(entity_db_migrate(f, to, KEEP_MS), ERR_UNAVAILABLE); /* not while it goes on */
     entity_def_unref(to);
     build();
     assert_int_equal(number("SELECT count(*) FROM entity_history WHERE how = 6"), 700);
@@ -347,8 +297,8 @@ static void a_migration_that_is_given_up_keeps_nothing(void **state)
     entity_def_unref(entity_db_must_define(f, whole));
     fill(3);
     struct entity_def *to = parse(less);
-    assert_int_equal(apply_begin(to), 0);
-    assert_int_equal(batch(to, &gen), 3);
+    assert_int_equal(entity_db_migrate(f, to, KEEP_MS), 0);
+    assert_int_equal(entity_db_migrated(f, to, &gen), 3);
     entity_def_unref(to);
     assert_int_equal(entity_db_define(f, whole, NULL), 0);
     json_t *kept = entity_kept_json(f->reader, NULL, NULL);
@@ -469,7 +419,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_field_that_is_gone_comes_back_with_its_values),
-        TEST(what_a_migration_made_is_told_once_and_in_order),
+        TEST(what_a_migration_made_is_told_once_and_in_order), /* E3 */
         TEST(what_is_kept_long_enough_goes),
         TEST(a_removed_record_is_restored_with_what_it_had),
         TEST(another_kind_leaves_it_where_it_is),
