@@ -145,6 +145,23 @@ static void call_clear(struct entity_hook_call *c)
     *c = (struct entity_hook_call){.record = NULL};
 }
 
+/* Has the hook left the record that it was given? That one is checked and printed already. */
+static bool is_as_checked(const json_t *record, const json_t *checked)
+{
+    const char *key;
+    json_t *value;
+    size_t id = json_object_get(checked, "id") == NULL; /* it was added for the hook */
+    if (json_object_get(record, "id") == NULL ||
+        json_object_size(record) != json_object_size(checked) + id)
+        return false;
+    json_object_foreach((json_t *)checked, key, value)
+    {
+        if (!json_equal(value, json_object_get(record, key)))
+            return false;
+    }
+    return true;
+}
+
 /* What the hook left becomes what is proposed. */
 static int take_record(struct job *j, size_t i, struct err *e)
 {
@@ -160,8 +177,12 @@ static int take_record(struct job *j, size_t i, struct err *e)
     const char *id = json_string_value(json_object_get(c->record, "id"));
     if (id != NULL && strcmp(id, it->id) != 0)
         return err_field(e, ERR_INVALID, "id", "before_save of %s changed the id", it->def->name);
+    struct slot *s = job_slot(j, i);
+    if (it->verb == ENTITY_SAVE && !s->reshaped && is_as_checked(c->record, s->checked))
+        return 0;
+    s->reshaped = true;
     int rc = entity_doc_make(it->def, c->record, ENTITY_DOC_NO_DEFAULTS | ENTITY_DOC_SYSTEM,
-                             &job_slot(j, i)->doc, &it->errors, e);
+                             &s->doc, &it->errors, e);
     return rc < 0 ? err_context(e, "after before_save of %s", it->def->name) : 0;
 }
 

@@ -16,6 +16,7 @@ struct slot {
     json_t *checked;            /* save: the document as it came, normalised */
     struct entity_doc doc;      /* what is proposed */
     bool made;                  /* its id is made here: there is no prior row */
+    bool reshaped;              /* `doc` is what a hook has made of it */
     bool hooked;                /* a hook ran, so the prior row is part of the deal */
     uint64_t prior_version;     /* 0: there was none */
     uint32_t op_first, op_last; /* its conditions and operation in the unit */

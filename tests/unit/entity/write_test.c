@@ -35,6 +35,7 @@ struct fixture {
     struct entity_write w;
     struct entity_item items[4];
     int done, hook_calls, interfere;
+    int leaves_from; /* the hook leaves the record as it is from this call on; 0: it never does */
     int hook_code;
     bool in_start;
     struct entity_write other;
@@ -100,7 +101,8 @@ static int run_hook(struct entity_hooks *h, struct entity_hook_call *c, struct e
     fx->hook_calls++;
     if (fx->hook_code != 0)
         err_set(&c->err, fx->hook_code, "the hook said no");
-    else if (c->event == ENTITY_BEFORE_SAVE)
+    else if (c->event == ENTITY_BEFORE_SAVE &&
+             (fx->leaves_from == 0 || fx->hook_calls < fx->leaves_from))
         json_object_set_new(c->record, "seen",
                             json_integer(c->prior == NULL
                                              ? -1
@@ -379,6 +381,25 @@ static void a_hook_runs_again_when_the_row_changed_meanwhile(void **state)
     fx->interfere = 0;
 }
 
+static void a_hook_that_leaves_the_record_saves_what_was_sent(void **state)
+{
+    (void)state;
+    fx->leaves_from = 1;
+    item(0, ENTITY_SAVE, fx->hooked, "a", json_pack("{s:i}", "n", 1));
+    assert_int_equal(run(NULL), 0);
+    assert_int_equal(value(fx->hooked, "a", "n"), 1);
+    assert_int_equal(value(fx->hooked, "a", "seen"), 0);
+    /* Nothing stays of a try that had changed it. */
+    fx->hook_calls = 0;
+    fx->leaves_from = 2;
+    fx->interfere = 1;
+    item(0, ENTITY_SAVE, fx->hooked, "a", json_pack("{s:i}", "n", 2));
+    assert_int_equal(run(NULL), 0);
+    assert_int_equal(fx->hook_calls, 2);
+    assert_int_equal(value(fx->hooked, "a", "n"), 2);
+    assert_int_equal(value(fx->hooked, "a", "seen"), 0);
+}
+
 static void a_version_that_the_caller_wants_is_not_tried_again(void **state)
 {
     (void)state;
@@ -458,6 +479,7 @@ int main(void)
         CASE(a_hook_sees_the_prior_record_and_changes_the_new_one),
         CASE(a_hook_can_refuse),
         CASE(a_hook_runs_again_when_the_row_changed_meanwhile),
+        CASE(a_hook_that_leaves_the_record_saves_what_was_sent),
         CASE(a_version_that_the_caller_wants_is_not_tried_again),
         CASE(others_may_add_to_the_unit),
         CASE(a_repeated_unit_has_one_effect),
