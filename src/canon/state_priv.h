@@ -47,8 +47,14 @@ struct canon_engine {
     struct trace *trace; /* may be NULL */
 };
 
-/* All its arrivals are at their end; it may be gone afterwards. */
+/* request.c. All its arrivals are at their end; it may be gone afterwards. */
 void request_finish(struct engine_request *er);
+/* Past arrivals that were done before. */
+void request_skip(struct engine_request *er);
+/* job.c. The next arrival of the request begins. */
+struct canon_job *job_new(struct engine_request *er, struct canon_arrival *a);
+/* An arrival wants some four times eight bytes, and each asking is a system call. */
+void engine_random(struct canon_engine *en, void *p, size_t n);
 void engine_wake(struct canon_engine *en);
 /* resume.c: fetches the parked arrival and sets the job to the phase that parked it. */
 int resume_load(struct canon_job *j, struct err *e);
