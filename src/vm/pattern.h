@@ -48,6 +48,27 @@ struct vm_pattern {
 /* NULL, or what is wrong with it. */
 const char *vm_pattern_compile(const char *p, size_t n, struct vm_pattern *out);
 
+/* Small programs that were made lately: scripts have few patterns and use them again and again. */
+enum {
+    VM_PATTERN_CACHE_SLOTS = 32,
+    VM_PATTERN_CACHE_TEXT = 32, /* bytes of a pattern, and */
+    VM_PATTERN_CACHE_NODES = 6, /* nodes, that are kept */
+};
+
+struct vm_pattern_cache {
+    struct {
+        uint8_t n; /* of the text; 0: the slot is free */
+        bool anchored;
+        uint8_t count, captures;
+        char text[VM_PATTERN_CACHE_TEXT];
+        struct vm_pattern_node node[VM_PATTERN_CACHE_NODES];
+    } slot[VM_PATTERN_CACHE_SLOTS];
+};
+
+/* As vm_pattern_compile(). `c` begins as zeros. */
+const char *vm_pattern_cached(struct vm_pattern_cache *c, const char *p, size_t n,
+                              struct vm_pattern *out);
+
 struct vm_pattern_match {
     const char *text, *end;
     struct {

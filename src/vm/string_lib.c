@@ -18,7 +18,7 @@ static void search_init(lua_State *L, struct search *s, int text, int pattern)
 {
     size_t n, pn;
     const char *t = luaL_checklstring(L, text, &n), *p = luaL_checklstring(L, pattern, &pn);
-    const char *wrong = vm_pattern_compile(p, pn, &s->pattern);
+    const char *wrong = vm_pattern_cached(&vm_of(L)->patterns, p, pn, &s->pattern);
     if (wrong != NULL)
         luaL_error(L, "%s", wrong);
     s->match.text = s->at = t;

@@ -6,6 +6,7 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "vm/pattern.h"
 #include "vm/pool.h"
 #include "vm/vm.h"
 
@@ -44,6 +45,7 @@ struct vm {
     uint64_t looks;                     /* of the hook, and of vm_charge() */
     uint64_t stack_looks, stack_cpu_ns; /* when the stack grew last */
     bool stuck;                         /* it grows in a chain of __call: no memory for it */
+    struct vm_pattern_cache patterns;
     struct {
         lua_State *co;
         int ref;
