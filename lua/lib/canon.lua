@@ -188,11 +188,11 @@ function ctx:memo(name, fn)
   return json.decode(json.encode(kept.value))
 end
 
--- Called for every arrival: keep it short.
-function host.stage(fn, data, origin, source_id, tags, views, memos)
-  local tenant, principal = host.who()
-  local c = setmetatable({ origin = origin, source_id = source_id, tenant = tenant, principal = principal, tags = tags, views = views,
-    memos = memos }, ctx)
+host.ctx = ctx
+
+-- Called for every arrival: keep it short. `c` is a ctx with origin, source_id, tenant, principal and, from earlier
+-- stages, tags, views, memos.
+function host.stage(fn, data, c)
   local ok, e = pcall(fn, data, c)
   if not ok and e ~= STOP then error(e, 0) end
   if ok and type(e) == "table" then data = e end

@@ -68,13 +68,17 @@ static void canon_print_text(struct buf *out, const char *name, const char *text
 {
     if (text == NULL || *text == '\0')
         return;
-    buf_addf(out, ",\"%s\":", name);
+    buf_adds(out, ",\"");
+    buf_adds(out, name);
+    buf_adds(out, "\":");
     json_print_string(out, text, strlen(text));
 }
 
 static void canon_print_members(struct buf *out, const struct canon_arrival *a, bool changes)
 {
-    buf_addf(out, "\"outcome\":\"%s\"", canon_outcome_name(a->outcome));
+    buf_adds(out, "\"outcome\":\"");
+    buf_adds(out, canon_outcome_name(a->outcome));
+    buf_addc(out, '"');
     canon_print_text(out, "id", a->golden_id);
     if (a->version > 0)
         buf_addf(out, ",\"version\":%llu", (unsigned long long)a->version);

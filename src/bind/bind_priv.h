@@ -70,6 +70,7 @@ struct bind_set {
     int library; /* the table that the Lua library handed in */
     int save_hook, remove_hook, view_hook, stage, serve, finish, test_file, hooked, dry_saves,
         migrate_rows; /* its functions: references */
+    int stage_ctx;    /* the metatable of what a stage is given beside its data */
     char hash[17];
     size_t files;
 };
@@ -213,9 +214,12 @@ const struct bind_canon *bind_set_canon(const struct bind_set *s, const char *na
 void bind_run_init(struct bind_run *r, struct bind_set *s, const struct envelope *env);
 
 /* ---- note.c ---- */
+/* Whether bind_note_run() notes it: unless it `always` is of interest, only when it is sampled or
+ * failed. */
+bool bind_note_wants(const struct bind_run *r, bool always);
 /* The run begins: its span. */
 void bind_note_begin(struct bind_run *r, struct bind_thread *t);
-/* It has ended. Unless it `always` is of interest, it is noted when it is sampled or failed. */
+/* It has ended. */
 void bind_note_run(const struct bind_run *r, struct bind_thread *t, const char *name,
                    const char *subject, bool always);
 

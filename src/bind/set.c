@@ -140,6 +140,8 @@ static void set_open(lua_State *L, int globals, void *arg)
     s->remove_hook = take_function(L, host, "remove_hook");
     s->view_hook = take_function(L, host, "view_hook");
     s->stage = take_function(L, host, "stage");
+    lua_getfield(L, host, "ctx");
+    s->stage_ctx = luaL_ref(L, LUA_REGISTRYINDEX);
     s->serve = take_function(L, host, "serve");
     s->finish = take_function(L, host, "finish");
     s->test_file = take_function(L, host, "test_file");

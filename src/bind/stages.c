@@ -26,12 +26,36 @@ static const struct bind_canon *find_canon(struct bind_thread *t, const char *mo
     return bind_set_canon(t->next, model);
 }
 
-static void push_optional_json(lua_State *L, const json_t *v)
+static void set_text(lua_State *L, const char *name, const char *text)
 {
-    if (v != NULL)
-        vm_push_json(L, v, VM_PLAIN);
-    else
-        lua_pushnil(L);
+    if (text == NULL)
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+static void set_json(lua_State *L, const char *name, const json_t *v, enum vm_json how)
+{
+    if (v == NULL)
+        return;
+    vm_push_json(L, v, how);
+    lua_setfield(L, -2, name);
+}
+
+static void push_ctx(lua_State *L, const struct stage *s)
+{
+    const struct canon_stage_call *c = s->call;
+    const struct envelope *env = s->run.env;
+    lua_createtable(L, 0, 8); /* as many as it may get */
+    set_text(L, "origin", c->origin);
+    set_text(L, "source_id", c->source_id);
+    set_text(L, "tenant", env->tenant != NULL ? env->tenant : "default");
+    set_text(L, "principal", env->principal != NULL ? env->principal : "system");
+    set_json(L, "tags", c->tags, VM_PLAIN);
+    set_json(L, "views", c->views, VM_PLAIN);
+    set_json(L, "memos", c->memo, VM_NULLS);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->run.set->stage_ctx);
+    lua_setmetatable(L, -2);
 }
 
 /* ---- the table of the arrival ----
@@ -94,19 +118,11 @@ static void push_data(lua_State *L, struct stage *s)
 static int stage_push(lua_State *L, struct vm_run *run)
 {
     struct stage *s = (struct stage *)run;
-    struct canon_stage_call *c = s->call;
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->run.set->stage);
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->function);
     push_data(L, s);
-    lua_pushstring(L, c->origin);
-    lua_pushstring(L, c->source_id);
-    push_optional_json(L, c->tags);
-    push_optional_json(L, c->views);
-    if (c->memo != NULL)
-        vm_push_json(L, c->memo, VM_NULLS);
-    else
-        lua_pushnil(L);
-    return 7;
+    push_ctx(L, s);
+    return 3;
 }
 
 static void take_json(lua_State *L, int at, json_t **into, const char *what)
@@ -202,9 +218,11 @@ static void stage_end(struct stage *s)
     json_decref(s->before);
     struct vm_run *run = &s->run.run;
     struct canon_stage_call *c = s->call;
-    char name[ENTITY_NAME_MAX + 16];
-    snprintf(name, sizeof name, "%s.%s", c->model, names[c->stage]);
-    bind_note_run(&s->run, s->run.set->thread, name, c->source_id, false);
+    if (bind_note_wants(&s->run, false)) {
+        char name[ENTITY_NAME_MAX + 16];
+        snprintf(name, sizeof name, "%s.%s", c->model, names[c->stage]);
+        bind_note_run(&s->run, s->run.set->thread, name, c->source_id, false);
+    }
     if (run->err.code == 0)
         return;
     if (run->err_code[0] != '\0') { /* error { code = .. } of the script: as ctx:reject */
