@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -16,6 +17,10 @@ static const char *const system_fields[] = {"id",         "version",    "created
 /* Names that records will have once the option behind them is there. */
 static const char *const reserved_fields[] = {"expires_at", "removed_at", "partition", "tenant"};
 /* What an API route has, or will have: an entity of that path could never be reached. */
+/* The records of an entity lie in table "entity_<name>": these are there already. */
+static const char *const reserved_names[] = {"defs",       "removed",  "history", "builds",
+                                             "violations", "gens",     "redo",    "migrations",
+                                             "halts",      "leftovers"};
 static const char *const reserved_paths[] = {
     "tx",      "queues", "jobs",   "schedules", "canon",    "blobs",   "cluster", "scale", "auth",
     "users",   "roles",  "tokens", "audit",     "tenants",  "secrets", "config",  "flags", "events",
@@ -380,6 +385,19 @@ static int parse(struct entity_def *d, const json_t *j, struct err *e)
     return print_def(d, e);
 }
 
+/* Tables do not tell case apart. */
+static int check_name(const char *name, struct err *e)
+{
+    for (size_t i = 0; i < ARRAY_LEN(reserved_names); i++) {
+        if (strcasecmp(name, reserved_names[i]) == 0)
+            return err_field(e, ERR_INVALID, "name",
+                             "entity '%s': Koan has a table of this name itself; choose another "
+                             "one, its URL can still be path = \"...\"",
+                             name);
+    }
+    return str_check_name(name, "entity", e);
+}
+
 int entity_def_parse(const json_t *j, struct entity_def **out, struct err *e)
 {
     struct err own = ERR_INIT;
@@ -391,7 +409,7 @@ int entity_def_parse(const json_t *j, struct entity_def **out, struct err *e)
     int rc = json_get_string(j, "name", &name, e);
     if (rc == ERR_NOT_FOUND)
         return err_set(e, ERR_INVALID, "an entity wants a \"name\"");
-    if (rc < 0 || (rc = str_check_name(name, "entity", e)) < 0)
+    if (rc < 0 || (rc = check_name(name, e)) < 0)
         return rc;
     AUTO(entity_def_unrefp) struct entity_def *d = mem_new(sizeof(*d));
     d->refs = 1;

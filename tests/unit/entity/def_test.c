@@ -64,6 +64,8 @@ static void what_is_wrong_is_named_with_the_way_out(void **state)
     } cases[] = {
         {"{\"fields\":{\"a\":{\"kind\":\"text\"}}}", "name", ERR_INVALID},
         {"{\"name\":\"1x\",\"fields\":{\"a\":{\"kind\":\"text\"}}}", "1x", ERR_INVALID},
+        {"{\"name\":\"History\",\"fields\":{\"a\":{\"kind\":\"text\"}}}", "choose another",
+         ERR_INVALID},
         {"{\"name\":\"X\",\"fields\":{}}", "fields", ERR_INVALID},
         {"{\"name\":\"X\",\"feilds\":{\"a\":{\"kind\":\"text\"}}}", "fields", ERR_INVALID},
         {"{\"name\":\"Queues\",\"fields\":{\"a\":{\"kind\":\"text\"}}}", "path", ERR_INVALID},
