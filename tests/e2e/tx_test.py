@@ -173,8 +173,8 @@ class Killed(Case):
                     ops.append({"op": "entity.save", "entity": "entry", "id": id, "if_absent": True, "value": {"account": one, "sum": sum}})
                     if c("POST", "/api/tx", {"ops": ops}).status == 200:
                         acknowledged.add(id)
-                except (OSError, http.client.HTTPException, ValueError):
-                    return  # it was killed
+                except (OSError, http.client.HTTPException, ValueError, AttributeError):
+                    return  # it was killed, and its clients closed
 
         for number in range(4):
             node = self.node("--scripts", self.path("scripts"))
