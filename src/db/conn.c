@@ -96,7 +96,8 @@ int db_open(const struct db_options *o, struct db **out, struct err *e)
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE;
     if (o->mode == DB_WRITER)
         flags |= SQLITE_OPEN_CREATE;
-    int code = sqlite3_open_v2(o->path, &db->sql, flags, o->vfs);
+    const char *vfs = o->vfs == NULL && o->mode == DB_WRITER ? db_wal_vfs() : o->vfs;
+    int code = sqlite3_open_v2(o->path, &db->sql, flags, vfs);
     int rc = code == SQLITE_OK ? 0 : db_fail(db, code, "open", &words);
     if (rc == 0)
         rc = db_configure(db, o, &words);
@@ -209,6 +210,7 @@ void db_commit_soon(struct db *db)
 {
     ASSERT(db->in_transaction);
     sqlite3_db_cacheflush(db->sql);
+    db_wal_hand_on(db);
 }
 
 void db_rollback(struct db *db)

@@ -5,6 +5,7 @@
  * the ledger's thread, in WAL mode with synchronous=NORMAL. A power cut may lose the last
  * transactions, never damage the file; the log has them and they are applied again. Automatic
  * checkpoints are off: db_checkpoint() is called by the ledger when it suits.
+ * The writer's WAL is written in large pieces, to its end with each commit (wal.c).
  *
  * Readers are connections of their own, read-only, one per thread; each read sees one snapshot.
  *

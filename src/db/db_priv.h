@@ -65,6 +65,10 @@ void db_hash_undo(struct db *db, uint64_t before);
 
 void db_hash_start(struct db *db);
 int db_rows_start(struct db *db, struct err *e);
+/* The writer's VFS, over the system's; NULL: the system's itself will do. */
+const char *db_wal_vfs(void);
+/* What is held back goes into the WAL now, if it can; else later. */
+void db_wal_hand_on(struct db *db);
 void db_cache_init(struct db *db);
 void db_cache_fini(struct db *db);
 
