@@ -36,7 +36,8 @@ struct trace;
 
 enum {
     NODE_NETS_MAX = 64,
-    NODE_WATCH_MS = 250, /* `koan dev` looks at the script folder so often */
+    NODE_RELIEF_MS = 500, /* units past their time are looked for so often; see ledger_relieve */
+    NODE_WATCH_MS = 250,  /* `koan dev` looks at the script folder so often */
     NODE_READER_CACHE = 2 << 20,
     NODE_REPORT_LINES = 40,
     NODE_REPORT_ATTEMPTS = 20, /* the last ones are kept */
@@ -109,7 +110,7 @@ struct node {
     struct deploys *deploys; /* by request */
     bool deploying, deploy_again, deploy_failed, listening, serving, draining, aborted;
     uint64_t signature, config_signature;
-    struct world_timer watch, drain, watchdog, health_timer;
+    struct world_timer watch, drain, watchdog, health_timer, relief;
     int exit_code;
 
     /* report.c */

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "bind/script_store.h"
+#include "ledger/ledger.h"
 
 #define SERVE_FIRST_SET "folder"
 
@@ -229,6 +230,15 @@ static void serve_alive(struct world_timer *t)
     w->timer_start(w, t, notify_watchdog_ms());
 }
 
+/* Whoever waits for a disk that does not answer is told so in time. */
+static void serve_relieve(struct world_timer *t)
+{
+    struct node *n = LIST_OF(t, struct node, relief);
+    struct world *w = loop_world(n->control);
+    ledger_relieve(n->ledger);
+    w->timer_start(w, t, NODE_RELIEF_MS);
+}
+
 static void serve_begin_task(struct task *t)
 {
     struct node *n = LIST_OF(t, struct node, begin);
@@ -237,6 +247,7 @@ static void serve_begin_task(struct task *t)
         fprintf(stderr, "koan: token made on first start, shown only now: %s\n", n->access.token);
     n->config_signature = serve_config_signature(n);
     node_health_start(n);
+    serve_relieve(&n->relief);
     node_remote_start(n);
     if (n->waiting && serve_listen(n) == 0) {
         log_warn("config", "waiting for config.remote; until then port %u answers only probes",
@@ -256,6 +267,7 @@ int node_serve_begin(struct node *n, struct err *e)
     n->watch.fire = serve_watch;
     n->drain.fire = serve_drain_over;
     n->watchdog.fire = serve_alive;
+    n->relief.fire = serve_relieve;
     n->begin.run = serve_begin_task;
     if (n->work != NULL)
         return 0;
@@ -286,6 +298,7 @@ void node_serve_end(struct node *n)
     w->timer_stop(w, &n->watch);
     w->timer_stop(w, &n->drain);
     w->timer_stop(w, &n->watchdog);
+    w->timer_stop(w, &n->relief);
     node_health_stop(n);
     /* A deploy under way posts to the control loop, and may have just been refused with it. */
     while (n->deploying)

@@ -65,9 +65,7 @@ static int model_load(const char *text, struct canon_model **out, struct err *e)
     return canon_model_parse(o, out, e);
 }
 
-/* --- operations
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- operations ---- */
 
 static char *copy_text(struct cursor *c)
 {
@@ -205,9 +203,7 @@ static const struct domain_op canon_ops[] = {
     {CANON_OP_IF_PARKED, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.parked", canon_if_parked},
 };
 
-/* --- the domain
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- the domain ---- */
 
 static int canon_read_models(struct canon *c, struct err *e)
 {

@@ -99,9 +99,7 @@ uint64_t canon_model_hash(const struct canon_model *m);
 struct canon_model *canon_model_ref(struct canon_model *m);
 void canon_model_unref(struct canon_model *m);
 
-/* --- one per ledger
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- one per ledger ---- */
 int canon_new(struct entities *entities, struct canon **out, struct err *e);
 void canon_free(struct canon *c);
 /* For ledger_open. The struct belongs to `c`. */
@@ -175,9 +173,7 @@ struct canon_hooks {
                      struct err *e);
 };
 
-/* --- arrivals
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- arrivals ---- */
 /* What `data` of an arrival is: what the source says, or a patch of the golden record that the
  * source id names, of origin "direct": of its values as they are when the arrival is committed. */
 enum canon_change { CANON_SAYS, CANON_MERGE_PATCH, CANON_JSON_PATCH };
@@ -292,8 +288,7 @@ int canon_withdraw(struct canon_engine *en, const char *model, struct canon_requ
 int canon_resume(struct canon_engine *en, const char *model, struct canon_request *r,
                  struct err *e);
 
-/* --- reading, any thread with a reader connection
- * -------------------------------------------------------------------- */
+/* ---- reading, any thread with a reader connection ---- */
 /* Follows merges: 0 and the id of the live survivor (may be the same id); ERR_NOT_FOUND; ERR_GONE
  * after erasure. */
 int canon_survivor(struct db *db, const char *model, const char *tenant, const char *id,

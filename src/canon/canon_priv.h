@@ -113,9 +113,7 @@ struct canon_watch {
 void canon_watch_add(struct canon *c, struct canon_watch *w);
 void canon_watch_remove(struct canon *c, struct canon_watch *w);
 
-/* --- keys.c
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- keys.c ---- */
 /* The key values that a document gives: JSON array of texts "name:value", each once, in declared
  * order. Parts are joined by 0x1f. A key with a null or empty part is not given. ERR_INVALID names
  * a key that is too long. */

@@ -15,9 +15,7 @@
 #include "canon/pipeline_priv.h"
 #include "entity/entity.h"
 
-/* --- what a patch names
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- what a patch names ---- */
 
 /* The first name of a pointer, unescaped; an object's key in `names`. "" is the whole document. */
 static void note_pointer(json_t *names, const json_t *pointer)
@@ -77,9 +75,7 @@ static json_t *names_of(enum canon_change change, const json_t *patch, const jso
     return names;
 }
 
-/* --- applying it
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- applying it ---- */
 
 /* To a JSON-patch every declared field is there, as on other records. */
 static json_t *golden_document(const struct canon_job *j, const json_t *values)
@@ -195,9 +191,7 @@ bool job_direct_is_old(struct canon_job *j)
     return base_of(j, &s, &g, &e) != 0 || s->row.rev != j->base_source || g->rev != j->base_golden;
 }
 
-/* --- on condition
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- on condition ---- */
 
 void job_compose_preconditions(struct canon_job *j, struct txn *t)
 {

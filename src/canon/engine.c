@@ -124,8 +124,7 @@ bool engine_give(struct canon_engine *en, struct canon_job *j)
     return true;
 }
 
-/* --- the work of the thread
- * --------------------------------------------------------------------------------------------- */
+/* ---- the work of the thread ---- */
 
 static void job_start(struct engine_request *er)
 {

@@ -35,9 +35,7 @@ void job_parts_fini(struct job_plan *p)
     p->parts_count = 0;
 }
 
-/* --- who belongs together
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- who belongs together ---- */
 
 /* Union-find over the source records that remain. */
 struct field {
@@ -132,9 +130,7 @@ static int field_oldest(struct field *f, struct canon_job *j, size_t *out, struc
     return 0;
 }
 
-/* --- the parts
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- the parts ---- */
 
 static void part_add(struct job_part *part, struct work_source *s)
 {
@@ -251,8 +247,7 @@ struct job_part *job_part_to_project(struct job_plan *p)
     return p->parts_left > 0 ? &p->parts[p->parts_left] : NULL;
 }
 
-/* --- the unit, and the working set
- * ---------------------------------------------------------------------------------------- */
+/* ---- the unit, and the working set ---- */
 
 int job_compose_part_saves(struct canon_job *j, struct txn *t, struct err *e)
 {

@@ -259,9 +259,7 @@ static void patch_again(struct canon_job *j)
     job_broken(j, &e);
 }
 
-/* --- states
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- states ---- */
 
 /* False: it is with a hand. */
 static bool tick_intake(struct canon_job *j)

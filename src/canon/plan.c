@@ -42,9 +42,7 @@ static int source_id_of_keys(struct canon_job *j, const json_t *keys, struct err
     return rc;
 }
 
-/* --- owners
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- owners ---- */
 
 struct owners {
     struct work_golden *list[CANON_OWNERS_MAX];
@@ -140,8 +138,7 @@ static void choose_winner(struct canon_job *j, const struct owners *o)
         engine_make_id(j->engine, p->id);
 }
 
-/* --- the source record afterwards
- * --------------------------------------------------------------------------------------- */
+/* ---- the source record afterwards ---- */
 
 static void plan_source(struct canon_job *j)
 {
@@ -175,9 +172,7 @@ static void plan_source(struct canon_job *j)
     p->ever = canon_ever_add(j->working->model, p->ever, &now);
 }
 
-/* --- survivorship
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- survivorship ---- */
 
 struct said_list {
     struct canon_said *said;

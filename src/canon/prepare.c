@@ -83,9 +83,7 @@ void prep_give(struct prep *p, struct canon_job *j)
         prep_flush(p);
 }
 
-/* --- with a hand
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- with a hand ---- */
 
 static void batch_back(struct task *t);
 
@@ -113,9 +111,7 @@ void prep_answered(struct canon_job *j)
     runner_post(j->prep->home, &j->back);
 }
 
-/* --- back
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- back ---- */
 
 static void job_home(struct prep *p, struct canon_job *j)
 {

@@ -43,8 +43,7 @@ int canon_survivor(struct db *db, const char *model, const char *tenant, const c
     return 0;
 }
 
-/* --- the source records of a golden record
- * ------------------------------------------------------------------------------ */
+/* ---- the source records of a golden record ---- */
 
 struct said_set {
     struct store_source *rows;
@@ -114,9 +113,7 @@ static int model_of(struct db *db, const struct canon_model *now, uint64_t def,
     return o == NULL ? ERR_CORRUPT : canon_model_parse(o, out, e);
 }
 
-/* --- why
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- why ---- */
 
 static json_t *time_text(int64_t ms)
 {
@@ -289,9 +286,7 @@ int canon_why(struct db *db, const struct canon_model *m, const char *tenant, co
     return rc == 0 ? json_print(why, out, e) : rc;
 }
 
-/* --- arrivals
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- arrivals ---- */
 
 #define ARRIVAL_COLUMNS                                                                            \
     "id, origin, source_id, at, observed_at, def, outcome, phase, reason, evidence, golden, "      \
@@ -463,9 +458,7 @@ int canon_arrival_get(struct db *db, const struct canon_model *m, const char *te
     return rc == 0 ? json_print(o, out, e) : rc;
 }
 
-/* --- shared with summary.c
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- shared with summary.c ---- */
 
 int canon_read_survive(struct db *db, const struct canon_model *m, uint64_t def,
                        const struct store_source *rows, size_t count, struct canon_survived *out,

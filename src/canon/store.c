@@ -177,9 +177,7 @@ int store_model_get(struct db *db, const char *name, uint64_t def, char **defini
     return 0;
 }
 
-/* --- apply
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- apply ---- */
 
 int store_model_put(struct db *db, const char *name, uint64_t def, uint64_t seq,
                     const char *definition, struct err *e)

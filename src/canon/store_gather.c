@@ -77,9 +77,7 @@ int gather_flush(struct gather *g, struct db *db, struct err *e)
     return err_context(e, "canon: a row that is new is there already");
 }
 
-/* --- names
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- names ---- */
 
 static bool gather_is_of(const struct gather *g, const struct apply *a)
 {
@@ -167,9 +165,7 @@ int gather_direct(struct gather *g, const struct apply *a, struct err *e)
     return gather_flush(g, a->db, e);
 }
 
-/* --- rows
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- rows ---- */
 
 static struct db_cell cell_int(int64_t v)
 {
@@ -281,9 +277,7 @@ static int gather_key(struct gather *g, const struct apply *a, const struct cano
     return gather_add(g, GATHER_KEYS, row, e);
 }
 
-/* --- keys, a JSON list of strings
- * ------------------------------------------------------------------------------------
- */
+/* ---- keys, a JSON list of strings ---- */
 
 /* What \uXXXX below 0x80 stands for, or -1. */
 static int escaped_ascii(const char *p)
@@ -351,9 +345,7 @@ static int gather_keys(struct gather *g, const struct apply *a, const struct can
     return more < 0 ? keys_any(g, a, op, e) : rc;
 }
 
-/* --- an arrival
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- an arrival ---- */
 
 bool gather_takes(struct gather *g, const struct apply *a, const struct canon_op_arrive *op)
 {

@@ -61,9 +61,7 @@ int store_arrival_is_parked(struct db *db, const char *id, struct err *e);
 int store_model_get(struct db *db, const char *name, uint64_t def, char **definition,
                     struct err *e);
 
-/* --- apply
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- apply ---- */
 int store_model_put(struct db *db, const char *name, uint64_t def, uint64_t seq,
                     const char *definition, struct err *e);
 int store_arrival_put(struct db *db, const struct apply *a, const struct canon_op_arrive *op,
@@ -85,31 +83,26 @@ int store_merge(struct db *db, const struct apply *a, const struct canon_op_arri
 int store_erase(struct db *db, const char *tenant, const char *model, const char *origin,
                 const char *source_id, struct err *e);
 
-/* --- memo.c: what stage functions had from outside
- * ---------------------------------------------------------------------------- */
+/* ---- memo.c: what stage functions had from outside ---- */
 /* *out is NULL when the arrival has none. */
 int store_memo_get(struct db *db, const char *arrival, json_t **out, struct err *e);
 int store_memo_drop(struct db *db, const char *arrival, struct err *e);
 int store_memo_erase(struct db *db, const char *tenant, const char *model, const char *origin,
                      const char *source_id, struct err *e);
 
-/* --- store_part.c: a golden record that falls into parts
- * --------------------------------------------------------------------- */
+/* ---- store_part.c: a golden record that falls into parts ---- */
 /* A number that grows with the order in which source records became known; *out stays as it is
  * when the database does not have this one. */
 int store_source_since(struct db *db, const char *tenant, const char *model, const char *origin,
                        const char *source_id, int64_t *out, struct err *e);
 
-/* --- store_failed.c
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- store_failed.c ---- */
 /* When the oldest failed arrival came; ERR_NOT_FOUND, without words, when there is none. */
 int store_failed_oldest(struct db *db, int64_t *at, struct err *e);
 /* Removes the oldest that came at or before then; ERR_NOT_FOUND when there is none. */
 int store_failed_remove(struct db *db, int64_t before, struct err *e);
 
-/* --- store_wait.c: parked arrivals that wait for a key
- * ------------------------------------------------------------------------ */
+/* ---- store_wait.c: parked arrivals that wait for a key ---- */
 /* *due: a key has an owner by now and the arrival is to be taken up. */
 int store_wait_put(struct db *db, const char *tenant, const struct canon_op_wait *w, bool *due,
                    struct err *e);

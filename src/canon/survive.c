@@ -16,9 +16,7 @@ struct candidate {
     const char *arrival;
 };
 
-/* --- values
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- values ---- */
 
 /* The block of a group: what is not null in it. NULL when the record says nothing of it; JSON null
  * when all it says is null. */
@@ -71,8 +69,7 @@ static size_t length_of(const json_t *v)
     return json_is_array(v) ? json_array_size(v) : json_is_object(v) ? json_object_size(v) : 0;
 }
 
-/* --- memory of what was ever stated
- * ---------------------------------------------------------------------------------- */
+/* ---- memory of what was ever stated ---- */
 
 static json_t *ever_entry(json_t *v, int64_t time, const char *arrival)
 {
@@ -137,9 +134,7 @@ bool canon_replaces(int64_t a_time, const json_t *a, int64_t b_time, const json_
     return b_time > a_time || (b_time == a_time && json_compare(b, a) > 0);
 }
 
-/* --- order
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- order ---- */
 
 /* Newest first; then the better rank, origin, source id: no two source records are equal. */
 static int newest(const struct candidate *a, const struct candidate *b)
@@ -157,8 +152,7 @@ static int newest_sort(const void *a, const void *b)
     return newest(a, b);
 }
 
-/* --- policies: each picks one of the candidates, sorted newest first, none of them null
- * ------------------------------------ */
+/* ---- policies: each picks one of the candidates, sorted newest first, none of them null ---- */
 
 static size_t pick_first(const struct candidate *c, size_t n)
 {
@@ -273,9 +267,7 @@ static json_t *join_distinct(const struct candidate *c, size_t n)
     return out;
 }
 
-/* --- candidates
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- candidates ---- */
 
 static bool looks_at_all_ever_stated(enum canon_policy p, const char **what)
 {
@@ -323,9 +315,7 @@ static void candidates_fini(struct candidate *c, size_t n)
         json_decref(c[i].value);
 }
 
-/* --- footprint
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- footprint ---- */
 
 static json_t *member_of(const struct canon_unit *u, const char *field, json_t *value)
 {
@@ -456,9 +446,7 @@ static void survive_unit(const struct canon_unit *u, const struct canon_said *co
         survive_by(u, u->rule->fallback, said, count, c, out);
 }
 
-/* --- all units
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- all units ---- */
 
 static int said_newest(const void *a, const void *b)
 {

@@ -110,9 +110,7 @@ void sweeper_free(struct sweeper *s)
     mem_free(s);
 }
 
-/* --- the operation
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- the operation ---- */
 
 int canon_apply_sweep(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                       struct buf *result, struct err *e)

@@ -27,9 +27,7 @@ void whole_free(struct whole *h)
     mem_free(h);
 }
 
-/* --- gathering
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- gathering ---- */
 
 /* It is not stored, whatever it came to. */
 static void job_refuses(struct canon_job *j)
@@ -94,9 +92,7 @@ void whole_job_ends(struct canon_job *j)
         j->whole->refused = j->arrival->err;
 }
 
-/* --- turns
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- turns ---- */
 
 bool whole_has_begun(const struct canon_engine *en, const struct working *w)
 {
@@ -120,9 +116,7 @@ bool whole_lets(struct canon_engine *en, struct engine_request *er)
     return er->whole == NULL && (er->working != en->alone->working || en->alone->whole->sent);
 }
 
-/* --- the end
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ---- */
 
 static void arrival_cancel(struct canon_arrival *a)
 {

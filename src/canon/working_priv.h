@@ -77,8 +77,7 @@ int working_values(struct working *w, struct work_golden *g, const json_t **out,
  */
 uint64_t working_said(const struct working *w, const json_t *golden);
 
-/* --- changes, once they are proposed
- * ------------------------------------------------------------------------------------ */
+/* ---- changes, once they are proposed ---- */
 struct work_golden *working_add_golden(struct working *w, const char *id);
 void working_set_owner(struct working *w, const char *key, const char *owner);
 void working_attach(struct working *w, struct work_source *s, struct work_golden *g);

@@ -133,9 +133,7 @@ static int wal_size(sqlite3_file *f, sqlite3_int64 *size)
     return code == SQLITE_OK ? w->real->pMethods->xFileSize(w->real, size) : code;
 }
 
-/* --- straight through
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- straight through ---- */
 
 static int wal_lock(sqlite3_file *f, int level)
 {
@@ -231,9 +229,7 @@ static int wal_open(sqlite3_vfs *v, const char *path, sqlite3_file *f, int flags
     return code;
 }
 
-/* --- the door
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- the door ---- */
 
 static const char *wal_vfs_make(void)
 {

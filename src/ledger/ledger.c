@@ -47,6 +47,7 @@ void ledger_free(struct ledger *l)
     log_close(l->log);
     entries_free(l->flight);
     entries_free(l->free);
+    pthread_mutex_destroy(&l->held_lock);
     buf_fini(&l->scratch);
     buf_fini(&l->outcome.results);
     buf_fini(&l->snapshot.members);

@@ -119,6 +119,10 @@ bool unit_result(const struct unit *u, uint32_t i, struct cursor *out);
  * ERR_INTERNAL means the outcome is unknown; with any other code nothing was applied. */
 int ledger_propose(struct ledger *l, struct unit *u, struct err *e);
 
+/* Any thread but the ledger's, some times in options.timeout_ms: the ledger's thread answers those
+ * whose time is over, but not while a disk keeps it waiting in a sync; this does. */
+void ledger_relieve(struct ledger *l);
+
 /* Any thread: the last applied and visible log index. */
 uint64_t ledger_applied(const struct ledger *l);
 /* Calls w->task on w->home once `seq` is applied, or with code ERR_TIMEOUT after timeout_ms. */

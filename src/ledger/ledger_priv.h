@@ -5,6 +5,7 @@
 #ifndef KOAN_LEDGER_LEDGER_PRIV_H
 #define KOAN_LEDGER_LEDGER_PRIV_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -115,6 +116,9 @@ struct ledger {
     atomic_uint_fast64_t kept_hash, kept_seq, disk_free, disk_total;
     atomic_int_fast64_t committed_at;
 
+    pthread_mutex_t held_lock;
+    bool held; /* under the lock: the world's thread is in a sync and touches nothing */
+
     /* The rest belongs to the world's thread. */
     bool dead, write_wait, apply_wait;
     struct unit *queue, **queue_tail; /* in order of arrival */
@@ -161,6 +165,9 @@ int ledger_carry(struct ledger *l, const struct consensus_update *u, struct err 
 void unit_complete(struct ledger *l, struct unit *u);
 
 void ledger_expire(struct ledger *l); /* units that have waited too long */
+
+/* relief.c */
+void ledger_held(void *arg, bool begins);
 
 /* tick.c */
 void ledger_tick(struct world_timer *t);

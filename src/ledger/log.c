@@ -105,11 +105,14 @@ static int log_sync(struct log *l, const struct log_job *j, struct err *e)
 static int log_write_here(struct log *l, struct log_job *j, struct err *e)
 {
     int rc = log_write(l, j, e);
-    if (rc == 0 && l->meanwhile != NULL) {
-        l->world->disk->sync_soon(l->file, l->at, record_size(j->record.len));
-        l->meanwhile(l->arg);
-    }
-    return rc < 0 ? rc : log_sync(l, j, e);
+    if (rc < 0 || l->meanwhile == NULL)
+        return rc < 0 ? rc : log_sync(l, j, e);
+    l->world->disk->sync_soon(l->file, l->at, record_size(j->record.len));
+    l->meanwhile(l->arg);
+    l->waits(l->arg, true);
+    rc = log_sync(l, j, e);
+    l->waits(l->arg, false);
+    return rc;
 }
 
 /* Back on the world's thread: the record is on disk. */

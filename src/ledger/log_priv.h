@@ -125,6 +125,8 @@ struct log {
     /* Called by log_append() between writing and syncing on the caller's thread: time that would
      * be spent waiting for the device. May be NULL. */
     void (*meanwhile)(void *arg);
+    /* That wait begins, is over. Set with `meanwhile`. */
+    void (*waits)(void *arg, bool begins);
     void *arg;
     uint64_t written; /* bytes of records since the start */
     uint64_t sync_ns; /* how long the last write and sync took */

@@ -64,6 +64,7 @@ static struct ledger *ledger_new(const struct ledger_options *o, struct world *w
                                  const struct domain *domains, size_t count)
 {
     struct ledger *l = mem_new(sizeof *l);
+    pthread_mutex_init(&l->held_lock, NULL);
     l->world = w;
     l->o = *o;
     ledger_defaults(&l->o);
@@ -316,6 +317,7 @@ int ledger_open(const struct ledger_options *o, struct world *w, const struct do
     l->checkpoint_entry = l->snapshot.index;
     ledger_space(l);
     l->log->meanwhile = ledger_ahead;
+    l->log->waits = ledger_held;
     log_ready(l->log);
     l->world->timer_start(l->world, &l->timer, LEDGER_TICK_MS);
     *out = l;

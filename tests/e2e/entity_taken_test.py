@@ -36,11 +36,11 @@ class Deploys(Case):
                     for k in range(first, min(first + ROUND, count))]
             self.assertEqual(c("POST", "/api/item/bulk", rows).status, 200)
 
-    def wait(self, what, seconds=60):
+    def wait(self, what, seconds=60, pause=0.05):
         end = time.monotonic() + seconds
         while not what():
             self.assertLess(time.monotonic(), end)
-            time.sleep(0.05)
+            time.sleep(pause)
 
 
 class Taken(Deploys):
@@ -176,9 +176,8 @@ class Follows(Deploys):
         self.write("app/app.lua", LESS)
         command = subprocess.Popen([BIN, "deploy", "app", "--no-check", "--url", server.url], cwd=self.dir,
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.wait(lambda: "migration" in c("GET", "/api/cluster/entities/Item").json)
-        last = c("GET", "/api/cluster/deploys/last")
-        self.assertEqual((last.status, last.json["entity"]), (202, "Item"))
+        under_way = lambda a: a.status == 202 and a.json.get("entity") == "Item"
+        self.wait(lambda: under_way(c("GET", "/api/cluster/deploys/last")), pause=0)
         command.send_signal(signal.SIGINT)
         out, err = command.communicate(timeout=20)
         self.assertEqual((command.returncode, out), (5, ""))
