@@ -29,6 +29,8 @@ void gather_init(struct gather *g)
     *g = (struct gather){.held = map_new(), .seq = 0};
     arena_init(&g->texts, GATHER_TEXTS_MAX);
     buf_init(&g->name, GATHER_NAME_MAX);
+    /* Now, not when a row is asked for: without a name it would seem not to be there. */
+    ASSERT(buf_reserve(&g->name, GATHER_NAME_MAX) != NULL);
     buf_init(&g->absent, GATHER_TEXTS_MAX);
 }
 
@@ -137,7 +139,7 @@ const struct db_cell *gather_find(struct gather *g, const struct apply *a, enum 
 void gather_absent(struct gather *g)
 {
     size_t n = g->name.len;
-    if (buf_failed(&g->name))
+    if (buf_failed(&g->name) || buf_reserve(&g->absent, sizeof n + n) == NULL)
         return;
     buf_add(&g->absent, &n, sizeof n);
     buf_add(&g->absent, g->name.data, n);
