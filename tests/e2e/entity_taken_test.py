@@ -8,7 +8,7 @@ import threading
 import time
 import unittest
 
-from e2e.node import BIN, Case, run
+from e2e.node import BIN, Case, environment, run
 
 RECORDS, ROUND = 30000, 1000
 WHOLE = """
@@ -174,7 +174,7 @@ class Follows(Deploys):
         c = server.client()
         self.fill(c, RECORDS)
         self.write("app/app.lua", LESS)
-        command = subprocess.Popen([BIN, "deploy", "app", "--no-check", "--url", server.url], cwd=self.dir,
+        command = subprocess.Popen([BIN, "deploy", "app", "--no-check", "--url", server.url], cwd=self.dir, env=environment(),
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         under_way = lambda a: a.status == 202 and a.json.get("entity") == "Item"
         self.wait(lambda: under_way(c("GET", "/api/cluster/deploys/last")), pause=0)
