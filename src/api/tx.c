@@ -1,10 +1,10 @@
 /* POST /api/tx: operations on records of any entities as one unit of work, all or nothing.
  *
- *   {"ops": [{"op": "entity.save",   "entity": "order", "id": "o-7", "if_version": 3, "value":
- * {..}},
- *            {"op": "entity.patch",  "entity": "stock", "id": "s-1", "patch": {..} or [..]},
- *            {"op": "entity.remove", "entity": "cart",  "id": "c-9"},
- *            {"op": "entity.check",  "entity": "shop",  "id": "a", "version": 12}]}
+ *   {"ops": [
+ *     {"op": "entity.save",   "entity": "order", "id": "o-7", "if_version": 3, "value": {..}},
+ *     {"op": "entity.patch",  "entity": "stock", "id": "s-1", "patch": {..} or [..]},
+ *     {"op": "entity.remove", "entity": "cart",  "id": "c-9"},
+ *     {"op": "entity.check",  "entity": "shop",  "id": "a", "version": 12}]}
  *
  * A later operation sees what the earlier ones did. Conditions of entity.check are looked at before
  * all of them. The answer has a result for each operation, or the problem of the first that did not
@@ -348,7 +348,7 @@ static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq
         buf_addc(&out, '}');
     }
     buf_adds(&out, "]}");
-    http_headerf(req, "X-Koan-Seq", "%llu", (unsigned long long)seq);
+    http_header_uint(req, "X-Koan-Seq", seq);
     http_respond_buf(req, 200, API_JSON, &out);
 }
 

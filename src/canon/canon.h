@@ -75,8 +75,7 @@ enum {
 /* Failed arrivals are kept so long; all others for ever. */
 #define CANON_FAILED_KEEP_MS ((int64_t)30 * 24 * 3600 * 1000)
 
-/* --- the model
- * ------------------------------------------------------------------------------------------------------
+/* ---- the model ----
  *
  * Made from JSON, which bind/ makes from the Lua declaration:
  *
@@ -127,9 +126,9 @@ json_t *canon_names(struct canon *c);
 /* ERR_NOT_FOUND, naming the nearest model. */
 int canon_unknown(struct canon *c, const char *name, struct err *e);
 
-/* --- stage functions
- * ------------------------------------------------------------------------------------------------
- * Implemented by bind/, called on the engine's thread. */
+/* ---- stage functions ---- */
+
+/* Implemented by bind/, called on the engine's thread. */
 enum canon_stage { CANON_INTAKE, CANON_VALIDATE, CANON_PROJECT };
 enum canon_verdict { CANON_GO_ON, CANON_PARK, CANON_REJECT, CANON_DROP };
 

@@ -123,9 +123,9 @@ int canon_keys_of(const struct canon_model *m, const json_t *data, struct canon_
 void canon_normalise(enum canon_norm norm, const char *s, size_t n, struct buf *out);
 bool canon_norm_parse(const char *name, enum canon_norm *out, int *function);
 
-/* --- survive.c
- * --------------------------------------------------------------------------------------------------------
- * What one source record says. `fields` is what it states now (JSON null: stated as null); `ever`
+/* ---- survive.c ---- */
+
+/* What one source record says. `fields` is what it states now (JSON null: stated as null); `ever`
  * is NULL until it has stated more than once: {unit: {"first": [value, time, arrival], "min":
  * [...], "max": [...]}} over all it stated, where a unit is a field outside groups or the name of a
  * group, whose value is the block as an object. */
@@ -142,9 +142,9 @@ struct canon_survived {
     bool needs_review; /* a field has policy `manual` and no steward has decided */
 };
 
-/* --- units.c
- * ----------------------------------------------------------------------------------------------------------
- * What one policy decides: a field, or a group as a block. */
+/* ---- units.c ---- */
+
+/* What one policy decides: a field, or a group as a block. */
 struct canon_unit {
     const char *name;
     const struct canon_group *group; /* NULL for a field */

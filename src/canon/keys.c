@@ -201,9 +201,9 @@ void canon_normalise(enum canon_norm norm, const char *s, size_t n, struct buf *
     PANIC("normaliser %d has no text rule", (int)norm);
 }
 
-/* --- the keys of a document
- * --------------------------------------------------------------------------------------------
- * Key by key and part by part. The walk stops where a function of the script is wanted, which bind/
+/* ---- the keys of a document ---- */
+
+/* Key by key and part by part. The walk stops where a function of the script is wanted, which bind/
  * runs between next() and took(): so all of a document's functions share one run. */
 
 struct walk {

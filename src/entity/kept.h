@@ -18,9 +18,9 @@
  *
  *   a field:   declared --migrate..adopt--> kept --migrate..adopt--> declared
  *                                             |
- *                                             +-- until --> purged in steps: values, then what
- *                                                           removed records and old versions say of
- * it
+ *                                             +-- until --> purged in steps
+ *
+ * The steps of a purge: values, then what removed records and old versions say of it.
  *
  * Values go with their record: when it is removed, restored records have none. Removed records and
  * old versions that are kept anyway (soft_remove, history) keep what they said of a field as long,

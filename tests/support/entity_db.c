@@ -327,3 +327,14 @@ int entity_db_adopt(struct entity_db *f, const char *name, int64_t gen)
     entity_txn_adopt(&t, name, gen);
     return entity_db_apply(f, &t, NULL);
 }
+
+int64_t entity_db_number(struct entity_db *f, const char *sql)
+{
+    struct err e = ERR_INIT;
+    struct db_stmt *s = db_stmt_get(f->reader, sql, &e);
+    if (s == NULL || db_step(s, &e) != 1)
+        fail_msg("%s: %s", sql, e.text);
+    int64_t n = db_col_int(s, 0);
+    db_stmt_done(s);
+    return n;
+}

@@ -52,5 +52,7 @@ void entity_db_restart(struct entity_db *f);
 /* A new reference, NULL when it is not there. */
 json_t *entity_db_get(struct entity_db *f, const struct entity_def *d, const char *id);
 json_t *entity_db_json(const char *text);
+/* The first column of the first row, which must be there. */
+int64_t entity_db_number(struct entity_db *f, const char *sql);
 
 #endif

@@ -91,17 +91,6 @@ static int build(uint32_t rows)
     return steps;
 }
 
-static int64_t number(const char *sql)
-{
-    struct err e = ERR_INIT;
-    struct db_stmt *s = db_stmt_get(f->reader, sql, &e);
-    if (s == NULL || db_step(s, &e) != 1)
-        fail_msg("%s: %s", sql, e.text);
-    int64_t n = db_col_int(s, 0);
-    db_stmt_done(s);
-    return n;
-}
-
 /* A plan alone does not notice that the schema has changed: something is read first, and each asks
  * under another text. */
 static bool plan_has(const char *sql, const char *words)
@@ -109,7 +98,7 @@ static bool plan_has(const char *sql, const char *words)
     static int asked;
     char text[300];
     snprintf(text, sizeof(text), "%s /* %d */", sql, asked++);
-    number("SELECT count(*) FROM entity_defs");
+    entity_db_number(f, "SELECT count(*) FROM entity_defs");
     struct db_stmt *s = db_stmt_get(f->reader, text, NULL);
     bool has = false;
     assert_non_null(s);
@@ -165,9 +154,10 @@ static void an_index_over_many_records_is_built_in_pieces_and_used_when_it_is_wh
     assert_null(d->copy);
     assert_true(plan_has(asks, "_ix"));
     assert_int_equal(found("{\"a\":5}", NULL, NULL), MANY / 100);
-    assert_int_equal(number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'entity_T.%'"), 0);
-    assert_int_equal(number("SELECT count(*) FROM entity_builds"), 0);
-    assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 0);
+    assert_int_equal(
+        entity_db_number(f, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'entity_T.%'"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_builds"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_leftovers"), 0);
 }
 
 static void a_record_changed_meanwhile_is_in_the_index_as_it_is_then(void **state)
@@ -200,13 +190,14 @@ static void a_restart_and_another_definition_of_the_same_indexes_go_on(void **st
     entity_db_build(f, 400);
     entity_db_restart(f);
     define(",\"index\":[[\"a\"]],\"require_version\":true");
-    assert_int_equal(number("SELECT rid FROM entity_builds"), 400);
+    assert_int_equal(entity_db_number(f, "SELECT rid FROM entity_builds"), 400);
     define(",\"index\":[[\"a\"],[\"s\"]]");
-    assert_int_equal(number("SELECT rid FROM entity_builds"), 0);
-    assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 1);
+    assert_int_equal(entity_db_number(f, "SELECT rid FROM entity_builds"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_leftovers"), 1);
     build(400);
     assert_true(plan_has(asks, "_ix"));
-    assert_int_equal(number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'T.%'"), 2);
+    assert_int_equal(
+        entity_db_number(f, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'T.%'"), 2);
 }
 
 static void an_index_that_is_not_wanted_any_more_is_not_built(void **state)
@@ -219,7 +210,8 @@ static void an_index_that_is_not_wanted_any_more_is_not_built(void **state)
     define("");
     assert_null(d->copy);
     build(400);
-    assert_int_equal(number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'entity_T.%'"), 0);
+    assert_int_equal(
+        entity_db_number(f, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'entity_T.%'"), 0);
     assert_int_equal(found("{}", NULL, NULL), MANY);
 }
 
@@ -265,7 +257,7 @@ static void a_unique_index_lists_violations_and_comes_on_when_they_are_gone(void
     assert_int_equal(save("z", "{\"a\":%d}", 1), ERR_CONFLICT);
     assert_int_equal(save("z", "{\"a\":%d}", 5000), ERR_CONFLICT);
     assert_int_equal(found("{\"a\":1}", NULL, NULL), 1);
-    assert_int_equal(number("SELECT count(*) FROM entity_violations"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_violations"), 0);
 }
 
 static void more_violations_than_one_operation_takes_are_all_tried(void **state)
@@ -413,7 +405,7 @@ static void any_order_of_changes_and_steps_loses_nothing(void **state)
     }
     assert_int_equal(found("{}", NULL, NULL), left);
     assert_int_equal(found("{\"a\":{\"$gt\":0}}", NULL, NULL), left);
-    assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_leftovers"), 0);
 }
 
 static void an_index_that_is_declared_no_longer_goes_in_pieces(void **state)
@@ -424,7 +416,8 @@ static void an_index_that_is_declared_no_longer_goes_in_pieces(void **state)
     fill(MANY, MANY);
     define("");
     assert_non_null(d->copy);
-    assert_int_equal(number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'T_ix%'"), 1);
+    assert_int_equal(
+        entity_db_number(f, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'T_ix%'"), 1);
     assert_int_equal(save("r7", "{\"a\":8%.0d}", 0), ERR_UNAVAILABLE);
     assert_int_equal(save("r9", "{\"a\":-9%.0d}", 0), 0);
     assert_true(entity_db_build(f, 300));
@@ -432,7 +425,8 @@ static void an_index_that_is_declared_no_longer_goes_in_pieces(void **state)
     again();
     assert_true(build(300) >= 2 * (MANY / 300) - 1);
     assert_null(d->copy);
-    assert_int_equal(number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'T%ix%'"), 0);
+    assert_int_equal(
+        entity_db_number(f, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'T%ix%'"), 0);
     assert_int_equal(save("r7", "{\"a\":8%.0d}", 0), 0);
     assert_int_equal(found("{\"a\":8}", NULL, NULL), 2);
     assert_int_equal(found("{}", NULL, NULL), MANY);
@@ -444,7 +438,7 @@ static void an_index_that_is_declared_no_longer_goes_in_pieces(void **state)
     define(with_index);
     build(500);
     assert_true(plan_has(asks, "_ix"));
-    assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_leftovers"), 0);
     /* Of a few it goes at once. */
     assert_int_equal(entity_db_define(f,
                                       "{\"name\":\"U\",\"fields\":{\"n\":{\"kind\":\"int\","
@@ -453,7 +447,8 @@ static void an_index_that_is_declared_no_longer_goes_in_pieces(void **state)
                      0);
     assert_int_equal(
         entity_db_define(f, "{\"name\":\"U\",\"fields\":{\"n\":{\"kind\":\"int\"}}}", &e), 0);
-    assert_int_equal(number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'U%ix%'"), 0);
+    assert_int_equal(
+        entity_db_number(f, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'U%ix%'"), 0);
 }
 
 static void search_that_is_declared_no_longer_goes_in_pieces(void **state)
@@ -466,16 +461,18 @@ static void search_that_is_declared_no_longer_goes_in_pieces(void **state)
     again();
     fill(MANY, MANY);
     define("");
-    assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 1);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_leftovers"), 1);
     assert_int_equal(entity_db_define(f, with, NULL), 0); /* again, beside what is left of it */
     again();
     entity_db_restart(f);
     again();
     build(500);
     assert_int_equal(found(NULL, "word77", NULL), 11);
-    assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_leftovers"), 0);
     assert_int_equal(
-        number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'local_search_T.%'"), 0);
+        entity_db_number(f,
+                         "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'local_search_T.%'"),
+        0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

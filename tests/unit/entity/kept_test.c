@@ -72,16 +72,6 @@ static int drop(const char *entity, const char *id)
     return rc;
 }
 
-static int64_t number(const char *sql)
-{
-    struct db_stmt *s = db_stmt_get(f->reader, sql, NULL);
-    assert_non_null(s);
-    assert_int_equal(db_step(s, NULL), 1);
-    int64_t n = db_col_int(s, 0);
-    db_stmt_done(s);
-    return n;
-}
-
 static struct entity_def *parse(const char *text)
 {
     struct entity_def *to;
@@ -164,7 +154,7 @@ static void a_field_that_is_gone_comes_back_with_its_values(void **state)
     assert_int_equal(json_array_size(kept), 2);
     assert_string_equal(json_string_value(json_object_get(json_array_get(kept, 0), "field")), "b");
     json_decref(kept);
-    assert_int_equal(number("SELECT count(*) FROM kept_values"), 2400);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_values"), 2400);
     build();
     assert_int_equal(save("T", "r8", "{\"a\":88}"), 0);
     assert_int_equal(drop("T", "r9"), 0);
@@ -184,8 +174,8 @@ static void a_field_that_is_gone_comes_back_with_its_values(void **state)
     expect("T", "new", "{\"version\":1}");
     assert_int_equal(save("T", "x", "{\"b\":\"b7\"}"), ERR_CONFLICT);
     sweep();
-    assert_int_equal(number("SELECT count(*) FROM kept_values"), 0);
-    assert_int_equal(number("SELECT count(*) FROM kept_fields"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_values"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_fields"), 0);
 }
 
 static void what_a_migration_made_is_told_once_and_in_order(void **state)
@@ -196,19 +186,21 @@ static void what_a_migration_made_is_told_once_and_in_order(void **state)
     uint64_t before = f->seq;
     f->at += 1000;
     assert_int_equal(migrate(less), 0);
-    assert_int_equal(number("SELECT count(*) FROM entity_history"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_history"), 0);
     assert_int_equal(save("T", "r3", "{\"a\":33}"), 0);
-    assert_int_equal(number("SELECT count(*) FROM entity_history WHERE id = 'r3'"), 2);
-    assert_int_equal(number("SELECT how FROM entity_history WHERE id = 'r3' AND version = 1"), 6);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_history WHERE id = 'r3'"), 2);
+    assert_int_equal(
+        entity_db_number(f, "SELECT how FROM entity_history WHERE id = 'r3' AND version = 1"), 6);
     assert_int_equal(drop("T", "r4"), 0);
     struct entity_def *to = parse(whole);
     assert_int_equal(entity_db_migrate(f, to, KEEP_MS), ERR_UNAVAILABLE); /* not while it goes on */
     entity_def_unref(to);
     build();
-    assert_int_equal(number("SELECT count(*) FROM entity_history WHERE how = 6"), 700);
-    assert_int_equal(number("SELECT count(*) FROM entity_history"), 702);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_history WHERE how = 6"), 700);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_history"), 702);
     assert_int_equal(
-        number("SELECT replaced_by = 'dora' AND why = 'migrate' AND fields = '[\"b\",\"d\"]' AND"
+        entity_db_number(
+            f, "SELECT replaced_by = 'dora' AND why = 'migrate' AND fields = '[\"b\",\"d\"]' AND"
                " replaced_at = 1700000001000 FROM entity_history WHERE id = 'r5'"),
         1);
     struct entity_def *d = def("T");
@@ -220,7 +212,7 @@ static void what_a_migration_made_is_told_once_and_in_order(void **state)
     assert_false(entity_def_hides(d, f->seq));
     buf_fini(&out);
     entity_def_unref(d);
-    assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_leftovers"), 0);
 }
 
 static void what_is_kept_long_enough_goes(void **state)
@@ -231,21 +223,24 @@ static void what_is_kept_long_enough_goes(void **state)
     assert_int_equal(drop("T", "r1"), 0);
     assert_int_equal(migrate(less), 0);
     build();
-    uint64_t hidden = (uint64_t)number("SELECT seq FROM kept_marks");
-    assert_int_equal(number("SELECT count(*) FROM entity_removed WHERE body LIKE '%\"b\"%'"), 1);
+    uint64_t hidden = (uint64_t)entity_db_number(f, "SELECT seq FROM kept_marks");
+    assert_int_equal(
+        entity_db_number(f, "SELECT count(*) FROM entity_removed WHERE body LIKE '%\"b\"%'"), 1);
     f->at += KEEP_MS - 1;
     sweep();
-    assert_int_equal(number("SELECT count(*) FROM kept_values"), 2998);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_values"), 2998);
     f->at += 1;
     assert_int_equal(entity_db_sweep(f, 500), 500);
-    assert_int_equal(number("SELECT count(*) FROM kept_values"), 2498);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_values"), 2498);
     entity_db_restart(f);
     sweep();
-    assert_int_equal(number("SELECT count(*) FROM kept_values"), 0);
-    assert_int_equal(number("SELECT count(*) FROM kept_fields"), 0);
-    assert_int_equal(number("SELECT count(*) FROM entity_removed WHERE body LIKE '%\"b\"%'"), 0);
-    assert_int_equal(number("SELECT count(*) FROM entity_history WHERE body LIKE '%\"b\"%'"), 0);
-    assert_int_equal(number("SELECT count(*) FROM entity_history"), 1500);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_values"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_fields"), 0);
+    assert_int_equal(
+        entity_db_number(f, "SELECT count(*) FROM entity_removed WHERE body LIKE '%\"b\"%'"), 0);
+    assert_int_equal(
+        entity_db_number(f, "SELECT count(*) FROM entity_history WHERE body LIKE '%\"b\"%'"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_history"), 1500);
     expect("T", "r7", "{\"a\":7,\"version\":2}");
     struct entity_def *d = def("T");
     assert_true(entity_def_hides(d, hidden)); /* feeds go on knowing */
@@ -287,7 +282,7 @@ static void another_kind_leaves_it_where_it_is(void **state)
     entity_def_unref(had);
     entity_def_unref(entity_db_must_define(f, other));
     expect("T", "r1", "{\"a\":1,\"version\":2}");
-    assert_int_equal(number("SELECT count(*) FROM kept_fields"), 2);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_fields"), 2);
 }
 
 static void a_migration_that_is_given_up_keeps_nothing(void **state)
@@ -305,8 +300,8 @@ static void a_migration_that_is_given_up_keeps_nothing(void **state)
     assert_int_equal(json_array_size(kept), 0);
     json_decref(kept);
     sweep();
-    assert_int_equal(number("SELECT count(*) FROM kept_values"), 0);
-    assert_int_equal(number("SELECT count(*) FROM kept_fields"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_values"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_fields"), 0);
     expect("T", "r1", "{\"a\":1,\"b\":\"b1\",\"d\":\"1.5\",\"version\":1}");
 }
 
@@ -337,7 +332,8 @@ static void lists_of_references_go_and_come_back(void **state)
     assert_int_equal(save("T", "t2", "{\"us\":[\"u2\"]}"), 0);
     assert_int_equal(migrate(no_links), 0);
     build();
-    assert_int_equal(number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'local_link%'"), 0);
+    assert_int_equal(
+        entity_db_number(f, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'local_link%'"), 0);
     assert_int_equal(migrate(links), 0);
     assert_int_equal(referring("u2"), 2);
     build();
@@ -373,7 +369,7 @@ static void an_entity_that_is_declared_no_longer_is_out_of_sight_and_comes_back(
     struct entity_def *d = def("T");
     assert_int_equal(entity_db_restore(f, d, "r1", NULL), 0);
     entity_def_unref(d);
-    assert_int_equal(number("SELECT count(*) FROM kept_entities"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_entities"), 0);
     assert_int_equal(retire((const char *const[]){"X"}, 1, &e), ERR_NOT_FOUND);
 }
 
@@ -401,13 +397,14 @@ static void an_entity_that_is_kept_long_enough_goes_whole(void **state)
     f->at += KEEP_MS;
     assert_int_equal(entity_db_define(f, links, &e), ERR_UNAVAILABLE);
     sweep();
-    assert_int_equal(number("SELECT count(*) FROM kept_entities"), 0);
-    assert_int_equal(number("SELECT count(*) FROM entity_removed"), 0);
-    assert_int_equal(number("SELECT count(*) FROM entity_leftovers"), 0);
-    assert_int_equal(number("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'entity\\_U%'"
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_entities"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_removed"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_leftovers"), 0);
+    assert_int_equal(
+        entity_db_number(f, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'entity\\_U%'"
                             " ESCAPE '\\' OR name LIKE 'local\\_%\\_S%' ESCAPE '\\'"
                             " OR name LIKE 'local\\_%\\_T%' ESCAPE '\\'"),
-                     0);
+        0);
     entity_def_unref(
         entity_db_must_define(f, "{\"name\":\"S\",\"fields\":{\"n\":{\"kind\":\"int\"}}}"));
     assert_int_equal(save("S", "r1", "{\"n\":1}"), 0);

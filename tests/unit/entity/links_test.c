@@ -43,15 +43,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int64_t number(struct fixture *x, const char *sql)
-{
-    struct err e = ERR_INIT;
-    AUTO(db_stmt_donep) struct db_stmt *s = db_stmt_get(x->f->reader, sql, &e);
-    if (s == NULL || db_step(s, &e) != 1)
-        fail_msg("%s: %s", sql, e.text);
-    return db_col_int(s, 0);
-}
-
 /* What lies beside the records is what they say. */
 static void check_links(struct fixture *x)
 {
@@ -59,8 +50,8 @@ static void check_links(struct fixture *x)
     "SELECT f.column1 AS field, j.value AS target, rid FROM entity_Post,"                          \
     " (VALUES ('must'),('tags'),('goes'),('loose')) f, json_each(body, '$.' || f.column1) j"
 #define KEPT "SELECT field, target, rid FROM local_links_Post"
-    assert_int_equal(number(x, "SELECT count(*) FROM (" SAID " EXCEPT " KEPT ")"), 0);
-    assert_int_equal(number(x, "SELECT count(*) FROM (" KEPT " EXCEPT " SAID ")"), 0);
+    assert_int_equal(entity_db_number(x->f, "SELECT count(*) FROM (" SAID " EXCEPT " KEPT ")"), 0);
+    assert_int_equal(entity_db_number(x->f, "SELECT count(*) FROM (" KEPT " EXCEPT " SAID ")"), 0);
 }
 
 static int teardown(void **state)
@@ -254,8 +245,9 @@ static void a_list_that_becomes_one_of_references_is_searched_whole(void **state
     /* And back: nothing is left behind. */
     assert_int_equal(entity_db_define(x->f, before, &e), 0);
     assert_int_equal(entity_db_remove(x->f, x->tag, "b", 0, &e), 0);
-    assert_int_equal(number(x, "SELECT count(*) FROM sqlite_master WHERE name = 'local_links_T'"),
-                     0);
+    assert_int_equal(
+        entity_db_number(x->f, "SELECT count(*) FROM sqlite_master WHERE name = 'local_links_T'"),
+        0);
     entity_def_unref(d);
 }
 

@@ -248,16 +248,6 @@ static int hear(void *arg, uint64_t seq, const void *p, size_t n)
     return 0;
 }
 
-static int64_t count(const char *sql)
-{
-    struct db_stmt *s = db_stmt_get(f->reader, sql, NULL);
-    assert_non_null(s);
-    assert_int_equal(db_step(s, NULL), 1);
-    int64_t n = db_col_int(s, 0);
-    db_stmt_done(s);
-    return n;
-}
-
 /* All is told, and of each record what happened to it, in order. */
 static void listen(struct model *m)
 {
@@ -268,8 +258,8 @@ static void listen(struct model *m)
     assert_int_equal(entity_changes_each(f->reader, 0, hear, &t, &applied, NULL), 0);
     for (int k = 0; k < IDS; k++)
         assert_int_equal(t.next[k], m->records[k].events_count);
-    assert_int_equal(count("SELECT count(*) FROM entity_history"), m->replaced);
-    assert_int_equal(count("SELECT count(*) FROM entity_leftovers"), 0);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_history"), m->replaced);
+    assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_leftovers"), 0);
 }
 
 static void act(struct model *m)
@@ -332,7 +322,7 @@ static void any_order_of_definitions_and_changes_is_told_in_order_and_loses_noth
         while (entity_db_sweep(f, 50) > 0)
             ;
         look(&m);
-        assert_int_equal(count("SELECT count(*) FROM kept_values"), 0);
+        assert_int_equal(entity_db_number(f, "SELECT count(*) FROM kept_values"), 0);
         assert_int_equal(db_hash_scan(f->writer, &scan, NULL), 0);
         assert_true(db_hash(f->writer) == scan);
         entity_db_close(f);
