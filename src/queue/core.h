@@ -1,0 +1,361 @@
+/* Core - the rules of the queue as one state in memory: what is sent in, who gets it, what comes of
+ * it. Pure: no I/O, no clock, no database, no randomness; the same calls in the same order give the
+ * same state and the same answers on every node, which is all that replication asks for.
+ *
+ *            run_at               grant                ack
+ * SCHEDULED ---------> AVAILABLE -------> EXECUTING ---------> COMPLETED
+ *     ^                    ^  ^---release--| | | |
+ *     +----- snooze -------|---------------+ | | +-- cancel --> CANCELLED
+ *                          | due             | +-- reject, no tries left --> DISCARDED
+ *                      RETRYABLE <-----------+  nack, timeout or lapse with tries left
+ *
+ * The ledger's thread owns it. Every entry of the log begins with core_entry(), which moves the
+ * time: what is due becomes available, what is too late is discarded. Then come the operations of
+ * its units, in order. After each of these calls nothing can be granted any more: a record that may
+ * run and a consumer that may take it never stand beside each other. So a consumer does not ask for
+ * work; it has said how much it takes, and a send is granted in the entry that brings it.
+ *
+ * Memory. A record is `struct rec`; its body, headers and id as text lie in the log at its `place`
+ * (the entry's index and an offset in it) and are never here; of the id it has core_fingerprint().
+ * What few records have (key, gates, lease, ttl) is in an `extra`. Every write to memory first
+ * notes what was there (undo.h), so a unit that is refused, or an entry that is rolled back, leaves
+ * not a bit changed.
+ *
+ * Choice, exactly. As long as there are pairs of a record that can run and a consumer that has
+ * room for it, one is made: of the lanes in such pairs that with the smallest virtual time (then
+ * number); of the tenants in it likewise; of their records the first by priority (higher first),
+ * run_at, place; of the consumers that can take it the one that has waited longest (`turn`: set
+ * when its room grows from nothing, and after each grant). A record can run when it is AVAILABLE,
+ * its queue is neither paused nor at its concurrency, its lane below its cap, it is first in the
+ * line of its key, and each of its gates lets it pass. One that cannot delays none behind it.
+ * A grant adds LANE_SCALE / weight to the virtual time of lane and tenant; whoever has records that
+ * can run after a time without is set forward to the smallest of those that had some, never back.
+ *
+ * A record joins the line of its key when it is due for the first time, in the order (run_at,
+ * place), and leaves it when it ends; waiting for a retry, snoozed or released it keeps its place.
+ *
+ * Bounds are CORE_* below. Errors are refusals that every node comes to alike: ERR_NOT_FOUND,
+ * ERR_CONFLICT, ERR_FENCED, ERR_QUEUE_FULL, ERR_INVALID, ERR_TOO_LARGE. ERR_NOMEM speaks of this
+ * machine: the caller undoes the whole entry. */
+#ifndef KOAN_QUEUE_CORE_H
+#define KOAN_QUEUE_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/uuid.h"
+
+struct buf;
+struct cursor;
+struct err;
+struct core;
+
+enum {
+    CORE_PRIORITY_MAX = 31,
+    CORE_PRIORITY = 4,
+    CORE_ATTEMPTS = 5,
+    CORE_ATTEMPTS_MAX = 1000,
+    CORE_BACKOFF_LIST_MAX = 16,
+    CORE_GATES_MAX = 4,   /* of one record */
+    CORE_LABELS_MAX = 16, /* of one consumer, of one record */
+    CORE_TEXT_MAX = 512,  /* keys of any kind, bytes */
+    CORE_BODY_MAX = 4 << 20,
+    CORE_QUEUES_MAX = 100000,
+    CORE_LANES_MAX = 16,
+    CORE_SUBSCRIBED_MAX = 64, /* queues of one consumer that names them */
+    CORE_CREDIT_MAX = 2000,
+    CORE_DIED_MAX = 8,     /* queues a record can die in; then it stays */
+    CORE_ERRORS_KEPT = 20, /* of a record, the newest */
+    CORE_DUE_MAX = 10000,  /* moved by one core_entry(); the rest by the next */
+    LANE_SCALE = 5040,     /* divides by all small weights */
+};
+
+/* Where something lies in the log: index of the entry << 24 | offset of the payload in it. */
+#define CORE_PLACE(seq, offset) ((uint64_t)(seq) << 24 | (uint64_t)(offset))
+
+enum rec_state {
+    REC_SCHEDULED = 1,
+    REC_AVAILABLE,
+    REC_EXECUTING,
+    REC_RETRYABLE,
+    REC_COMPLETED,
+    REC_DISCARDED,
+    REC_CANCELLED,
+};
+enum rec_reason { /* of a discard; part of the saved form: never renumber */
+                  REASON_NONE = 0,
+                  REASON_ATTEMPTS,
+                  REASON_REJECTED,
+                  REASON_EXPIRED,
+                  REASON_DEFERRED_TOO_LONG,
+                  REASON_TIMEOUT,
+                  REASON_LAPSED,
+                  REASON_UNREGISTERED,
+                  REASON_UNDECODABLE,
+                  REASON_OVERFLOW,
+                  REASON_NO_SUBSCRIBER,
+                  REASON_TENANT_GONE,
+                  REASON_COUNT,
+};
+/* 64 bits that stand for an id. Two ids of one ledger with the same: the second send is refused
+ * with ERR_CONFLICT, as one with the same id. */
+uint64_t core_fingerprint(const struct uuid *id);
+const char *rec_state_name(enum rec_state s);
+const char *rec_reason_name(enum rec_reason r);
+
+struct core *core_new(void);
+void core_free(struct core *c);
+
+/* ---- time, and taking back ---- */
+
+/* An entry begins. `seq` and `at` never go back. What is due moves, CORE_DUE_MAX at most, in order
+ * of (due, place). Codes: ERR_NOMEM. */
+int core_entry(struct core *c, uint64_t seq, int64_t at, struct err *e);
+/* Everything since the last core_unit() (entry_too: since core_entry()) never happened. */
+void core_unit(struct core *c);
+void core_undo(struct core *c, bool entry_too);
+/* Earliest ledger time at which core_entry() would do something; INT64_MAX: never. */
+int64_t core_next_due(const struct core *c);
+
+/* ---- queues, lanes, gates ---- */
+
+enum core_overflow { OVERFLOW_REFUSE, OVERFLOW_DROP_OLDEST };
+struct core_backoff {                     /* waits, ms */
+    uint32_t first, cap;                  /* doubling from first to cap; first 0: the list */
+    uint32_t list[CORE_BACKOFF_LIST_MAX]; /* the last repeats */
+    uint8_t list_count;
+};
+struct core_queue { /* zero-initialise, then core_queue_defaults() */
+    const char *tenant, *name;
+    uint32_t concurrency;    /* executing at once; 0: no limit */
+    uint64_t max, max_bytes; /* waiting records, their bytes; 0: no limit */
+    enum core_overflow overflow;
+    const char *dead_to; /* same tenant; NULL: dead letters stay */
+    bool halt_on_dead;   /* a key waits for a decision when its record dies in place */
+    bool manual;         /* worked by people, never granted */
+    bool handled;        /* workers take it */
+    int64_t keep_completed_ms, keep_discarded_ms; /* 0: gone at once; -1: for ever */
+    uint32_t keep_count;                          /* completed ones, the newest; 0: no limit */
+    int64_t dedup_window_ms;
+};
+void core_queue_defaults(struct core_queue *q);
+/* Declares, or changes what can be changed: all of it. */
+int core_declare(struct core *c, const struct core_queue *q, struct err *e);
+/* ERR_CONFLICT while records are in it, unless `force`, which forgets them. */
+int core_drop(struct core *c, const char *tenant, const char *name, bool force, struct err *e);
+int core_pause(struct core *c, const char *tenant, const char *name, bool paused, struct err *e);
+int core_close(struct core *c, const char *tenant, const char *name, bool closed, struct err *e);
+/* weight 1..1000; cap 0 pauses, UINT32_MAX: none. Undeclared lanes have weight 1, no cap. */
+int core_lane(struct core *c, const char *name, uint32_t weight, uint32_t cap, struct err *e);
+/* Share of a tenant, 1..1000; 1 when never set. */
+int core_tenant(struct core *c, const char *tenant, uint32_t weight, struct err *e);
+/* capacity 0: no limit; rate 0: no limit, else starts per per_ms. */
+struct core_gate {
+    const char *tenant, *name;
+    uint32_t capacity, rate;
+    int64_t per_ms;
+};
+int core_gate(struct core *c, const struct core_gate *g, struct err *e);
+/* Nothing passes before `until`; 0 opens. A gate that was never declared is made, without limits.
+ */
+int core_gate_close(struct core *c, const char *tenant, const char *name, int64_t until,
+                    struct err *e);
+
+/* ---- sending ---- */
+
+struct core_label { /* text: equals; neither: is there; number: that much of it, while executing */
+    const char *name, *text;
+    uint32_t number;
+};
+enum core_unique { UNIQUE_SKIP, UNIQUE_REPLACE, UNIQUE_SWAP };
+struct core_send { /* zero-initialise; the defaults are the core's */
+    const char *tenant, *queue;
+    struct uuid id;
+    uint64_t place;
+    uint32_t bytes;      /* of the body */
+    int64_t run_at;      /* 0 or past: now */
+    int64_t ttl_ms;      /* not started by then: expired. From run_at; 0: none */
+    int64_t deadline_ms; /* of snoozes and closed gates, from run_at; 0: 24 h */
+    uint32_t timeout_ms; /* of one execution; 0: 60 s */
+    uint8_t priority;
+    uint16_t attempts;                  /* 0: CORE_ATTEMPTS */
+    const struct core_backoff *backoff; /* NULL: 3 s, doubling, cap 5 min */
+    const char *lane;                   /* NULL: "default" */
+    const char *key, *unique, *dedup;
+    enum core_unique unique_mode;
+    uint64_t unique_expect; /* UNIQUE_SWAP: place of the body that was merged with; else
+                               ERR_CONFLICT; 0: none may wait */
+    const char *gates[CORE_GATES_MAX];
+    const struct core_label *needs;
+    uint8_t gates_count, needs_count;
+    bool create; /* an undeclared queue is declared with defaults */
+};
+struct core_sent {
+    struct uuid id;    /* of the record: the sent one, or the one that was there */
+    bool duplicate;    /* dedup: nothing was added */
+    bool merged;       /* unique: the waiting one stays, has the new body unless skipped */
+    uint64_t depth;    /* waiting records of the queue, with it */
+    int64_t oldest_ms; /* age of the queue's oldest available record */
+};
+int core_send(struct core *c, const struct core_send *s, struct core_sent *out, struct err *e);
+
+/* ---- consumers ---- */
+
+struct core_consumer {
+    struct uuid id;
+    const char *node;   /* where its grants are announced */
+    bool worker;        /* takes from every `handled` queue; else from `queues` */
+    const char *tenant; /* of the queues named */
+    const char *const *queues;
+    uint32_t queues_count;
+    uint32_t credit;   /* how many it executes at once */
+    uint32_t lease_ms; /* 1 000 .. 43 200 000; 0: 30 000 */
+    const struct core_label *labels;
+    uint8_t labels_count;
+    const char *const *only; /* takes just work that needs one of these labels */
+    uint8_t only_count;
+};
+/* A consumer with this id that exists is changed: credit, labels, queues. */
+int core_open(struct core *c, const struct core_consumer *s, struct err *e);
+/* Lease times of all it holds begin anew. ERR_NOT_FOUND: lapsed or closed. */
+int core_renew(struct core *c, const struct uuid *consumer, struct err *e);
+/* What it holds is released: no try is used. */
+int core_leave(struct core *c, const struct uuid *consumer, struct err *e);
+/* Its time is over: a try is used of each it holds. Does nothing when it was renewed: *lapsed. */
+int core_lapse(struct core *c, const struct uuid *consumer, bool *lapsed, struct err *e);
+/* Earliest end of a consumer's or a record's own lease; INT64_MAX: none. `consumer` or `record`. */
+struct core_expiry {
+    int64_t at;
+    bool is_record;
+    struct uuid consumer;
+    uint64_t record, token; /* fingerprint of its id */
+};
+void core_next_expiry(const struct core *c, struct core_expiry *out);
+/* Lapse of one record with a lease of its own (extended). */
+int core_lapse_record(struct core *c, uint64_t fingerprint, uint64_t token, bool *lapsed,
+                      struct err *e);
+
+/* ---- settling ---- */
+
+enum core_outcome {
+    SETTLE_ACK = 1,
+    SETTLE_NACK,    /* a try is used; delay_ms instead of the backoff when >= 0 */
+    SETTLE_REJECT,  /* discarded: `reason` */
+    SETTLE_RELEASE, /* available again, no try used */
+    SETTLE_SNOOZE,  /* until `until`, no try used */
+    SETTLE_BACKOFF, /* released, and `gate` closed until `until` */
+    SETTLE_EXTEND,  /* a lease of its own until now + lease_ms */
+};
+struct core_settle {
+    struct uuid id;
+    uint64_t token;
+    uint64_t place; /* of the settle: where result or error text lie */
+    enum core_outcome outcome;
+    enum rec_reason reason; /* of a reject; 0: REASON_REJECTED */
+    uint16_t code;          /* of the error, 0: none */
+    int64_t delay_ms;       /* -1: the backoff */
+    int64_t until;
+    uint32_t lease_ms;
+    const char *gate;
+    bool has_result;
+};
+/* ERR_FENCED: the token is not the current one. ERR_NOT_FOUND: no such record. */
+int core_settle(struct core *c, const struct core_settle *s, struct err *e);
+/* The condition `delivery`: 0 or ERR_FENCED. */
+int core_held(const struct core *c, const struct uuid *id, uint64_t token, struct err *e);
+
+/* ---- operators ---- */
+
+/* Waiting: at once CANCELLED. Executing: *asked, the holder is told (EFFECT_CANCEL). */
+int core_cancel(struct core *c, const struct uuid *id, bool *asked, struct err *e);
+/* Any final state, RETRYABLE or SCHEDULED: available now, with all its tries. */
+int core_retry(struct core *c, const struct uuid *id, struct err *e);
+int core_move(struct core *c, const struct uuid *id, const char *queue, struct err *e);
+/* Another body for a waiting or discarded record. */
+int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t bytes, struct err *e);
+/* Forgets a record that is not executing. */
+int core_purge(struct core *c, const struct uuid *id, struct err *e);
+
+/* ---- what came of it ---- */
+
+enum core_effect_kind { EFFECT_GRANT = 1, EFFECT_CANCEL, EFFECT_ENDED, EFFECT_LOST };
+struct core_effect { /* since core_entry(), in order */
+    enum core_effect_kind kind;
+    uint64_t id;          /* core_fingerprint() of it */
+    uint64_t place, body; /* of the send; of the body where that is another */
+    uint64_t token;
+    struct uuid consumer; /* GRANT, CANCEL, LOST */
+    uint32_t attempt, deliveries;
+    int64_t lease_until, timeout_at;
+    enum rec_state state;
+    enum rec_reason reason;
+};
+const struct core_effect *core_effects(const struct core *c, size_t *count);
+
+/* ---- reading ---- */
+
+enum core_waits { /* why an AVAILABLE record does not run */
+                  WAITS_NOTHING,
+                  WAITS_CONSUMER,
+                  WAITS_KEY,
+                  WAITS_GATE,
+                  WAITS_LABEL,
+                  WAITS_PAUSE,
+                  WAITS_CONCURRENCY,
+                  WAITS_LANE,
+                  WAITS_HANDLER,
+                  WAITS_PEOPLE,
+                  WAITS_DECISION, /* its key is halted by a dead letter */
+};
+struct core_view {
+    enum rec_state state;
+    enum rec_reason reason;
+    enum core_waits waits;
+    char waits_for[CORE_TEXT_MAX + 1]; /* name of gate, label, lane; the key */
+    const char *tenant, *queue, *lane; /* the core's, until the next change */
+    uint64_t place, body, result;
+    uint32_t bytes;
+    int64_t run_at; /* of waiting ones; of ended ones when they ended */
+    uint32_t attempts, deliveries, attempts_max;
+    uint8_t priority;
+    uint64_t token; /* EXECUTING */
+    int64_t lease_until;
+    struct uuid consumer;
+};
+/* ERR_NOT_FOUND. */
+int core_look(const struct core *c, const struct uuid *id, struct core_view *out, struct err *e);
+
+struct core_counts {
+    uint64_t scheduled, available, executing, retryable, completed, discarded, cancelled;
+    uint64_t bytes;                        /* of all waiting and executing */
+    int64_t oldest_at;                     /* run_at of the oldest available; INT64_MAX: none */
+    uint64_t sent, acked, nacked, granted; /* since it was declared */
+    uint32_t consumers;
+    bool paused, closed;
+};
+int core_counts(const struct core *c, const char *tenant, const char *queue,
+                struct core_counts *out, struct err *e);
+/* Each queue, in order of declaration: for (uint32_t i = 0; core_queue_at(c, &i, &q, &n);) */
+bool core_queue_at(const struct core *c, uint32_t *i, struct core_queue *q, struct core_counts *n);
+/* Up to `max` ids of records of a queue in one state, in order of place, from `after` on. */
+size_t core_list(const struct core *c, const char *tenant, const char *queue, enum rec_state state,
+                 uint64_t after, uint64_t *places, size_t max);
+
+/* ---- keeping ---- */
+
+/* The state, to be read back by core_load() of the same or a later version: schema/queue-state.md.
+ * `put` takes pieces of at most 64 KiB. */
+int core_save(const struct core *c, int (*put)(void *arg, const void *p, size_t n, struct err *e),
+              void *arg, struct err *e);
+/* Into a new core. `get` fills exactly n bytes. ERR_CORRUPT, ERR_UNSUPPORTED. */
+int core_load(struct core *c, int (*get)(void *arg, void *p, size_t n, struct err *e), void *arg,
+              struct err *e);
+/* Changes with every decision; equal on every node that applied the same entries. */
+uint64_t core_hash(const struct core *c);
+/* The lowest place that a living record, its body, result or errors lie at; UINT64_MAX: none. */
+uint64_t core_lowest_place(const struct core *c);
+/* Asserts the invariants (core.c lists them). Slow: for tests. */
+void core_check(const struct core *c);
+
+#endif
