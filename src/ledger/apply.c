@@ -5,6 +5,7 @@
 #include "base/stat.h"
 #include "db/db.h"
 #include "ledger/entry_priv.h"
+#include "ledger/hot_priv.h"
 #include "ledger/ledger_priv.h"
 #include "ledger/once.h"
 
@@ -13,6 +14,7 @@ struct unit_apply {
     struct ledger *l;
     struct apply a;
     struct txn_view view;
+    const uint8_t *payload; /* of the entry */
     bool needs_savepoint;
 };
 
@@ -56,6 +58,7 @@ static int unit_run_op(struct unit_apply *u, const struct op_ref *ref, struct tx
     struct outcome *o = &u->l->outcome;
     size_t length_at = o->results.len;
     buf_add_u32(&o->results, 0);
+    u->a.offset = (uint32_t)(op->payload.p - u->payload);
     int rc =
         ref->op->apply(ref->domain->self, &u->a, op->version, &op->payload, &o->results, &o->err);
     if (rc < 0 && code_is_ours(rc)) {
@@ -238,7 +241,10 @@ static int entry_units(struct ledger *l, struct apply *a, const void *p, size_t 
     if (rc < 0)
         return err_context(e, "log entry %llu", (unsigned long long)a->seq);
     a->at = head.at;
-    struct unit_apply u = {.l = l, .a = *a};
+    rc = hot_entry(l, a, e);
+    if (rc < 0)
+        return rc;
+    struct unit_apply u = {.l = l, .a = *a, .payload = p};
     size_t len;
     uint32_t i = 0;
     for (const void *unit; (unit = entry_next(&c, &len)) != NULL; i++) {
@@ -266,15 +272,17 @@ static int entry_close(struct ledger *l, const struct apply *a, uint64_t term, s
         rc = store_repeats_purge(l->db, a->at - LEDGER_REPEAT_MS, &l->repeats_oldest, e);
     if (rc == 0 && l->once_oldest <= a->at - LEDGER_ONCE_MS)
         rc = once_purge(l->db, a->at - LEDGER_ONCE_MS, &l->once_oldest, e);
-    uint64_t hash = db_hash(l->db);
     bool keep = a->seq % LEDGER_HASH_ENTRIES == 0;
     struct store_meta m = {.seq = a->seq,
                            .term = term,
                            .at = a->at,
-                           .hash = hash,
-                           .kept_seq = keep ? a->seq : atomic_load(&l->kept_seq),
-                           .kept_hash = keep ? hash : atomic_load(&l->kept_hash)};
-    l->applying.hash = hash;
+                           .hash = db_hash(l->db),
+                           .kept_seq = atomic_load(&l->kept_seq),
+                           .kept_hash = atomic_load(&l->kept_hash)};
+    if (keep) {
+        m.kept_seq = a->seq;
+        m.kept_hash = l->applying.hash = m.hash + hot_hash(l);
+    }
     return rc < 0 ? rc : store_meta_put(l->db, &m, e);
 }
 
@@ -330,6 +338,8 @@ int ledger_apply_begin(struct ledger *l, const struct entry_view *v, struct err 
         return rc;
     if (v->type == CONSENSUS_UNITS)
         rc = entry_units(l, &a, v->p, v->n, v->units, e);
+    else
+        rc = hot_entry(l, &a, e);
     if (rc == 0)
         rc = domains_close(l, &a, e);
     if (rc == 0)

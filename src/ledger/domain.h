@@ -4,7 +4,11 @@
  * one SQLite transaction, on its own thread, in log order, on every node alike. So an apply
  * function is deterministic: it reads its payload, the database and `struct apply`; never a clock,
  * the network, a file, Lua, or state that may differ between nodes. Memory that it keeps as a cache
- * of the database must follow rollbacks: see `undo`. */
+ * of the database must follow rollbacks: see `undo`.
+ *
+ * Hot domains. A row in SQLite for everything that lives a second is too slow for some. Such a
+ * domain has `hot`: its state is in memory, and only operations (and the time of entries) change
+ * it. `undo` takes back there what the unit or the entry did. */
 #ifndef KOAN_LEDGER_DOMAIN_H
 #define KOAN_LEDGER_DOMAIN_H
 
@@ -24,7 +28,10 @@ struct apply {
     uint64_t seq;               /* log index of the entry */
     uint32_t unit;              /* position of the unit in the entry, from 0 */
     int64_t at;                 /* ledger time of the entry, ms */
-    const struct envelope *env; /* never NULL; tenant and principal are never NULL inside */
+    const struct envelope *env; /* of an operation never NULL, nor tenant and principal inside */
+    /* Where the payload of this operation lies in that of the entry. With seq it is the place of
+     * these bytes in the log, for ever. */
+    uint32_t offset;
 };
 
 /* What an operation leaves behind when it refuses, and whether it may. A unit needs no savepoint
@@ -49,9 +56,20 @@ struct domain_op {
                  struct buf *result, struct err *e);
 };
 
+/* What a domain brings whose state lives in memory. None may be NULL. */
+struct domain_hot {
+    /* An entry begins, whichever it is, before its units: time moves on. Only codes as of `close`.
+     */
+    int (*entry)(void *self, const struct apply *a, struct err *e);
+    /* A running sum over the state, 0 while there is none: part of the state hash that is kept
+     * every LEDGER_HASH_ENTRIES and compared. */
+    uint64_t (*hash)(void *self);
+};
+
 struct domain {
     const char *name;
     void *self;
+    const struct domain_hot *hot; /* NULL: all of its state is in the database */
     const struct domain_op *ops;
     size_t ops_count;
     /* After migrations, before the first entry is applied: load caches. May be NULL. */

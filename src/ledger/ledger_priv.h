@@ -83,7 +83,7 @@ struct applying {
     bool open;
     struct err err; /* what became of an entry that was tried while it was being synced */
     struct apply a;
-    uint64_t hash;     /* state hash with it */
+    uint64_t hash;     /* state hash with it, where it is one that is kept */
     uint64_t spent_ns; /* on applying it */
 };
 

@@ -227,8 +227,11 @@ void kit_node_init(struct kit_node *n, const char *dir)
 
 int kit_node_open(struct kit_node *n, struct err *e)
 {
-    struct domain d = kit_domain(&n->kit);
-    return ledger_open(&n->options, loop_world(n->loop), &d, 1, &n->ledger, e);
+    struct domain d[2] = {kit_domain(&n->kit)};
+    if (n->also != NULL)
+        d[1] = *n->also;
+    size_t count = n->also != NULL ? 2 : 1;
+    return ledger_open(&n->options, loop_world(n->loop), d, count, &n->ledger, e);
 }
 
 static void kit_closed(void *arg)

@@ -48,6 +48,7 @@ int64_t kit_rows(struct db *db);
 /* A ledger on a loop that the calling thread turns. */
 struct kit_node {
     struct kit kit;
+    const struct domain *also; /* another one beside the kit's, or NULL */
     struct loop *loop;
     struct ledger *ledger;
     char dir[256];
