@@ -36,6 +36,8 @@ DEPS_LIBS := $(shell pkg-config --libs $(PKGS) $(if $(RAFT_SOURCE),,raft))
 DEPS_STATIC :=
 DEPS_DYNAMIC :=
 DEPS_MALLOC := $(shell pkg-config --libs jemalloc 2>/dev/null)
+TZDATA := /usr/share/zoneinfo/tzdata.zi
+TZDATA_READY :=
 CMOCKA_LIBS := $(shell pkg-config --libs cmocka 2>/dev/null)
 else
 SYSROOT := $(shell packaging/sysroot/sysroot path)
@@ -55,9 +57,15 @@ DEPS_STATIC := $(DEPS_LINK) -static
 DEPS_DYNAMIC := $(DEPS_LINK) -Wl,--dynamic-linker=$(SYSLIB)/ld-linux-x86-64.so.2 -Wl,-rpath,$(SYSLIB)
 CMOCKA_LIBS := -lcmocka
 RAFT_SOURCE := $(SYSROOT)/src/raft
+DATA := $(shell packaging/sysroot/sysroot path data)
+TZDATA := $(DATA)/usr/share/zoneinfo/tzdata.zi
+TZDATA_READY := $(DATA)/ready
 
 $(SYSROOT)/ready:
 	@packaging/sysroot/sysroot make $(SYSROOT)
+
+$(DATA)/ready:
+	@packaging/sysroot/sysroot make $(DATA) data
 
 # The same packages for another machine; every flag above that names the sysroot then names this one.
 arm64_SYSROOT := $(shell packaging/sysroot/sysroot path arm64)
@@ -138,6 +146,11 @@ build/gen/embed.list: FORCE
 build/gen/embed_data.S: build/gen/embed.list packaging/embed
 	@packaging/embed < $< > $@
 
+# The time zones, from Debian's tzdata (src/codec/zone.h).
+build/gen/zones_data.S: packaging/zones packaging/sysroot/packages.lock | $(TZDATA_READY)
+	@mkdir -p $(@D)
+	@packaging/zones $(TZDATA) build/gen/zones > $@
+
 # Changes only when the flags or the libraries do; then everything is compiled again.
 FLAGS := build/gen/flags
 $(FLAGS): FORCE | $(DEPS_READY)
@@ -180,7 +193,7 @@ quiet = @printf '  %-5s %s\n' $1 '$2';
 
 define MODE_RULES
 $(1)_OBJ := $$(patsubst %.c,build/$(1)/%.o,$$(filter-out $$(MAIN),$$(SRC))) build/$(1)/gen/embed_data.o \
-    build/$(1)/raft.o
+    build/$(1)/gen/zones_data.o build/$(1)/raft.o
 $(1)_DEPS_CFLAGS = $$(call for_mode,$(1),$$(DEPS_CFLAGS))
 $(1)_ALL_CFLAGS = $$(CPPFLAGS) $$(CFLAGS) $$($(1)_CFLAGS) $$($(1)_DEPS_CFLAGS)
 
@@ -191,6 +204,10 @@ build/$(1)/%.o: %.c $$(FLAGS) | $$(DEPS_READY) $$($(1)_READY) $$(RAFT_READY)
 	    $$(if $$(filter tests/%,$$<),-Itests) -MMD -MP -c $$< -o $$@
 
 build/$(1)/gen/embed_data.o: build/gen/embed_data.S $$(EMBED) | $$($(1)_READY)
+	@mkdir -p $$(@D)
+	$$(call quiet,AS,$$@) $$(if $$($(1)_CROSS),$$($(1)_CC),$$(CC)) -c $$< -o $$@
+
+build/$(1)/gen/zones_data.o: build/gen/zones_data.S | $$($(1)_READY)
 	@mkdir -p $$(@D)
 	$$(call quiet,AS,$$@) $$(if $$($(1)_CROSS),$$($(1)_CC),$$(CC)) -c $$< -o $$@
 

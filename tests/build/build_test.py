@@ -64,7 +64,7 @@ class SysrootTest(unittest.TestCase):
             lines = [line.split() for line in f if not line.startswith("#")]
         for line in lines:
             self.assertGreaterEqual(len(line), 3, line)
-            self.assertIn(line[0], ("bin", "src", "alt"))
+            self.assertIn(line[0], ("data", "bin", "src", "alt"))
             self.assertRegex(line[2], r"^[0-9]")
             for other in line[3:]:
                 self.assertRegex(other, r"^[a-z0-9]+=[0-9]")

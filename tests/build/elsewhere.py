@@ -30,6 +30,7 @@ def made_elsewhere(*what, arch=()):
         copy, cache = os.path.join(home, "quite/another/folder"), os.path.join(home, "cache")
         shutil.copytree(ROOT, copy, symlinks=True, ignore=lambda where, _: ["build", ".git"] if where == ROOT else [])
         os.mkdir(cache)
-        subprocess.run(["cp", "-a", sysroot(None, *arch), sysroot(cache, *arch)], check=True)
+        for of in (arch, ("data",)):
+            subprocess.run(["cp", "-a", sysroot(None, *of), sysroot(cache, *of)], check=True)
         make(copy, *what, KOAN_CACHE=cache, TZ="Asia/Tokyo", LC_ALL="C.UTF-8", LANG="C.UTF-8")
         yield copy
