@@ -1,0 +1,236 @@
+#include "bus/group.h"
+
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "support/unit.h"
+
+static struct groups *build(const struct group_declared *list, size_t count)
+{
+    struct groups *g;
+    struct err e = ERR_INIT;
+    if (groups_build(list, count, &g, &e) != 0)
+        fail_msg("%s", e.text);
+    return g;
+}
+
+TEST(a_group_has_its_name_or_that_of_its_file)
+{
+    static const struct group_declared list[] = {
+        {"order.*", NULL, "shop/order-mail.lua", 3, NULL},
+        {"order.*", "audit", "shop/order-mail.lua", 9, NULL},
+        {"#", NULL, "tail", 1, NULL},
+        {"order.placed", "audit", "x.lua", 1, NULL},
+    };
+    struct groups *g = build(list, ARRAY_LEN(list));
+    static const char *const want[] = {"audit order.*", "audit order.placed", "order-mail order.*",
+                                       "tail #"};
+    char text[64];
+    assert_int_equal(groups_count(g), ARRAY_LEN(want));
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        const struct group *x = groups_at(g, i);
+        snprintf(text, sizeof(text), "%s %s", x->name, x->pattern);
+        assert_string_equal(text, want[i]);
+    }
+    assert_string_equal(groups_at(g, 0)->options, "{}");
+    groups_free(g);
+    groups_free(NULL);
+    assert_int_equal(groups_count(NULL), 0);
+}
+
+TEST(the_same_pattern_and_group_twice_is_refused_naming_both_places) /* R1 */
+{
+    struct group_declared list[] = {
+        {"order.*", "crm", "b.lua", 12, NULL},
+        {"#", "crm", "b.lua", 14, NULL},
+        {"order.*", NULL, "crm.lua", 3, NULL},
+    };
+    struct groups *g = NULL;
+    struct err e = ERR_INIT;
+    assert_refused(groups_build(list, 3, &g, &e), ERR_INVALID,
+                   "group 'crm' listens to 'order.*' twice, in b.lua:12 and in crm.lua:3");
+    struct group_declared first = list[0];
+    list[0] = list[2];
+    list[2] = first;
+    assert_refused(groups_build(list, 3, &g, &e), ERR_INVALID, "in b.lua:12 and in crm.lua:3");
+    list[0].group = "other";
+    assert_int_equal(groups_build(list, 3, &g, &e), 0);
+    groups_free(g);
+}
+
+TEST(what_is_wrong_is_named_with_its_place) /* R1 */
+{
+    static const struct {
+        struct group_declared d;
+        const char *words;
+    } cases[] = {
+        {{"order*", NULL, "a.lua", 7, NULL}, "a.lua:7: on 'order*': pattern: '*' at offset 5"},
+        {{"order.*", "my group", "a.lua", 7, NULL}, "a.lua:7: on 'order.*': a group's name is"},
+        {{"order.*", "", "a.lua", 7, NULL}, "at least one"},
+        {{"order.*", "0123456789012345678901234567890123456789012345678901234567890123x", "a.lua",
+          7, NULL},
+         "at most 64"},
+        {{"order.*", NULL, "x/my orders.lua", 7, NULL}, "write group = \"...\""},
+        {{"order.*", NULL, "x/.lua", 7, NULL}, "write group = \"...\""},
+    };
+    struct groups *g = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct err e = ERR_INIT;
+        assert_refused(groups_build(&cases[i].d, 1, &g, &e), ERR_INVALID, cases[i].words);
+    }
+}
+
+TEST(a_set_has_limits)
+{
+    struct group_declared *many = mem_new_array(GROUPS_MAX + 1, sizeof(*many));
+    struct groups *g = NULL;
+    struct err e = ERR_INIT;
+    assert_refused(groups_build(many, GROUPS_MAX + 1, &g, &e), ERR_TOO_LARGE, "at most 10000");
+    char *long_text = mem_must(4000001);
+    memset(long_text, 'x', 4000000);
+    long_text[4000000] = '\0';
+    json_t *options = json_pack("{s:s}", "note", long_text);
+    char names[6][8];
+    for (size_t i = 0; i < 6; i++) {
+        snprintf(names[i], sizeof(names[i]), "g%zu", i);
+        many[i] = (struct group_declared){"#", names[i], "a.lua", 1, options};
+    }
+    assert_refused(groups_build(many, 6, &g, &e), ERR_TOO_LARGE, "bytes");
+    json_decref(options);
+    mem_free(long_text);
+    mem_free(many);
+}
+
+static void changed(void *arg, enum group_change change, const struct group *before,
+                    const struct group *after)
+{
+    static const char *const signs[] = {"+", "-", "~"};
+    const struct group *one = before != NULL ? before : after;
+    assert_true((before == NULL) == (change == GROUP_ADDED));
+    assert_true((after == NULL) == (change == GROUP_REMOVED));
+    buf_addf(arg, "%s%s:%s ", signs[change], one->name, one->pattern);
+}
+
+TEST(what_changes_is_what_was_added_removed_or_says_something_else)
+{
+    json_t *one = json_pack("{s:i, s:s}", "batch", 100, "wait", "1s");
+    json_t *same = json_pack("{s:s, s:i}", "wait", "1s", "batch", 100);
+    json_t *other = json_pack("{s:i}", "batch", 50);
+    struct group_declared old[] = {
+        {"a", "g", "x.lua", 1, one},
+        {"b", "g", "x.lua", 2, one},
+        {"c", "g", "x.lua", 3, NULL},
+        {"a", "h", "x.lua", 4, NULL},
+    };
+    struct group_declared new[] = {
+        {"a", "h", "y.lua", 1, NULL}, /* moved */
+        {"b", "g", "x.lua", 2, other},
+        {"a", "g", "x.lua", 9, same},
+        {"d", "g", "x.lua", 4, NULL},
+    };
+    struct groups *x = build(old, ARRAY_LEN(old)), *y = build(new, ARRAY_LEN(new));
+    struct buf b = BUF_INIT(1024);
+    groups_diff(x, y, changed, &b);
+    assert_string_equal(buf_str(&b), "~g:b -g:c +g:d ");
+    buf_reset(&b);
+    groups_diff(NULL, y, changed, &b);
+    assert_string_equal(buf_str(&b), "+g:a +g:b +g:d +h:a ");
+    buf_reset(&b);
+    groups_diff(x, NULL, changed, &b);
+    assert_string_equal(buf_str(&b), "-g:a -g:b -g:c -h:a ");
+    buf_reset(&b);
+    groups_diff(y, y, changed, &b);
+    assert_string_equal(buf_str(&b), "");
+    buf_fini(&b);
+    groups_free(x);
+    groups_free(y);
+    json_decref(one);
+    json_decref(same);
+    json_decref(other);
+}
+
+enum { PATTERNS = 6, NAMES = 3, ALL = PATTERNS * NAMES };
+static const char *const patterns[PATTERNS] = {"a", "*", "#", "a.b", "a.*", "b"};
+static const char *const names[NAMES] = {"x", "y", "z"};
+
+/* What a group says, or nothing, by its place in a table. */
+static void apply(void *arg, enum group_change change, const struct group *before,
+                  const struct group *after)
+{
+    const struct group *one = before != NULL ? before : after;
+    const char **said = arg;
+    size_t at = (size_t)(one->name[0] - 'x') * PATTERNS;
+    while (strcmp(patterns[at % PATTERNS], one->pattern) != 0)
+        at++;
+    assert_true((said[at] == NULL) == (change == GROUP_ADDED));
+    if (change == GROUP_CHANGED)
+        assert_string_not_equal(said[at], after->options);
+    said[at] = after == NULL ? NULL : strchr(after->options, '2') != NULL ? "{\"batch\":2}" : "{}";
+}
+
+TEST(applying_what_changed_to_the_old_set_gives_the_new_one)
+{
+    json_t *options[2] = {json_object(), json_pack("{s:i}", "batch", 2)};
+    const char *said[ALL] = {NULL};
+    uint32_t seed = 99;
+    struct groups *was = NULL;
+    for (int round = 0; round < 300; round++) {
+        struct group_declared list[ALL];
+        size_t n = 0;
+        for (uint32_t i = 0; i < ALL; i++) {
+            seed = seed * 1664525 + 1013904223;
+            if ((seed >> 9) % 3 != 0)
+                list[n++] = (struct group_declared){patterns[i % PATTERNS], names[i / PATTERNS],
+                                                    "a.lua", round, options[(seed >> 20) % 2]};
+        }
+        struct groups *is = build(list, n);
+        groups_diff(was, is, apply, said);
+        size_t count = 0;
+        for (size_t i = 0, at = 0; i < ALL; i++) {
+            bool declared = at < n && list[at].pattern == patterns[i % PATTERNS] &&
+                            list[at].group == names[i / PATTERNS];
+            assert_int_equal(said[i] != NULL, declared);
+            if (declared)
+                assert_string_equal(said[i],
+                                    list[at++].options == options[0] ? "{}" : "{\"batch\":2}");
+            count += declared;
+        }
+        assert_int_equal(count, groups_count(is));
+        groups_free(was);
+        was = is;
+    }
+    groups_free(was);
+    json_decref(options[0]);
+    json_decref(options[1]);
+}
+
+TEST(without_listeners_a_message_is_kept_refused_or_dropped_as_was_asked)
+{
+    enum unrouted u = UNROUTED_DROP;
+    struct err e = ERR_INIT;
+    assert_int_equal(group_route(1, true, UNROUTED_DROP), GROUP_DELIVER);
+    assert_int_equal(group_route(0, false, UNROUTED_KEEP), GROUP_KEEP);
+    assert_int_equal(group_route(0, false, UNROUTED_DROP), GROUP_DROP);
+    assert_int_equal(group_route(0, true, UNROUTED_KEEP), GROUP_REFUSE);
+    assert_int_equal(group_route(0, true, UNROUTED_DROP), GROUP_REFUSE);
+    assert_int_equal(unrouted_read("keep", &u, &e), 0);
+    assert_int_equal(u, UNROUTED_KEEP);
+    assert_int_equal(unrouted_read("drop", &u, &e), 0);
+    assert_int_equal(u, UNROUTED_DROP);
+    assert_refused(unrouted_read("ignore", &u, &e), ERR_INVALID, "not 'ignore'");
+    assert_string_equal(e.field, "unrouted");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        HEAP_TEST(a_group_has_its_name_or_that_of_its_file),
+        HEAP_TEST(the_same_pattern_and_group_twice_is_refused_naming_both_places),
+        HEAP_TEST(what_is_wrong_is_named_with_its_place),
+        HEAP_TEST(a_set_has_limits),
+        HEAP_TEST(what_changes_is_what_was_added_removed_or_says_something_else),
+        HEAP_TEST(applying_what_changed_to_the_old_set_gives_the_new_one),
+        HEAP_TEST(without_listeners_a_message_is_kept_refused_or_dropped_as_was_asked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
