@@ -137,7 +137,7 @@ static int arrive_waits(struct canon *c, const struct apply *a, const struct can
 static int arrive_directly(struct gather *g, const struct apply *a,
                            const struct canon_op_arrive *op, struct err *e)
 {
-    int rc = gather_flush(g, a->db, e);
+    int rc = gather_flush(g, a, e);
     if (rc == 0)
         rc = store_arrival_put(a->db, a, op, e);
     if (rc == 0 && op->has_golden)
@@ -182,7 +182,7 @@ static int apply_wait(void *self, const struct apply *a, uint8_t version, struct
                               .take_up = p.number[1] != 0};
     bool due = false;
     ((struct canon *)self)->waits = true;
-    rc = gather_flush(canon_gather(self), a->db, e);
+    rc = gather_flush(canon_gather(self), a, e);
     if (rc == 0)
         rc = store_wait_put(a->db, a->env->tenant, &w, &due, e);
     ((struct canon *)self)->due |= due;
@@ -241,7 +241,7 @@ static int canon_opened(void *self, struct db *db, struct err *e)
 static int canon_close(void *self, const struct apply *a, struct err *e)
 {
     struct canon *c = self;
-    int rc = gather_flush(&c->gather, a->db, e);
+    int rc = gather_flush(&c->gather, a, e);
     if (rc != 0)
         return rc;
     return c->stale ? canon_read_models(c, e) : 0;

@@ -19,7 +19,7 @@ int canon_apply_erase(void *self, const struct apply *a, uint8_t version, struct
     AUTO(canon_small_fini) struct canon_small p;
     int rc = canon_small_decode(c, "canon.erase", 3, 3, 0, &p, e);
     if (rc == 0)
-        rc = gather_flush(canon_gather(self), a->db, e);
+        rc = gather_flush(canon_gather(self), a, e);
     if (rc == 0)
         rc = store_wait_erase(a->db, a->env->tenant, p.text[0], p.text[1], p.text[2], e);
     if (rc == 0)
@@ -41,6 +41,8 @@ int canon_if_key(void *self, const struct apply *a, uint8_t version, struct curs
     const struct db_cell *held = gather_find(g, a, GATHER_KEYS, p.text[0], key, NULL);
     if (held != NULL)
         str_copy(owner, sizeof owner, held[GATHER_KEY_OWNER].text);
+    else if (golden == NULL && gather_grant(g, a))
+        return 0;
     else
         rc = store_key_owner(a->db, a->env->tenant, p.text[0], key, owner, e);
     if (rc < 0 && rc != ERR_NOT_FOUND)
@@ -65,6 +67,8 @@ int canon_if_source(void *self, const struct apply *a, uint8_t version, struct c
     const struct db_cell *held = gather_find(g, a, GATHER_SOURCES, p.text[0], p.text[1], p.text[2]);
     if (held != NULL)
         now = (uint64_t)held[GATHER_SOURCE_REV].number;
+    else if (p.number[0] == 0 && gather_grant(g, a))
+        return 0;
     else
         rc = store_source_rev(a->db, a->env->tenant, p.text[0], p.text[1], p.text[2], &now, e);
     if (rc == 0 && held == NULL && now == 0)
@@ -88,6 +92,8 @@ int canon_if_golden(void *self, const struct apply *a, uint8_t version, struct c
     const struct db_cell *held = gather_find(g, a, GATHER_GOLDENS, p.text[0], p.text[1], NULL);
     if (held != NULL)
         row.rev = (uint64_t)held[GATHER_GOLDEN_REV].number;
+    else if (p.number[0] == 0 && gather_grant(g, a))
+        return 0;
     else
         rc = store_golden_get(a->db, a->env->tenant, p.text[0], p.text[1], &row, e);
     if (rc < 0 && rc != ERR_NOT_FOUND)
@@ -107,7 +113,7 @@ int canon_if_parked(void *self, const struct apply *a, uint8_t version, struct c
     int rc = canon_small_decode(c, "canon.parked", 1, 1, 0, &p, e);
     if (rc != 0)
         return rc;
-    rc = gather_flush(canon_gather(self), a->db, e); /* of units before this one */
+    rc = gather_flush(canon_gather(self), a, e); /* of units before this one */
     if (rc == 0)
         rc = store_arrival_is_parked(a->db, p.text[0], e);
     if (rc != 0)

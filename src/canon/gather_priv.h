@@ -7,11 +7,18 @@
  *
  * What is kept back is not in the database, so
  *   1. conditions ask here first (gather_find), then the database;
- *   2. a row is kept back only if a condition of its unit found that there is none (gather_absent),
- *      or if nothing but the end of the entry can look for it (arrivals);
+ *   2. a row is kept back only if a condition of its unit found that there is none (gather_absent)
+ *      or took it for granted (5), or if nothing but the end of the entry can look for it
+ *      (arrivals);
  *   3. whoever reads or changes these tables otherwise writes what is kept back first
  *      (gather_flush): so does a unit that may be undone by itself, before it begins;
- *   4. with the entry it is gone, written (gather_flush) or not (gather_forget). */
+ *   4. with the entry it is gone, written (gather_flush) or not (gather_forget);
+ *   5. a condition that wants no row of a name may take that for granted (gather_grant), as nearly
+ *      all such conditions hold: the look-up of each would cost what the row itself costs. Whether
+ *      it was so shows before anything is committed, and before anything is changed in these tables
+ *      in another way: the row that is then kept back does not go in, or, where none was kept back,
+ *      gather_flush looks. If it was not so the entry is applied again from its beginning, with
+ *      every look-up (struct apply, `doubt`). What comes out is the same either way. */
 #ifndef KOAN_CANON_GATHER_H
 #define KOAN_CANON_GATHER_H
 
@@ -59,7 +66,9 @@ struct gather {
     size_t blocks_count, blocks_cap;
     const char *tenant; /* the last, in `texts` */
     struct buf name;    /* the last that was asked for */
-    struct buf absent;  /* names that have no row, each behind its length */
+    struct buf absent;  /* names that have no row, each behind a struct absent */
+    size_t absent_at;   /* where the last one that was found begins */
+    struct buf open;    /* such of units before, taken for granted and not seen since */
     uint64_t seq;       /* of the unit to which `absent` and `direct` belong */
     uint32_t unit;
     bool direct; /* it may be undone by itself: nothing of it is kept back */
@@ -75,6 +84,8 @@ const struct db_cell *gather_find(struct gather *g, const struct apply *a, enum 
                                   const char *model, const char *x, const char *y);
 /* The database has no row of the name that was asked for last. */
 void gather_absent(struct gather *g);
+/* The same, taken for granted. False: it must not be, look. */
+bool gather_grant(struct gather *g, const struct apply *a);
 /* The unit may be undone by itself. */
 int gather_direct(struct gather *g, const struct apply *a, struct err *e);
 /* An arrival without merges, withdrawals and resumption: kept back, or written where it must be.
@@ -83,7 +94,8 @@ bool gather_takes(struct gather *g, const struct apply *a, const struct canon_op
 int gather_arrive(struct gather *g, const struct apply *a, const struct canon_op_arrive *op,
                   char **texts, struct err *e);
 /* When it fails the entry has to be rolled back. */
-int gather_flush(struct gather *g, struct db *db, struct err *e);
+int gather_flush(struct gather *g, const struct apply *a, struct err *e);
+/* The entry is rolled back. */
 void gather_forget(struct gather *g);
 
 #endif

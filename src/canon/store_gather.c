@@ -24,6 +24,12 @@ static const struct {
     [GATHER_GOLDENS] = {"canon_golden", false, 10},
 };
 
+/* In front of each name in `absent` and `open`. */
+struct absent {
+    size_t n;
+    bool granted; /* nobody has looked, and no row of the name is kept back */
+};
+
 void gather_init(struct gather *g)
 {
     *g = (struct gather){.held = map_new(), .seq = 0};
@@ -32,9 +38,10 @@ void gather_init(struct gather *g)
     /* Now, not when a row is asked for: without a name it would seem not to be there. */
     ASSERT(buf_reserve(&g->name, GATHER_NAME_MAX) != NULL);
     buf_init(&g->absent, GATHER_TEXTS_MAX);
+    buf_init(&g->open, GATHER_TEXTS_MAX);
 }
 
-void gather_forget(struct gather *g)
+static void gather_empty(struct gather *g)
 {
     for (size_t i = 0; i < GATHER_TABLES; i++)
         g->tables[i].count = 0;
@@ -46,11 +53,18 @@ void gather_forget(struct gather *g)
     arena_reset(&g->texts);
     g->tenant = NULL;
     buf_reset(&g->absent);
+    buf_reset(&g->open);
+}
+
+void gather_forget(struct gather *g)
+{
+    gather_empty(g);
+    g->seq = 0;
 }
 
 void gather_fini(struct gather *g)
 {
-    gather_forget(g);
+    gather_empty(g);
     for (size_t i = 0; i < GATHER_TABLES; i++)
         mem_free(g->tables[i].cells);
     mem_free(g->blocks);
@@ -58,11 +72,77 @@ void gather_fini(struct gather *g)
     arena_fini(&g->texts);
     buf_fini(&g->name);
     buf_fini(&g->absent);
+    buf_fini(&g->open);
 }
 
-int gather_flush(struct gather *g, struct db *db, struct err *e)
+/* ---- what was taken for granted ---- */
+
+static int gather_doubt(const struct apply *a, struct err *e)
 {
-    int rc = 0;
+    *a->doubt = true;
+    return err_set(e, ERR_CANCELED, "canon: a row that was taken for new is there already");
+}
+
+/* 1: there is such a row, 0: there is none. The name is as gather_name() makes it. */
+static int gather_look(const struct apply *a, const char *name, size_t n, struct err *e)
+{
+    const char *parts[4] = {NULL}, *at = name + 1;
+    for (size_t i = 0; i < 4 && at < name + n; i++, at += strlen(at) + 1)
+        parts[i] = at;
+    uint64_t rev = 0;
+    struct store_golden row;
+    char owner[STORE_ID];
+    int rc = ERR_NOT_FOUND;
+    switch ((enum gather_table)(name[0] - '0')) {
+    case GATHER_SOURCES:
+        rc = store_source_rev(a->db, parts[0], parts[1], parts[2], parts[3], &rev, e);
+        return rc != 0 ? rc : rev != 0;
+    case GATHER_KEYS:
+        rc = store_key_owner(a->db, parts[0], parts[1], parts[2], owner, e);
+        break;
+    case GATHER_GOLDENS:
+        rc = store_golden_get(a->db, parts[0], parts[1], parts[2], &row, e);
+        break;
+    case GATHER_ARRIVALS: /* have no names */
+    case GATHER_TABLES:
+        break;
+    }
+    if (rc == ERR_NOT_FOUND)
+        err_clear(e);
+    return rc == ERR_NOT_FOUND ? 0 : rc < 0 ? rc : 1;
+}
+
+static int gather_prove(const struct buf *names, const struct apply *a, struct err *e)
+{
+    struct absent head;
+    for (size_t at = 0; at + sizeof head <= names->len; at += sizeof head + head.n) {
+        memcpy(&head, names->data + at, sizeof head);
+        int rc = head.granted ? gather_look(a, names->data + at + sizeof head, head.n, e) : 0;
+        if (rc != 0)
+            return rc < 0 ? rc : gather_doubt(a, e);
+    }
+    return 0;
+}
+
+/* The names of a unit that is over: what nobody has seen is looked for by gather_flush(). */
+static void gather_leave_open(struct gather *g)
+{
+    struct absent head;
+    for (size_t at = 0; at + sizeof head <= g->absent.len; at += sizeof head + head.n) {
+        memcpy(&head, g->absent.data + at, sizeof head);
+        if (head.granted)
+            buf_add(&g->open, g->absent.data + at, sizeof head + head.n);
+    }
+    buf_reset(&g->absent);
+}
+
+int gather_flush(struct gather *g, const struct apply *a, struct err *e)
+{
+    int rc = buf_failed(&g->open) ? gather_doubt(a, e) : 0;
+    if (rc == 0)
+        rc = gather_prove(&g->open, a, e);
+    if (rc == 0)
+        rc = gather_prove(&g->absent, a, e);
     for (size_t i = 0; i < GATHER_TABLES && rc == 0; i++) {
         struct db_rows rows = {.table = gather_tables[i].name,
                                .keyed = gather_tables[i].keyed,
@@ -70,11 +150,13 @@ int gather_flush(struct gather *g, struct db *db, struct err *e)
                                .cells = g->tables[i].cells,
                                .count = g->tables[i].count};
         if (rows.count > 0)
-            rc = db_insert(db, &rows, e);
+            rc = db_insert(a->db, &rows, e);
     }
-    gather_forget(g);
+    gather_empty(g);
     if (rc != ERR_CONFLICT)
         return rc;
+    if (a->doubt != NULL)
+        return gather_doubt(a, e);
     e->code = ERR_CORRUPT; /* conditions held, and yet */
     return err_context(e, "canon: a row that is new is there already");
 }
@@ -93,7 +175,7 @@ static void gather_begin(struct gather *g, const struct apply *a)
     g->seq = a->seq;
     g->unit = a->unit;
     g->direct = false;
-    buf_reset(&g->absent);
+    gather_leave_open(g);
 }
 
 static void gather_name(struct gather *g, const struct apply *a, enum gather_table table,
@@ -136,35 +218,56 @@ const struct db_cell *gather_find(struct gather *g, const struct apply *a, enum 
     return place == SIZE_MAX ? NULL : gather_row(g, table, place);
 }
 
-void gather_absent(struct gather *g)
+static bool gather_note(struct gather *g, bool granted)
 {
-    size_t n = g->name.len;
-    if (buf_failed(&g->name) || buf_reserve(&g->absent, sizeof n + n) == NULL)
-        return;
-    buf_add(&g->absent, &n, sizeof n);
-    buf_add(&g->absent, g->name.data, n);
+    struct absent head = {.n = g->name.len, .granted = granted};
+    if (buf_failed(&g->name) || buf_reserve(&g->absent, sizeof head + head.n) == NULL)
+        return false;
+    buf_add(&g->absent, &head, sizeof head);
+    buf_add(&g->absent, g->name.data, head.n);
+    return true;
 }
 
-/* Whether a condition of the unit found no row of the name that was asked for last. */
-static bool gather_knows_absent(const struct gather *g)
+void gather_absent(struct gather *g)
 {
-    size_t n;
+    gather_note(g, false);
+}
+
+bool gather_grant(struct gather *g, const struct apply *a)
+{
+    return a->doubt != NULL && gather_note(g, true);
+}
+
+/* Whether a condition of the unit wants no row of the name that was asked for last. */
+static bool gather_knows_absent(struct gather *g)
+{
+    struct absent head;
     if (buf_failed(&g->name))
         return false;
-    for (size_t at = 0; at + sizeof n <= g->absent.len; at += n) {
-        memcpy(&n, g->absent.data + at, sizeof n);
-        at += sizeof n;
-        if (n == g->name.len && memcmp(g->absent.data + at, g->name.data, n) == 0)
+    for (size_t at = 0; at + sizeof head <= g->absent.len; at += sizeof head + head.n) {
+        memcpy(&head, g->absent.data + at, sizeof head);
+        g->absent_at = at;
+        if (head.n == g->name.len &&
+            memcmp(g->absent.data + at + sizeof head, g->name.data, head.n) == 0)
             return true;
     }
     return false;
+}
+
+/* A row of the name that was found last is kept back: that it goes in is the proof. */
+static void gather_settle(struct gather *g)
+{
+    struct absent head;
+    memcpy(&head, g->absent.data + g->absent_at, sizeof head);
+    head.granted = false;
+    memcpy(g->absent.data + g->absent_at, &head, sizeof head);
 }
 
 int gather_direct(struct gather *g, const struct apply *a, struct err *e)
 {
     gather_begin(g, a);
     g->direct = true;
-    return gather_flush(g, a->db, e);
+    return gather_flush(g, a, e);
 }
 
 /* ---- rows ---- */
@@ -196,8 +299,10 @@ static int gather_add(struct gather *g, enum gather_table table, const struct db
         t->cap = cap;
     }
     memcpy(gather_row(g, table, t->count++), cells, size);
-    if (table != GATHER_ARRIVALS)
-        map_put(g->held, g->name.data, g->name.len, (void *)t->count);
+    if (table == GATHER_ARRIVALS)
+        return 0;
+    map_put(g->held, g->name.data, g->name.len, (void *)t->count);
+    gather_settle(g);
     return 0;
 }
 
@@ -393,7 +498,7 @@ int gather_arrive(struct gather *g, const struct apply *a, const struct canon_op
 {
     int rc = 0;
     if (gather_is_full(g) || gather_meets_held(g, a, op))
-        rc = gather_flush(g, a->db, e);
+        rc = gather_flush(g, a, e);
     /* Nothing is written below that is kept back, so what the rows borrow stays. */
     if (rc == 0)
         rc = gather_block(g, texts, e);

@@ -96,6 +96,6 @@ int canon_apply_part(void *self, const struct apply *a, uint8_t version, struct 
                                .rev = p.number[1],
                                .said = p.number[2],
                                .readiness = (uint8_t)p.number[3]};
-    rc = gather_flush(canon_gather(self), a->db, e);
+    rc = gather_flush(canon_gather(self), a, e);
     return rc == 0 ? store_part(a->db, a->env->tenant, &op, e) : rc;
 }

@@ -120,7 +120,7 @@ int canon_apply_sweep(void *self, const struct apply *a, uint8_t version, struct
     int rc = canon_small_decode(c, "canon.sweep", 0, 0, 2, &p, e);
     uint32_t removed = 0;
     if (rc == 0)
-        rc = gather_flush(canon_gather(self), a->db, e);
+        rc = gather_flush(canon_gather(self), a, e);
     int64_t before = a->at - (int64_t)p.number[0];
     for (uint64_t left = p.number[1]; left > 0 && rc == 0; left--) {
         rc = store_failed_remove(a->db, before, e);

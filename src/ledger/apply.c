@@ -328,26 +328,39 @@ void ledger_apply_undo(struct ledger *l)
         l->once_oldest = 0;
 }
 
-int ledger_apply_begin(struct ledger *l, const struct entry_view *v, struct err *e)
+static int entry_run(struct ledger *l, const struct entry_view *v, struct apply *a, struct err *e)
 {
-    ASSERT(!l->applying.open);
-    uint64_t began = l->world->mono_ns(l->world);
-    struct apply a = {.db = l->db, .seq = v->index, .at = l->applied_at};
+    *a = (struct apply){.db = l->db, .seq = v->index, .at = l->applied_at, .doubt = a->doubt};
     int rc = db_begin(l->db, e);
     if (rc < 0)
         return rc;
     if (v->type == CONSENSUS_UNITS)
-        rc = entry_units(l, &a, v->p, v->n, v->units, e);
+        rc = entry_units(l, a, v->p, v->n, v->units, e);
     else
-        rc = hot_entry(l, &a, e);
+        rc = hot_entry(l, a, e);
     if (rc == 0)
-        rc = domains_close(l, &a, e);
+        rc = domains_close(l, a, e);
     if (rc == 0)
-        rc = entry_close(l, &a, v->term, e);
-    if (rc < 0) {
+        rc = entry_close(l, a, v->term, e);
+    if (rc < 0)
         ledger_apply_undo(l);
-        return rc;
+    return rc;
+}
+
+int ledger_apply_begin(struct ledger *l, const struct entry_view *v, struct err *e)
+{
+    ASSERT(!l->applying.open);
+    uint64_t began = l->world->mono_ns(l->world);
+    bool doubt = false;
+    struct apply a = {.doubt = &doubt};
+    int rc = entry_run(l, v, &a, e);
+    a.doubt = NULL;
+    if (rc < 0 && doubt) {
+        err_clear(e);
+        rc = entry_run(l, v, &a, e);
     }
+    if (rc < 0)
+        return rc;
     l->applying.open = true;
     l->applying.a = a;
     l->applying.spent_ns = l->world->mono_ns(l->world) - began;

@@ -32,6 +32,11 @@ struct apply {
     /* Where the payload of this operation lies in that of the entry. With seq it is the place of
      * these bytes in the log, for ever. */
     uint32_t offset;
+    /* Not NULL: a domain may take for granted what nearly always holds, if it learns in this entry
+     * and before it answers `close` when it did not. Then it sets this and fails with ERR_CANCELED,
+     * and the entry is rolled back and applied again at once, with NULL here: nothing may be taken
+     * for granted then. The outcome must be the same either way. */
+    bool *doubt;
 };
 
 /* What an operation leaves behind when it refuses, and whether it may. A unit needs no savepoint
