@@ -2,9 +2,18 @@
 -- What scripts of Koan see, for editors (lua-language-server): put `lua/meta` into "workspace.library". A test holds
 -- this page and the program together: what is here is there, and the other way round.
 --
--- Besides: Lua 5.4's string (without dump), table, math (without randomseed), utf8, os.time, os.date, os.clock,
+-- Besides: Lua 5.4's string (without dump; with tidy), table, math (without randomseed), utf8, os.time, os.date, os.clock,
 -- os.difftime, select, pcall, error, assert, pairs, ipairs, next, type, tostring, tonumber, rawequal, rawget, rawset,
 -- rawlen, setmetatable, getmetatable, require (of files of the set, at the top of a file).
+
+---@class stringlib
+local stringlib = {}
+---What a value of somebody else's list says: a text with one space between its words and none around them, a number as
+---it is written. Nil when that is nothing, when `nulls` has it, and for what is neither text nor number.
+---@param v any
+---@param nulls? table<string, boolean> texts that say nothing: { ["-"] = true, ["N/A"] = true }
+---@return string?
+function stringlib.tidy(v, nulls) end
 
 -- --- declaring entities ---
 
@@ -589,4 +598,4 @@ function Test.request(line, options) end
 function test(name, fn) end
 
 -- For the test alone; an editor never runs this.
-return { Entity = Entity, Record = Record, HookContext = HookContext, RouteContext = RouteContext, StageContext = StageContext, Model = Model, Test = Test, HttpAnswer = HttpAnswer }
+return { Entity = Entity, Record = Record, HookContext = HookContext, RouteContext = RouteContext, StageContext = StageContext, Model = Model, Test = Test, HttpAnswer = HttpAnswer, stringlib = stringlib }

