@@ -297,12 +297,8 @@ void vm_limit_values(lua_State *L)
 void vm_open_string(lua_State *L)
 {
     static const char *const kept[] = {"char", "format", "len", "lower", "reverse", "sub", "upper"};
-    static const luaL_Reg ours[] = {{"find", vm_find},
-                                    {"match", vm_match},
-                                    {"gmatch", vm_gmatch},
-                                    {"gsub", vm_gsub},
-                                    {"tidy", vm_tidy},
-                                    {NULL, NULL}};
+    static const luaL_Reg ours[] = {{"find", vm_find}, {"match", vm_match}, {"gmatch", vm_gmatch},
+                                    {"gsub", vm_gsub}, {"tidy", vm_tidy},   {NULL, NULL}};
     lua_newtable(L);
     int lib = lua_gettop(L);
     lua_pushcfunction(L, luaopen_string);
