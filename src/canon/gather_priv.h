@@ -86,6 +86,16 @@ const struct db_cell *gather_find(struct gather *g, const struct apply *a, enum 
 void gather_absent(struct gather *g);
 /* The same, taken for granted. False: it must not be, look. */
 bool gather_grant(struct gather *g, const struct apply *a);
+/* Whether a condition of the unit wants no row of the name that was asked for last. */
+bool gather_knows_absent(struct gather *g);
+/* A row of the name that was found so is kept back: that it goes in will be the proof. */
+void gather_settle(struct gather *g);
+/* The unit is over: what it took for granted and nobody has seen is left to gather_prove(). */
+void gather_leave_open(struct gather *g);
+/* Nothing is left that was taken for granted and not so; else gather_doubt(). */
+int gather_prove(struct gather *g, const struct apply *a, struct err *e);
+/* The entry is to be applied again: ERR_CANCELED. Only where something may be taken for granted. */
+int gather_doubt(const struct apply *a, struct err *e);
 /* The unit may be undone by itself. */
 int gather_direct(struct gather *g, const struct apply *a, struct err *e);
 /* An arrival without merges, withdrawals and resumption: kept back, or written where it must be.

@@ -24,12 +24,6 @@ static const struct {
     [GATHER_GOLDENS] = {"canon_golden", false, 10},
 };
 
-/* In front of each name in `absent` and `open`. */
-struct absent {
-    size_t n;
-    bool granted; /* nobody has looked, and no row of the name is kept back */
-};
-
 void gather_init(struct gather *g)
 {
     *g = (struct gather){.held = map_new(), .seq = 0};
@@ -75,74 +69,9 @@ void gather_fini(struct gather *g)
     buf_fini(&g->open);
 }
 
-/* ---- what was taken for granted ---- */
-
-static int gather_doubt(const struct apply *a, struct err *e)
-{
-    *a->doubt = true;
-    return err_set(e, ERR_CANCELED, "canon: a row that was taken for new is there already");
-}
-
-/* 1: there is such a row, 0: there is none. The name is as gather_name() makes it. */
-static int gather_look(const struct apply *a, const char *name, size_t n, struct err *e)
-{
-    const char *parts[4] = {NULL}, *at = name + 1;
-    for (size_t i = 0; i < 4 && at < name + n; i++, at += strlen(at) + 1)
-        parts[i] = at;
-    uint64_t rev = 0;
-    struct store_golden row;
-    char owner[STORE_ID];
-    int rc = ERR_NOT_FOUND;
-    switch ((enum gather_table)(name[0] - '0')) {
-    case GATHER_SOURCES:
-        rc = store_source_rev(a->db, parts[0], parts[1], parts[2], parts[3], &rev, e);
-        return rc != 0 ? rc : rev != 0;
-    case GATHER_KEYS:
-        rc = store_key_owner(a->db, parts[0], parts[1], parts[2], owner, e);
-        break;
-    case GATHER_GOLDENS:
-        rc = store_golden_get(a->db, parts[0], parts[1], parts[2], &row, e);
-        break;
-    case GATHER_ARRIVALS: /* have no names */
-    case GATHER_TABLES:
-        break;
-    }
-    if (rc == ERR_NOT_FOUND)
-        err_clear(e);
-    return rc == ERR_NOT_FOUND ? 0 : rc < 0 ? rc : 1;
-}
-
-static int gather_prove(const struct buf *names, const struct apply *a, struct err *e)
-{
-    struct absent head;
-    for (size_t at = 0; at + sizeof head <= names->len; at += sizeof head + head.n) {
-        memcpy(&head, names->data + at, sizeof head);
-        int rc = head.granted ? gather_look(a, names->data + at + sizeof head, head.n, e) : 0;
-        if (rc != 0)
-            return rc < 0 ? rc : gather_doubt(a, e);
-    }
-    return 0;
-}
-
-/* The names of a unit that is over: what nobody has seen is looked for by gather_flush(). */
-static void gather_leave_open(struct gather *g)
-{
-    struct absent head;
-    for (size_t at = 0; at + sizeof head <= g->absent.len; at += sizeof head + head.n) {
-        memcpy(&head, g->absent.data + at, sizeof head);
-        if (head.granted)
-            buf_add(&g->open, g->absent.data + at, sizeof head + head.n);
-    }
-    buf_reset(&g->absent);
-}
-
 int gather_flush(struct gather *g, const struct apply *a, struct err *e)
 {
-    int rc = buf_failed(&g->open) ? gather_doubt(a, e) : 0;
-    if (rc == 0)
-        rc = gather_prove(&g->open, a, e);
-    if (rc == 0)
-        rc = gather_prove(&g->absent, a, e);
+    int rc = gather_prove(g, a, e);
     for (size_t i = 0; i < GATHER_TABLES && rc == 0; i++) {
         struct db_rows rows = {.table = gather_tables[i].name,
                                .keyed = gather_tables[i].keyed,
@@ -216,51 +145,6 @@ const struct db_cell *gather_find(struct gather *g, const struct apply *a, enum 
     gather_name(g, a, table, (const char *const[3]){model, x, y});
     size_t place = gather_place(g);
     return place == SIZE_MAX ? NULL : gather_row(g, table, place);
-}
-
-static bool gather_note(struct gather *g, bool granted)
-{
-    struct absent head = {.n = g->name.len, .granted = granted};
-    if (buf_failed(&g->name) || buf_reserve(&g->absent, sizeof head + head.n) == NULL)
-        return false;
-    buf_add(&g->absent, &head, sizeof head);
-    buf_add(&g->absent, g->name.data, head.n);
-    return true;
-}
-
-void gather_absent(struct gather *g)
-{
-    gather_note(g, false);
-}
-
-bool gather_grant(struct gather *g, const struct apply *a)
-{
-    return a->doubt != NULL && gather_note(g, true);
-}
-
-/* Whether a condition of the unit wants no row of the name that was asked for last. */
-static bool gather_knows_absent(struct gather *g)
-{
-    struct absent head;
-    if (buf_failed(&g->name))
-        return false;
-    for (size_t at = 0; at + sizeof head <= g->absent.len; at += sizeof head + head.n) {
-        memcpy(&head, g->absent.data + at, sizeof head);
-        g->absent_at = at;
-        if (head.n == g->name.len &&
-            memcmp(g->absent.data + at + sizeof head, g->name.data, head.n) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* A row of the name that was found last is kept back: that it goes in is the proof. */
-static void gather_settle(struct gather *g)
-{
-    struct absent head;
-    memcpy(&head, g->absent.data + g->absent_at, sizeof head);
-    head.granted = false;
-    memcpy(g->absent.data + g->absent_at, &head, sizeof head);
 }
 
 int gather_direct(struct gather *g, const struct apply *a, struct err *e)
