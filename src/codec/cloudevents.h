@@ -15,7 +15,8 @@
  *   - in binary mode an empty body is no data, and the numbers and booleans of extensions become
  *     text, as the binding has no other.
  * Header values are percent-encoded; to read one, double quotes are taken off first, which senders
- * of older versions of the binding use.
+ * of older versions of the binding use. Some libraries encode nothing; what they send is taken
+ * while it has no '%' that means itself.
  *
  * Strict: what cannot be an event is refused, and the attribute at fault is the error's field
  * ("source", in a batch "[3].source"). Refused are an attribute that is required and missing, given

@@ -277,7 +277,7 @@ static int read_object(json_t *o, struct arena *a, struct cloudevent *ev, struct
     const json_t *data = json_object_get(o, "data"), *base64 = json_object_get(o, "data_base64");
     json_object_foreach(o, key, v)
     {
-        if (rc == 0 && v != data && v != base64)
+        if (rc == 0 && strcmp(key, "data") != 0 && strcmp(key, "data_base64") != 0)
             rc = read_attribute(&r, key, v, e);
     }
     if (rc == 0 && data != NULL && base64 != NULL && !json_is_null(base64))

@@ -325,6 +325,10 @@ TEST(extensions_keep_their_kinds_in_json)
     assert_non_null(
         strstr(in_json(&ev), "\"a\":-2147483648,\"b\":false,\"c\":\"true\",\"d\":\"\""));
     assert_survives(&ev);
+    /* The one `true` of the JSON library is not taken for the data. */
+    ev = structured("{" COMMON "\"source\":\"/s\",\"id\":\"1\",\"a\":true,\"data\":true}");
+    assert_int_equal(ev.extension_count, 1);
+    assert_string_equal(ev.data, "true");
 }
 
 /* ---- What is refused ---- */
