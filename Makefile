@@ -289,6 +289,10 @@ build/tsan/tests/unit/%_test: build/tsan/tests/unit/%_test.o | build/tsan/libkoa
 build/tsan/tests/unit/%_test.ok: build/tsan/tests/unit/%_test tests/run-one
 	@tests/run-one $< $@
 
+# Small programs that the Python suites talk to.
+build/dbg/tests/e2e/%: build/dbg/tests/e2e/%.o | build/dbg/libkoan.a build/dbg/libsupport.a
+	$(call link_test,dbg,,$<)
+
 # A fuzz target with a main that replays its corpus; `make fuzz` builds the same file with libFuzzer instead.
 build/dbg/tests/fuzz/%_fuzz: build/dbg/tests/fuzz/%_fuzz.o build/dbg/tests/fuzz/replay.o | build/dbg/libkoan.a build/dbg/libsupport.a
 	$(call link_test,dbg,,$^)
