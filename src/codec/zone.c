@@ -277,3 +277,18 @@ int64_t zone_reach(const struct zone *z, int64_t local)
         zone_span(z, span.until, &span);
     }
 }
+
+int64_t zone_shown(const struct zone *z, int64_t ms)
+{
+    struct zone_span span;
+    zone_span(z, ms, &span);
+    int64_t shown = ms + span.offset;
+    /* What lies further back showed less, whatever its offset. */
+    while (span.from != ZONE_MS_MIN && span.from > ms - 2 * (int64_t)ZONE_OFFSET_MAX * 1000) {
+        int64_t end = span.from;
+        zone_span(z, end - 1, &span);
+        if (end - 1 + span.offset > shown)
+            shown = end - 1 + span.offset;
+    }
+    return shown;
+}

@@ -66,5 +66,8 @@ int zone_instants(const struct zone *z, int64_t local, int64_t out[2]);
 /* The first moment at which the clock shows `local` or later: the first of two, the end of a gap.
  */
 int64_t zone_reach(const struct zone *z, int64_t local);
+/* The other way: the latest local time that the clock has shown up to and with `ms`. Where it was
+ * set back that is what it showed just before: zone_reach() of anything above lies behind `ms`. */
+int64_t zone_shown(const struct zone *z, int64_t ms);
 
 #endif
