@@ -19,6 +19,7 @@ struct topic_node {
     uint64_t seen;   /* the step that it was last looked at in */
     uint32_t words;  /* edges of plain words that leave it */
     enum topic_kind kind;
+    bool floating;        /* below a '#' */
     struct topic_id *ids; /* ascending */
     size_t id_count, id_cap;
     uint8_t word_n;
@@ -32,7 +33,7 @@ struct topic_node {
 struct topic_set {
     struct topic_node *root;
     struct map *edges; /* serial of the node, then the word: the node it leads to */
-    size_t nodes, adds;
+    size_t nodes, floating, adds;
     uint64_t serials, step;
     struct topic_node **now, **next;
     size_t now_n, next_n, room;
@@ -170,9 +171,11 @@ static struct topic_node *topic_node_new(struct topic_set *s, struct topic_node 
     node->parent = parent;
     node->serial = ++s->serials;
     node->kind = w->kind;
+    node->floating = parent != NULL && (parent->floating || parent->kind == TOPIC_HASH);
     node->word_n = (uint8_t)w->n;
     memcpy(node->word, w->s, w->n);
     s->nodes++;
+    s->floating += node->floating;
     return node;
 }
 
@@ -201,6 +204,7 @@ static void topic_prune(struct topic_set *s, struct topic_node *node)
            node->hash == NULL) {
         struct topic_node *parent = node->parent;
         topic_link(s, node, NULL);
+        s->floating -= node->floating;
         mem_free(node->ids);
         mem_free(node);
         s->nodes--;
@@ -320,27 +324,58 @@ static void topic_id_add(struct topic_node *node, uint32_t id)
     node->id_count++;
 }
 
+/* How many nodes the pattern has already, and where they end. */
+static size_t topic_walk(const struct topic_set *s, const struct topic_word *words, size_t count,
+                         struct topic_node **last)
+{
+    size_t have = 0;
+    *last = s->root;
+    for (struct topic_node *to; have < count; have++) {
+        to = topic_edge(s, *last, &words[have]);
+        if (to == NULL)
+            break;
+        *last = to;
+    }
+    return have;
+}
+
+static int topic_check_limits(const struct topic_set *s, const struct topic_word *words,
+                              size_t have, size_t count, struct err *e)
+{
+    size_t hash = 0;
+    while (hash < count && words[hash].kind != TOPIC_HASH)
+        hash++;
+    size_t fixed = hash + 1 > have ? hash + 1 : have;
+    if (s->floating + (count > fixed ? count - fixed : 0) > TOPIC_FLOATING_MAX)
+        return err_set(e, ERR_TOO_LARGE,
+                       "the patterns have over %d words behind a '#'; say with which word a topic "
+                       "begins, and '*' where it is one word that may be any",
+                       TOPIC_FLOATING_MAX);
+    if (s->adds >= TOPIC_PATTERNS_MAX || s->nodes + count - have > TOPIC_NODES_MAX)
+        return err_set(e, ERR_TOO_LARGE,
+                       "%d patterns of %d words in all are as many as there can be; use wildcards",
+                       TOPIC_PATTERNS_MAX, TOPIC_NODES_MAX);
+    return 0;
+}
+
 int topic_set_add(struct topic_set *s, const char *pattern, size_t n, uint32_t id, struct err *e)
 {
     struct topic_word words[TOPIC_MAX + 1];
+    struct topic_node *node;
     int rc = topic_check_pattern(pattern, n, e);
     if (rc != 0)
         return rc;
+    if (id >= TOPIC_ID_MAX)
+        return err_set(e, ERR_TOO_LARGE, "more than %d groups", TOPIC_ID_MAX);
     size_t count = topic_words(pattern, n, words);
-    if (id >= TOPIC_ID_MAX || s->adds >= TOPIC_PATTERNS_MAX || s->nodes + count > TOPIC_NODES_MAX)
-        return err_set(e, ERR_TOO_LARGE,
-                       "too many patterns are listened with: at most %d, of %d words in all, for "
-                       "%d groups; let groups share patterns, or use wildcards",
-                       TOPIC_PATTERNS_MAX, TOPIC_NODES_MAX, TOPIC_ID_MAX);
-    topic_make_room(s, count, id);
-    struct topic_node *node = s->root;
-    for (size_t i = 0; i < count; i++) {
-        struct topic_node *to = topic_edge(s, node, &words[i]);
-        if (to == NULL) {
-            to = topic_node_new(s, node, &words[i]);
-            topic_link(s, to, to);
-        }
-        node = to;
+    size_t have = topic_walk(s, words, count, &node);
+    rc = topic_check_limits(s, words, have, count, e);
+    if (rc != 0)
+        return rc;
+    topic_make_room(s, count - have, id);
+    for (; have < count; have++) {
+        node = topic_node_new(s, node, &words[have]);
+        topic_link(s, node, node);
     }
     topic_id_add(node, id);
     s->adds++;
@@ -353,10 +388,8 @@ bool topic_set_remove(struct topic_set *s, const char *pattern, size_t n, uint32
     if (topic_check_pattern(pattern, n, NULL) != 0)
         return false;
     size_t count = topic_words(pattern, n, words);
-    struct topic_node *node = s->root;
-    for (size_t i = 0; i < count && node != NULL; i++)
-        node = topic_edge(s, node, &words[i]);
-    if (node == NULL)
+    struct topic_node *node;
+    if (topic_walk(s, words, count, &node) < count)
         return false;
     size_t at = topic_id_at(node, id);
     if (at == node->id_count || node->ids[at].id != id)

@@ -11,10 +11,12 @@
  *
  * A set is a trie: a node for each word that patterns begin with alike, two more edges a node for
  * the wildcards. To match, the words of the topic move a set of nodes from one to the next; a node
- * is looked at at most once a word, whatever way leads to it. So the work is at most (words + 1) x
- * nodes, for "#.#.#.a" as for any other, where trying one pattern after the other and each in all
- * its ways would take time that doubles with every '#'. And it is far less for the sets there are:
- * ten thousand patterns that begin with different words cost as much as one.
+ * is looked at at most once a word, whatever way leads to it. And a node with no '#' above it only
+ * at the one word that it is as deep as. So the work is at most nodes + words x floating nodes,
+ * which are those below a '#', and of these a set has at most TOPIC_FLOATING_MAX: the worst that a
+ * set can be made to cost is some tens of milliseconds a match, where trying one pattern after the
+ * other and "#.a.#.a.#.a" in all its ways would take for ever. The sets there are cost a
+ * microsecond: of ten thousand patterns that begin with different words those of one are looked at.
  *
  * Runs of wildcards are kept in one form, all '*' and then at most one '#', which means the same:
  * "#.*.#" is "*.#". It keeps a node's '#' from having one of its own.
@@ -40,7 +42,8 @@ enum {
     TOPIC_MAX = 128,              /* bytes of a topic or pattern */
     TOPIC_ID_MAX = 1 << 18,       /* numbers are below it */
     TOPIC_PATTERNS_MAX = 1 << 18, /* of a set, each add counted */
-    TOPIC_NODES_MAX = 1 << 20     /* of a set: words that its patterns do not begin with alike */
+    TOPIC_NODES_MAX = 1 << 20,    /* of a set: words that its patterns do not begin with alike */
+    TOPIC_FLOATING_MAX = 1 << 14  /* of them, those behind a '#' */
 };
 
 /* ERR_INVALID names the first wrong byte by its offset, and what to write instead. */

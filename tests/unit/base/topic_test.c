@@ -110,9 +110,33 @@ TEST(a_set_has_limits)
     assert_refused(topic_set_add(s, "a", 1, TOPIC_ID_MAX, &e), ERR_TOO_LARGE, "262144 groups");
     for (uint32_t i = 0; i < TOPIC_PATTERNS_MAX; i++)
         topic_set_add(s, "a", 1, i % 8, NULL);
-    assert_refused(topic_set_add(s, "a", 1, 1, &e), ERR_TOO_LARGE, "at most 262144");
+    assert_refused(topic_set_add(s, "a", 1, 1, &e), ERR_TOO_LARGE, "262144 patterns");
     assert_true(topic_set_remove(s, "a", 1, 1));
     assert_int_equal(topic_set_add(s, "a", 1, 1, &e), 0);
+    topic_set_free(s);
+}
+
+TEST(what_floats_behind_a_hash_has_a_limit_of_its_own)
+{
+    struct topic_set *s = topic_set_new();
+    struct err e = ERR_INIT;
+    char pattern[32];
+    int n = 0;
+    for (uint32_t i = 0; i < TOPIC_FLOATING_MAX / 2; i++) {
+        n = snprintf(pattern, sizeof(pattern), "k%u.#.a.b", i);
+        assert_int_equal(topic_set_add(s, pattern, (size_t)n, 1, &e), 0);
+    }
+    size_t nodes = topic_set_nodes(s);
+    assert_refused(topic_set_add(s, "#.a", 3, 1, &e), ERR_TOO_LARGE, "over 16384 words behind");
+    assert_refused(topic_set_add(s, "x.#.a.b.c", 9, 1, &e), ERR_TOO_LARGE, "over 16384 words");
+    assert_int_equal(topic_set_nodes(s), nodes);
+    assert_int_equal(topic_set_add(s, "x.*.#", 5, 1, &e), 0); /* nothing behind it */
+    assert_int_equal(topic_set_add(s, pattern, (size_t)n, 2, &e), 0);
+    assert_int_equal(topic_set_add(s, pattern, (size_t)n - 2, 2, &e), 0);
+    for (int i = 0; i < 2; i++)
+        assert_true(topic_set_remove(s, pattern, (size_t)n, 1 + (uint32_t)i));
+    assert_int_equal(topic_set_add(s, "#.a", 3, 1, &e), 0); /* the room of one ".b" */
+    assert_refused(topic_set_add(s, "#.b", 3, 1, &e), ERR_TOO_LARGE, "behind a '#'");
     topic_set_free(s);
 }
 
@@ -237,6 +261,7 @@ int main(void)
         HEAP_TEST(a_number_is_found_once_and_numbers_ascend),
         HEAP_TEST(each_add_wants_its_own_remove),
         HEAP_TEST(a_set_has_limits),
+        HEAP_TEST(what_floats_behind_a_hash_has_a_limit_of_its_own),
         HEAP_TEST(a_node_is_looked_at_once_a_word_whatever_leads_to_it),
         HEAP_TEST(ten_thousand_patterns_that_begin_otherwise_cost_as_much_as_one),
         HEAP_TEST(any_set_finds_what_trying_every_pattern_finds),
