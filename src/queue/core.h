@@ -126,6 +126,8 @@ struct core_backoff {                     /* waits, ms */
     uint32_t list[CORE_BACKOFF_LIST_MAX]; /* the last repeats */
     uint8_t list_count;
 };
+/* The wait before try n + 1, of one record: up to 10 % more or less. n from 1. */
+uint32_t core_backoff_ms(const struct core_backoff *b, uint32_t n, uint64_t fingerprint);
 struct core_queue { /* zero-initialise, then core_queue_defaults() */
     const char *tenant, *name;
     uint32_t concurrency;    /* executing at once; 0: no limit */

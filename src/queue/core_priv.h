@@ -1,0 +1,494 @@
+/* Core, inside its folder. The map:
+ *
+ *   rec.c       records and extras: storage, the table by id          lane.c     lanes, tenants,
+ * shares, the choice line.c      records that can run, by queue, lane and needs        grant.c who
+ * gets what, the end of an execution keyline.c   the lines of keys; unique slots; dedup gate.c
+ * gates and who waits at them timer.c     what is due and when entry.c    time moves on queues.c
+ * declarations, counts                                  consumer.c opening, renewing, lapsing
+ *   send.c settle.c operate.c look.c save.c load.c                    core.c     new, free, hash,
+ * check
+ *
+ * Where an available record stands (`where`), and what holds it there:
+ *
+ *   WHERE_LINE, WHERE_LINE_HEAP   nothing: it runs when a consumer has room (and its queue, lane
+ * may) WHERE_KEY                     it is not first in the line of its key, or that line is halted
+ *   WHERE_GATE                    one of its gates did not let it pass when its turn came
+ *   WHERE_AGAIN                   it was granted in this very entry; the next looks at it again
+ */
+#ifndef KOAN_QUEUE_CORE_PRIV_H
+#define KOAN_QUEUE_CORE_PRIV_H
+
+#include "base/err.h"
+#include "queue/core.h"
+#include "queue/heap.h"
+#include "queue/table.h"
+#include "queue/undo.h"
+
+struct gate;
+struct line;
+struct queue;
+
+enum { NONE = 0 }; /* number of no record, of no extra */
+#define NO_TIME INT64_MAX
+
+enum rec_where {
+    WHERE_NOWHERE,
+    WHERE_DUE, /* scheduled, retryable: the heap of what is due */
+    WHERE_LINE,
+    WHERE_LINE_HEAP,
+    WHERE_KEY,
+    WHERE_GATE,
+    WHERE_AGAIN,
+    WHERE_HELD, /* executing */
+    WHERE_ENDED,
+};
+
+/* 48 bytes: a million of them is most of what the queue needs of memory. */
+struct rec {
+    uint64_t place;
+    uint64_t id;              /* core_fingerprint() */
+    uint64_t due : 44;        /* ms: scheduled, retryable: when; available, executing: its run_at;
+                                 ended: when it ended */
+    uint64_t attempts : 10;   /* failed ones */
+    uint64_t deliveries : 10; /* stays at its maximum */
+    uint32_t kind;            /* number of its struct kind */
+    uint32_t extra;           /* NONE: nothing out of the ordinary */
+    uint32_t next, prev;      /* in a list; next: position in a heap */
+    uint32_t chain;           /* table by id */
+    uint32_t bytes : 23, state : 4, where : 5;
+};
+
+enum { REC_DUE_BITS = 44, REC_DELIVERIES_MAX = 1023 };
+
+enum alarm_kind { ALARM_TTL, ALARM_DEADLINE, ALARM_TIMEOUT };
+
+struct rec_error {
+    int64_t at;
+    uint64_t place; /* of the settle that told it; 0: none did */
+    uint32_t attempt;
+    uint16_t code;
+    uint8_t reason;
+};
+struct rec_errors {
+    struct rec_error ring[CORE_ERRORS_KEPT];
+    uint32_t count; /* ever */
+};
+
+struct extra {
+    uint32_t rec; /* or the next free extra */
+    uint32_t unused;
+    int64_t first_run;     /* run_at of the first time; 0: rec.due still says it */
+    int64_t ttl_at;        /* 0: none */
+    uint64_t body, result; /* places; 0: the record's, none */
+    struct keyline *keyline;
+    uint32_t key_next, key_prev, unique_next;
+    struct unique *unique; /* its text, while it lives */
+    struct uuid unique_id; /* the record's id, for who is told of it */
+    struct gate *gates[CORE_GATES_MAX], *waits_at;
+    uint64_t token; /* of the last grant */
+    int64_t granted_at;
+    int64_t own_lease; /* 0: its consumer's */
+    struct consumer *consumer;
+    uint32_t held_next, held_prev, lease_pos;
+    int64_t alarm_at; /* NO_TIME: none */
+    uint32_t alarm_pos, oldest_pos;
+    struct rec_errors *errors;
+    struct queue *died[CORE_DIED_MAX];
+    uint8_t alarm, gates_count, died_count, reason;
+    bool snoozed, halts, asked, in_oldest;
+};
+
+/* What records of one sender have in common. */
+struct kind {
+    struct table_node node;
+    uint32_t number, refs;
+    uint32_t rank; /* its number in what is being saved */
+    struct queue *queue;
+    struct line *line;
+    struct core_backoff backoff;
+    int64_t deadline_ms;
+    uint32_t timeout_ms;
+    uint16_t attempts;
+    uint8_t priority;
+};
+
+struct tenant {
+    struct table_node node;
+    struct tenant *next; /* in order of number */
+    uint32_t number, weight;
+    char *name;
+};
+
+struct lane {
+    char *name;
+    uint32_t number, weight, cap, executing;
+    uint64_t vt, v;       /* its own virtual time; that of the tenants in it */
+    struct share *shares; /* in order of tenants' first use */
+};
+
+/* A tenant in a lane. */
+struct share {
+    struct share *next;
+    struct tenant *tenant;
+    struct lane *lane;
+    uint64_t vt;
+    struct front *fronts;
+};
+
+/* The lines of a share that workers take and that ask for the same labels. */
+struct front {
+    struct front *next;
+    struct needs *needs;
+    struct heap lines; /* those with a record that could run now */
+};
+
+/* Labels that records ask for. */
+struct needs {
+    struct needs *next;
+    uint32_t number, count;
+    struct core_label labels[]; /* names and texts are owned */
+};
+
+struct fifo {
+    uint32_t first, last;
+};
+
+/* Records of one queue, lane and needs that wait for nothing but a consumer. In order of run_at and
+ * place they come to the list of their priority; those that do not (retries, mostly) to the heap.
+ */
+struct line {
+    struct line *next; /* of the queue */
+    struct queue *queue;
+    struct lane *lane;
+    struct share *share;
+    struct front *front;
+    struct needs *needs;
+    uint32_t priorities; /* a bit for each list that is not empty */
+    uint32_t front_pos;
+    bool in_front;
+    uint64_t count;
+    struct fifo fifos[CORE_PRIORITY_MAX + 1];
+    struct heap heap;
+};
+
+/* Records of a line that wait at a gate. */
+struct gated {
+    struct gated *next;
+    struct gate *gate;
+    struct line *line;
+    uint64_t ready; /* with this gate, that stand in the line */
+    struct heap waiting;
+};
+
+struct gate {
+    struct table_node node;
+    struct gate *next; /* in order of declaration */
+    uint32_t number;
+    struct tenant *tenant;
+    char *name;
+    uint32_t capacity, in_use, rate;
+    int64_t per_ms, closed_until;
+    int64_t tat_us; /* when the bucket would be full again */
+    struct gated *gated;
+    int64_t alarm_at;
+    uint32_t alarm_pos;
+    bool in_alarms;
+};
+
+/* One key of one queue. */
+struct keyline {
+    struct table_node node;
+    struct queue *queue;
+    uint32_t first, last;
+    uint32_t halted; /* the dead letter that it waits for */
+    uint32_t refs;   /* records with this key, ended ones too */
+    char text[];
+};
+
+struct unique {
+    struct table_node node;
+    struct queue *queue;
+    uint32_t first; /* of the living records with this text: one executes, few wait */
+    char text[];
+};
+
+struct dedup {
+    struct table_node node;
+    struct queue *queue;
+    struct uuid id;
+    int64_t until;
+    uint64_t place;
+    uint32_t pos;
+    char text[];
+};
+
+struct queue {
+    struct table_node node;
+    struct queue *next;
+    uint32_t number;
+    struct tenant *tenant;
+    char *name;
+    struct core_queue o; /* texts are owned */
+    bool paused, closed;
+    uint64_t count[REC_CANCELLED + 1];
+    uint64_t bytes, sent, acked, nacked, granted;
+    struct line *lines;
+    struct sub *free_first, *free_last; /* consumers with room, in order of turn */
+    uint32_t consumers;
+    struct fifo finals, dead; /* in order of their end */
+    int64_t purge_at;
+    uint32_t purge_pos;
+    bool in_purges;
+    bool pairs; /* in the list of queues that may have a pair */
+    struct queue *pairs_next;
+    struct heap oldest; /* waiting ones by place: queues that drop the oldest */
+};
+
+/* A consumer at a queue that it names. */
+struct sub {
+    struct sub *next, *prev; /* of the queue's free ones */
+    struct consumer *consumer;
+    struct queue *queue;
+    bool free;
+};
+
+struct label {
+    char *name, *text;
+    uint32_t number, used;
+};
+
+struct consumer {
+    struct table_node node;
+    uint64_t number;                        /* in order of opening */
+    struct consumer *next, *prev;           /* all */
+    struct consumer *free_next, *free_prev; /* workers with room, in order of turn */
+    struct uuid id;
+    char *name; /* of its node */
+    uint32_t credit, held, lease_ms;
+    uint32_t held_first;
+    uint64_t turn;
+    int64_t expires;
+    uint32_t expires_pos;
+    bool worker, has_room;
+    struct sub *subs;
+    uint32_t subs_count;
+    struct label *labels;
+    char **only;
+    uint8_t labels_count, only_count;
+};
+
+struct core {
+    struct undo undo;
+    bool fresh; /* nothing can be undone: it is being loaded */
+    uint64_t seq;
+    int64_t at;
+    uint64_t hash, turns, consumer_next;
+
+    struct rec **recs; /* chunks */
+    uint32_t recs_cap, recs_count, recs_free;
+    uint32_t *ids; /* chains by id */
+    uint32_t ids_cap, ids_chains, ids_base, ids_count;
+    struct extra **extras;
+    uint32_t extras_cap, extras_count, extras_free;
+    struct kind **kinds; /* by number; freed ones are NULL */
+    uint32_t kinds_cap, kinds_count, kinds_live;
+    struct table kinds_table;
+
+    struct table queues_table, tenants_table, gates_table, keys, uniques, dedups, consumers_table;
+    struct queue *queues, **queues_end;
+    struct tenant *tenants, **tenants_end;
+    struct gate *gates, **gates_end;
+    struct needs *needs;
+    uint32_t queues_count, queue_next, tenants_count, gates_count, needs_count;
+    struct lane *lanes[CORE_LANES_MAX];
+    uint32_t lanes_count;
+    uint64_t v;
+
+    struct consumer *consumers;
+    uint32_t workers;
+    struct consumer *free_first, *free_last;
+    struct queue *pairs;
+
+    struct heap due, alarms, gate_alarms, purges, dedup_ends, expiries, leases;
+    struct fifo again;
+
+    struct core_effect *effects;
+    uint32_t effects_cap, effects_count;
+};
+
+enum { REC_CHUNK = 4096, EXTRA_CHUNK = 256 };
+
+static inline struct rec *core_rec(const struct core *c, uint32_t n)
+{
+    return &c->recs[n / REC_CHUNK][n % REC_CHUNK];
+}
+
+static inline struct extra *core_extra(const struct core *c, const struct rec *r)
+{
+    return r->extra == NONE ? NULL : &c->extras[r->extra / EXTRA_CHUNK][r->extra % EXTRA_CHUNK];
+}
+
+static inline struct kind *core_kind(const struct core *c, const struct rec *r)
+{
+    return c->kinds[r->kind];
+}
+
+static inline int64_t rec_due(const struct rec *r)
+{
+    return (int64_t)r->due;
+}
+
+/* rec.c */
+/* ERR_NOMEM before anything is changed: the next rec_new() needs no more. */
+int rec_reserve(struct core *c, struct err *e);
+uint32_t rec_new(struct core *c, uint64_t id);
+void rec_free(struct core *c, uint32_t n);
+uint32_t rec_find(const struct core *c, uint64_t id); /* NONE */
+struct extra *rec_extra(struct core *c, uint32_t n);  /* made when there is none */
+/* Does it belong among those that its queue may drop, and is it there? */
+void oldest_review(struct core *c, uint32_t n);
+void rec_save(struct core *c, struct rec *r);
+void rec_set_due(struct core *c, struct rec *r, int64_t at);
+void rec_set_state(struct core *c, uint32_t n, enum rec_state state); /* and the counts */
+void rec_set_where(struct core *c, struct rec *r, enum rec_where where);
+/* (run_at, place, queue): the order of sending; with priority first: of running. */
+bool rec_is_sooner(const struct core *c, uint64_t a, uint64_t b);
+bool rec_is_before(const struct core *c, uint64_t a, uint64_t b);
+/* At the end of a list, out of a list. */
+void fifo_push(struct core *c, struct fifo *f, uint32_t n);
+void fifo_remove(struct core *c, struct fifo *f, uint32_t n);
+/* Every decision is part of the hash. */
+void core_decide(struct core *c, uint8_t what, const struct rec *r, uint64_t value);
+void core_effect(struct core *c, enum core_effect_kind kind, uint32_t n);
+
+/* kind.c */
+struct kind *kind_get(struct core *c, const struct kind *like, struct lane *lane,
+                      struct needs *needs);
+void kind_ref(struct core *c, struct kind *k);
+void kind_unref(struct core *c, struct kind *k);
+int needs_get(struct core *c, const struct core_label *labels, uint32_t count, struct needs **out,
+              struct err *e);
+
+/* line.c */
+struct line *line_get(struct core *c, struct queue *q, struct lane *lane, struct needs *needs);
+void line_put(struct core *c, uint32_t n);
+void line_remove(struct core *c, uint32_t n);
+uint32_t line_head(const struct core *c, const struct line *l); /* NONE */
+/* Is it where it should be, among those that workers take? */
+void line_review(struct core *c, struct line *l);
+
+/* keyline.c */
+struct keyline *keyline_get(struct core *c, struct queue *q, const char *key);
+bool keyline_blocks(const struct core *c, uint32_t n);
+/* Join at the end, or at the front; leave, and let the next go on. */
+void keyline_join(struct core *c, uint32_t n, bool front);
+void keyline_leave(struct core *c, uint32_t n);
+bool keyline_has(const struct extra *x); /* does the record stand in its line? */
+void keyline_unhalt(struct core *c, uint32_t n);
+void keyline_drop_if_idle(struct core *c, struct keyline *k);
+struct unique *unique_find(const struct core *c, const struct queue *q, const char *text);
+void unique_join(struct core *c, uint32_t n, const char *text, const struct uuid *id);
+uint32_t unique_waiting(const struct core *c, const struct unique *u); /* the newest, NONE */
+void unique_leave(struct core *c, uint32_t n);
+struct dedup *dedup_find(const struct core *c, const struct queue *q, const char *text);
+void dedup_add(struct core *c, struct queue *q, const char *text, const struct uuid *id,
+               uint64_t place);
+void dedup_restore(struct core *c, struct queue *q, const char *text, const struct uuid *id,
+                   uint64_t place, int64_t until);
+void dedup_remove(struct core *c, struct dedup *d);
+
+/* timer.c */
+extern const struct heap_kind due_heap, alarm_heap, gate_heap, purge_heap, dedup_heap, expiry_heap,
+    lease_heap, line_heap, front_heap, oldest_heap;
+/* What of ttl, deadline and timeout comes next for this record. */
+void alarm_review(struct core *c, uint32_t n);
+void purge_review(struct core *c, struct queue *q);
+void gate_alarm(struct core *c, struct gate *g, int64_t at); /* NO_TIME: none */
+
+/* gate.c */
+struct gate *gate_get(struct core *c, struct tenant *t, const char *name);
+/* The first of its gates that does not let it pass. */
+struct gate *gate_blocking(const struct core *c, const struct extra *x);
+bool gate_is_closed(const struct core *c, const struct gate *g);
+void gate_wait(struct core *c, uint32_t n, struct gate *g); /* out of its line */
+void gate_unwait(struct core *c, uint32_t n);
+void gate_count(struct core *c, uint32_t n, struct line *l, int by); /* stands in its line */
+void gate_enter(struct core *c, struct extra *x);
+void gate_leave(struct core *c, struct extra *x);
+void gate_review(struct core *c, struct gate *g);
+void gate_close_until(struct core *c, struct gate *g, int64_t until);
+
+/* lane.c */
+struct lane *lane_get(struct core *c, const char *name); /* NULL: too many */
+struct tenant *tenant_get(struct core *c, const char *name);
+struct share *share_get(struct core *c, struct lane *l, struct tenant *t);
+struct front *front_get(struct core *c, struct share *s, struct needs *needs);
+void lane_charge(struct core *c, struct share *s);
+/* The line whose head is next, and who takes it; false when there is no pair. */
+struct pair {
+    struct line *line;
+    uint32_t rec;
+    struct consumer *consumer;
+};
+bool lane_choose(const struct core *c, struct pair *out);
+
+/* consumer.c */
+void consumer_forget_queue(struct core *c, struct consumer *s, struct queue *q);
+struct consumer *consumer_find(const struct core *c, const struct uuid *id);
+bool consumer_fits(const struct consumer *s, const struct needs *needs);
+bool consumer_has(const struct consumer *s, const struct core_label *asked);
+/* Would it, if it held nothing? */
+bool consumer_could(const struct consumer *s, const struct needs *needs);
+void consumer_hold(struct core *c, struct consumer *s, uint32_t n);
+void consumer_unhold(struct core *c, struct consumer *s, uint32_t n);
+void consumer_review(struct core *c, struct consumer *s, bool turn);
+/* Stands where its turn is if it has room, or nowhere: for who is being loaded. */
+void consumer_seat(struct core *c, struct consumer *s, bool stand);
+struct consumer *consumer_for(const struct core *c, const struct queue *q,
+                              const struct needs *needs);
+
+/* grant.c */
+void grants_make(struct core *c);
+/* It is AVAILABLE now: stand where it belongs. */
+void rec_stand(struct core *c, uint32_t n);
+/* It is neither executing nor ended: leave where it stands. */
+void rec_unstand(struct core *c, uint32_t n);
+void rec_available(struct core *c, uint32_t n);
+void rec_later(struct core *c, uint32_t n, int64_t at, enum rec_state state);
+/* The execution is over, whatever comes now. Then: was its end asked for? It is cancelled. */
+void execution_end(struct core *c, uint32_t n);
+bool execution_was_cancelled(struct core *c, uint32_t n);
+void rec_give_back(struct core *c, uint32_t n); /* its execution used no try */
+
+/* finish.c */
+void rec_finish(struct core *c, uint32_t n, enum rec_state state, enum rec_reason reason);
+void rec_fail(struct core *c, uint32_t n, enum rec_reason why, int64_t delay_ms);
+void rec_note_error(struct core *c, uint32_t n, enum rec_reason why, uint16_t code, uint64_t place);
+void rec_forget(struct core *c, uint32_t n); /* an ended one */
+/* ttl, deadline: then it is discarded. */
+bool rec_is_too_late(struct core *c, uint32_t n);
+/* It belongs to another queue now; it stands nowhere. */
+void rec_move(struct core *c, uint32_t n, struct queue *to);
+/* As if it was sent now: all its tries, no ttl. */
+void rec_renew(struct core *c, uint32_t n);
+
+/* settle.c: the execution ends, with a try used, and without. */
+void rec_lapse(struct core *c, uint32_t n);
+void rec_hand_back(struct core *c, uint32_t n);
+
+/* send.c */
+void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes);
+
+/* queues.c */
+struct queue *queue_find(const struct core *c, const char *tenant, const char *name);
+struct queue *queue_get(struct core *c, const char *tenant, const char *name, bool create,
+                        struct err *e);
+bool queue_is_runnable(const struct queue *q);
+void queue_review(struct core *c, struct queue *q); /* may it have a pair? */
+uint64_t queue_waiting(const struct queue *q);
+struct fifo *queue_ended(struct queue *q, enum rec_state state);
+void queue_lines_review(struct core *c, struct queue *q);
+int64_t queue_oldest(const struct core *c, const struct queue *q);
+uint64_t core_hash_text(const void *owner, const char *text);
+
+#endif

@@ -1,0 +1,145 @@
+/* Queue core: reading. */
+#include <string.h>
+
+#include "base/str.h"
+#include "queue/core_priv.h"
+
+const char *rec_state_name(enum rec_state s)
+{
+    static const char *const names[] = {"none",      "scheduled", "available", "executing",
+                                        "retryable", "completed", "discarded", "cancelled"};
+    return (unsigned)s < sizeof names / sizeof names[0] ? names[s] : names[0];
+}
+
+const char *rec_reason_name(enum rec_reason r)
+{
+    static const char *const names[REASON_COUNT] = {
+        "",       "attempts",     "rejected",    "expired",  "deferred_too_long", "timeout",
+        "lapsed", "unregistered", "undecodable", "overflow", "no_subscriber",     "tenant_gone"};
+    return (unsigned)r < REASON_COUNT ? names[r] : "";
+}
+
+/* ---- why it does not run ---- */
+
+static enum core_waits waits_say(struct core_view *v, enum core_waits w, const char *name)
+{
+    str_copy(v->waits_for, sizeof v->waits_for, name);
+    return w;
+}
+
+static bool consumer_takes(const struct consumer *s, const struct queue *q)
+{
+    bool takes = s->worker && q->o.handled;
+    for (uint32_t i = 0; i < s->subs_count && !takes; i++)
+        takes = s->subs[i].queue == q;
+    return takes;
+}
+
+/* Who takes from its queue decides: nobody, nobody with its labels, or they are busy. */
+static enum core_waits waits_for_whom(const struct core *c, const struct kind *k,
+                                      struct core_view *v)
+{
+    const struct needs *needs = k->line->needs;
+    uint32_t had = 0; /* a bit for each label that somebody has */
+    bool taken = false;
+    for (const struct consumer *s = c->consumers; s != NULL; s = s->next) {
+        if (!consumer_takes(s, k->queue))
+            continue;
+        if (consumer_could(s, needs))
+            return WAITS_CONSUMER;
+        taken = true;
+        for (uint32_t i = 0; i < needs->count; i++)
+            had |= consumer_has(s, &needs->labels[i]) ? UINT32_C(1) << i : 0;
+    }
+    for (uint32_t i = 0; taken && i < needs->count; i++) {
+        if ((had >> i & 1) == 0)
+            return waits_say(v, WAITS_LABEL, needs->labels[i].name);
+    }
+    return taken ? WAITS_LABEL : WAITS_HANDLER;
+}
+
+static enum core_waits waits_of(const struct core *c, uint32_t n, struct core_view *v)
+{
+    const struct rec *r = core_rec(c, n);
+    const struct extra *x = core_extra(c, r);
+    const struct kind *k = core_kind(c, r);
+    const struct queue *q = k->queue;
+    const struct lane *lane = k->line->lane;
+    if (r->state != REC_AVAILABLE)
+        return WAITS_NOTHING;
+    if (q->o.manual)
+        return WAITS_PEOPLE;
+    if (q->paused)
+        return WAITS_PAUSE;
+    if (keyline_blocks(c, n))
+        return waits_say(v, x->keyline->halted != NONE ? WAITS_DECISION : WAITS_KEY,
+                         x->keyline->text);
+    const struct gate *g = gate_blocking(c, x);
+    if (g != NULL)
+        return waits_say(v, WAITS_GATE, g->name);
+    if (!queue_is_runnable(q))
+        return WAITS_CONCURRENCY;
+    if (lane->executing >= lane->cap)
+        return waits_say(v, WAITS_LANE, lane->name);
+    return waits_for_whom(c, k, v);
+}
+
+int core_look(const struct core *c, const struct uuid *id, struct core_view *out, struct err *e)
+{
+    uint32_t n = rec_find(c, core_fingerprint(id));
+    if (n == NONE)
+        return err_field(e, ERR_NOT_FOUND, "id", "there is no such record");
+    const struct rec *r = core_rec(c, n);
+    const struct extra *x = core_extra(c, r);
+    const struct kind *k = core_kind(c, r);
+    *out = (struct core_view){.state = (enum rec_state)r->state,
+                              .tenant = k->queue->tenant->name,
+                              .queue = k->queue->name,
+                              .lane = k->line->lane->name,
+                              .place = r->place,
+                              .body = r->place,
+                              .bytes = r->bytes,
+                              .run_at = rec_due(r),
+                              .attempts = (uint32_t)r->attempts,
+                              .deliveries = (uint32_t)r->deliveries,
+                              .attempts_max = k->attempts,
+                              .priority = k->priority};
+    out->waits = waits_of(c, n, out);
+    if (x == NULL)
+        return 0;
+    out->reason = (enum rec_reason)x->reason;
+    out->body = x->body != 0 ? x->body : r->place;
+    out->result = x->result;
+    if (r->state != REC_EXECUTING)
+        return 0;
+    out->token = x->token;
+    out->lease_until = x->own_lease != 0 ? x->own_lease : x->consumer->expires;
+    out->consumer = x->consumer->id;
+    return 0;
+}
+
+const struct core_effect *core_effects(const struct core *c, size_t *count)
+{
+    *count = c->effects_count;
+    return c->effects;
+}
+
+/* The smallest places come first: a heap of the `max` best would do for more; pages are short. */
+size_t core_list(const struct core *c, const char *tenant, const char *queue, enum rec_state state,
+                 uint64_t after, uint64_t *places, size_t max)
+{
+    const struct queue *q = queue_find(c, tenant, queue);
+    size_t count = 0;
+    for (uint32_t n = 1; q != NULL && max > 0 && n < c->recs_count; n++) {
+        const struct rec *r = core_rec(c, n);
+        if (r->state != state || core_kind(c, r)->queue != q || r->place <= after)
+            continue;
+        if (count == max && r->place >= places[max - 1])
+            continue;
+        size_t at = count < max ? count++ : max - 1;
+        for (; at > 0 && places[at - 1] > r->place; at--)
+            places[at] = places[at - 1];
+        places[at] = r->place;
+    }
+    return count;
+}

@@ -1,0 +1,153 @@
+/* Queue core: what operators do to records. */
+#include <string.h>
+
+#include "queue/core_priv.h"
+
+static int operate_find(const struct core *c, const struct uuid *id, uint32_t *n, struct err *e)
+{
+    *n = rec_find(c, core_fingerprint(id));
+    if (*n == NONE)
+        return err_field(e, ERR_NOT_FOUND, "id", "there is no such record");
+    return 0;
+}
+
+static bool is_ended(const struct rec *r)
+{
+    return r->state >= REC_COMPLETED;
+}
+
+static int is_executing(struct err *e)
+{
+    return err_set(e, ERR_CONFLICT,
+                   "the record is executing; cancel it, or wait for the end of its lease");
+}
+
+int core_cancel(struct core *c, const struct uuid *id, bool *asked, struct err *e)
+{
+    uint32_t n;
+    int rc = operate_find(c, id, &n, e);
+    if (rc < 0)
+        return rc;
+    const struct rec *r = core_rec(c, n);
+    *asked = r->state == REC_EXECUTING;
+    if (is_ended(r))
+        return err_set(e, ERR_CONFLICT, "the record has ended: it is %s",
+                       rec_state_name((enum rec_state)r->state));
+    if (*asked) {
+        struct extra *x = core_extra(c, r);
+        SAVE(c, x->asked);
+        x->asked = true;
+        core_effect(c, EFFECT_CANCEL, n);
+        return 0;
+    }
+    rec_unstand(c, n);
+    rec_finish(c, n, REC_CANCELLED, REASON_NONE);
+    grants_make(c);
+    return 0;
+}
+
+/* Out of the list of ended ones, or from where it waits to be due. */
+static void retry_take(struct core *c, uint32_t n)
+{
+    struct rec *r = core_rec(c, n);
+    struct queue *q = core_kind(c, r)->queue;
+    if (!is_ended(r)) {
+        rec_unstand(c, n);
+        return;
+    }
+    fifo_remove(c, queue_ended(q, (enum rec_state)r->state), n);
+    rec_set_where(c, r, WHERE_NOWHERE);
+    purge_review(c, q);
+}
+
+int core_retry(struct core *c, const struct uuid *id, struct err *e)
+{
+    uint32_t n;
+    int rc = operate_find(c, id, &n, e);
+    if (rc < 0)
+        return rc;
+    struct rec *r = core_rec(c, n);
+    if (r->state == REC_EXECUTING)
+        return is_executing(e);
+    if (r->state == REC_AVAILABLE)
+        return err_set(e, ERR_CONFLICT, "the record is available already");
+    retry_take(c, n);
+    struct extra *x = core_extra(c, r);
+    bool halts = x != NULL && x->keyline != NULL && x->keyline->halted == n;
+    rec_renew(c, n);
+    if (halts) {
+        SAVE(c, x->keyline->halted);
+        x->keyline->halted = NONE;
+        keyline_join(c, n, true);
+    }
+    rec_available(c, n);
+    grants_make(c);
+    return 0;
+}
+
+int core_move(struct core *c, const struct uuid *id, const char *queue, struct err *e)
+{
+    uint32_t n;
+    int rc = operate_find(c, id, &n, e);
+    if (rc < 0)
+        return rc;
+    struct rec *r = core_rec(c, n);
+    struct queue *q = core_kind(c, r)->queue;
+    if (r->state == REC_EXECUTING)
+        return is_executing(e);
+    struct queue *to = queue_get(c, q->tenant->name, queue, false, e);
+    if (to == NULL)
+        return ERR_NOT_FOUND;
+    if (to == q)
+        return err_field(e, ERR_CONFLICT, "queue", "the record is in queue '%s' already", queue);
+    if (to->closed)
+        return err_field(e, ERR_CONFLICT, "queue", "queue '%s' is closed", queue);
+    bool ended = is_ended(r);
+    enum rec_state state = (enum rec_state)r->state;
+    retry_take(c, n);
+    keyline_unhalt(c, n);
+    rec_move(c, n, to);
+    if (ended)
+        rec_renew(c, n);
+    if (ended || state == REC_AVAILABLE)
+        rec_available(c, n);
+    else
+        rec_later(c, n, rec_due(r), state);
+    grants_make(c);
+    return 0;
+}
+
+int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t bytes, struct err *e)
+{
+    uint32_t n;
+    int rc = operate_find(c, id, &n, e);
+    if (rc < 0)
+        return rc;
+    const struct rec *r = core_rec(c, n);
+    if (r->state == REC_EXECUTING)
+        return is_executing(e);
+    if (r->state == REC_COMPLETED || r->state == REC_CANCELLED)
+        return err_set(e, ERR_CONFLICT, "the record has ended: it is %s",
+                       rec_state_name((enum rec_state)r->state));
+    if (bytes > CORE_BODY_MAX)
+        return err_field(e, ERR_TOO_LARGE, "body", "at most %d bytes", CORE_BODY_MAX);
+    rec_replace_body(c, n, place, bytes);
+    return 0;
+}
+
+int core_purge(struct core *c, const struct uuid *id, struct err *e)
+{
+    uint32_t n;
+    int rc = operate_find(c, id, &n, e);
+    if (rc < 0)
+        return rc;
+    struct rec *r = core_rec(c, n);
+    if (r->state == REC_EXECUTING)
+        return is_executing(e);
+    if (!is_ended(r))
+        rec_unstand(c, n);
+    keyline_leave(c, n);
+    rec_forget(c, n);
+    grants_make(c);
+    return 0;
+}

@@ -1,0 +1,444 @@
+/* Queue core: queues, their declarations and counts; weights of lanes and tenants; gates declared.
+ */
+#include <string.h>
+
+#include "base/hash.h"
+#include "queue/core_priv.h"
+
+enum { NAME_MAX_BYTES = 128 };
+static const int64_t keep_discarded_ms = INT64_C(30) * 86400 * 1000;
+static const int64_t dedup_window_ms = INT64_C(10) * 60 * 1000;
+static const int64_t dedup_window_max_ms = INT64_C(30) * 86400 * 1000;
+
+void core_queue_defaults(struct core_queue *q)
+{
+    q->keep_discarded_ms = keep_discarded_ms;
+    q->dedup_window_ms = dedup_window_ms;
+}
+
+static uint64_t queue_hash(const char *tenant, const char *name)
+{
+    return hash64(hash64(0, tenant, strlen(tenant)), name, strlen(name));
+}
+
+struct queue *queue_find(const struct core *c, const char *tenant, const char *name)
+{
+    struct table_node *n = table_find(&c->queues_table, queue_hash(tenant, name));
+    for (; n != NULL; n = table_again(n)) {
+        struct queue *q = (struct queue *)n;
+        if (strcmp(q->name, name) == 0 && strcmp(q->tenant->name, tenant) == 0)
+            return q;
+    }
+    return NULL;
+}
+
+static int queue_unknown(const char *name, struct err *e)
+{
+    return err_field(e, ERR_NOT_FOUND, "queue",
+                     "there is no queue '%s'; declare it, or send with create", name);
+}
+
+bool queue_is_runnable(const struct queue *q)
+{
+    return !q->paused && !q->o.manual &&
+           (q->o.concurrency == 0 || q->count[REC_EXECUTING] < q->o.concurrency);
+}
+
+uint64_t queue_waiting(const struct queue *q)
+{
+    return q->count[REC_SCHEDULED] + q->count[REC_AVAILABLE] + q->count[REC_RETRYABLE];
+}
+
+struct fifo *queue_ended(struct queue *q, enum rec_state state)
+{
+    return state == REC_DISCARDED ? &q->dead : &q->finals;
+}
+
+static bool queue_has_lines(const struct queue *q)
+{
+    for (const struct line *l = q->lines; l != NULL; l = l->next) {
+        if (l->count > 0)
+            return true;
+    }
+    return false;
+}
+
+void queue_review(struct core *c, struct queue *q)
+{
+    bool should = q->free_first != NULL && queue_is_runnable(q) && queue_has_lines(q);
+    if (should == q->pairs)
+        return;
+    SAVE(c, q->pairs);
+    SAVE(c, q->pairs_next);
+    q->pairs = should;
+    struct queue **at = &c->pairs;
+    while (!should && *at != q)
+        at = &(*at)->pairs_next;
+    undo_note(&c->undo, at, sizeof *at);
+    if (should)
+        q->pairs_next = *at;
+    *at = should ? q : q->pairs_next;
+}
+
+void queue_lines_review(struct core *c, struct queue *q)
+{
+    for (struct line *l = q->lines; l != NULL; l = l->next)
+        line_review(c, l);
+}
+
+/* ---- declaring ---- */
+
+static struct queue *queue_new(struct core *c, const char *tenant, const char *name)
+{
+    struct queue *q = undo_alloc(&c->undo, sizeof *q);
+    q->tenant = tenant_get(c, tenant);
+    q->name = undo_strdup(&c->undo, name);
+    q->purge_at = NO_TIME;
+    SAVE(c, c->queue_next);
+    SAVE(c, c->queues_count);
+    q->number = c->queue_next++;
+    c->queues_count++;
+    undo_note(&c->undo, c->queues_end, sizeof *c->queues_end);
+    *c->queues_end = q;
+    SAVE(c, c->queues_end);
+    c->queues_end = &q->next;
+    core_queue_defaults(&q->o);
+    table_add(&c->queues_table, &c->undo, &q->node, queue_hash(tenant, name));
+    return q;
+}
+
+static int name_check(const char *name, const char *field, struct err *e)
+{
+    size_t n = name == NULL ? 0 : strlen(name);
+    if (n < 1 || n > NAME_MAX_BYTES)
+        return err_field(e, ERR_INVALID, field, "a name has 1 to %d characters", NAME_MAX_BYTES);
+    return 0;
+}
+
+struct queue *queue_get(struct core *c, const char *tenant, const char *name, bool create,
+                        struct err *e)
+{
+    struct queue *q = queue_find(c, tenant, name);
+    if (q != NULL)
+        return q;
+    if (!create) {
+        queue_unknown(name, e);
+        return NULL;
+    }
+    if (name_check(name, "queue", e) < 0)
+        return NULL;
+    if (c->queues_count >= CORE_QUEUES_MAX) {
+        err_field(e, ERR_TOO_LARGE, "queue", "there are %d queues already; drop some",
+                  CORE_QUEUES_MAX);
+        return NULL;
+    }
+    return queue_new(c, tenant, name);
+}
+
+static int queue_check(const struct core_queue *o, struct err *e)
+{
+    if (o->dead_to != NULL && strcmp(o->dead_to, o->name) == 0)
+        return err_field(e, ERR_INVALID, "dead_to", "dead letters of '%s' cannot go to itself",
+                         o->name);
+    if (o->dedup_window_ms < 0 || o->dedup_window_ms > dedup_window_max_ms)
+        return err_field(e, ERR_INVALID, "dedup_window", "from 0 to 30 days");
+    if (o->keep_completed_ms < -1 || o->keep_discarded_ms < -1)
+        return err_field(e, ERR_INVALID, "keep", "a time, 0, or -1 for ever");
+    return o->dead_to == NULL ? 0 : name_check(o->dead_to, "dead_to", e);
+}
+
+/* Every waiting record of it comes to the heap by place, or leaves it. */
+static void queue_oldest_review(struct core *c, struct queue *q)
+{
+    bool want = q->o.overflow == OVERFLOW_DROP_OLDEST;
+    if (!want && q->oldest.count == 0)
+        return;
+    for (uint32_t n = 1; n < c->recs_count; n++) {
+        const struct rec *r = core_rec(c, n);
+        if (r->state != 0 && core_kind(c, r)->queue == q)
+            oldest_review(c, n);
+    }
+}
+
+static void queue_set(struct core *c, struct queue *q, const struct core_queue *o)
+{
+    char *dead_to = o->dead_to == NULL ? NULL : undo_strdup(&c->undo, o->dead_to);
+    undo_note(&c->undo, &q->o, sizeof q->o);
+    undo_free(&c->undo, (char *)q->o.dead_to);
+    q->o = *o;
+    q->o.tenant = q->tenant->name;
+    q->o.name = q->name;
+    q->o.dead_to = dead_to;
+    queue_oldest_review(c, q);
+    queue_lines_review(c, q);
+    queue_review(c, q);
+    purge_review(c, q);
+    while (o->keep_count > 0 && q->finals.first != NONE &&
+           q->count[REC_COMPLETED] + q->count[REC_CANCELLED] > o->keep_count)
+        rec_forget(c, q->finals.first);
+}
+
+int core_declare(struct core *c, const struct core_queue *o, struct err *e)
+{
+    int rc = queue_check(o, e);
+    if (rc < 0)
+        return rc;
+    struct queue *q = queue_get(c, o->tenant, o->name, true, e);
+    if (q == NULL)
+        return e != NULL ? e->code : ERR_INVALID;
+    queue_set(c, q, o);
+    grants_make(c);
+    return 0;
+}
+
+/* ---- dropping ---- */
+
+static void queue_forget_records(struct core *c, struct queue *q)
+{
+    for (uint32_t n = 1; n < c->recs_count; n++) {
+        struct rec *r = core_rec(c, n);
+        if (r->state == 0 || core_kind(c, r)->queue != q)
+            continue;
+        if (r->state == REC_EXECUTING) {
+            core_effect(c, EFFECT_LOST, n);
+            execution_end(c, n);
+        }
+        rec_unstand(c, n);
+        keyline_leave(c, n);
+        rec_forget(c, n);
+    }
+}
+
+static void queue_unlink(struct core *c, struct queue *q)
+{
+    struct queue **at = &c->queues;
+    while (*at != q)
+        at = &(*at)->next;
+    undo_note(&c->undo, at, sizeof *at);
+    *at = q->next;
+    if (c->queues_end == &q->next) {
+        SAVE(c, c->queues_end);
+        c->queues_end = at;
+    }
+    SAVE(c, c->queues_count);
+    c->queues_count--;
+    table_remove(&c->queues_table, &c->undo, &q->node);
+}
+
+/* Nothing that names it may stay: dedup texts, subscriptions, lines in their fronts. */
+static void queue_disband(struct core *c, struct queue *q)
+{
+    for (uint32_t i = c->dedup_ends.count; i-- > 0;) {
+        struct dedup *d = (struct dedup *)(uintptr_t)c->dedup_ends.items[i];
+        if (d->queue == q) {
+            dedup_remove(c, d);
+            i = c->dedup_ends.count;
+        }
+    }
+    for (struct gate *g = c->gates; g != NULL; g = g->next) {
+        for (struct gated **at = &g->gated; *at != NULL;) {
+            struct gated *d = *at;
+            if (d->line->queue != q) {
+                at = &d->next;
+                continue;
+            }
+            undo_note(&c->undo, at, sizeof *at);
+            *at = d->next;
+            undo_free(&c->undo, d->waiting.items);
+            undo_free(&c->undo, d);
+        }
+    }
+    for (struct consumer *s = c->consumers; s != NULL; s = s->next)
+        consumer_forget_queue(c, s, q);
+}
+
+int core_drop(struct core *c, const char *tenant, const char *name, bool force, struct err *e)
+{
+    struct queue *q = queue_find(c, tenant, name);
+    if (q == NULL)
+        return queue_unknown(name, e);
+    uint64_t records = 0;
+    for (unsigned i = 0; i <= REC_CANCELLED; i++)
+        records += q->count[i];
+    if (records > 0 && !force)
+        return err_set(e, ERR_CONFLICT, "queue '%s' holds %llu records; purge it, or use force",
+                       name, (unsigned long long)records);
+    queue_forget_records(c, q);
+    queue_disband(c, q);
+    queue_unlink(c, q);
+    for (struct line *l = q->lines; l != NULL; l = l->next) {
+        undo_free(&c->undo, l->heap.items);
+        undo_free(&c->undo, l);
+    }
+    undo_free(&c->undo, (char *)q->o.dead_to);
+    undo_free(&c->undo, q->oldest.items);
+    undo_free(&c->undo, q->name);
+    undo_free(&c->undo, q);
+    grants_make(c);
+    return 0;
+}
+
+/* ---- pausing, weights, gates ---- */
+
+int core_pause(struct core *c, const char *tenant, const char *name, bool paused, struct err *e)
+{
+    struct queue *q = queue_find(c, tenant, name);
+    if (q == NULL)
+        return queue_unknown(name, e);
+    SAVE(c, q->paused);
+    q->paused = paused;
+    queue_lines_review(c, q);
+    queue_review(c, q);
+    grants_make(c);
+    return 0;
+}
+
+int core_close(struct core *c, const char *tenant, const char *name, bool closed, struct err *e)
+{
+    struct queue *q = queue_find(c, tenant, name);
+    if (q == NULL)
+        return queue_unknown(name, e);
+    SAVE(c, q->closed);
+    q->closed = closed;
+    return 0;
+}
+
+static int weight_check(uint32_t weight, struct err *e)
+{
+    if (weight < 1 || weight > 1000)
+        return err_field(e, ERR_INVALID, "weight", "a weight is 1 to 1000");
+    return 0;
+}
+
+int core_lane(struct core *c, const char *name, uint32_t weight, uint32_t cap, struct err *e)
+{
+    int rc = weight_check(weight, e);
+    if (rc < 0)
+        return rc;
+    struct lane *l = lane_get(c, name);
+    if (l == NULL)
+        return err_field(e, ERR_TOO_LARGE, "lane", "there are %d lanes already", CORE_LANES_MAX);
+    SAVE(c, l->weight);
+    SAVE(c, l->cap);
+    l->weight = weight;
+    l->cap = cap;
+    grants_make(c);
+    return 0;
+}
+
+int core_tenant(struct core *c, const char *tenant, uint32_t weight, struct err *e)
+{
+    int rc = weight_check(weight, e);
+    if (rc < 0)
+        return rc;
+    struct tenant *t = tenant_get(c, tenant);
+    SAVE(c, t->weight);
+    t->weight = weight;
+    return 0;
+}
+
+int core_gate(struct core *c, const struct core_gate *o, struct err *e)
+{
+    if (name_check(o->name, "gate", e) < 0)
+        return ERR_INVALID;
+    if (o->rate > 0 && (o->per_ms < 1 || o->per_ms > INT64_C(86400000)))
+        return err_field(e, ERR_INVALID, "per", "a rate is per 1 ms to 1 day");
+    struct gate *g = gate_get(c, tenant_get(c, o->tenant), o->name);
+    undo_note(&c->undo, g, sizeof *g);
+    g->capacity = o->capacity;
+    g->rate = o->rate;
+    g->per_ms = o->per_ms;
+    gate_review(c, g);
+    grants_make(c);
+    return 0;
+}
+
+void gate_close_until(struct core *c, struct gate *g, int64_t until)
+{
+    SAVE(c, g->closed_until);
+    g->closed_until = until;
+    gate_review(c, g);
+}
+
+int core_gate_close(struct core *c, const char *tenant, const char *name, int64_t until,
+                    struct err *e)
+{
+    if (name_check(name, "gate", e) < 0)
+        return ERR_INVALID;
+    gate_close_until(c, gate_get(c, tenant_get(c, tenant), name), until);
+    grants_make(c);
+    return 0;
+}
+
+/* ---- counts ---- */
+
+static int64_t line_oldest(const struct core *c, const struct line *l)
+{
+    int64_t at = NO_TIME;
+    for (uint32_t bits = l->priorities; bits != 0; bits &= bits - 1) {
+        const struct rec *r = core_rec(c, l->fifos[__builtin_ctz(bits)].first);
+        at = rec_due(r) < at ? rec_due(r) : at;
+    }
+    if (l->heap.count > 0) {
+        const struct rec *r = core_rec(c, (uint32_t)l->heap.items[0]);
+        at = rec_due(r) < at ? rec_due(r) : at;
+    }
+    return at;
+}
+
+int64_t queue_oldest(const struct core *c, const struct queue *q)
+{
+    int64_t at = NO_TIME;
+    for (const struct line *l = q->lines; l != NULL; l = l->next) {
+        int64_t a = line_oldest(c, l);
+        at = a < at ? a : at;
+    }
+    return at;
+}
+
+static void queue_counts(const struct core *c, const struct queue *q, struct core_counts *out)
+{
+    *out = (struct core_counts){
+        .scheduled = q->count[REC_SCHEDULED],
+        .available = q->count[REC_AVAILABLE],
+        .executing = q->count[REC_EXECUTING],
+        .retryable = q->count[REC_RETRYABLE],
+        .completed = q->count[REC_COMPLETED],
+        .discarded = q->count[REC_DISCARDED],
+        .cancelled = q->count[REC_CANCELLED],
+        .bytes = q->bytes,
+        .oldest_at = queue_oldest(c, q),
+        .sent = q->sent,
+        .acked = q->acked,
+        .nacked = q->nacked,
+        .granted = q->granted,
+        .consumers = q->consumers + (q->o.handled ? c->workers : 0),
+        .paused = q->paused,
+        .closed = q->closed,
+    };
+}
+
+int core_counts(const struct core *c, const char *tenant, const char *queue,
+                struct core_counts *out, struct err *e)
+{
+    const struct queue *q = queue_find(c, tenant, queue);
+    if (q == NULL)
+        return queue_unknown(queue, e);
+    queue_counts(c, q, out);
+    return 0;
+}
+
+bool core_queue_at(const struct core *c, uint32_t *i, struct core_queue *o, struct core_counts *n)
+{
+    const struct queue *q = c->queues;
+    while (q != NULL && q->number < *i)
+        q = q->next;
+    if (q == NULL)
+        return false;
+    *i = q->number + 1;
+    *o = q->o;
+    o->tenant = q->tenant->name;
+    o->name = q->name;
+    queue_counts(c, q, n);
+    return true;
+}

@@ -1,0 +1,243 @@
+/* Queue core: sending. Everything is checked before anything is written. */
+#include <string.h>
+
+#include "queue/core_priv.h"
+
+static const int64_t deadline_ms = INT64_C(86400) * 1000;
+static const int64_t run_at_max = (INT64_C(1) << REC_DUE_BITS) - 1; /* the year 2527 */
+enum { TIMEOUT_MS = 60000 };
+
+static int text_check(const char *text, const char *field, struct err *e)
+{
+    size_t n = text == NULL ? 1 : strlen(text);
+    if (n < 1 || n > CORE_TEXT_MAX)
+        return err_field(e, ERR_INVALID, field, "it has 1 to %d bytes", CORE_TEXT_MAX);
+    return 0;
+}
+
+static int needs_check(const struct core_send *s, struct err *e)
+{
+    if (s->needs_count > CORE_LABELS_MAX)
+        return err_field(e, ERR_INVALID, "needs", "at most %d labels", CORE_LABELS_MAX);
+    for (uint8_t i = 0; i < s->needs_count; i++) {
+        if (text_check(s->needs[i].name, "needs", e) < 0 ||
+            text_check(s->needs[i].text, "needs", e) < 0)
+            return ERR_INVALID;
+    }
+    return 0;
+}
+
+static int gates_check(const struct core_send *s, struct err *e)
+{
+    if (s->gates_count > CORE_GATES_MAX)
+        return err_field(e, ERR_INVALID, "gate", "at most %d gates", CORE_GATES_MAX);
+    for (uint8_t i = 0; i < s->gates_count; i++) {
+        if (text_check(s->gates[i], "gate", e) < 0)
+            return ERR_INVALID;
+        for (uint8_t k = 0; k < i; k++) {
+            if (strcmp(s->gates[i], s->gates[k]) == 0)
+                return err_field(e, ERR_INVALID, "gate", "'%s' is named twice", s->gates[i]);
+        }
+    }
+    return 0;
+}
+
+static int send_check(const struct core_send *s, struct err *e)
+{
+    if (s->priority > CORE_PRIORITY_MAX)
+        return err_field(e, ERR_INVALID, "priority", "0 to %d", CORE_PRIORITY_MAX);
+    if (s->attempts > CORE_ATTEMPTS_MAX)
+        return err_field(e, ERR_INVALID, "attempts", "at most %d", CORE_ATTEMPTS_MAX);
+    if (s->bytes > CORE_BODY_MAX)
+        return err_field(e, ERR_TOO_LARGE, "body", "at most %d bytes", CORE_BODY_MAX);
+    if (s->run_at < 0 || s->run_at > run_at_max)
+        return err_field(e, ERR_INVALID, "run_at", "before the year 2500");
+    if (s->ttl_ms < 0 || s->deadline_ms < 0 || s->ttl_ms > run_at_max ||
+        s->deadline_ms > run_at_max)
+        return err_field(e, ERR_INVALID, "ttl", "ttl and deadline are times to come");
+    if (s->backoff != NULL && s->backoff->list_count > CORE_BACKOFF_LIST_MAX)
+        return err_field(e, ERR_INVALID, "backoff", "at most %d waits", CORE_BACKOFF_LIST_MAX);
+    int rc = gates_check(s, e);
+    if (rc == 0)
+        rc = needs_check(s, e);
+    if (rc == 0)
+        rc = text_check(s->key, "key", e);
+    if (rc == 0)
+        rc = text_check(s->unique, "unique", e);
+    if (rc == 0)
+        rc = text_check(s->dedup, "dedup", e);
+    if (rc == 0)
+        rc = text_check(s->lane, "lane", e);
+    return rc;
+}
+
+/* ---- one that waits already ---- */
+
+static void sent_fill(const struct core *c, const struct queue *q, struct core_sent *out)
+{
+    int64_t oldest = queue_oldest(c, q);
+    out->depth = queue_waiting(q);
+    out->oldest_ms = oldest == NO_TIME || oldest > c->at ? 0 : c->at - oldest;
+}
+
+void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes)
+{
+    struct rec *r = core_rec(c, n);
+    struct queue *q = core_kind(c, r)->queue;
+    struct extra *x = rec_extra(c, n);
+    SAVE(c, x->body);
+    x->body = place;
+    if (r->state >= REC_SCHEDULED && r->state <= REC_RETRYABLE) {
+        SAVE(c, q->bytes);
+        q->bytes = q->bytes - r->bytes + bytes;
+    }
+    rec_save(c, r);
+    r->bytes = bytes & 0x7fffffu;
+    core_decide(c, 0x20, r, place);
+}
+
+/* 1: it is answered by the one that waits. */
+static int send_unique(struct core *c, const struct core_send *s, struct queue *q,
+                       struct core_sent *out, struct err *e)
+{
+    struct unique *u = s->unique == NULL ? NULL : unique_find(c, q, s->unique);
+    uint32_t n = u == NULL ? NONE : unique_waiting(c, u);
+    if (s->unique != NULL && s->unique_mode == UNIQUE_SWAP) {
+        const struct extra *x = n == NONE ? NULL : core_extra(c, core_rec(c, n));
+        uint64_t body = x == NULL ? 0 : x->body != 0 ? x->body : core_rec(c, n)->place;
+        if (body != s->unique_expect)
+            return err_field(e, ERR_CONFLICT, "unique",
+                             "another body came meanwhile; merge with that");
+    }
+    if (n == NONE)
+        return 0;
+    out->id = core_extra(c, core_rec(c, n))->unique_id;
+    out->merged = true;
+    if (s->unique_mode != UNIQUE_SKIP)
+        rec_replace_body(c, n, s->place, s->bytes);
+    sent_fill(c, q, out);
+    return 1;
+}
+
+static int send_dedup(struct core *c, const struct core_send *s, struct queue *q,
+                      struct core_sent *out)
+{
+    const struct dedup *d = s->dedup == NULL ? NULL : dedup_find(c, q, s->dedup);
+    if (d == NULL)
+        return 0;
+    out->id = d->id;
+    out->duplicate = true;
+    sent_fill(c, q, out);
+    return 1;
+}
+
+/* ---- bounds ---- */
+
+static bool queue_is_over(const struct queue *q, uint32_t bytes)
+{
+    return (q->o.max > 0 && queue_waiting(q) >= q->o.max) ||
+           (q->o.max_bytes > 0 && q->bytes + bytes > q->o.max_bytes);
+}
+
+static int send_fits(const struct queue *q, const struct core_send *s, struct err *e)
+{
+    bool too_big = q->o.max_bytes > 0 && s->bytes > q->o.max_bytes;
+    if (too_big || (q->o.overflow == OVERFLOW_REFUSE && queue_is_over(q, s->bytes)))
+        return err_field(e, ERR_QUEUE_FULL, "queue",
+                         "queue '%s' is full: %llu records wait, %llu bytes", q->name,
+                         (unsigned long long)queue_waiting(q), (unsigned long long)q->bytes);
+    return 0;
+}
+
+static void send_make_room(struct core *c, struct queue *q, uint32_t bytes)
+{
+    while (q->o.overflow == OVERFLOW_DROP_OLDEST && queue_is_over(q, bytes) &&
+           q->oldest.count > 0) {
+        uint32_t n = (uint32_t)q->oldest.items[0];
+        rec_unstand(c, n);
+        rec_finish(c, n, REC_DISCARDED, REASON_OVERFLOW);
+    }
+}
+
+/* ---- the new one ---- */
+
+static void send_extras(struct core *c, const struct core_send *s, struct queue *q, uint32_t n,
+                        int64_t run_at)
+{
+    if (s->ttl_ms == 0 && s->key == NULL && s->unique == NULL && s->gates_count == 0)
+        return;
+    struct extra *x = rec_extra(c, n);
+    undo_note(&c->undo, x, sizeof *x);
+    x->ttl_at = s->ttl_ms == 0 ? 0 : run_at + s->ttl_ms;
+    for (uint8_t i = 0; i < s->gates_count; i++)
+        x->gates[i] = gate_get(c, q->tenant, s->gates[i]);
+    x->gates_count = s->gates_count;
+    if (s->key != NULL) {
+        x->keyline = keyline_get(c, q, s->key);
+        SAVE(c, x->keyline->refs);
+        x->keyline->refs++;
+    }
+    if (s->unique != NULL)
+        unique_join(c, n, s->unique, &s->id);
+}
+
+static void send_new(struct core *c, const struct core_send *s, struct queue *q, struct lane *lane,
+                     struct needs *needs)
+{
+    struct kind like = {.queue = q,
+                        .deadline_ms = s->deadline_ms == 0 ? deadline_ms : s->deadline_ms,
+                        .timeout_ms = s->timeout_ms == 0 ? TIMEOUT_MS : s->timeout_ms,
+                        .attempts = s->attempts == 0 ? CORE_ATTEMPTS : s->attempts,
+                        .priority = s->priority};
+    if (s->backoff != NULL)
+        like.backoff = *s->backoff;
+    int64_t run_at = s->run_at > c->at ? s->run_at : c->at;
+    struct kind *k = kind_get(c, &like, lane, needs);
+    uint32_t n = rec_new(c, core_fingerprint(&s->id));
+    struct rec *r = core_rec(c, n);
+    kind_ref(c, k);
+    r->kind = k->number;
+    r->place = s->place;
+    r->bytes = s->bytes & 0x7fffffu;
+    rec_set_due(c, r, run_at);
+    SAVE(c, q->sent);
+    q->sent++;
+    core_decide(c, 0x21, r, r->id);
+    send_extras(c, s, q, n, run_at);
+    if (s->dedup != NULL && q->o.dedup_window_ms > 0)
+        dedup_add(c, q, s->dedup, &s->id, s->place);
+    rec_later(c, n, run_at, REC_SCHEDULED);
+}
+
+int core_send(struct core *c, const struct core_send *s, struct core_sent *out, struct err *e)
+{
+    *out = (struct core_sent){.id = s->id};
+    int rc = send_check(s, e);
+    if (rc == 0)
+        rc = rec_reserve(c, e);
+    struct queue *q = rc < 0 ? NULL : queue_get(c, s->tenant, s->queue, s->create, e);
+    if (q == NULL)
+        return rc < 0 ? rc : e != NULL ? e->code : ERR_NOT_FOUND;
+    if (q->closed)
+        return err_field(e, ERR_CONFLICT, "queue", "queue '%s' is closed", q->name);
+    if (send_dedup(c, s, q, out) != 0)
+        return 0;
+    struct lane *lane = lane_get(c, s->lane == NULL ? "default" : s->lane);
+    struct needs *needs = NULL;
+    if (lane == NULL)
+        return err_field(e, ERR_TOO_LARGE, "lane", "there are %d lanes already", CORE_LANES_MAX);
+    rc = needs_get(c, s->needs, s->needs_count, &needs, e);
+    if (rc == 0)
+        rc = send_unique(c, s, q, out, e);
+    if (rc == 0 && rec_find(c, core_fingerprint(&s->id)) != NONE)
+        rc = err_field(e, ERR_CONFLICT, "id", "there is a record with this id");
+    if (rc == 0)
+        rc = send_fits(q, s, e);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    send_make_room(c, q, s->bytes);
+    send_new(c, s, q, lane, needs);
+    sent_fill(c, q, out);
+    grants_make(c);
+    return 0;
+}
