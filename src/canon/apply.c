@@ -190,17 +190,21 @@ static int apply_wait(void *self, const struct apply *a, uint8_t version, struct
 }
 
 static const struct domain_op canon_ops[] = {
-    {CANON_OP_DEFINE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.define", apply_define},
-    {CANON_OP_ARRIVE, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.arrive", apply_arrive},
-    {CANON_OP_ERASE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.erase", canon_apply_erase},
-    {CANON_OP_WAIT, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.wait", apply_wait},
-    {CANON_OP_SWEEP, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.sweep", canon_apply_sweep},
-    {CANON_OP_PART, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.part", canon_apply_part},
-    {CANON_OP_MEMO, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.memo", canon_apply_memo},
-    {CANON_OP_IF_KEY, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.key", canon_if_key},
-    {CANON_OP_IF_SOURCE, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.source", canon_if_source},
-    {CANON_OP_IF_GOLDEN, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.golden", canon_if_golden},
-    {CANON_OP_IF_PARKED, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.parked", canon_if_parked},
+    {CANON_OP_DEFINE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.define", apply_define, false},
+    {CANON_OP_ARRIVE, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.arrive", apply_arrive, false},
+    {CANON_OP_ERASE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.erase", canon_apply_erase,
+     false},
+    {CANON_OP_WAIT, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.wait", apply_wait, false},
+    {CANON_OP_SWEEP, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.sweep", canon_apply_sweep, false},
+    {CANON_OP_PART, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.part", canon_apply_part, false},
+    {CANON_OP_MEMO, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.memo", canon_apply_memo, false},
+    {CANON_OP_IF_KEY, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.key", canon_if_key, false},
+    {CANON_OP_IF_SOURCE, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.source", canon_if_source,
+     false},
+    {CANON_OP_IF_GOLDEN, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.golden", canon_if_golden,
+     false},
+    {CANON_OP_IF_PARKED, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.parked", canon_if_parked,
+     false},
 };
 
 /* ---- the domain ---- */

@@ -18,8 +18,7 @@ struct unit_apply {
     bool needs_savepoint;
 };
 
-/* These say something about this machine, not about the unit. */
-static bool code_is_ours(int code)
+bool ledger_code_is_ours(int code)
 {
     return code == ERR_IO || code == ERR_NOMEM || code == ERR_DISK_FULL || code == ERR_CORRUPT ||
            code == ERR_CANCELED;
@@ -39,17 +38,16 @@ static int outcome_refused(struct outcome *o, int code, uint32_t at)
     return 1;
 }
 
-/* The operation at hand, or the reason to halt: nothing unknown is ever skipped. */
-static int unit_op(const struct unit_apply *u, const struct txn_op *op, struct op_ref *ref,
-                   struct err *e)
+int ledger_op_known(const struct ledger *l, uint64_t seq, const struct txn_op *op,
+                    struct op_ref *ref, struct err *e)
 {
-    *ref = ledger_op(u->l, op->type);
+    *ref = ledger_op(l, op->type);
     if (ref->op != NULL && op->version >= 1 && op->version <= ref->op->version_max)
         return 0;
     return err_set(e, ERR_UNSUPPORTED,
                    "log entry %llu holds operation 0x%04x version %u, which this program does not "
                    "know: it was written by a newer one; run that version, the data is whole",
-                   (unsigned long long)u->a.seq, op->type, op->version);
+                   (unsigned long long)seq, op->type, op->version);
 }
 
 static int unit_run_op(struct unit_apply *u, const struct op_ref *ref, struct txn_op *op,
@@ -61,7 +59,7 @@ static int unit_run_op(struct unit_apply *u, const struct op_ref *ref, struct tx
     u->a.offset = (uint32_t)(op->payload.p - u->payload);
     int rc =
         ref->op->apply(ref->domain->self, &u->a, op->version, &op->payload, &o->results, &o->err);
-    if (rc < 0 && code_is_ours(rc)) {
+    if (rc < 0 && ledger_code_is_ours(rc)) {
         *e = o->err;
         err_context(e, "log entry %llu, %s", (unsigned long long)u->a.seq, ref->op->name);
         return rc;
@@ -89,7 +87,7 @@ static int unit_conditions(struct unit_apply *u, struct err *e)
     bool safe = true;
     for (struct cursor c = txn_ops(&u->view); txn_next(&c, &op); at++) {
         struct op_ref ref;
-        int rc = unit_op(u, &op, &ref, e);
+        int rc = ledger_op_known(u->l, u->a.seq, &op, &ref, e);
         if (rc < 0)
             return rc;
         if (!ref.op->is_condition) {
@@ -113,7 +111,7 @@ static int unit_operations(struct unit_apply *u, struct err *e)
     uint32_t at = 0;
     for (struct cursor c = txn_ops(&u->view); txn_next(&c, &op); at++) {
         struct op_ref ref;
-        int rc = unit_op(u, &op, &ref, e);
+        int rc = ledger_op_known(u->l, u->a.seq, &op, &ref, e);
         if (rc < 0)
             return rc;
         if (ref.op->is_condition)
@@ -199,15 +197,17 @@ static int unit_apply(struct unit_apply *u, const void *p, size_t n, struct err 
         int64_t at;
         rc = store_repeat_get(l->db, &u->view.id, o, &seq, &at, e);
         if (rc != 0)
-            return rc < 0 ? rc : 0;
+            return rc < 0 ? rc : hot_skip(l, &u->a, &u->view, e);
     }
     rc = unit_conditions(u, e);
     if (rc == 0) {
         domains_unit(u->l, &u->a);
         rc = unit_in_savepoint(u, e);
     }
+    if (rc > 0)
+        rc = hot_skip(l, &u->a, &u->view, e);
     if (rc < 0 || !remembered)
-        return rc < 0 ? rc : 0;
+        return rc;
     rc = store_repeat_put(l->db, u->a.seq * LEDGER_ENTRY_UNITS + u->a.unit, &u->view.id, u->a.at, o,
                           e);
     if (rc == 0 && l->repeats_oldest == INT64_MAX)

@@ -10,6 +10,7 @@
 #include "base/stat.h"
 #include "db/db.h"
 #include "ledger/entry_priv.h"
+#include "ledger/hot_priv.h"
 #include "ledger/ledger_priv.h"
 
 static void unit_run_done(struct task *t)
@@ -253,7 +254,7 @@ static void step_write_failed(struct ledger *l, int code, const struct err *e)
  * costs 20 to 80 us, which a small write on a fast disk is not worth. */
 static bool ledger_syncs_away(const struct ledger *l, size_t units, size_t bytes)
 {
-    bool occupied = l->checkpoint.running;
+    bool occupied = l->checkpoint.running || l->hot_save.running;
     return !occupied && (units >= LEDGER_INLINE_UNITS || bytes >= LOG_INLINE_BYTES ||
                          l->sync_avg_ns >= LEDGER_SLOW_SYNC_NS);
 }
@@ -482,13 +483,13 @@ static bool ledger_is_done(struct ledger *l)
 static void ledger_try_close(struct ledger *l)
 {
     struct err e = ERR_INIT;
-    bool in_use =
-        atomic_load(&l->scheduled) || atomic_load(&l->callers) > 0 || l->checkpoint.running;
+    bool in_use = atomic_load(&l->scheduled) || atomic_load(&l->callers) > 0 ||
+                  l->checkpoint.running || l->hot_save.running;
     if (!log_may_close(l->log) || in_use) {
         l->world->timer_start(l->world, &l->timer, 1);
         return;
     }
-    if (snapshot_take(l, &e) < 0)
+    if (hot_save_now(l, &e) < 0 || snapshot_take(l, &e) < 0)
         log_warn("ledger", "no checkpoint at the end, the next start replays: %s", e.text);
     ledger_waits_check(l, true);
     void (*closed)(void *) = l->closed;

@@ -7,8 +7,23 @@
  * of the database must follow rollbacks: see `undo`.
  *
  * Hot domains. A row in SQLite for everything that lives a second is too slow for some. Such a
- * domain has `hot`: its state is in memory, and only operations (and the time of entries) change
- * it. `undo` takes back there what the unit or the entry did. */
+ * domain has `hot`: its state is in memory, and only its hot operations (and the time of entries)
+ * change it; the log, which has them all, is what it is made of. From time to time the state is
+ * saved whole, into a file of its own. A start loads the file of entry P and runs again what the
+ * log has behind it up to entry A, the last that the database has applied:
+ *
+ *     entry(); per unit that was applied and has hot operations: unit(), these; committed()
+ *
+ * which must come to the same memory as the first time. So a hot operation decides by its payload,
+ * by `struct apply` and by the domain's memory alone. It may write to the database, but not when it
+ * is run again: `db` is NULL then, what it wrote is there. Conditions are not run again, nor is
+ * `close`; which units were not applied (refused, or repeats) the database knows since P. Behind A
+ * everything is applied as usual.
+ *
+ * `undo` takes back in memory what the unit or the entry did, all since `committed`; nothing, where
+ * the entry did not come to entry(). A state may hold places of bytes in
+ * the log instead of the bytes (seq and apply.offset, ledger_read()); the log is kept as long as
+ * keep() says. */
 #ifndef KOAN_LEDGER_DOMAIN_H
 #define KOAN_LEDGER_DOMAIN_H
 
@@ -21,10 +36,12 @@ struct cursor;
 struct db;
 struct envelope;
 struct err;
+struct hot_in;
+struct hot_out;
 
 /* Where we are while an operation is applied. */
 struct apply {
-    struct db *db;              /* the writer, inside a transaction */
+    struct db *db;              /* the writer, inside a transaction; NULL: run again, see above */
     uint64_t seq;               /* log index of the entry */
     uint32_t unit;              /* position of the unit in the entry, from 0 */
     int64_t at;                 /* ledger time of the entry, ms */
@@ -59,17 +76,36 @@ struct domain_op {
      * machine: the whole entry is rolled back, and is tried again later or the node stops. */
     int (*apply)(void *domain, const struct apply *a, uint8_t version, struct cursor *payload,
                  struct buf *result, struct err *e);
+    bool hot; /* it changes the domain's memory: run again by a start. Not of a condition */
 };
 
-/* What a domain brings whose state lives in memory. None may be NULL. */
+/* What a domain brings whose state lives in memory; its name has at most 28 bytes. Only keep() and
+ * crowded() may be NULL. On the ledger's thread. */
 struct domain_hot {
     /* An entry begins, whichever it is, before its units: time moves on. Only codes as of `close`.
      */
     int (*entry)(void *self, const struct apply *a, struct err *e);
+    /* The whole state, as of the last applied entry, in pieces; and back, into a domain that was
+     * opened and has seen nothing. What is not saved is not loaded: it begins empty. While it is
+     * saved nothing is applied: a state of 50 MB is a pause of some 50 ms. */
+    int (*save)(void *self, struct hot_out *out, struct err *e);
+    int (*load)(void *self, struct hot_in *in, struct err *e);
+    /* The lowest log index of which bytes are still read, UINT64_MAX: none. The log is kept from
+     * there. It may be asked at any time between entries. */
+    uint64_t (*keep)(void *self);
+    /* The log is larger than it should be, because of what keep() holds before `index`: move that
+     * into the database (tables local_*), a bounded part in the `close` of each coming entry, so
+     * that keep() rises. Said again as long as it is so. A saved state may be older than what was
+     * moved: `opened` comes before load(), and can look. */
+    void (*crowded)(void *self, uint64_t index);
     /* A running sum over the state, 0 while there is none: part of the state hash that is kept
      * every LEDGER_HASH_ENTRIES and compared. */
     uint64_t (*hash)(void *self);
 };
+/* Pieces may have any size, and need not be read as they were written. ERR_CORRUPT where there is
+ * no more. */
+int hot_put(struct hot_out *out, const void *p, size_t n, struct err *e);
+int hot_get(struct hot_in *in, void *p, size_t n, struct err *e);
 
 struct domain {
     const char *name;

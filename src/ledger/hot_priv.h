@@ -1,4 +1,6 @@
-/* Hot domains, inside the ledger: see domain.h. */
+/* Hot domains, inside the ledger: see domain.h for what they are and ledger.h for how their states
+ * are saved. hot.c (while entries are applied, and what of the log is kept), hot_save.c (when and
+ * how a state is saved), hot_start.c (load, and run again), hot_file.c (the form of the file). */
 #ifndef KOAN_LEDGER_HOT_PRIV_H
 #define KOAN_LEDGER_HOT_PRIV_H
 
@@ -6,11 +8,39 @@
 
 struct apply;
 struct err;
+struct hot;
 struct ledger;
+struct txn_view;
+
+enum {
+    /* A state is saved again when this many times as much of log was written: so saving adds a
+     * quarter to it, at most. */
+    HOT_STRETCH = 4,
+    HOT_GONE_MAX = 16, /* old files that are removed at a time */
+};
+
+void hot_new(struct ledger *l);
+void hot_free(struct ledger *l);
 
 /* An entry begins. */
 int hot_entry(struct ledger *l, const struct apply *a, struct err *e);
+/* A unit was not applied: if it holds hot operations, that is remembered. */
+int hot_skip(struct ledger *l, const struct apply *a, const struct txn_view *v, struct err *e);
 /* Their part of the state hash; nothing of those that have no state. */
 uint64_t hot_hash(const struct ledger *l);
+/* The log is needed from this entry on; UINT64_MAX: not at all. */
+uint64_t hot_low(const struct ledger *l);
+/* If the log is too large because of them, they are told. */
+void hot_crowd(struct ledger *l);
+
+/* Those that are due, one after the other; then snapshot_go_on(). */
+void hot_save_due(struct ledger *l);
+/* All that have seen an entry since, at the end. */
+int hot_save_now(struct ledger *l, struct err *e);
+/* The database is on stable storage, with what is recorded there: older files go. */
+void hot_settle(struct ledger *l);
+
+/* The database is open, the log is loaded: all of them as of the applied entry. */
+int hot_start(struct ledger *l, struct err *e);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "db/db.h"
+#include "ledger/hot_priv.h"
 #include "ledger/ledger_priv.h"
 
 void ledger_die(struct ledger *l, const char *what, const struct err *e)
@@ -42,6 +43,7 @@ void ledger_free(struct ledger *l)
 {
     l->world->timer_stop(l->world, &l->timer);
     consensus_free(l->consensus);
+    hot_free(l);
     db_close(l->checkpoint.db);
     db_close(l->db);
     log_close(l->log);
@@ -181,7 +183,32 @@ int ledger_propose(struct ledger *l, struct unit *u, struct err *e)
     return rc;
 }
 
-/* ---- waiting and watching ---- */
+/* ---- reading, waiting and watching ---- */
+
+static int read_entry(struct ledger *l, uint64_t index, struct buf *out, struct err *e)
+{
+    AUTO(log_reader_fini) struct log_reader reader;
+    struct record r;
+    log_reader_init(&reader, l->log, LEDGER_READ_WINDOW);
+    if (index > atomic_load(&l->applied))
+        return err_set(e, ERR_NOT_FOUND, "log entry %llu is not applied yet",
+                       (unsigned long long)index);
+    int rc = log_reader_read(&reader, index, &r, e);
+    if (rc < 0)
+        return rc;
+    buf_reset(out);
+    buf_add(out, r.data, r.len);
+    return buf_check(out, "a log entry", e);
+}
+
+int ledger_read(struct ledger *l, uint64_t index, struct buf *out, struct err *e)
+{
+    struct err words = ERR_INIT; /* the code is needed even where the caller wants no words */
+    atomic_fetch_add(&l->callers, 1);
+    int rc = read_entry(l, index, out, &words);
+    atomic_fetch_sub(&l->callers, 1);
+    return rc == 0 ? 0 : err_set(e, rc, "%s", words.text);
+}
 
 uint64_t ledger_applied(const struct ledger *l)
 {

@@ -33,6 +33,16 @@
  * bulk of that beside the writer, on the log thread) and a manifest says how far it goes; segments
  * behind it are kept for feeds and restore as long as the options say, then used again.
  *
+ * Hot domains (domain.h) have their state in memory and a position of their own: the entry as of
+ * which it was saved. The log is kept from the lowest of these, and from the lowest entry of which
+ * one still reads bytes. With a checkpoint that is due come the saves that are due, before it:
+ *
+ *   state/x-900.tmp written -> synced, state/x-900 -> recorded in koan.db -> checkpoint -> x-400
+ * goes
+ *
+ * so that, whatever is lost at whatever moment, the database that comes back names a file that is
+ * there, and knows which units behind it were not applied.
+ *
  * A node alone is a cluster of one voter: the same code path, the same consensus core.
  *
  * The ledger itself runs on the thread of its world and is single-threaded; it takes everything it
@@ -62,6 +72,7 @@ enum {
     LEDGER_REPEAT_MS = 15 * 60 * 1000,
     LEDGER_SNAPSHOT_ENTRIES = 65536,
     LEDGER_HASH_ENTRIES = 1024,
+    LEDGER_READ_MAX = (9 << 20) + 1, /* the largest entry, and the NUL of a buffer */
 };
 
 struct ledger_options {
@@ -134,6 +145,11 @@ struct ledger_wait {
     int code;
 };
 void ledger_wait(struct ledger *l, struct ledger_wait *w, int timeout_ms);
+
+/* Any thread, blocks for one read of the disk: the payload of entry `index`, the bytes that
+ * apply.offset counts in; `out` must have room for LEDGER_READ_MAX. ERR_GONE when it is no longer
+ * kept (domain_hot.keep), ERR_NOT_FOUND when it is not applied yet. */
+int ledger_read(struct ledger *l, uint64_t index, struct buf *out, struct err *e);
 
 /* Health, from any thread. */
 struct ledger_status {

@@ -1,7 +1,7 @@
 /* Ledger, inside its folder. The map: batch.c (inbox to entry, the steps), tick.c (time), log*.c
  * and segment.c (entry to disk), consensus.c (what is committed), apply.c and store.c (entry to
- * database), snapshot.c (checkpoint and compaction), once.c (keys), start.c (open and replay),
- * ledger.c (the rest of the door). */
+ * database), snapshot.c (checkpoint and compaction), hot*.c (domains whose state is in memory),
+ * once.c (keys), start.c (open and replay), ledger.c (the rest of the door). */
 #ifndef KOAN_LEDGER_LEDGER_PRIV_H
 #define KOAN_LEDGER_LEDGER_PRIV_H
 
@@ -33,6 +33,7 @@ enum {
     LEDGER_WAL_BYTES = 64 << 20, /* of SQLite: a checkpoint is due */
     LEDGER_ROUNDS = 8,           /* steps before other tasks of the thread get their turn */
     LEDGER_REPEATS_PURGE = 2048, /* rows at a time: more than one entry can add */
+    LEDGER_READ_WINDOW = 2 * LOG_MARK_BYTES, /* an entry is found in it, if it is not large */
 };
 
 /* An entry from its making until it is applied. */
@@ -85,6 +86,33 @@ struct applying {
     struct apply a;
     uint64_t hash;     /* state hash with it, where it is one that is kept */
     uint64_t spent_ns; /* on applying it */
+};
+
+/* A domain whose state is in memory. */
+struct hot {
+    const struct domain *domain;
+    uint64_t position; /* up to here its state is saved, and recorded */
+    int64_t at;        /* ledger time there */
+    bool saved;        /* 0: it began there, empty */
+    uint64_t durable;  /* the position that a start finds at least: the log is kept behind it */
+    bool settled;      /* no other file of it is there */
+    uint64_t bytes;    /* of the file */
+    uint64_t behind;   /* bytes of log that the start has run again */
+    uint64_t written;  /* log->written when it was saved */
+};
+
+/* A state on its way into its file. */
+struct hot_save {
+    struct offload off;
+    struct ledger *ledger;
+    struct hot *hot;
+    size_t next;  /* which may be due after it */
+    bool running; /* at the log thread */
+    struct disk_file *file;
+    char *dir, *tmp, *path;
+    uint64_t index, bytes;
+    int64_t at;
+    struct err err;
 };
 
 struct ledger_stats {
@@ -140,6 +168,9 @@ struct ledger {
     struct checkpoint checkpoint;
     struct snapshot snapshot;
     struct applying applying;
+    struct hot *hots;
+    size_t hots_count;
+    struct hot_save hot_save;
     struct buf scratch; /* an entry read back */
     struct outcome outcome;
     char texts[TXN_TEXTS_BYTES];
@@ -191,6 +222,11 @@ int ledger_apply(struct ledger *l, const struct entry_view *v, struct err *e);
 int ledger_apply_begin(struct ledger *l, const struct entry_view *v, struct err *e);
 int ledger_apply_end(struct ledger *l, const struct entry_view *v, struct err *e);
 void ledger_apply_undo(struct ledger *l);
+/* The operation at hand, or the reason to halt: nothing unknown is ever skipped. */
+int ledger_op_known(const struct ledger *l, uint64_t seq, const struct txn_op *op,
+                    struct op_ref *ref, struct err *e);
+/* These say something about this machine, not about the unit. */
+bool ledger_code_is_ours(int code);
 /* After a rollback of the entry can the same be tried again? */
 bool ledger_may_retry(int code);
 
@@ -211,6 +247,28 @@ int store_repeat_put(struct db *db, uint64_t n, const struct uuid *id, int64_t a
 int store_repeats_oldest(struct db *db, int64_t *at, struct err *e);
 int store_repeats_purge(struct db *db, int64_t before, int64_t *oldest, struct err *e);
 
+/* store_hot.c */
+struct hot_row {
+    uint64_t seq;
+    int64_t at;
+    bool saved;
+};
+int store_hot_get(struct db *db, const char *domain, struct hot_row *out, struct err *e); /* 1, 0 */
+int store_hot_put(struct db *db, const char *domain, const struct hot_row *row, struct err *e);
+/* The next name behind `after` in their order. 1, 0. */
+int store_hot_next(struct db *db, const char *after, char out[64], struct err *e);
+int store_hot_skip(struct db *db, uint64_t seq, uint32_t unit, struct err *e);
+int store_hot_skips_purge(struct db *db, uint64_t seq, struct err *e); /* up to there */
+/* Those behind `after`, in order: next() steps to the first, and on; seq UINT64_MAX: no more. */
+struct hot_skips {
+    struct db_stmt *stmt;
+    uint64_t seq;
+    uint32_t unit;
+};
+int store_hot_skips(struct db *db, uint64_t after, struct hot_skips *out, struct err *e);
+int store_hot_skips_next(struct hot_skips *s, struct err *e);
+void store_hot_skips_done(struct hot_skips *s); /* also for AUTO */
+
 /* once.c */
 void once_domain(struct ledger *l, struct domain *out);
 int once_oldest(struct db *db, int64_t *at, struct err *e);
@@ -220,8 +278,10 @@ int once_purge(struct db *db, int64_t before, int64_t *oldest, struct err *e);
 /* snapshot.c */
 int snapshot_load(struct ledger *l, bool *found, struct err *e);
 bool snapshot_is_due(const struct ledger *l);
-/* Move most of the WAL on the log thread; snapshot_take() follows on this one. */
+/* Save the states that are due, then move most of the WAL on the log thread; snapshot_take()
+ * follows on this one. */
 void snapshot_begin(struct ledger *l);
+void snapshot_go_on(struct ledger *l); /* the states are saved */
 /* Checkpoint, manifest, compaction. ERR_CANCELED: a reader is in the way, later. */
 int snapshot_take(struct ledger *l, struct err *e);
 

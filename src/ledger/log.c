@@ -129,7 +129,8 @@ static int log_written(struct log *l, const struct log_job *j, struct err *e)
         l->prepared = l->at;
     if (log_tail(l)->size < l->at)
         log_tail(l)->size = l->at;
-    return log_places_add(l, j->record.index, &p, e);
+    int rc = log_kept_note(&l->kept, p.seq, j->record.index, p.at, e);
+    return rc < 0 ? rc : log_places_add(l, j->record.index, &p, e);
 }
 
 static void log_job_work(struct offload *o)
@@ -215,6 +216,7 @@ static int log_retire(struct log *l, struct err *e)
     log_segment_name(s->head.seq, name);
     AUTO(mem_freep) char *from = mem_strdup(log_path(l, name));
     int rc;
+    log_kept_drop(&l->kept, s->head.seq);
     /* One that the log thread may still be filling with zeros must not be used again. */
     if (l->spares_count < LOG_SPARES_MAX && s->size == l->o.segment_bytes && !l->prep.orphan) {
         snprintf(spare, sizeof spare, "spare-%llu.log", (unsigned long long)l->spare_next);
@@ -234,15 +236,24 @@ static int log_retire(struct log *l, struct err *e)
     return 0;
 }
 
-int log_compact(struct log *l, uint64_t index, struct err *e)
+uint64_t log_crowded(const struct log *l)
 {
-    ASSERT(!l->busy && index <= l->last);
+    size_t i = l->segments_count - 1;
+    uint64_t n = l->at;
+    while (i > 0 && n + l->segments[i - 1].size <= l->o.keep_bytes)
+        n += l->segments[--i].size;
+    return l->segments[i].head.first_index;
+}
+
+int log_compact(struct log *l, uint64_t index, uint64_t low, struct err *e)
+{
+    ASSERT(!l->busy && index <= l->last && low <= index + 1);
     log_forget_places(l, index);
     int64_t now = l->world->wall_ms(l->world);
     while (l->segments_count > 1) {
         const struct segment_header *next = &l->segments[1].head;
         bool is_old = next->created_ms < now - l->o.keep_ms;
-        if (next->first_index > index + 1 || (!is_old && log_bytes(l) <= l->o.keep_bytes))
+        if (next->first_index > low || (!is_old && log_bytes(l) <= l->o.keep_bytes))
             break;
         int rc = log_retire(l, e);
         if (rc < 0)

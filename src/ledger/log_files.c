@@ -113,6 +113,8 @@ static void log_push_segment(struct log *l, const struct log_segment *s)
         l->segments_cap = cap;
     }
     l->segments[l->segments_count++] = *s;
+    log_kept_push(&l->kept, &s->head);
+    log_kept_marked(&l->kept, s->head.seq);
 }
 
 /* Begin the next segment; its first record will be `index`, after one of `term`. */

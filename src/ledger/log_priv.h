@@ -23,6 +23,7 @@
 #ifndef KOAN_LEDGER_LOG_PRIV_H
 #define KOAN_LEDGER_LOG_PRIV_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +38,7 @@ enum {
     LOG_CHUNK = 1 << 20, /* pre-written at a time */
     LOG_SPARES_MAX = 2,
     LOG_INLINE_BYTES = 64 << 10, /* a larger write goes to the log thread */
+    LOG_MARK_BYTES = 16 << 10,   /* of log, from one mark to the next */
 };
 
 struct log_options {
@@ -62,6 +64,41 @@ struct log_place {
     uint64_t seq; /* segment */
     uint32_t at, len;
     uint8_t type;
+};
+
+/* From here on in a segment lies entry `index`, and behind it those up to the next mark. */
+struct log_mark {
+    uint64_t index;
+    uint32_t at;
+};
+
+struct log_kept_segment {
+    struct segment_header head;
+    uint64_t from; /* the lowest entry in it */
+    struct log_mark *marks;
+    size_t count, cap;
+    bool marked; /* all the way through it */
+};
+
+/* What is needed to find entries long after: log_kept.c. */
+struct log_kept {
+    pthread_mutex_t lock; /* for a look or a change; never while a file is read */
+    struct log_kept_segment *segments;
+    size_t count, cap;
+    /* Of who writes and loads: the last mark, and the last entry. */
+    uint64_t mark_seq, mark_at, last;
+};
+
+/* Reads entries, best one after the other; of one thread, with a descriptor of its own. What it has
+ * in memory is not looked at again: none for a segment that is being written meanwhile. */
+struct log_reader {
+    struct log *log;
+    struct disk_file *file; /* of the segment `head` */
+    struct segment_header head;
+    uint8_t *window;
+    size_t size, cap, len;
+    uint64_t window_at;
+    uint64_t next, at; /* entry that lies at `at`; 0: not known */
 };
 
 enum log_prep_kind { PREP_NONE, PREP_EXTEND, PREP_SPARE };
@@ -113,6 +150,7 @@ struct log {
     uint64_t first, last, last_term; /* entries: first known place, last; last_term of `last` */
     struct log_place *places;        /* of [first, last] */
     size_t places_cap;
+    struct log_kept kept;
 
     bool busy;
     struct log_job job;
@@ -161,8 +199,27 @@ int log_read(struct log *l, uint64_t index, struct buf *out, struct record *r, s
 int log_append(struct log *l, struct buf *bytes, uint8_t type, uint64_t index, uint64_t term,
                bool large, struct err *e);
 /* Entries up to `index` are in a checkpoint: forget their places; let go of segments that hold
- * nothing else and are beyond what is to be kept. No write may be under way. */
-int log_compact(struct log *l, uint64_t index, struct err *e);
+ * nothing but entries before `low` (index + 1 at most) and are beyond what is to be kept. No write
+ * may be under way. */
+int log_compact(struct log *l, uint64_t index, uint64_t low, struct err *e);
+/* The first entry of those newest segments that are not more than is to be kept. */
+uint64_t log_crowded(const struct log *l);
+
+/* Any thread: entry `index`, as long as its segment is kept; `r` is good until the next call.
+ * ERR_GONE when it is not, ERR_CORRUPT when it has changed on the disk. `window` bytes are read at
+ * a time. */
+void log_reader_init(struct log_reader *r, struct log *l, size_t window);
+void log_reader_fini(struct log_reader *r);
+int log_reader_read(struct log_reader *r, uint64_t index, struct record *out, struct err *e);
+
+/* Inside the log: log_kept.c. One thread at a time, that of the position. */
+void log_kept_init(struct log_kept *k);
+void log_kept_fini(struct log_kept *k);
+void log_kept_push(struct log_kept *k, const struct segment_header *h);
+void log_kept_drop(struct log_kept *k, uint64_t seq); /* before its file gets another name */
+/* From now on every record of this segment is noted. */
+void log_kept_marked(struct log_kept *k, uint64_t seq);
+int log_kept_note(struct log_kept *k, uint64_t seq, uint64_t index, uint64_t at, struct err *e);
 
 /* Inside the log: log_files.c. */
 const char *log_path(struct log *l, const char *name);

@@ -99,6 +99,7 @@ static int log_open_segment(struct log *l, uint64_t seq, struct err *e)
     if (prev != NULL && prev->head.first_index > s->head.first_index)
         return err_set(e, ERR_CORRUPT, "log/%s, offset 0: does not continue the one before", name);
     l->segments_count++;
+    log_kept_push(&l->kept, &s->head);
     return 0;
 }
 
@@ -159,6 +160,7 @@ int log_open(const struct log_options *o, struct world *w, struct log **out, str
     l->o.dir = mem_strdup(o->dir);
     l->dir = mem_printf("%s/log", o->dir);
     l->spare_next = 1;
+    log_kept_init(&l->kept);
     int rc = log_open_files(l, e);
     if (rc < 0) {
         log_close(l);
@@ -210,8 +212,9 @@ static int log_load_record(void *arg, const struct record *r, uint64_t at, struc
                        (unsigned long long)ld->last_term);
     ld->last = r->index;
     ld->last_term = r->term;
-    if (r->index <= ld->after)
-        return 0;
+    int rc = log_kept_note(&l->kept, ld->segment->head.seq, r->index, at, e);
+    if (rc < 0 || r->index <= ld->after)
+        return rc;
     struct log_place p = {.term = r->term,
                           .seq = ld->segment->head.seq,
                           .at = (uint32_t)at,
@@ -255,6 +258,7 @@ static int log_load_segment(struct log *l, struct load *ld, size_t i, struct err
     bool is_tail = i + 1 == l->segments_count;
     ld->segment = &l->segments[i];
     log_segment_name(ld->segment->head.seq, ld->name);
+    log_kept_marked(&l->kept, ld->segment->head.seq);
     struct file_source src = {.src = {.read = file_source_read, .size = ld->segment->size},
                               .disk = d};
     struct segment_end end;
@@ -292,6 +296,7 @@ int log_load(struct log *l, uint64_t after, uint64_t after_term, struct err *e)
                        "log/%s, offset 0: begins at entry %llu, the checkpoint ends at %llu: "
                        "segments before it are missing",
                        name, (unsigned long long)h->first_index, (unsigned long long)after);
+    l->kept.last = h->first_index - 1;
     struct load ld = {
         .log = l, .after = after, .last = h->first_index - 1, .last_term = h->prev_term};
     for (; i < l->segments_count; i++) {
@@ -367,5 +372,6 @@ void log_close(struct log *l)
     mem_free(l->path);
     mem_free(l->segments);
     mem_free(l->places);
+    log_kept_fini(&l->kept);
     mem_free(l);
 }

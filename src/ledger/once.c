@@ -137,8 +137,8 @@ static int keep_apply(void *self, const struct apply *a, uint8_t version, struct
 }
 
 static const struct domain_op once_ops[] = {
-    {LEDGER_OP_ONCE, 1, true, DOMAIN_ATOMIC, "once", once_apply},
-    {LEDGER_OP_KEEP, 1, false, DOMAIN_SURE, "ledger.keep", keep_apply},
+    {LEDGER_OP_ONCE, 1, true, DOMAIN_ATOMIC, "once", once_apply, false},
+    {LEDGER_OP_KEEP, 1, false, DOMAIN_SURE, "ledger.keep", keep_apply, false},
 };
 
 void once_domain(struct ledger *l, struct domain *out)

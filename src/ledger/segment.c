@@ -123,6 +123,13 @@ int record_open(const uint8_t *p, size_t n, uint64_t salt, struct record *out, s
     return 1;
 }
 
+bool record_peek(const uint8_t *p, uint64_t *index, uint32_t *len)
+{
+    *len = get_u32(p + 8);
+    *index = get_u64(p + 24);
+    return get_u32(p) == RECORD_MAGIC && *len <= RECORD_BYTES_MAX;
+}
+
 /* A part of the segment in memory. */
 struct window {
     struct segment_source *src;

@@ -65,6 +65,10 @@ void record_seal(uint8_t *at, const struct record *r, uint64_t salt);
  * are needed, `*need` in all. */
 int record_open(const uint8_t *p, size_t n, uint64_t salt, struct record *out, size_t *need);
 
+/* What the first RECORD_HEADER bytes say of a record, unverified; false when they cannot be right.
+ */
+bool record_peek(const uint8_t *p, uint64_t *index, uint32_t *len);
+
 /* Where a scan reads from. Returns bytes read, fewer only at the end. */
 struct segment_source {
     int64_t (*read)(struct segment_source *s, void *p, size_t n, uint64_t at, struct err *e);

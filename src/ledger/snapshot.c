@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "db/db.h"
+#include "ledger/hot_priv.h"
 #include "ledger/ledger_priv.h"
 
 #define MANIFEST_MAGIC "KOANSNAP"
@@ -107,7 +108,7 @@ static int manifest_write(struct ledger *l, const struct buf *b, struct err *e)
 bool snapshot_is_due(const struct ledger *l)
 {
     uint64_t applied = atomic_load(&l->applied);
-    return !l->checkpoint.running && !l->checkpoint.ready &&
+    return !l->checkpoint.running && !l->checkpoint.ready && !l->hot_save.running &&
            (applied - l->checkpoint_entry >= l->o.snapshot_entries ||
             l->log->written - l->checkpoint_bytes >= l->o.snapshot_bytes ||
             db_wal_bytes(l->db) >= l->checkpoint_wal + LEDGER_WAL_BYTES);
@@ -142,6 +143,11 @@ static void checkpoint_done(struct offload *o)
 
 void snapshot_begin(struct ledger *l)
 {
+    hot_save_due(l);
+}
+
+void snapshot_go_on(struct ledger *l)
+{
     struct checkpoint *c = &l->checkpoint;
     if (l->o.exclusive) { /* no second connection */
         c->ready = true;
@@ -168,10 +174,12 @@ static int snapshot_record(struct ledger *l, struct err *e)
         return err_set(e, rc, "the list of members is too long");
     manifest_encode(s, &b);
     rc = buf_failed(&b) ? err_set(e, ERR_NOMEM, "a manifest") : manifest_write(l, &b, e);
+    uint64_t low = hot_low(l);
     if (rc == 0)
-        rc = log_compact(l->log, s->index, e);
+        rc = log_compact(l->log, s->index, low <= s->index ? low : s->index + 1, e);
     if (rc < 0)
         return rc;
+    hot_crowd(l);
     uint64_t first = l->log->segments[0].head.first_index;
     atomic_store(&l->snapshot_index, s->index);
     atomic_store(&l->first_kept, first);
@@ -191,8 +199,10 @@ int snapshot_take(struct ledger *l, struct err *e)
     if (applied == l->snapshot.index)
         return 0;
     int rc = db_checkpoint(l->db, e);
-    if (rc == 0)
+    if (rc == 0) {
+        hot_settle(l);
         rc = snapshot_record(l, e);
+    }
     l->checkpoint_wal = db_wal_bytes(l->db);
     uint64_t took = l->world->mono_ns(l->world) - began;
     stat_record(l->stats.checkpoint, took);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "db/db.h"
+#include "ledger/hot_priv.h"
 #include "ledger/ledger_priv.h"
 
 static const char way_out[] =
@@ -41,6 +42,7 @@ static void ledger_add_domain(struct ledger *l, const struct domain *d)
             *block = mem_new_array(256, sizeof **block);
         struct op_ref *ref = &(*block)[op->type & 0xff];
         ASSERT(ref->op == NULL); /* two domains with the same type: our own bug */
+        ASSERT(!op->hot || (d->hot != NULL && !op->is_condition));
         *ref = (struct op_ref){.domain = d, .op = op};
     }
 }
@@ -77,6 +79,7 @@ static struct ledger *ledger_new(const struct ledger_options *o, struct world *w
     l->domains_count = count + 1;
     for (size_t i = 0; i < l->domains_count; i++)
         ledger_add_domain(l, &l->domains[i]);
+    hot_new(l);
     ledger_add_stats(&l->stats);
     l->task.run = ledger_pump;
     l->timer.fire = ledger_tick;
@@ -288,6 +291,8 @@ static int ledger_start(struct ledger *l, struct err *e)
         rc = start_db(l, e);
     if (rc == 0)
         rc = start_check(l, e);
+    if (rc == 0)
+        rc = hot_start(l, e);
     if (rc == 0)
         rc = log_settle(l->log, e);
     if (rc == 0)

@@ -8,7 +8,8 @@
  *   2. no unit is there in part, or twice under one id (L1);
  *   3. the tables are what the model makes of the applied units in log order, and each answer is
  *      the model's answer;
- *   4. the running state hash is that of the rows (L3);
+ *   4. the running state hash is that of the rows (L3), and the memory of the hot domain is that of
+ *      the model and has seen each entry once, whichever of its saves the start began with;
  *   5. every proposal of a living node is answered, once, and the ledger closes.
  *
  * Guarantees: L1 L2 L3. */
@@ -35,11 +36,14 @@ struct run {
     struct ledger_options options;
     struct ledger *ledger;
     struct toy toy;
+    struct ember hot;
+    size_t ballast;
     struct plan *plans;
     uint32_t plans_count;
     struct list outstanding;
     unsigned jumps;
     bool was_killed;
+    bool flipped;         /* bits of the log */
     bool closed, excused; /* a fault of the disk was ordered: dying is right */
     uint64_t full_until;
 
@@ -93,10 +97,12 @@ static void proposal_refused(struct proposal *p)
     if (at >= (int)plan->count)
         sim_fail("unit %u failed at operation %d of %zu", plan->serial, at, plan->count);
     enum toy_kind kind = at < 0 ? TOY_AUDIT : plan->ops[at].kind;
-    bool right = kind == TOY_IF_VERSION ? code == ERR_VERSION_MISMATCH
-                 : kind == TOY_ADD_MAX  ? code == ERR_CONFLICT
-                 : kind == TOY_FAIL     ? code == ERR_REJECTED
-                                        : at < 0;
+    bool is_condition = kind == TOY_IF_VERSION || kind == TOY_EMBER_IS;
+    bool has_max = kind == TOY_ADD_MAX || kind == TOY_EMBER_ADD_MAX;
+    bool right = is_condition       ? code == ERR_VERSION_MISMATCH
+                 : has_max          ? code == ERR_CONFLICT
+                 : kind == TOY_FAIL ? code == ERR_REJECTED
+                                    : at < 0;
     if (!right)
         sim_fail("unit %u: operation %d refused with %s: %s", plan->serial, at,
                  err_info(code)->name, p->unit.err.text);
@@ -244,6 +250,11 @@ static void check(struct run *r)
             sim_fail("acknowledged unit %u (entry %llu) is lost", i,
                      (unsigned long long)r->plans[i].seq);
     toy_compare(r->toy.db, &r->model);
+    toy_compare_hot(&r->hot, &r->model, r->flipped);
+    if (r->hot.now.entries != ledger_applied(r->ledger))
+        sim_fail("the hot domain has seen %llu entries of %llu",
+                 (unsigned long long)r->hot.now.entries,
+                 (unsigned long long)ledger_applied(r->ledger));
     check_hash(r);
     sim_event(r->sim, "checked", "", (uint64_t)r->applied, db_hash(r->toy.db));
 }
@@ -270,11 +281,14 @@ static bool run_is_idle(void *arg)
 static int run_open(struct run *r, struct err *e)
 {
     r->toy = (struct toy){0};
-    struct domain domain = toy_domain(&r->toy);
+    r->hot = (struct ember){.ballast = r->ballast};
+    struct domain domains[] = {toy_domain(&r->toy), ember_domain(&r->hot)};
     sim_note(r->sim, "open");
-    int rc = ledger_open(&r->options, sim_world(r->sim), &domain, 1, &r->ledger, e);
+    int rc =
+        ledger_open(&r->options, sim_world(r->sim), domains, ARRAY_LEN(domains), &r->ledger, e);
     if (rc != 0)
         sim_note(r->sim, "open: %s", e->text);
+    r->hot.ledger = rc == 0 ? r->ledger : NULL;
     return rc;
 }
 
@@ -474,6 +488,8 @@ static void run_init(struct run *r, uint64_t seed, FILE *trace)
         .keep_ms = 1 + (int64_t)sim_rand(r->sim, 5000),
         .keep_bytes = 1 + sim_rand(r->sim, 500000),
     };
+    static const size_t ballasts[] = {0, 0, 3000, 3000, 20000, 600000};
+    r->ballast = ballasts[sim_rand(r->sim, ARRAY_LEN(ballasts))];
     list_init(&r->outstanding);
     struct err e = ERR_INIT;
     if (db_vfs_register("sim", sim_world(r->sim)->disk, &e) != 0)
@@ -511,10 +527,13 @@ struct flip {
 static size_t flip_some(struct run *r, struct flip flips[FLIPS_MAX])
 {
     size_t files = 0, count = 1 + (size_t)sim_rand(r->sim, FLIPS_MAX);
-    while (simdisk_path(r->disk, "data/log/", files) != NULL)
+    const char *part = sim_chance(r->sim, 20) ? "data/state/" : "data/log/";
+    while (simdisk_path(r->disk, part, files) != NULL)
         files++;
     for (size_t i = 0; i < count; i++) {
-        const char *path = simdisk_path(r->disk, "data/log/", sim_rand(r->sim, files));
+        if (files == 0)
+            return i;
+        const char *path = simdisk_path(r->disk, part, sim_rand(r->sim, files));
         uint64_t size = (uint64_t)simdisk_size(r->disk, path);
         if (size == 0)
             return i;
@@ -531,9 +550,10 @@ static size_t flip_some(struct run *r, struct flip flips[FLIPS_MAX])
 /* Refused: says where, has not touched anything, and opens once the bits are right again. */
 static void flip_refused(struct run *r, const struct flip *flips, size_t count, const struct err *e)
 {
-    if (strstr(e->text, ".log") == NULL && strstr(e->text, "log/") == NULL)
+    bool names_state = strstr(e->text, "state/") != NULL;
+    if (strstr(e->text, ".log") == NULL && strstr(e->text, "log/") == NULL && !names_state)
         sim_fail("damage is refused without naming the file: %s", e->text);
-    if (strstr(e->text, ".log") != NULL && strstr(e->text, "offset") == NULL)
+    if ((strstr(e->text, ".log") != NULL || names_state) && strstr(e->text, "offset") == NULL)
         sim_fail("damage is refused without naming the offset: %s", e->text);
     sim_freeze(r->sim, "gone");
     sim_crash(r->sim, SIM_KILL);
@@ -588,6 +608,7 @@ uint64_t ledger_flip_sim(uint64_t seed, FILE *trace)
         run_drop(&r);
     run_crash(&r);
     size_t count = flip_some(&r, flips);
+    r.flipped = true;
     if (run_open(&r, &e) != 0) {
         flip_refused(&r, flips, count, &e);
         if (run_open(&r, &e) != 0)

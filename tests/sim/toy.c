@@ -218,10 +218,26 @@ struct domain toy_domain(struct toy *t)
 
 /* ---- Plans ---- */
 
+static struct toy_op plan_hot_op(struct sim *s)
+{
+    uint32_t key = (uint32_t)sim_rand(s, EMBER_KEYS);
+    uint64_t draw = sim_rand(s, 100);
+    if (draw < 40)
+        return (struct toy_op){TOY_EMBER_ADD, key, 0, (int64_t)sim_rand(s, 21) - 10};
+    if (draw < 60)
+        return (struct toy_op){TOY_EMBER_ADD_MAX, key, 0, (int64_t)sim_rand(s, 30)};
+    if (draw < 80)
+        return (struct toy_op){TOY_EMBER_DROP, key, 0, 0};
+    uint32_t pad = (uint32_t)sim_rand(s, sim_chance(s, 5) ? 20000 : 200);
+    return (struct toy_op){TOY_EMBER_HOLD, key, pad, (int64_t)sim_rand(s, 1000)};
+}
+
 static struct toy_op plan_op(struct sim *s)
 {
     uint32_t key = (uint32_t)sim_rand(s, TOY_KEYS), counter = (uint32_t)sim_rand(s, TOY_COUNTERS);
     uint64_t draw = sim_rand(s, 100);
+    if (sim_chance(s, 35))
+        return plan_hot_op(s);
     if (draw < 45) {
         uint32_t pad = (uint32_t)sim_rand(s, sim_chance(s, 5) ? 20000 : 200);
         return (struct toy_op){TOY_PUT, key, pad, (int64_t)sim_rand(s, 1000)};
@@ -247,21 +263,33 @@ void plan_make(struct plan *p, struct sim *s, uint32_t serial)
     if (sim_chance(s, 30))
         p->ops[p->count++] = (struct toy_op){TOY_IF_VERSION, (uint32_t)sim_rand(s, TOY_KEYS), 0,
                                              (int64_t)sim_rand(s, 4)};
+    if (sim_chance(s, 10))
+        p->ops[p->count++] = (struct toy_op){TOY_EMBER_IS, (uint32_t)sim_rand(s, EMBER_KEYS), 0,
+                                             (int64_t)sim_rand(s, 12)};
     uint64_t count = sim_chance(s, 60) ? 1 : sim_rand(s, TOY_OPS_MAX - 1);
     while (count-- > 0 && p->count < TOY_OPS_MAX - 1)
         p->ops[p->count++] = plan_op(s);
     p->ops[p->count++] = (struct toy_op){TOY_AUDIT, 0, 0, serial};
 }
 
+/* What is held. */
+static void toy_bytes(int64_t arg, uint8_t *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint8_t)(arg * 31 + (int64_t)i);
+}
+
 void plan_fill(const struct plan *p, struct txn *t)
 {
-    static const char zeros[20000];
+    uint8_t bytes[20000] = {0};
     for (size_t i = 0; i < p->count; i++) {
         const struct toy_op *op = &p->ops[i];
         struct buf *b = txn_begin(t, (uint16_t)op->kind, 1);
         buf_add_u32(b, op->key);
         buf_add_u64(b, (uint64_t)op->arg);
-        buf_add_bytes(b, zeros, op->pad);
+        if (op->kind == TOY_EMBER_HOLD)
+            toy_bytes(op->arg, bytes, op->pad);
+        buf_add_bytes(b, bytes, op->pad);
         txn_end(t);
     }
     if (p->has_id)
@@ -277,7 +305,7 @@ void plan_results(const struct plan *p, const struct unit *u, int64_t results[TO
         if (!unit_result(u, (uint32_t)i, &c))
             sim_fail("unit %u has no result %zu", p->serial, i);
         results[i] = 0;
-        if (p->ops[i].kind == TOY_IF_VERSION)
+        if (p->ops[i].kind == TOY_IF_VERSION || p->ops[i].kind == TOY_EMBER_IS)
             continue;
         if (cursor_left(&c) != 8)
             sim_fail("unit %u: result %zu has %zu bytes", p->serial, i, cursor_left(&c));
@@ -309,6 +337,20 @@ static int toy_model_op(struct toy_model *m, const struct toy_op *op, int64_t *r
         return ERR_REJECTED;
     case TOY_AUDIT:
         return 0;
+    case TOY_EMBER_ADD:
+    case TOY_EMBER_ADD_MAX:
+        *result = m->numbers[op->key] += op->arg;
+        return op->kind == TOY_EMBER_ADD_MAX && *result > EMBER_MAX ? ERR_CONFLICT : 0;
+    case TOY_EMBER_HOLD:
+        m->held[op->key].is_there = true;
+        m->held[op->key].n = op->pad;
+        m->held[op->key].arg = op->arg;
+        return 0;
+    case TOY_EMBER_DROP:
+        m->held[op->key].is_there = false;
+        return 0;
+    case TOY_EMBER_IS:
+        return m->numbers[op->key] == op->arg ? 0 : ERR_VERSION_MISMATCH;
     }
     return ERR_INTERNAL;
 }
@@ -357,5 +399,34 @@ void toy_compare(struct db *db, const struct toy_model *m)
         if (total != m->counters[i])
             sim_fail("counter %d is %lld, the model has %lld", i, (long long)total,
                      (long long)m->counters[i]);
+    }
+}
+
+static void toy_compare_held(struct ember *hot, uint32_t key, uint32_t n, int64_t arg, bool damaged)
+{
+    struct err e = ERR_INIT;
+    uint8_t want[20000];
+    AUTO(buf_fini) struct buf bytes = BUF_INIT(LEDGER_READ_MAX);
+    int rc = ember_read(hot, key, &bytes, &e);
+    if (damaged && rc == ERR_CORRUPT && strstr(e.text, "offset") != NULL)
+        return;
+    if (rc != 0)
+        sim_fail("the bytes of %u, in entry %llu, cannot be read: %s", key,
+                 (unsigned long long)hot->now.held[key].seq, e.text);
+    toy_bytes(arg, want, n);
+    if (bytes.len != n || memcmp(bytes.data, want, n) != 0)
+        sim_fail("the bytes of %u are others", key);
+}
+
+void toy_compare_hot(struct ember *hot, const struct toy_model *m, bool damaged)
+{
+    for (uint32_t i = 0; i < EMBER_KEYS; i++) {
+        if (hot->now.numbers[i] != m->numbers[i])
+            sim_fail("number %u in memory is %lld, the model has %lld", i,
+                     (long long)hot->now.numbers[i], (long long)m->numbers[i]);
+        if ((hot->now.held[i].seq != 0) != m->held[i].is_there)
+            sim_fail("bytes of %u are held, or not, and the model says otherwise", i);
+        if (m->held[i].is_there)
+            toy_compare_held(hot, i, m->held[i].n, m->held[i].arg, damaged);
     }
 }

@@ -1,5 +1,6 @@
 /* Toy - a domain small enough to be modelled: numbered keys with versions, counters, and an audit
- * row per unit that tells which units were applied, where, and how often.
+ * row per unit that tells which units were applied, where, and how often. Its units hold operations
+ * of a hot domain too (support/ember.h), whose memory must follow them.
  *
  * A plan is a unit as the test knows it. The same plan becomes a transaction for the ledger
  * (plan_fill) and is worked by the model (toy_model_apply); both must come to the same. */
@@ -11,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/uuid.h"
+#include "support/ember.h"
 
 struct db;
 struct domain;
@@ -29,6 +31,11 @@ enum toy_kind {
     TOY_REMOVE = 0xff05,
     TOY_FAIL = 0xff06, /* writes, then refuses */
     TOY_AUDIT = 0xff07,
+    TOY_EMBER_ADD = EMBER_ADD,
+    TOY_EMBER_ADD_MAX = EMBER_ADD_MAX,
+    TOY_EMBER_HOLD = EMBER_HOLD, /* `pad` bytes, made of arg */
+    TOY_EMBER_DROP = EMBER_DROP,
+    TOY_EMBER_IS = EMBER_IS,
 };
 
 struct toy_op {
@@ -61,6 +68,12 @@ struct toy_model {
         int64_t value;
     } keys[TOY_KEYS];
     int64_t counters[TOY_COUNTERS];
+    int64_t numbers[EMBER_KEYS];
+    struct {
+        bool is_there;
+        uint32_t n;
+        int64_t arg;
+    } held[EMBER_KEYS];
 };
 
 /* The domain's own state. */
@@ -79,7 +92,9 @@ void plan_results(const struct plan *p, const struct unit *u, int64_t results[TO
 /* 0 and results, or the code and which operation refused; then the model is as before. */
 int toy_model_apply(struct toy_model *m, const struct plan *p, int64_t results[TOY_OPS_MAX],
                     int *failed_op);
-/* Fails the simulation when the tables differ from the model. */
+/* Fails the simulation when the tables, or the memory of the hot domain, differ from the model. */
 void toy_compare(struct db *db, const struct toy_model *m);
+/* damaged: bits of the log were flipped; bytes that it still holds may then not be readable. */
+void toy_compare_hot(struct ember *hot, const struct toy_model *m, bool damaged);
 
 #endif

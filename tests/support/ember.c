@@ -1,21 +1,42 @@
 #include "support/ember.h"
 
+#include <string.h>
+
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "db/db.h"
 #include "ledger/ledger.h"
 
 /* ---- the operations ---- */
 
+struct ember_args {
+    uint32_t key;
+    int64_t n;
+    const uint8_t *bytes;
+    size_t len, offset; /* in the payload */
+};
+
+static struct ember_args ember_args(struct ember *m, const struct apply *a, struct cursor *p)
+{
+    const uint8_t *payload = p->p;
+    struct ember_args x = {.key = cursor_u32(p), .n = (int64_t)cursor_u64(p)};
+    x.bytes = cursor_bytes(p, &x.len);
+    x.offset = (size_t)(x.bytes - payload);
+    ASSERT(!p->bad && x.key < EMBER_KEYS);
+    m->again += a->db == NULL;
+    return x;
+}
+
 static int ember_apply_add(void *self, const struct apply *a, uint8_t version, struct cursor *p,
                            struct buf *result, struct err *e)
 {
-    (void)a, (void)version, (void)e;
+    (void)version, (void)e;
     struct ember *m = self;
-    uint32_t key = cursor_u32(p);
-    m->now.numbers[key] += (int64_t)cursor_u64(p);
-    buf_add_u64(result, (uint64_t)m->now.numbers[key]);
+    struct ember_args x = ember_args(m, a, p);
+    m->now.numbers[x.key] += x.n;
+    buf_add_u64(result, (uint64_t)m->now.numbers[x.key]);
     return 0;
 }
 
@@ -32,60 +53,226 @@ static int ember_apply_add_max(void *self, const struct apply *a, uint8_t versio
 static int ember_apply_hold(void *self, const struct apply *a, uint8_t version, struct cursor *p,
                             struct buf *result, struct err *e)
 {
-    (void)version, (void)result, (void)e;
+    (void)version, (void)e;
     struct ember *m = self;
-    const uint8_t *payload = p->p;
-    uint32_t key = cursor_u32(p);
-    size_t n = 0;
-    const uint8_t *bytes = cursor_bytes(p, &n);
-    m->now.held[key] = (struct ember_held){.seq = a->seq,
-                                           .offset = a->offset + (uint32_t)(bytes - payload),
-                                           .n = (uint32_t)n,
-                                           .crc = hash_crc32c(0, bytes, n)};
+    struct ember_args x = ember_args(m, a, p);
+    m->now.held[x.key] = (struct ember_held){.seq = a->seq,
+                                             .offset = a->offset + (uint32_t)x.offset,
+                                             .n = (uint32_t)x.len,
+                                             .crc = hash_crc32c(0, x.bytes, x.len)};
+    buf_add_u64(result, 0);
     return 0;
 }
 
 static int ember_apply_drop(void *self, const struct apply *a, uint8_t version, struct cursor *p,
                             struct buf *result, struct err *e)
 {
-    (void)a, (void)version, (void)result, (void)e;
-    ((struct ember *)self)->now.held[cursor_u32(p)] = (struct ember_held){0};
+    (void)version, (void)e;
+    struct ember *m = self;
+    m->now.held[ember_args(m, a, p).key] = (struct ember_held){0};
+    buf_add_u64(result, 0);
     return 0;
 }
 
 static int ember_apply_is(void *self, const struct apply *a, uint8_t version, struct cursor *p,
                           struct buf *result, struct err *e)
 {
-    (void)a, (void)version, (void)result;
-    const struct ember *m = self;
-    uint32_t key = cursor_u32(p);
-    int64_t n = (int64_t)cursor_u64(p);
-    return m->now.numbers[key] == n ? 0 : err_set(e, ERR_VERSION_MISMATCH, "number %u", key);
+    (void)version, (void)result;
+    struct ember *m = self;
+    ASSERT(a->db != NULL); /* a condition is not run again */
+    struct ember_args x = ember_args(m, a, p);
+    return m->now.numbers[x.key] == x.n ? 0 : err_set(e, ERR_VERSION_MISMATCH, "number %u", x.key);
+}
+
+/* ---- bytes ---- */
+
+static bool ember_is_moved(const struct ember *m, uint32_t key)
+{
+    const struct ember_held *held = &m->now.held[key], *moved = &m->moved[key];
+    return moved->seq == held->seq && moved->offset == held->offset;
+}
+
+static int ember_read_moved(struct ember *m, uint32_t key, struct buf *out, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s = db_stmt_get(m->db, "SELECT bytes FROM local_ember WHERE key = ?1", e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, key);
+    int rc = db_step(s, e);
+    size_t n = 0;
+    const void *p = rc > 0 ? db_col_blob(s, 0, &n) : NULL;
+    buf_reset(out);
+    if (p != NULL)
+        buf_add(out, p, n);
+    return rc < 0 ? rc : rc > 0 ? 0 : err_set(e, ERR_NOT_FOUND, "no row");
+}
+
+int ember_read(struct ember *m, uint32_t key, struct buf *out, struct err *e)
+{
+    const struct ember_held *held = &m->now.held[key];
+    if (ember_is_moved(m, key))
+        return ember_read_moved(m, key, out, e);
+    int rc = ledger_read(m->ledger, held->seq, out, e);
+    if (rc < 0)
+        return rc;
+    if (out->len < held->offset + held->n)
+        return err_set(e, ERR_CORRUPT, "the entry is too short");
+    buf_consume(out, held->offset);
+    out->len = held->n;
+    return 0;
+}
+
+static int ember_move(struct ember *m, uint32_t key, struct err *e)
+{
+    const struct ember_held *held = &m->now.held[key];
+    AUTO(buf_fini) struct buf bytes = BUF_INIT(LEDGER_READ_MAX);
+    int rc = ember_read(m, key, &bytes, e);
+    if (rc == ERR_CORRUPT) /* damaged on the disk: it stays where it is */
+        return 0;
+    if (rc < 0)
+        return rc;
+    struct db_stmt *s = db_stmt_get(
+        m->db, "REPLACE INTO local_ember(key, seq, offset, bytes) VALUES(?1, ?2, ?3, ?4)", e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, key);
+    db_bind_int(s, 2, (int64_t)held->seq);
+    db_bind_int(s, 3, held->offset);
+    db_bind_blob(s, 4, bytes.data, bytes.len);
+    m->moved[key] = *held;
+    return db_run(s, e);
 }
 
 /* ---- the domain ---- */
+
+static int ember_opened(void *self, struct db *db, struct err *e)
+{
+    struct ember *m = self;
+    m->db = db;
+    int rc = db_exec(db,
+                     "CREATE TABLE IF NOT EXISTS local_ember(key INTEGER PRIMARY KEY, seq, offset, "
+                     "bytes)",
+                     e);
+    AUTO(db_stmt_donep)
+    struct db_stmt *s =
+        rc < 0 ? NULL : db_stmt_get(db, "SELECT key, seq, offset FROM local_ember", e);
+    if (s == NULL)
+        return e->code;
+    while ((rc = db_step(s, e)) > 0)
+        m->moved[db_col_int(s, 0)] = (struct ember_held){.seq = (uint64_t)db_col_int(s, 1),
+                                                         .offset = (uint32_t)db_col_int(s, 2)};
+    return rc;
+}
 
 static int ember_entry(void *self, const struct apply *a, struct err *e)
 {
     (void)e;
     struct ember *m = self;
     m->before_entry = m->now;
+    memcpy(m->moved_before, m->moved, sizeof m->moved);
     m->now.entries++;
     m->now.at = a->at;
     return 0;
 }
 
-static void ember_unit(void *self, const struct apply *a)
+static void ember_unit_begins(void *self, const struct apply *a)
 {
     (void)a;
     struct ember *m = self;
     m->before_unit = m->now;
 }
 
+static int ember_close(void *self, const struct apply *a, struct err *e)
+{
+    struct ember *m = self;
+    int rc = 0, moves = m->ledger == NULL ? 0 : EMBER_MOVES;
+    ASSERT(a->db != NULL);
+    for (uint32_t i = 0; i < EMBER_KEYS && rc == 0 && moves > 0; i++) {
+        const struct ember_held *held = &m->now.held[i];
+        if (held->seq == 0 || held->seq >= m->crowded || held->seq == a->seq ||
+            ember_is_moved(m, i))
+            continue;
+        rc = ember_move(m, i, e);
+        moves--;
+    }
+    return rc;
+}
+
 static void ember_undo(void *self, bool entry_too)
 {
     struct ember *m = self;
     m->now = entry_too ? m->before_entry : m->before_unit;
+    if (entry_too)
+        memcpy(m->moved, m->moved_before, sizeof m->moved);
+}
+
+static void ember_committed(void *self, uint64_t seq, int64_t at)
+{
+    (void)seq, (void)at;
+    struct ember *m = self;
+    m->before_entry = m->now;
+    memcpy(m->moved_before, m->moved, sizeof m->moved);
+}
+
+/* ---- what is hot ---- */
+
+static uint8_t ember_ballast(size_t i)
+{
+    return (uint8_t)(i * 7 + (i >> 8));
+}
+
+static int ember_save(void *self, struct hot_out *out, struct err *e)
+{
+    struct ember *m = self;
+    uint8_t piece[1000];
+    uint64_t ballast = m->ballast;
+    m->saves++;
+    int rc = hot_put(out, &m->now, sizeof m->now, e);
+    if (rc == 0)
+        rc = hot_put(out, &ballast, sizeof ballast, e);
+    for (size_t at = 0; at < m->ballast && rc == 0;) {
+        size_t n = m->ballast - at < sizeof piece ? m->ballast - at : sizeof piece;
+        for (size_t i = 0; i < n; i++)
+            piece[i] = ember_ballast(at + i);
+        rc = hot_put(out, piece, n, e);
+        at += n;
+    }
+    return rc;
+}
+
+static int ember_load(void *self, struct hot_in *in, struct err *e)
+{
+    struct ember *m = self;
+    uint64_t ballast;
+    uint8_t c;
+    m->loads++;
+    int rc = hot_get(in, &m->now, sizeof m->now, e);
+    if (rc == 0)
+        rc = hot_get(in, &ballast, sizeof ballast, e);
+    for (size_t i = 0; rc == 0 && i < ballast; i++) {
+        rc = hot_get(in, &c, 1, e);
+        if (rc == 0 && c != ember_ballast(i))
+            rc = err_set(e, ERR_CORRUPT, "byte %zu is another", i);
+    }
+    return rc;
+}
+
+static uint64_t ember_keep(void *self)
+{
+    const struct ember *m = self;
+    uint64_t low = UINT64_MAX;
+    for (uint32_t i = 0; i < EMBER_KEYS; i++) {
+        uint64_t seq = m->now.held[i].seq;
+        if (seq != 0 && seq < low && !ember_is_moved(m, i))
+            low = seq;
+    }
+    return low;
+}
+
+static void ember_crowded(void *self, uint64_t index)
+{
+    ((struct ember *)self)->crowded = index;
 }
 
 static uint64_t ember_hash(void *self)
@@ -103,62 +290,48 @@ static uint64_t ember_hash(void *self)
 struct domain ember_domain(struct ember *m)
 {
     static const struct domain_op ops[] = {
-        {.type = EMBER_ADD,
-         .version_max = 1,
-         .safety = DOMAIN_ATOMIC,
-         .name = "ember.add",
-         .apply = ember_apply_add},
-        {.type = EMBER_ADD_MAX,
-         .version_max = 1,
-         .name = "ember.add_max",
-         .apply = ember_apply_add_max},
-        {.type = EMBER_HOLD,
-         .version_max = 1,
-         .safety = DOMAIN_SURE,
-         .name = "ember.hold",
-         .apply = ember_apply_hold},
-        {.type = EMBER_DROP,
-         .version_max = 1,
-         .safety = DOMAIN_SURE,
-         .name = "ember.drop",
-         .apply = ember_apply_drop},
-        {.type = EMBER_IS,
-         .version_max = 1,
-         .is_condition = true,
-         .name = "ember.is",
-         .apply = ember_apply_is},
+        {EMBER_ADD, 1, false, DOMAIN_ATOMIC, "ember.add", ember_apply_add, true},
+        {EMBER_ADD_MAX, 1, false, DOMAIN_PARTIAL, "ember.add_max", ember_apply_add_max, true},
+        {EMBER_HOLD, 1, false, DOMAIN_SURE, "ember.hold", ember_apply_hold, true},
+        {EMBER_DROP, 1, false, DOMAIN_SURE, "ember.drop", ember_apply_drop, true},
+        {EMBER_IS, 1, true, DOMAIN_PARTIAL, "ember.is", ember_apply_is, false},
     };
-    static const struct domain_hot hot = {.entry = ember_entry, .hash = ember_hash};
+    static const struct domain_hot hot = {.entry = ember_entry,
+                                          .save = ember_save,
+                                          .load = ember_load,
+                                          .keep = ember_keep,
+                                          .crowded = ember_crowded,
+                                          .hash = ember_hash};
     return (struct domain){.name = "ember",
                            .self = m,
                            .hot = &hot,
                            .ops = ops,
                            .ops_count = ARRAY_LEN(ops),
-                           .unit = ember_unit,
-                           .undo = ember_undo};
+                           .opened = ember_opened,
+                           .unit = ember_unit_begins,
+                           .close = ember_close,
+                           .undo = ember_undo,
+                           .committed = ember_committed};
 }
 
 /* ---- units ---- */
 
-void ember_add(struct unit *u, uint16_t type, uint32_t key, int64_t n)
+static void ember_op(struct unit *u, uint16_t type, uint32_t key, int64_t n, const void *p,
+                     size_t len)
 {
     struct buf *b = txn_begin(&u->txn, type, 1);
     buf_add_u32(b, key);
     buf_add_u64(b, (uint64_t)n);
+    buf_add_bytes(b, p, len);
     txn_end(&u->txn);
+}
+
+void ember_unit(struct unit *u, uint16_t type, uint32_t key, int64_t n)
+{
+    ember_op(u, type, key, n, "", 0);
 }
 
 void ember_hold(struct unit *u, uint32_t key, const void *p, size_t n)
 {
-    struct buf *b = txn_begin(&u->txn, EMBER_HOLD, 1);
-    buf_add_u32(b, key);
-    buf_add_bytes(b, p, n);
-    txn_end(&u->txn);
-}
-
-void ember_drop(struct unit *u, uint32_t key)
-{
-    struct buf *b = txn_begin(&u->txn, EMBER_DROP, 1);
-    buf_add_u32(b, key);
-    txn_end(&u->txn);
+    ember_op(u, EMBER_HOLD, key, 0, p, n);
 }

@@ -1,5 +1,7 @@
 /* Ember - a hot domain small enough to be modelled: numbers in memory that only operations change,
- * a count of the entries it has seen, and places of bytes in the log. */
+ * a count of the entries it has seen, and places of bytes in the log.
+ *
+ * All payloads are u32 key, u64 n, bytes. */
 #ifndef KOAN_SUPPORT_EMBER_H
 #define KOAN_SUPPORT_EMBER_H
 
@@ -8,16 +10,18 @@
 
 #include "ledger/domain.h"
 
+struct buf;
+struct ledger;
 struct unit;
 
-enum { EMBER_KEYS = 4, EMBER_MAX = 60 };
+enum { EMBER_KEYS = 4, EMBER_MAX = 60, EMBER_MOVES = 2 /* with one entry, when it is crowded */ };
 
 enum ember_op {
-    EMBER_ADD = 0xff20,     /* u32 key, u64 n: adds to the number; answers the sum */
+    EMBER_ADD = 0xff20,     /* adds n to the number; answers the sum */
     EMBER_ADD_MAX = 0xff21, /* the same, but a conflict, found after adding, over the maximum */
-    EMBER_HOLD = 0xff22,    /* u32 key, bytes: remembers where they are instead of others */
-    EMBER_DROP = 0xff23,    /* u32 key: forgets that */
-    EMBER_IS = 0xff24,      /* condition: u32 key, u64 n: the number is n */
+    EMBER_HOLD = 0xff22,    /* remembers where the bytes are, instead of others */
+    EMBER_DROP = 0xff23,    /* forgets that */
+    EMBER_IS = 0xff24,      /* condition: the number is n */
 };
 
 /* Bytes in the log. */
@@ -35,11 +39,20 @@ struct ember_state {
 
 struct ember {
     struct ember_state now, before_entry, before_unit;
+    /* What has been moved into table local_ember, and until where that is wanted. */
+    struct ember_held moved[EMBER_KEYS], moved_before[EMBER_KEYS];
+    uint64_t crowded;
+    struct db *db;
+    struct ledger *ledger; /* given by the test; without it nothing is moved */
+    size_t ballast;        /* bytes that a saved state is larger */
+    /* What it was told. */
+    uint64_t saves, loads, again; /* again: operations that were run without a database */
 };
 
 struct domain ember_domain(struct ember *m);
-void ember_add(struct unit *u, uint16_t type, uint32_t key, int64_t n); /* also EMBER_IS */
+void ember_unit(struct unit *u, uint16_t type, uint32_t key, int64_t n);
 void ember_hold(struct unit *u, uint32_t key, const void *p, size_t n);
-void ember_drop(struct unit *u, uint32_t key);
+/* The bytes that `key` holds, wherever they are now. */
+int ember_read(struct ember *m, uint32_t key, struct buf *out, struct err *e);
 
 #endif

@@ -125,12 +125,12 @@ static void kit_committed(void *self, uint64_t seq, int64_t at)
 }
 
 static const struct domain_op kit_ops[] = {
-    {KIT_PUT, 1, false, true, "kit.put", kit_apply_put},
-    {KIT_ADD, 1, false, true, "kit.add", kit_apply_add},
-    {KIT_FAIL, 1, false, false, "kit.fail", kit_apply_fail},
-    {KIT_IS, 1, true, false, "kit.is", kit_apply_is},
-    {KIT_SEQ, 1, false, true, "kit.seq", kit_apply_seq},
-    {KIT_FUTURE, 1, false, true, "kit.future", kit_apply_seq},
+    {KIT_PUT, 1, false, DOMAIN_ATOMIC, "kit.put", kit_apply_put, false},
+    {KIT_ADD, 1, false, DOMAIN_ATOMIC, "kit.add", kit_apply_add, false},
+    {KIT_FAIL, 1, false, DOMAIN_PARTIAL, "kit.fail", kit_apply_fail, false},
+    {KIT_IS, 1, true, DOMAIN_PARTIAL, "kit.is", kit_apply_is, false},
+    {KIT_SEQ, 1, false, DOMAIN_ATOMIC, "kit.seq", kit_apply_seq, false},
+    {KIT_FUTURE, 1, false, DOMAIN_ATOMIC, "kit.future", kit_apply_seq, false},
 };
 
 struct domain kit_domain(struct kit *k)

@@ -401,9 +401,8 @@ static void an_entity_that_is_kept_long_enough_goes_whole(void **state)
     assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_removed"), 0);
     assert_int_equal(entity_db_number(f, "SELECT count(*) FROM entity_leftovers"), 0);
     assert_int_equal(
-        entity_db_number(f, "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'entity\\_U%'"
-                            " ESCAPE '\\' OR name LIKE 'local\\_%\\_S%' ESCAPE '\\'"
-                            " OR name LIKE 'local\\_%\\_T%' ESCAPE '\\'"),
+        entity_db_number(f, "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'entity_U*'"
+                            " OR name GLOB 'local_*_S*' OR name GLOB 'local_*_T*'"),
         0);
     entity_def_unref(
         entity_db_must_define(f, "{\"name\":\"S\",\"fields\":{\"n\":{\"kind\":\"int\"}}}"));

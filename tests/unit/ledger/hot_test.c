@@ -36,7 +36,7 @@ static int add(struct fixture *f, uint16_t type, uint32_t key, int64_t n)
 {
     struct unit u;
     kit_unit(&f->node, &u);
-    ember_add(&u, type, key, n);
+    ember_unit(&u, type, key, n);
     int rc = kit_do(&f->node, &u);
     unit_fini(&u);
     return rc;
@@ -61,8 +61,8 @@ TEST(a_refused_unit_leaves_nothing_in_memory) /* L1 */
     begin(&f);
     assert_int_equal(add(&f, EMBER_ADD, 0, 50), 0);
     kit_unit(&f.node, &u);
-    ember_add(&u, EMBER_ADD, 1, 7);
-    ember_add(&u, EMBER_ADD_MAX, 0, 11);
+    ember_unit(&u, EMBER_ADD, 1, 7);
+    ember_unit(&u, EMBER_ADD_MAX, 0, 11);
     assert_int_equal(kit_do(&f.node, &u), ERR_CONFLICT);
     unit_fini(&u);
     assert_int_equal(f.ember.now.numbers[0], 50);
@@ -79,7 +79,7 @@ TEST(an_entry_that_is_applied_a_second_time_counts_once_in_memory) /* L1 */
     f.node.kit.fail_times = 2;
     f.node.kit.fail_code = ERR_NOMEM;
     kit_unit(&f.node, &u);
-    ember_add(&u, EMBER_ADD, 2, 7);
+    ember_unit(&u, EMBER_ADD, 2, 7);
     kit_put(&u, 1, "v", 1); /* fails the entry, twice */
     assert_int_equal(kit_do(&f.node, &u), 0);
     unit_fini(&u);
@@ -97,8 +97,8 @@ TEST(a_condition_on_memory_holds_or_refuses)
     assert_int_equal(add(&f, EMBER_ADD, 3, 4), 0);
     for (int64_t want = 4; want <= 5; want++) {
         kit_unit(&f.node, &u);
-        ember_add(&u, EMBER_IS, 3, want);
-        ember_add(&u, EMBER_ADD, 0, 1);
+        ember_unit(&u, EMBER_IS, 3, want);
+        ember_unit(&u, EMBER_ADD, 0, 1);
         assert_int_equal(kit_do(&f.node, &u), want == 4 ? 0 : ERR_VERSION_MISMATCH);
         unit_fini(&u);
     }
