@@ -81,8 +81,8 @@ uint64_t hot_low(const struct ledger *l)
     for (size_t i = 0; i < l->hots_count; i++) {
         const struct hot *h = &l->hots[i];
         uint64_t keep = hot_keep(h);
-        if (h->durable + 1 < low)
-            low = h->durable + 1;
+        if (h->position + 1 < low)
+            low = h->position + 1;
         if (keep < low)
             low = keep;
     }

@@ -28,7 +28,8 @@ int hot_entry(struct ledger *l, const struct apply *a, struct err *e);
 int hot_skip(struct ledger *l, const struct apply *a, const struct txn_view *v, struct err *e);
 /* Their part of the state hash; nothing of those that have no state. */
 uint64_t hot_hash(const struct ledger *l);
-/* The log is needed from this entry on; UINT64_MAX: not at all. */
+/* The log is needed from this entry on; UINT64_MAX: not at all. Asked while what the database has
+ * recorded is on stable storage, so that no start begins before it. */
 uint64_t hot_low(const struct ledger *l);
 /* If the log is too large because of them, they are told. */
 void hot_crowd(struct ledger *l);

@@ -260,9 +260,7 @@ static void settle_files(struct ledger *l, struct hot *h)
 void hot_settle(struct ledger *l)
 {
     for (size_t i = 0; i < l->hots_count; i++) {
-        struct hot *h = &l->hots[i];
-        h->durable = h->position;
-        if (!h->settled)
-            settle_files(l, h);
+        if (!l->hots[i].settled)
+            settle_files(l, &l->hots[i]);
     }
 }

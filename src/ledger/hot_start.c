@@ -44,7 +44,7 @@ static int row_take(struct hot *h, const struct hot_row *row, uint64_t applied, 
                        "koan.db keeps a state of `%s` as of entry %llu, and ends at entry %llu; %s",
                        h->domain->name, (unsigned long long)row->seq, (unsigned long long)applied,
                        way_out);
-    h->position = h->durable = row->seq;
+    h->position = row->seq;
     h->at = row->at;
     h->saved = row->saved;
     return 0;

@@ -94,7 +94,6 @@ struct hot {
     uint64_t position; /* up to here its state is saved, and recorded */
     int64_t at;        /* ledger time there */
     bool saved;        /* 0: it began there, empty */
-    uint64_t durable;  /* the position that a start finds at least: the log is kept behind it */
     bool settled;      /* no other file of it is there */
     uint64_t bytes;    /* of the file */
     uint64_t behind;   /* bytes of log that the start has run again */

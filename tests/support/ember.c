@@ -287,9 +287,9 @@ static uint64_t ember_hash(void *self)
     return s->entries == 0 ? 0 : h;
 }
 
-struct domain ember_domain(struct ember *m)
+static struct domain ember_make(struct ember *m, const char *name, unsigned other)
 {
-    static const struct domain_op ops[] = {
+    static const struct domain_op ops[EMBER_OPS] = {
         {EMBER_ADD, 1, false, DOMAIN_ATOMIC, "ember.add", ember_apply_add, true},
         {EMBER_ADD_MAX, 1, false, DOMAIN_PARTIAL, "ember.add_max", ember_apply_add_max, true},
         {EMBER_HOLD, 1, false, DOMAIN_SURE, "ember.hold", ember_apply_hold, true},
@@ -302,16 +302,29 @@ struct domain ember_domain(struct ember *m)
                                           .keep = ember_keep,
                                           .crowded = ember_crowded,
                                           .hash = ember_hash};
-    return (struct domain){.name = "ember",
+    memcpy(m->ops, ops, sizeof ops);
+    for (size_t i = 0; i < EMBER_OPS; i++)
+        m->ops[i].type = (uint16_t)(m->ops[i].type + other);
+    return (struct domain){.name = name,
                            .self = m,
                            .hot = &hot,
-                           .ops = ops,
-                           .ops_count = ARRAY_LEN(ops),
+                           .ops = m->ops,
+                           .ops_count = EMBER_OPS,
                            .opened = ember_opened,
                            .unit = ember_unit_begins,
                            .close = ember_close,
                            .undo = ember_undo,
                            .committed = ember_committed};
+}
+
+struct domain ember_domain(struct ember *m)
+{
+    return ember_make(m, "ember", 0);
+}
+
+struct domain ember_other(struct ember *m)
+{
+    return ember_make(m, "other", EMBER_OTHER);
 }
 
 /* ---- units ---- */

@@ -22,6 +22,8 @@ enum ember_op {
     EMBER_HOLD = 0xff22,    /* remembers where the bytes are, instead of others */
     EMBER_DROP = 0xff23,    /* forgets that */
     EMBER_IS = 0xff24,      /* condition: the number is n */
+    EMBER_OTHER = 0x10,     /* added to these: the same of the domain `other` */
+    EMBER_OPS = 5,
 };
 
 /* Bytes in the log. */
@@ -38,6 +40,7 @@ struct ember_state {
 };
 
 struct ember {
+    struct domain_op ops[EMBER_OPS];
     struct ember_state now, before_entry, before_unit;
     /* What has been moved into table local_ember, and until where that is wanted. */
     struct ember_held moved[EMBER_KEYS], moved_before[EMBER_KEYS];
@@ -50,6 +53,8 @@ struct ember {
 };
 
 struct domain ember_domain(struct ember *m);
+/* Another one beside it, "other". */
+struct domain ember_other(struct ember *m);
 void ember_unit(struct unit *u, uint16_t type, uint32_t key, int64_t n);
 void ember_hold(struct unit *u, uint32_t key, const void *p, size_t n);
 /* The bytes that `key` holds, wherever they are now. */

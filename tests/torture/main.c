@@ -35,7 +35,7 @@ const char *const fault_names[FAULTS] = {[NO_MEMORY] = "no memory at allocation"
                                          [DISK_FULL] = "disk full after KiB",
                                          [POWER_CUT] = "power cut at"};
 
-static const struct life *const lives[] = {&entity_life, &canon_life};
+static const struct life *const lives[] = {&entity_life, &canon_life, &hot_life};
 
 /* The case of this process, for its last words. */
 static struct {

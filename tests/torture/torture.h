@@ -92,7 +92,7 @@ struct life {
     void (*works)(void *self); /* it takes more */
     void (*free)(void *self);
 };
-extern const struct life entity_life, canon_life;
+extern const struct life entity_life, canon_life, hot_life;
 
 /* The nth allocation of the library fails; 0: none does. */
 void heaps_install(void);

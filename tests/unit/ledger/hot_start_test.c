@@ -14,8 +14,8 @@
 struct node {
     struct sim *sim;
     struct kit kit;
-    struct ember ember;
-    bool with_ember;
+    struct ember ember, other;
+    bool with_ember, with_other;
     size_t ballast;
     struct ledger *ledger;
     struct ledger_options options;
@@ -27,8 +27,10 @@ static struct node *node; /* of the running test */
 static int node_open(struct node *n, struct err *e)
 {
     n->ember = (struct ember){.ballast = n->ballast};
-    struct domain d[] = {kit_domain(&n->kit), ember_domain(&n->ember)};
-    int rc = ledger_open(&n->options, sim_world(n->sim), d, n->with_ember ? 2 : 1, &n->ledger, e);
+    n->other = (struct ember){.now = {0}};
+    struct domain d[] = {kit_domain(&n->kit), ember_domain(&n->ember), ember_other(&n->other)};
+    size_t count = n->with_other ? 3 : n->with_ember ? 2 : 1;
+    int rc = ledger_open(&n->options, sim_world(n->sim), d, count, &n->ledger, e);
     n->ember.ledger = rc == 0 ? n->ledger : NULL;
     return rc;
 }
@@ -334,6 +336,40 @@ TEST(refused_units_and_repeats_are_not_run_again) /* L1 */
     node_end(&n);
 }
 
+/* One is saved seldom, the other often: each is run again from where it was saved. Both in one
+ * unit, and both in one that is refused. */
+TEST(two_states_saved_at_different_entries_are_both_made_again) /* L1 */
+{
+    struct node n;
+    struct unit u;
+    node_begin(&n);
+    node_close(&n);
+    n.with_other = true;
+    n.ballast = 60000;
+    node_again(&n);
+    for (int i = 0; i < 55; i++) {
+        begin(&u);
+        ember_unit(&u, EMBER_ADD, 0, 1);
+        ember_unit(&u, EMBER_ADD + EMBER_OTHER, 1, 2);
+        if (i % 5 == 4)
+            ember_unit(&u, EMBER_ADD_MAX, 3, 1000);
+        assert_int_equal(act(&u), i % 5 == 4 ? ERR_CONFLICT : 0);
+    }
+    sim_run(n.sim, 100);
+    assert_true(n.other.saves > n.ember.saves);
+    assert_int_equal(n.ember.now.numbers[0], 44);
+    assert_int_equal(n.other.now.numbers[1], 88);
+    uint64_t entries[] = {n.ember.now.entries, n.other.now.entries};
+    node_crash(&n, SIM_KILL);
+    node_again(&n);
+    assert_true(n.ember.again > n.other.again);
+    assert_int_equal(n.ember.now.numbers[0], 44);
+    assert_int_equal(n.ember.now.numbers[3], 0);
+    assert_int_equal(n.other.now.numbers[1], 88);
+    assert_true(n.ember.now.entries == entries[0] && n.other.now.entries == entries[1]);
+    node_end(&n);
+}
+
 TEST(a_large_state_is_saved_less_often)
 {
     uint64_t saves[2];
@@ -511,6 +547,7 @@ int main(void)
         HEAP_TEST(a_damaged_state_refuses_the_start_with_its_place),
         HEAP_TEST(a_state_that_is_cut_off_or_goes_on_refuses_the_start),
         HEAP_TEST(refused_units_and_repeats_are_not_run_again),
+        HEAP_TEST(two_states_saved_at_different_entries_are_both_made_again),
         HEAP_TEST(a_large_state_is_saved_less_often),
         HEAP_TEST(a_full_disk_delays_a_save_and_nothing_else),
         HEAP_TEST(the_log_is_kept_from_the_oldest_bytes_that_are_still_read),
