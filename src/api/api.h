@@ -43,6 +43,7 @@ struct health_board;
 struct http_request;
 struct http_router;
 struct ledger;
+struct queues;
 struct loop;
 struct rate_rule;
 struct trace;
@@ -88,6 +89,7 @@ struct api_script_call {
 
 struct api_options {
     struct ledger *ledger;
+    struct queues *queues; /* NULL: the routes of queues are not there */
     struct entities *entities;
     struct canon *canon;        /* NULL: canon routes answer `not_found` */
     struct entity_hooks *hooks; /* bind_entity_hooks(); NULL when nothing declares hooks */

@@ -26,6 +26,7 @@
 #include "io/tls.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
+#include "queue/queue.h"
 #include "setting/setting.h"
 #include "trace/trace.h"
 
@@ -141,6 +142,7 @@ static int node_open_ledger(struct node *n, struct err *e)
         loop_world(n->ledger_loop)->wall_ms = n->clock->wall_ms;
     n->entities = entities_new();
     n->settings = settings_new();
+    n->queues = queues_new();
     entities_set_trace(n->entities, n->trace);
     if (canon_new(n->entities, &n->canon, e) != 0)
         return e->code;
@@ -153,12 +155,14 @@ static int node_open_ledger(struct node *n, struct err *e)
         .timeout_ms = (int)config_number(n->config, SET_LEDGER_TIMEOUT),
     };
     struct domain domains[] = {*entities_domain(n->entities), *canon_domain(n->canon),
-                               *script_domain(), *settings_domain(n->settings)};
+                               *script_domain(), *settings_domain(n->settings),
+                               *queues_domain(n->queues)};
     if (ledger_open(&o, loop_world(n->ledger_loop), domains, ARRAY_LEN(domains), &n->ledger, e) !=
         0)
         return e->code;
     node_settings_watch(n);
     canon_sweep_start(n->canon, n->ledger, loop_world(n->ledger_loop));
+    queues_start(n->queues, n->ledger, loop_world(n->ledger_loop));
     n->sweeper = entity_sweeper_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     n->builder = entity_builder_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     struct ledger_status s;
@@ -185,6 +189,7 @@ static int node_threads(struct node *n, enum setting_id id)
 static int node_open_scripts(struct node *n, struct err *e)
 {
     struct bind_options o = {.ledger = n->ledger,
+                             .queues = n->queues,
                              .entities = n->entities,
                              .canon = n->canon,
                              .threads = node_threads(n, SET_SCRIPT_THREADS),
@@ -217,6 +222,7 @@ static json_t *node_scripts_status(void *arg)
 static int node_open_api(struct node *n, struct err *e)
 {
     struct api_options o = {.ledger = n->ledger,
+                            .queues = n->queues,
                             .entities = n->entities,
                             .canon = n->canon,
                             .hooks = bind_entity_hooks(n->bind),
@@ -326,6 +332,7 @@ static void node_ledger_close_task(struct task *t)
 {
     struct node *n = LIST_OF(t, struct node, ledger_close);
     canon_sweep_stop(n->canon);
+    queues_stop(n->queues);
     entity_sweeper_stop(n->sweeper);
     entity_builder_stop(n->builder);
     ledger_close(n->ledger, node_ledger_closed, n);
@@ -353,6 +360,7 @@ static void node_close_ledger(struct node *n)
     canon_free(n->canon);
     entities_free(n->entities);
     settings_free(n->settings);
+    queues_free(n->queues);
     if (n->ledger_loop != NULL)
         loop_free(n->ledger_loop);
 }

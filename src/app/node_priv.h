@@ -28,6 +28,7 @@ struct http_router;
 struct http_server;
 struct health_board;
 struct ledger;
+struct queues;
 struct remote_config;
 struct setting_layer;
 struct settings;
@@ -75,6 +76,7 @@ struct node {
     struct entities *entities;
     struct canon *canon;
     struct settings *settings;
+    struct queues *queues;
     struct ledger *ledger;
     struct entity_sweeper *sweeper;
     struct entity_builder *builder;

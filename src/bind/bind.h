@@ -50,6 +50,7 @@ struct envelope;
 struct http_more;
 struct http_request;
 struct ledger;
+struct queues;
 struct trace;
 struct vm_source;
 
@@ -76,6 +77,7 @@ struct bind_clock {
 
 struct bind_options {
     struct ledger *ledger;
+    struct queues *queues; /* may be NULL: then nothing of it is there */
     struct entities *entities;
     struct canon *canon;            /* may be NULL: then `canon` is refused */
     int threads;                    /* 0: 1 */

@@ -31,6 +31,11 @@ uint64_t core_hash(const struct core *c)
     return c->hash;
 }
 
+uint64_t core_seq(const struct core *c)
+{
+    return c->seq;
+}
+
 /* ---- freeing ---- */
 
 static void table_free(struct table *t, void (*free_node)(struct table_node *n))

@@ -115,6 +115,7 @@ int core_entry(struct core *c, uint64_t seq, int64_t at, struct err *e);
 /* Everything since the last core_unit() (entry_too: since core_entry()) never happened. */
 void core_unit(struct core *c);
 void core_undo(struct core *c, bool entry_too);
+uint64_t core_seq(const struct core *c); /* of the last entry */
 /* Earliest ledger time at which core_entry() would do something; INT64_MAX: never. */
 int64_t core_next_due(const struct core *c);
 
@@ -286,6 +287,7 @@ struct core_effect { /* since core_entry(), in order */
     enum core_effect_kind kind;
     uint64_t id;          /* core_fingerprint() of it */
     uint64_t place, body; /* of the send; of the body where that is another */
+    bool edited;          /* `body` is the place of an edit, not of a send */
     uint64_t token;
     struct uuid consumer; /* GRANT, CANCEL, LOST */
     uint32_t attempt, deliveries;
@@ -317,6 +319,7 @@ struct core_view {
     char waits_for[CORE_TEXT_MAX + 1]; /* name of gate, label, lane; the key */
     const char *tenant, *queue, *lane; /* the core's, until the next change */
     uint64_t place, body, result;
+    bool edited; /* `body` is the place of an edit, not of a send */
     uint32_t bytes;
     int64_t run_at; /* of waiting ones; of ended ones when they ended */
     uint32_t attempts, deliveries, attempts_max;

@@ -95,7 +95,7 @@ struct extra {
     struct rec_errors *errors;
     struct queue *died[CORE_DIED_MAX];
     uint8_t alarm, gates_count, died_count, reason;
-    bool snoozed, halts, asked, in_oldest;
+    bool snoozed, halts, asked, edited, in_oldest;
 };
 
 /* What records of one sender have in common. */
@@ -200,7 +200,7 @@ struct keyline {
     struct table_node node;
     struct queue *queue;
     uint32_t first, last;
-    uint32_t halted; /* the dead letter that it waits for */
+    uint32_t halted; /* dead letters of it that wait for a decision: nobody runs meanwhile */
     uint32_t refs;   /* records with this key, ended ones too */
     char text[];
 };
@@ -477,7 +477,7 @@ void rec_lapse(struct core *c, uint32_t n);
 void rec_hand_back(struct core *c, uint32_t n);
 
 /* send.c */
-void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes);
+void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes, bool edited);
 
 /* queues.c */
 struct queue *queue_find(const struct core *c, const char *tenant, const char *name);

@@ -186,9 +186,11 @@ void rec_finish(struct core *c, uint32_t n, enum rec_state state, enum rec_reaso
         x->reason = (uint8_t)reason;
         unique_leave(c, n);
         if (x->keyline != NULL && state == REC_DISCARDED && q->o.halt_on_dead &&
-            x->keyline->halted == NONE && x->keyline->first == n) {
+            x->keyline->first == n) {
+            SAVE(c, x->halts);
             SAVE(c, x->keyline->halted);
-            x->keyline->halted = n;
+            x->halts = true;
+            x->keyline->halted++;
         }
     }
     core_decide(c, (uint8_t)state, r, reason);
@@ -220,12 +222,14 @@ void rec_fail(struct core *c, uint32_t n, enum rec_reason why, int64_t delay_ms)
 void keyline_unhalt(struct core *c, uint32_t n)
 {
     struct extra *x = core_extra(c, core_rec(c, n));
-    if (x == NULL || x->keyline == NULL || x->keyline->halted != n)
+    if (x == NULL || !x->halts)
         return;
     struct keyline *k = x->keyline;
+    SAVE(c, x->halts);
     SAVE(c, k->halted);
-    k->halted = NONE;
-    if (k->first != NONE && core_rec(c, k->first)->where == WHERE_KEY)
+    x->halts = false;
+    k->halted--;
+    if (k->halted == 0 && k->first != NONE && core_rec(c, k->first)->where == WHERE_KEY)
         rec_stand(c, k->first);
 }
 

@@ -19,6 +19,7 @@ void core_effect(struct core *c, enum core_effect_kind kind, uint32_t n)
     if (x == NULL)
         return;
     f->body = x->body != 0 ? x->body : r->place;
+    f->edited = x->edited;
     f->reason = (enum rec_reason)x->reason;
     if (x->consumer == NULL)
         return;

@@ -31,8 +31,7 @@ struct keyline *keyline_get(struct core *c, struct queue *q, const char *key)
 bool keyline_blocks(const struct core *c, uint32_t n)
 {
     const struct extra *x = core_extra(c, core_rec(c, n));
-    return x != NULL && x->keyline != NULL &&
-           (x->keyline->first != n || (x->keyline->halted != NONE && x->keyline->halted != n));
+    return x != NULL && x->keyline != NULL && (x->keyline->first != n || x->keyline->halted > 0);
 }
 
 static struct extra *key_extra(struct core *c, uint32_t n)
@@ -88,14 +87,14 @@ void keyline_leave(struct core *c, uint32_t n)
         k->first = x->key_next;
     x->key_next = x->key_prev = NONE;
     uint32_t next = k->first;
-    if (was_first && next != NONE && k->halted == NONE && core_rec(c, next)->where == WHERE_KEY)
+    if (was_first && next != NONE && k->halted == 0 && core_rec(c, next)->where == WHERE_KEY)
         rec_stand(c, next);
 }
 
 /* Nobody is in it, and no record that waits to be due names it. Those keep it alive. */
 void keyline_drop_if_idle(struct core *c, struct keyline *k)
 {
-    if (k->first != NONE || k->halted != NONE || k->refs > 0)
+    if (k->first != NONE || k->refs > 0)
         return;
     table_remove(&c->keys, &c->undo, &k->node);
     undo_free(&c->undo, k);

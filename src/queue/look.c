@@ -65,15 +65,14 @@ static enum core_waits waits_of(const struct core *c, uint32_t n, struct core_vi
     const struct kind *k = core_kind(c, r);
     const struct queue *q = k->queue;
     const struct lane *lane = k->line->lane;
-    if (r->state != REC_AVAILABLE)
+    if (r->state != REC_AVAILABLE || r->where == WHERE_AGAIN)
         return WAITS_NOTHING;
     if (q->o.manual)
         return WAITS_PEOPLE;
     if (q->paused)
         return WAITS_PAUSE;
     if (keyline_blocks(c, n))
-        return waits_say(v, x->keyline->halted != NONE ? WAITS_DECISION : WAITS_KEY,
-                         x->keyline->text);
+        return waits_say(v, x->keyline->halted > 0 ? WAITS_DECISION : WAITS_KEY, x->keyline->text);
     const struct gate *g = gate_blocking(c, x);
     if (g != NULL)
         return waits_say(v, WAITS_GATE, g->name);
@@ -109,6 +108,7 @@ int core_look(const struct core *c, const struct uuid *id, struct core_view *out
         return 0;
     out->reason = (enum rec_reason)x->reason;
     out->body = x->body != 0 ? x->body : r->place;
+    out->edited = x->edited;
     out->result = x->result;
     if (r->state != REC_EXECUTING)
         return 0;

@@ -73,11 +73,13 @@ int core_retry(struct core *c, const struct uuid *id, struct err *e)
         return err_set(e, ERR_CONFLICT, "the record is available already");
     retry_take(c, n);
     struct extra *x = core_extra(c, r);
-    bool halts = x != NULL && x->keyline != NULL && x->keyline->halted == n;
+    bool halts = x != NULL && x->halts;
     rec_renew(c, n);
     if (halts) {
+        SAVE(c, x->halts);
         SAVE(c, x->keyline->halted);
-        x->keyline->halted = NONE;
+        x->halts = false;
+        x->keyline->halted--;
         keyline_join(c, n, true);
     }
     rec_available(c, n);
@@ -104,9 +106,13 @@ int core_move(struct core *c, const struct uuid *id, const char *queue, struct e
         return err_field(e, ERR_CONFLICT, "queue", "queue '%s' is closed", queue);
     bool ended = is_ended(r);
     enum rec_state state = (enum rec_state)r->state;
+    const struct extra *x = core_extra(c, r);
+    bool stood = x != NULL && x->keyline != NULL && keyline_has(x);
     retry_take(c, n);
     keyline_unhalt(c, n);
     rec_move(c, n, to);
+    if (stood)
+        keyline_join(c, n, false);
     if (ended)
         rec_renew(c, n);
     if (ended || state == REC_AVAILABLE)
@@ -131,7 +137,7 @@ int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t by
                        rec_state_name((enum rec_state)r->state));
     if (bytes > CORE_BODY_MAX)
         return err_field(e, ERR_TOO_LARGE, "body", "at most %d bytes", CORE_BODY_MAX);
-    rec_replace_body(c, n, place, bytes);
+    rec_replace_body(c, n, place, bytes, true);
     return 0;
 }
 

@@ -22,7 +22,8 @@ static uint8_t extra_flags(const struct rec *r, const struct extra *x)
     unsigned f = 0;
     if (x == NULL)
         return 0;
-    f |= x->first_run != 0 || x->ttl_at != 0 || x->snoozed || x->reason != 0 ? HAS_TIMES : 0;
+    f |= x->first_run != 0 || x->ttl_at != 0 || x->snoozed || x->halts || x->reason != 0 ? HAS_TIMES
+                                                                                         : 0;
     f |= x->body != 0 || x->result != 0 ? HAS_PLACES : 0;
     f |= x->keyline != NULL ? HAS_KEY : 0;
     f |= x->unique != NULL ? HAS_UNIQUE : 0;
@@ -37,6 +38,7 @@ static void pass_times(struct pass *p, struct extra *x)
     pass_i64(p, &x->first_run);
     pass_i64(p, &x->ttl_at);
     pass_bool(p, &x->snoozed);
+    pass_bool(p, &x->halts);
     pass_u8(p, &x->reason);
 }
 
@@ -48,6 +50,7 @@ static void pass_key(struct core *c, struct pass *p, uint32_t n, struct extra *x
         return;
     x->keyline = keyline_get(c, core_kind(c, core_rec(c, n))->queue, text);
     x->keyline->refs++;
+    x->keyline->halted += x->halts;
 }
 
 static void pass_unique(struct core *c, struct pass *p, uint32_t n, struct extra *x)
@@ -129,6 +132,7 @@ static void pass_extra(struct core *c, struct pass *p, uint32_t n, uint8_t flags
     if (flags & HAS_PLACES) {
         pass_u64(p, &x->body);
         pass_u64(p, &x->result);
+        pass_bool(p, &x->edited);
     }
     if (flags & HAS_KEY)
         pass_key(c, p, n, x);
@@ -267,13 +271,11 @@ static void pass_keyline(struct core *c, struct pass *p, struct keyline *k)
 {
     char room[CORE_TEXT_MAX + 1];
     uint32_t number = k == NULL ? 0 : k->queue->number, count = 0;
-    uint64_t halted = k == NULL || k->halted == NONE ? 0 : core_rec(c, k->halted)->id;
     for (uint32_t n = k == NULL ? NONE : k->first; n != NONE;
          n = core_extra(c, core_rec(c, n))->key_next)
         count++;
     pass_u32(p, &number);
     const char *text = pass_text(p, k == NULL ? NULL : k->text, room);
-    pass_u64(p, &halted);
     pass_u32(p, &count);
     struct queue *q = p->rc < 0 ? NULL : saved_queue(c, number);
     if (q == NULL || text == NULL) {
@@ -294,8 +296,6 @@ static void pass_keyline(struct core *c, struct pass *p, struct keyline *k)
         else
             at = x->key_next;
     }
-    if (p->loading && p->rc == 0)
-        to->halted = halted == 0 ? NONE : rec_find(c, halted);
 }
 
 static void pass_keylines(struct core *c, struct pass *p)

@@ -80,13 +80,15 @@ static void sent_fill(const struct core *c, const struct queue *q, struct core_s
     out->oldest_ms = oldest == NO_TIME || oldest > c->at ? 0 : c->at - oldest;
 }
 
-void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes)
+void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes, bool edited)
 {
     struct rec *r = core_rec(c, n);
     struct queue *q = core_kind(c, r)->queue;
     struct extra *x = rec_extra(c, n);
     SAVE(c, x->body);
+    SAVE(c, x->edited);
     x->body = place;
+    x->edited = edited;
     if (r->state >= REC_SCHEDULED && r->state <= REC_RETRYABLE) {
         SAVE(c, q->bytes);
         q->bytes = q->bytes - r->bytes + bytes;
@@ -114,7 +116,7 @@ static int send_unique(struct core *c, const struct core_send *s, struct queue *
     out->id = core_extra(c, core_rec(c, n))->unique_id;
     out->merged = true;
     if (s->unique_mode != UNIQUE_SKIP)
-        rec_replace_body(c, n, s->place, s->bytes);
+        rec_replace_body(c, n, s->place, s->bytes, false);
     sent_fill(c, q, out);
     return 1;
 }

@@ -1,0 +1,298 @@
+/* Queue: the operations, applied. Each is decoded and given to the core; one that is refused leaves
+ * nothing, also of the operations before it in its unit, which fails with it. */
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "ledger/domain.h"
+#include "queue/ops_priv.h"
+#include "queue/queue_priv.h"
+
+static const char *tenant_of(const struct apply *a)
+{
+    return a->env->tenant;
+}
+
+/* What every operation ends with. */
+static int done(struct queues *q, int rc)
+{
+    if (rc < 0)
+        core_undo(q->core, false);
+    return rc;
+}
+
+static int apply_declare(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+{
+    struct queue_view v;
+    int rc = declare_decode(c, &v, e);
+    v.queue.tenant = tenant_of(a);
+    return rc < 0 ? rc : core_declare(q->core, &v.queue, e);
+}
+
+static void sent_add(struct buf *result, const struct core_sent *s)
+{
+    buf_add(result, s->id.b, sizeof s->id.b);
+    buf_add_u8(result, (uint8_t)((s->duplicate ? 1 : 0) | (s->merged ? 2 : 0)));
+    buf_add_u64(result, s->depth);
+    buf_add_u64(result, (uint64_t)s->oldest_ms);
+}
+
+static int apply_send(struct queues *q, const struct apply *a, struct cursor *c, struct buf *result,
+                      struct err *e)
+{
+    struct core_sent sent;
+    struct send_view *v = &q->send_view;
+    int rc = send_decode(c, v, e);
+    if (rc < 0)
+        return rc;
+    v->send.tenant = tenant_of(a);
+    v->send.place = CORE_PLACE(a->seq, a->offset);
+    rc = core_send(q->core, &v->send, &sent, e);
+    if (rc == 0)
+        sent_add(result, &sent);
+    return rc;
+}
+
+static int apply_settle(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+{
+    struct settle_view v;
+    int rc = settle_decode(c, &v, e);
+    v.settle.place = CORE_PLACE(a->seq, a->offset);
+    return rc < 0 ? rc : core_settle(q->core, &v.settle, e);
+}
+
+static int apply_open(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+{
+    struct consumer_view *v = &q->consumer_view;
+    int rc = consumer_decode(c, v, e);
+    v->consumer.tenant = tenant_of(a);
+    return rc < 0 ? rc : core_open(q->core, &v->consumer, e);
+}
+
+static int apply_edit(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+{
+    struct uuid id;
+    size_t n;
+    uuid_read(c, &id);
+    const void *body = cursor_bytes(c, &n);
+    if (c->bad || body == NULL || n > CORE_BODY_MAX)
+        return op_bad("edit", e);
+    return core_edit(q->core, &id, CORE_PLACE(a->seq, a->offset), (uint32_t)n, e);
+}
+
+/* A name, and a flag or numbers behind it. */
+static int apply_named(struct queues *q, const struct apply *a, enum queue_op type,
+                       struct cursor *c, struct err *e)
+{
+    char room[CORE_TEXT_MAX + 1], *at = room;
+    const char *name = short_read(c, &at, CORE_TEXT_MAX);
+    uint8_t flag = type == QUEUE_OP_DROP || type == QUEUE_OP_PAUSE || type == QUEUE_OP_CLOSE
+                       ? cursor_u8(c)
+                       : 0;
+    uint32_t a32 = type == QUEUE_OP_LANE || type == QUEUE_OP_GATE ? cursor_u32(c) : 0;
+    uint32_t b32 = type == QUEUE_OP_LANE || type == QUEUE_OP_GATE ? cursor_u32(c) : 0;
+    int64_t ms = type == QUEUE_OP_GATE || type == QUEUE_OP_GATE_CLOSE ? (int64_t)cursor_u64(c) : 0;
+    if (c->bad || name == NULL || flag > 1 || cursor_left(c) > 0)
+        return op_bad("queue", e);
+    if (type == QUEUE_OP_DROP)
+        return core_drop(q->core, tenant_of(a), name, flag, e);
+    if (type == QUEUE_OP_PAUSE)
+        return core_pause(q->core, tenant_of(a), name, flag, e);
+    if (type == QUEUE_OP_CLOSE)
+        return core_close(q->core, tenant_of(a), name, flag, e);
+    if (type == QUEUE_OP_LANE)
+        return core_lane(q->core, name, a32, b32, e);
+    if (type == QUEUE_OP_GATE_CLOSE)
+        return core_gate_close(q->core, tenant_of(a), name, ms, e);
+    struct core_gate g = {
+        .tenant = tenant_of(a), .name = name, .capacity = a32, .rate = b32, .per_ms = ms};
+    return core_gate(q->core, &g, e);
+}
+
+/* An id, and at most a name behind it. */
+static int apply_id(struct queues *q, enum queue_op type, struct cursor *c, struct buf *result,
+                    struct err *e)
+{
+    struct uuid id;
+    char room[CORE_TEXT_MAX + 1], *at = room;
+    bool flag = false;
+    uuid_read(c, &id);
+    const char *name = type == QUEUE_OP_MOVE ? short_read(c, &at, CORE_TEXT_MAX) : NULL;
+    if (c->bad || cursor_left(c) > 0 || (type == QUEUE_OP_MOVE && name == NULL))
+        return op_bad("record", e);
+    int rc = type == QUEUE_OP_RENEW    ? core_renew(q->core, &id, e)
+             : type == QUEUE_OP_LEAVE  ? core_leave(q->core, &id, e)
+             : type == QUEUE_OP_LAPSE  ? core_lapse(q->core, &id, &flag, e)
+             : type == QUEUE_OP_CANCEL ? core_cancel(q->core, &id, &flag, e)
+             : type == QUEUE_OP_RETRY  ? core_retry(q->core, &id, e)
+             : type == QUEUE_OP_PURGE  ? core_purge(q->core, &id, e)
+                                       : core_move(q->core, &id, name, e);
+    if (rc == 0 && (type == QUEUE_OP_LAPSE || type == QUEUE_OP_CANCEL))
+        buf_add_u8(result, flag);
+    return rc;
+}
+
+static int apply_lapse_record(struct queues *q, struct cursor *c, struct buf *result, struct err *e)
+{
+    bool lapsed = false;
+    uint64_t fingerprint = cursor_u64(c), token = cursor_u64(c);
+    if (c->bad || cursor_left(c) > 0)
+        return op_bad("lapse", e);
+    int rc = core_lapse_record(q->core, fingerprint, token, &lapsed, e);
+    buf_add_u8(result, lapsed);
+    return rc;
+}
+
+static int apply_tenant(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+{
+    uint32_t weight = cursor_u32(c);
+    if (c->bad || cursor_left(c) > 0)
+        return op_bad("tenant", e);
+    return core_tenant(q->core, tenant_of(a), weight, e);
+}
+
+/* ---- the table ---- */
+
+#define APPLY(name, call)                                                                          \
+    static int op_##name(void *self, const struct apply *a, uint8_t version, struct cursor *c,     \
+                         struct buf *result, struct err *e)                                        \
+    {                                                                                              \
+        struct queues *q = self;                                                                   \
+        (void)a, (void)version, (void)result;                                                      \
+        return done(q, call);                                                                      \
+    }
+APPLY(declare, apply_declare(q, a, c, e))
+APPLY(drop, apply_named(q, a, QUEUE_OP_DROP, c, e))
+APPLY(pause, apply_named(q, a, QUEUE_OP_PAUSE, c, e))
+APPLY(close, apply_named(q, a, QUEUE_OP_CLOSE, c, e))
+APPLY(lane, apply_named(q, a, QUEUE_OP_LANE, c, e))
+APPLY(tenant, apply_tenant(q, a, c, e))
+APPLY(gate, apply_named(q, a, QUEUE_OP_GATE, c, e))
+APPLY(gate_close, apply_named(q, a, QUEUE_OP_GATE_CLOSE, c, e))
+APPLY(send, apply_send(q, a, c, result, e))
+APPLY(settle, apply_settle(q, a, c, e))
+APPLY(open, apply_open(q, a, c, e))
+APPLY(renew, apply_id(q, QUEUE_OP_RENEW, c, result, e))
+APPLY(leave, apply_id(q, QUEUE_OP_LEAVE, c, result, e))
+APPLY(lapse, apply_id(q, QUEUE_OP_LAPSE, c, result, e))
+APPLY(lapse_record, apply_lapse_record(q, c, result, e))
+APPLY(cancel, apply_id(q, QUEUE_OP_CANCEL, c, result, e))
+APPLY(retry, apply_id(q, QUEUE_OP_RETRY, c, result, e))
+APPLY(move, apply_id(q, QUEUE_OP_MOVE, c, result, e))
+APPLY(edit, apply_edit(q, a, c, e))
+APPLY(purge, apply_id(q, QUEUE_OP_PURGE, c, result, e))
+
+/* The entry itself has moved the time. */
+static int op_tick(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                   struct buf *result, struct err *e)
+{
+    (void)self, (void)a, (void)version, (void)result;
+    return cursor_left(c) > 0 ? op_bad("tick", e) : 0;
+}
+
+static int op_delivery(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                       struct buf *result, struct err *e)
+{
+    struct queues *q = self;
+    struct uuid id;
+    (void)a, (void)version, (void)result;
+    uuid_read(c, &id);
+    uint64_t token = cursor_u64(c);
+    if (c->bad || cursor_left(c) > 0)
+        return op_bad("delivery", e);
+    return core_held(q->core, &id, token, e);
+}
+
+#define OP(type, name, words)                                                                      \
+    {                                                                                              \
+        type, 1, false, DOMAIN_ATOMIC, words, op_##name, true                                      \
+    }
+const struct domain_op queue_ops[] = {
+    OP(QUEUE_OP_DECLARE, declare, "queue.declare"),
+    OP(QUEUE_OP_DROP, drop, "queue.drop"),
+    OP(QUEUE_OP_PAUSE, pause, "queue.pause"),
+    OP(QUEUE_OP_CLOSE, close, "queue.close"),
+    OP(QUEUE_OP_LANE, lane, "queue.lane"),
+    OP(QUEUE_OP_TENANT, tenant, "queue.tenant"),
+    OP(QUEUE_OP_GATE, gate, "queue.gate"),
+    OP(QUEUE_OP_GATE_CLOSE, gate_close, "queue.gate_close"),
+    OP(QUEUE_OP_SEND, send, "queue.send"),
+    OP(QUEUE_OP_SETTLE, settle, "queue.settle"),
+    {QUEUE_IF_DELIVERY, 1, true, DOMAIN_SURE, "queue.if_delivery", op_delivery, false},
+    OP(QUEUE_OP_OPEN, open, "queue.open"),
+    OP(QUEUE_OP_RENEW, renew, "queue.renew"),
+    OP(QUEUE_OP_LEAVE, leave, "queue.leave"),
+    OP(QUEUE_OP_LAPSE, lapse, "queue.lapse"),
+    OP(QUEUE_OP_LAPSE_RECORD, lapse_record, "queue.lapse_record"),
+    OP(QUEUE_OP_TICK, tick, "queue.tick"),
+    OP(QUEUE_OP_CANCEL, cancel, "queue.cancel"),
+    OP(QUEUE_OP_RETRY, retry, "queue.retry"),
+    OP(QUEUE_OP_MOVE, move, "queue.move"),
+    OP(QUEUE_OP_EDIT, edit, "queue.edit"),
+    OP(QUEUE_OP_PURGE, purge, "queue.purge"),
+};
+const size_t queue_ops_count = ARRAY_LEN(queue_ops);
+
+/* ---- what lies at a place ---- */
+
+static const char *keep_text(struct queue_stored *out, char **at, const char *text)
+{
+    size_t n = text == NULL ? 0 : strlen(text) + 1;
+    if (text == NULL || (size_t)(out->texts + sizeof out->texts - *at) < n)
+        return NULL;
+    memcpy(*at, text, n);
+    *at += n;
+    return *at - n;
+}
+
+static void stored_fill(struct queue_stored *out, const struct send_view *v)
+{
+    char *at = out->texts;
+    out->id = v->send.id;
+    out->type = keep_text(out, &at, v->type);
+    out->correlation = keep_text(out, &at, v->correlation);
+    out->traceparent = keep_text(out, &at, v->traceparent);
+    out->headers = keep_text(out, &at, v->headers);
+    out->body = v->body;
+    out->body_len = v->body_len;
+}
+
+int queue_message_read(const void *entry, size_t n, uint64_t place, struct queue_stored *out,
+                       struct err *e)
+{
+    struct cursor c;
+    size_t offset = (size_t)(place & 0xffffff);
+    if (offset >= n)
+        return op_bad("send", e);
+    cursor_init(&c, (const char *)entry + offset, n - offset);
+    struct send_view *v = mem_try(sizeof *v);
+    if (v == NULL)
+        return err_set(e, ERR_NOMEM, "a message");
+    memset(out, 0, offsetof(struct queue_stored, texts));
+    int rc = send_decode(&c, v, e);
+    if (rc == 0)
+        stored_fill(out, v);
+    mem_free(v);
+    return rc;
+}
+
+int queue_body_read(const void *entry, size_t n, uint64_t place, enum queue_place_kind kind,
+                    const void **body, size_t *body_len, struct err *e)
+{
+    struct cursor c;
+    struct settle_view settle;
+    struct uuid id;
+    size_t offset = (size_t)(place & 0xffffff);
+    if (offset >= n)
+        return op_bad("record", e);
+    cursor_init(&c, (const char *)entry + offset, n - offset);
+    if (kind == QUEUE_PLACE_SETTLE) {
+        int rc = settle_decode(&c, &settle, e);
+        *body = settle.text;
+        *body_len = settle.text_len;
+        return rc;
+    }
+    uuid_read(&c, &id);
+    *body = cursor_bytes(&c, body_len);
+    return c.bad ? op_bad("edit", e) : 0;
+}

@@ -1,0 +1,100 @@
+/* Queue: the operations in their binary form. schema/queue-operations.md has the tables. */
+#ifndef KOAN_QUEUE_OPS_PRIV_H
+#define KOAN_QUEUE_OPS_PRIV_H
+
+#include "queue/queue.h"
+
+enum queue_op {
+    QUEUE_OP_DECLARE = 0x0200,
+    QUEUE_OP_DROP = 0x0201,
+    QUEUE_OP_PAUSE = 0x0202,
+    QUEUE_OP_CLOSE = 0x0203,
+    QUEUE_OP_LANE = 0x0204,
+    QUEUE_OP_TENANT = 0x0205,
+    QUEUE_OP_GATE = 0x0206,
+    QUEUE_OP_GATE_CLOSE = 0x0207,
+    QUEUE_OP_SEND = 0x0210,
+    QUEUE_OP_SETTLE = 0x0211,
+    QUEUE_IF_DELIVERY = 0x0212,
+    QUEUE_OP_OPEN = 0x0220,
+    QUEUE_OP_RENEW = 0x0221,
+    QUEUE_OP_LEAVE = 0x0222,
+    QUEUE_OP_LAPSE = 0x0223,
+    QUEUE_OP_LAPSE_RECORD = 0x0224,
+    QUEUE_OP_TICK = 0x0225,
+    QUEUE_OP_CANCEL = 0x0230,
+    QUEUE_OP_RETRY = 0x0231,
+    QUEUE_OP_MOVE = 0x0232,
+    QUEUE_OP_EDIT = 0x0233,
+    QUEUE_OP_PURGE = 0x0234,
+};
+
+/* What of a send is not at its default: bits of its first field. A bit that this program does not
+ * know makes the payload unreadable, never half read. */
+enum {
+    SEND_RUN_AT = 1 << 0,
+    SEND_TTL = 1 << 1,
+    SEND_DEADLINE = 1 << 2,
+    SEND_TIMEOUT = 1 << 3,
+    SEND_PRIORITY = 1 << 4,
+    SEND_ATTEMPTS = 1 << 5,
+    SEND_BACKOFF = 1 << 6,
+    SEND_LANE = 1 << 7,
+    SEND_KEY = 1 << 8,
+    SEND_UNIQUE = 1 << 9,
+    SEND_DEDUP = 1 << 10,
+    SEND_GATES = 1 << 11,
+    SEND_NEEDS = 1 << 12,
+    SEND_CREATE = 1 << 13,
+    SEND_TYPE = 1 << 14,
+    SEND_HEADERS = 1 << 15,
+    SEND_CORRELATION = 1 << 16,
+    SEND_TRACE = 1 << 17,
+    SEND_KNOWN = (1 << 18) - 1,
+};
+
+/* A send read back: texts point into `texts`, the body into the payload. */
+struct send_view {
+    struct core_send send;
+    struct core_backoff backoff;
+    struct core_label needs[CORE_LABELS_MAX];
+    const char *type, *headers, *correlation, *traceparent;
+    const uint8_t *body;
+    size_t body_len;
+    char *texts; /* the next free byte of `room` */
+    char room[2 * (CORE_LABELS_MAX + CORE_GATES_MAX + 6) * (CORE_TEXT_MAX + 1) +
+              QUEUE_HEADERS_BYTES + QUEUE_TYPE_BYTES + 4096];
+};
+int send_decode(struct cursor *c, struct send_view *v, struct err *e);
+
+struct settle_view {
+    struct core_settle settle;
+    const uint8_t *text;
+    size_t text_len;
+    char gate[CORE_TEXT_MAX + 1];
+};
+int settle_decode(struct cursor *c, struct settle_view *v, struct err *e);
+
+struct queue_view {
+    struct core_queue queue;
+    char name[CORE_TEXT_MAX + 1], dead_to[CORE_TEXT_MAX + 1];
+};
+int declare_decode(struct cursor *c, struct queue_view *v, struct err *e);
+
+struct consumer_view {
+    struct core_consumer consumer;
+    struct core_label labels[CORE_LABELS_MAX];
+    const char *queues[CORE_SUBSCRIBED_MAX], *only[CORE_LABELS_MAX];
+    char *texts;
+    char room[(3 * CORE_LABELS_MAX + CORE_SUBSCRIBED_MAX + 1) * (CORE_TEXT_MAX + 1)];
+};
+int consumer_decode(struct cursor *c, struct consumer_view *v, struct err *e);
+
+/* u16 length and bytes; NULL is written as length 0xffff. */
+void short_add(struct buf *b, const char *text);
+/* Copied to *room, which moves on; `max` bytes at most. NULL where NULL was written, or bad. */
+const char *short_read(struct cursor *c, char **room, size_t max);
+void uuid_read(struct cursor *c, struct uuid *out);
+int op_bad(const char *what, struct err *e);
+
+#endif

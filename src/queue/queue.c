@@ -1,0 +1,236 @@
+/* Queue: the module beside its core. */
+#include "queue/queue.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "queue/queue_priv.h"
+
+enum { LOW_ENTRIES = 4096 }; /* the lowest place in use is looked for again after so many */
+
+/* ---- the domain ---- */
+
+static int hot_entry_cb(void *self, const struct apply *a, struct err *e)
+{
+    struct queues *q = self;
+    return core_entry(q->core, a->seq, a->at, e);
+}
+
+static int put(void *arg, const void *p, size_t n, struct err *e)
+{
+    return hot_put(arg, p, n, e);
+}
+
+static int get(void *arg, void *p, size_t n, struct err *e)
+{
+    return hot_get(arg, p, n, e);
+}
+
+static int hot_save_cb(void *self, struct hot_out *out, struct err *e)
+{
+    return core_save(((struct queues *)self)->core, put, out, e);
+}
+
+static int hot_load_cb(void *self, struct hot_in *in, struct err *e)
+{
+    return core_load(((struct queues *)self)->core, get, in, e);
+}
+
+/* Places only rise, so what was found earlier still holds, if not all that it could. */
+static uint64_t hot_keep_cb(void *self)
+{
+    struct queues *q = self;
+    uint64_t seq = core_seq(q->core);
+    if (q->low_seq == 0 || seq - q->low_seq >= LOW_ENTRIES) {
+        uint64_t place = core_lowest_place(q->core);
+        q->low = place == UINT64_MAX ? seq + 1 : place >> 24;
+        q->low_seq = seq;
+    }
+    return q->low;
+}
+
+static uint64_t hot_hash_cb(void *self)
+{
+    return core_hash(((struct queues *)self)->core);
+}
+
+static void unit_cb(void *self, const struct apply *a)
+{
+    (void)a;
+    core_unit(((struct queues *)self)->core);
+}
+
+static void undo_cb(void *self, bool entry_too)
+{
+    core_undo(((struct queues *)self)->core, entry_too);
+}
+
+/* ---- announcing ---- */
+
+static void consumer_run(struct task *t)
+{
+    struct queue_consumer *c = (struct queue_consumer *)t;
+    if (c->leaving)
+        c->gone(c);
+    else
+        c->arrived(c);
+}
+
+static struct queue_consumer *listener(const struct queues *q, const struct uuid *id)
+{
+    struct queue_consumer *c = q->consumers;
+    while (c != NULL && memcmp(c->id.b, id->b, sizeof id->b) != 0)
+        c = c->next;
+    return c;
+}
+
+static void listener_push(struct queue_consumer *c, const struct core_effect *f)
+{
+    if (c->waiting_count == c->waiting_cap) {
+        size_t cap = c->waiting_cap == 0 ? 16 : c->waiting_cap * 2;
+        struct core_effect *more = mem_try_resize(c->waiting, cap * sizeof *more);
+        if (more == NULL)
+            return; /* its lease ends, and another gets it */
+        c->waiting = more;
+        c->waiting_cap = cap;
+    }
+    c->waiting[c->waiting_count++] = *f;
+    if (c->posted)
+        return;
+    c->posted = true;
+    runner_post(c->home, &c->task);
+}
+
+static void committed_cb(void *self, uint64_t seq, int64_t at)
+{
+    struct queues *q = self;
+    size_t count;
+    const struct core_effect *f = core_effects(q->core, &count);
+    (void)seq, (void)at;
+    if (count == 0)
+        return;
+    pthread_mutex_lock(&q->lock);
+    struct queue_consumer *c = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (f[i].kind == EFFECT_ENDED)
+            continue;
+        if (c == NULL || memcmp(c->id.b, f[i].consumer.b, sizeof c->id.b) != 0)
+            c = listener(q, &f[i].consumer);
+        if (c != NULL && !c->leaving)
+            listener_push(c, &f[i]);
+    }
+    pthread_mutex_unlock(&q->lock);
+}
+
+void queues_listen(struct queues *q, struct queue_consumer *c)
+{
+    c->task.run = consumer_run;
+    c->waiting = NULL;
+    c->waiting_count = c->waiting_cap = 0;
+    c->posted = c->leaving = false;
+    pthread_mutex_lock(&q->lock);
+    c->next = q->consumers;
+    q->consumers = c;
+    pthread_mutex_unlock(&q->lock);
+}
+
+struct core_effect *queues_take(struct queues *q, struct queue_consumer *c, size_t *count)
+{
+    pthread_mutex_lock(&q->lock);
+    struct core_effect *out = c->waiting;
+    *count = c->waiting_count;
+    c->waiting = NULL;
+    c->waiting_count = c->waiting_cap = 0;
+    c->posted = false;
+    pthread_mutex_unlock(&q->lock);
+    return out;
+}
+
+void queues_unlisten(struct queues *q, struct queue_consumer *c)
+{
+    pthread_mutex_lock(&q->lock);
+    struct queue_consumer **at = &q->consumers;
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    mem_free(c->waiting);
+    c->waiting = NULL;
+    c->waiting_count = c->waiting_cap = 0;
+    c->leaving = true;
+    bool posted = c->posted;
+    c->posted = true;
+    pthread_mutex_unlock(&q->lock);
+    if (!posted) /* else the task under way says it */
+        runner_post(c->home, &c->task);
+}
+
+/* ---- questions ---- */
+
+static void ask_done(struct task *t)
+{
+    struct queue_ask *a = (struct queue_ask *)t;
+    a->done(a);
+}
+
+static void ask_run(struct task *t)
+{
+    struct queue_ask *a = (struct queue_ask *)t;
+    a->ask(a, a->queues->core);
+    a->task.run = ask_done;
+    runner_post(a->home, &a->task);
+}
+
+void queues_ask(struct queues *q, struct queue_ask *a)
+{
+    a->queues = q;
+    a->task.run = ask_run;
+    runner_post(q->home, &a->task);
+}
+
+/* ---- life ---- */
+
+struct queues *queues_new(void)
+{
+    struct queues *q = mem_new(sizeof *q);
+    q->core = core_new();
+    q->hot = (struct domain_hot){.entry = hot_entry_cb,
+                                 .save = hot_save_cb,
+                                 .load = hot_load_cb,
+                                 .keep = hot_keep_cb,
+                                 .hash = hot_hash_cb};
+    q->domain = (struct domain){.name = "queue",
+                                .self = q,
+                                .hot = &q->hot,
+                                .ops = queue_ops,
+                                .ops_count = queue_ops_count,
+                                .unit = unit_cb,
+                                .undo = undo_cb,
+                                .committed = committed_cb};
+    pthread_mutex_init(&q->lock, NULL);
+    return q;
+}
+
+void queues_free(struct queues *q)
+{
+    if (q == NULL)
+        return;
+    core_free(q->core);
+    pthread_mutex_destroy(&q->lock);
+    mem_free(q);
+}
+
+const struct domain *queues_domain(struct queues *q)
+{
+    return &q->domain;
+}
+
+void queues_start(struct queues *q, struct ledger *l, struct world *w)
+{
+    q->home = w->runner;
+    queue_clock_start(&q->clock, q, l, w);
+}
+
+void queues_stop(struct queues *q)
+{
+    queue_clock_stop(&q->clock);
+}

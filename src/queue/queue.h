@@ -1,0 +1,150 @@
+/* Queue - messages and jobs as one durable record, from send to its end.
+ *
+ * The rules are in core.h: a state in memory that only operations of the ledger (0x02xx) change,
+ * the same on every node. This door joins it to the ledger, and to who sends, works and asks:
+ *
+ *   queue_txn_*()   append an operation to a unit of work, beside any others: an entity is saved,
+ *                   a message sent and the delivery that caused it settled together, or not at all.
+ *   consumers       say once how much they take; what they are granted comes to their own thread
+ *                   when the entry that grants it is committed.
+ *   queues_ask()    runs a question on the ledger's thread, where the core can be read.
+ *
+ * Bodies are not in memory. A record has the place of its send in the log, and queue_message_read()
+ * gives from the bytes there what was sent. So a message is written once, in the log, and a million
+ * waiting ones cost their records.
+ *
+ * Who leads also keeps the time: an empty tick is proposed when something is due and nothing else
+ * comes, and a lapse when a lease is over. After a start it waits QUEUE_GRACE_MS before the first
+ * lapse, so that a restart costs nobody a lease.
+ *
+ * Formats: schema/queue-operations.md, schema/queue-state.md. */
+#ifndef KOAN_QUEUE_QUEUE_H
+#define KOAN_QUEUE_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "io/world.h"
+#include "queue/core.h"
+
+struct cursor;
+struct domain;
+struct ledger;
+struct queues;
+struct txn;
+
+enum {
+    QUEUE_BODY_MAX = 1 << 20, /* unless a queue says more; never over CORE_BODY_MAX */
+    QUEUE_HEADERS_MAX = 64,   /* of a message */
+    QUEUE_HEADERS_BYTES = 16 << 10,
+    QUEUE_RESULT_BYTES = 256 << 10,
+    QUEUE_ERROR_BYTES = 2 << 10, /* of the text of one failed try */
+    QUEUE_TYPE_BYTES = 128,      /* of a media type */
+    QUEUE_GRACE_MS = 10 * 1000,
+};
+
+struct queues *queues_new(void);
+void queues_free(struct queues *q); /* takes NULL; after the ledger */
+/* For ledger_open(). Lives as long as `q`. */
+const struct domain *queues_domain(struct queues *q);
+/* Keeps the time from now on. On the thread of `w`, which is the ledger's. */
+void queues_start(struct queues *q, struct ledger *l, struct world *w);
+/* Proposes nothing more. On the same thread, before ledger_close(). */
+void queues_stop(struct queues *q);
+
+/* ---- operations, appended to a unit ---- */
+
+/* What is sent. `send.tenant` and `send.place` are not read: the unit's tenant, the log's place. */
+struct queue_message {
+    struct core_send send;
+    const char *type;    /* media type of the body; NULL: application/json */
+    const char *headers; /* a JSON object of texts; NULL: none */
+    const char *correlation, *traceparent;
+    const void *body;
+    size_t body_len;
+};
+/* ERR_TOO_LARGE, ERR_INVALID: nothing was added. */
+int queue_txn_send(struct txn *t, const struct queue_message *m, struct err *e);
+void queue_sent_read(struct cursor *result, struct core_sent *out);
+
+/* `text`: result of an ack, error of a nack or reject; may be NULL. `s->place` is not read. */
+int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *text, size_t text_len,
+                     struct err *e);
+/* A condition: the delivery with this token is under way. */
+void queue_txn_if_delivery(struct txn *t, const struct uuid *id, uint64_t token);
+
+void queue_txn_declare(struct txn *t, const struct core_queue *q);
+void queue_txn_drop(struct txn *t, const char *name, bool force);
+void queue_txn_pause(struct txn *t, const char *name, bool paused);
+void queue_txn_close(struct txn *t, const char *name, bool closed);
+void queue_txn_lane(struct txn *t, const char *name, uint32_t weight, uint32_t cap);
+void queue_txn_tenant(struct txn *t, uint32_t weight);
+void queue_txn_gate(struct txn *t, const struct core_gate *g);
+void queue_txn_gate_close(struct txn *t, const char *name, int64_t until);
+
+void queue_txn_open(struct txn *t, const struct core_consumer *c);
+void queue_txn_renew(struct txn *t, const struct uuid *consumer);
+void queue_txn_leave(struct txn *t, const struct uuid *consumer);
+
+void queue_txn_cancel(struct txn *t, const struct uuid *id);
+bool queue_cancel_asked(struct cursor *result); /* it was executing: its holder is told */
+void queue_txn_retry(struct txn *t, const struct uuid *id);
+void queue_txn_move(struct txn *t, const struct uuid *id, const char *queue);
+int queue_txn_edit(struct txn *t, const struct uuid *id, const void *body, size_t body_len,
+                   struct err *e);
+void queue_txn_purge(struct txn *t, const struct uuid *id);
+
+/* ---- what lies at a place ---- */
+
+struct queue_stored {
+    struct uuid id;
+    const char *type, *headers, *correlation, *traceparent; /* in `texts`; NULL: not given */
+    const void *body;                                       /* into the entry; NULL: none */
+    size_t body_len;
+    char texts[QUEUE_HEADERS_BYTES + QUEUE_TYPE_BYTES + 2 * 1024 + 8];
+};
+/* `entry`: the payload of the log's entry place >> 24, as ledger_read() gives it. ERR_CORRUPT when
+ * no send lies at this place. */
+int queue_message_read(const void *entry, size_t n, uint64_t place, struct queue_stored *out,
+                       struct err *e);
+/* The body of an edit; the result or error text of a settle. */
+enum queue_place_kind { QUEUE_PLACE_EDIT, QUEUE_PLACE_SETTLE };
+int queue_body_read(const void *entry, size_t n, uint64_t place, enum queue_place_kind kind,
+                    const void **body, size_t *body_len, struct err *e);
+
+/* ---- consumers of this process ---- */
+
+/* Part of the caller's struct. `arrived` runs on `home` when something came since it ran last. */
+struct queue_consumer {
+    struct task task;
+    struct queue_consumer *next;
+    struct uuid id;
+    struct runner *home;
+    void (*arrived)(struct queue_consumer *c);
+    void (*gone)(struct queue_consumer *c); /* after queues_unlisten(): the last that is heard */
+    struct core_effect *waiting;
+    size_t waiting_count, waiting_cap;
+    bool posted, leaving;
+};
+/* Any thread, before its queue_txn_open() is proposed. */
+void queues_listen(struct queues *q, struct queue_consumer *c);
+/* On `home`, in `arrived`: what came, the caller's to free with mem_free(). */
+struct core_effect *queues_take(struct queues *q, struct queue_consumer *c, size_t *count);
+/* Any thread. `gone` follows on `home`. */
+void queues_unlisten(struct queues *q, struct queue_consumer *c);
+
+/* ---- questions ---- */
+
+/* `ask` runs on the ledger's thread and may read the core; then `done` on `home`. */
+struct queue_ask {
+    struct task task;
+    struct queues *queues;
+    struct runner *home;
+    void (*ask)(struct queue_ask *a, const struct core *c);
+    void (*done)(struct queue_ask *a);
+};
+void queues_ask(struct queues *q, struct queue_ask *a);
+
+#endif

@@ -1,0 +1,45 @@
+/* Queue, inside its folder: the module beside the core. queue.c opens, announces, asks; clock.c
+ * proposes ticks and lapses; ops.c and apply.c are the operations. */
+#ifndef KOAN_QUEUE_QUEUE_PRIV_H
+#define KOAN_QUEUE_QUEUE_PRIV_H
+
+#include <pthread.h>
+
+#include "ledger/domain.h"
+#include "ledger/ledger.h"
+#include "queue/ops_priv.h"
+
+extern const struct domain_op queue_ops[];
+extern const size_t queue_ops_count;
+
+/* Proposes what time alone brings. On the ledger's thread. */
+struct queue_clock {
+    struct ledger_watch watch; /* first */
+    struct queues *queues;
+    struct ledger *ledger;
+    struct world *world;
+    struct world_timer timer;
+    int64_t armed;       /* wall time at which the timer fires; INT64_MAX: not set */
+    uint64_t started_ns; /* no lapse is proposed for QUEUE_GRACE_MS */
+    struct unit unit;
+    bool flying, stopped;
+};
+void queue_clock_start(struct queue_clock *k, struct queues *q, struct ledger *l, struct world *w);
+void queue_clock_stop(struct queue_clock *k);
+
+struct queues {
+    struct core *core;
+    struct domain domain;
+    struct domain_hot hot;
+    struct queue_clock clock;
+    struct runner *home;   /* the ledger's thread */
+    uint64_t low, low_seq; /* lowest log index that is read, as of that entry */
+
+    pthread_mutex_t lock; /* the list of who listens, and what waits for each */
+    struct queue_consumer *consumers;
+
+    struct send_view send_view; /* of the operation that is being applied */
+    struct consumer_view consumer_view;
+};
+
+#endif
