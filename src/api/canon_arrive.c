@@ -160,7 +160,8 @@ static json_t *canon_item_take(json_t *item, const char *key)
     return v;
 }
 
-static int canon_item(json_t *item, struct canon_arrival *a, struct err *e)
+/* `spared`: its data is there as text alone. */
+static int canon_item(json_t *item, bool spared, struct canon_arrival *a, struct err *e)
 {
     const char *at = NULL;
     int rc;
@@ -178,12 +179,13 @@ static int canon_item(json_t *item, struct canon_arrival *a, struct err *e)
         return rc;
     if ((rc = canon_time(at, &a->observed_at, e)) != 0)
         return rc;
-    if (!json_is_object(json_object_get(item, "data")))
+    if (!spared && !json_is_object(json_object_get(item, "data")))
         return err_field(e, ERR_INVALID, "data", "data must be an object");
     json_t *tags = json_object_get(item, "tags");
     if (tags != NULL && !json_is_null(tags) && !json_is_object(tags))
         return err_field(e, ERR_INVALID, "tags", "tags must be an object");
-    a->data = canon_item_take(item, "data");
+    if (!spared)
+        a->data = canon_item_take(item, "data");
     if (json_is_object(tags))
         a->tags = canon_item_take(item, "tags");
     return 0;
@@ -197,7 +199,7 @@ static int canon_items(struct canon_post *p, json_t *list, const struct json_not
     for (size_t i = 0; i < p->r.count; i++) {
         struct canon_arrival *a = &p->arrivals[i];
         a->origin = origin;
-        if (canon_item(json_array_get(list, i), a, e) != 0)
+        if (canon_item(json_array_get(list, i), notes[i].spared, a, e) != 0)
             return err_context(e, "arrival %zu", i);
         a->text = notes[i].text;
         a->text_len = notes[i].n;
@@ -207,12 +209,14 @@ static int canon_items(struct canon_post *p, json_t *list, const struct json_not
     return 0;
 }
 
-/* What a source says is kept as text too. */
-static struct json_note *canon_notes(void)
+/* What a source says is kept as text too, or alone. */
+static struct json_note *canon_notes(const struct canon_model *m)
 {
     struct json_note *notes = mem_new_array(CANON_BULK_MAX, sizeof *notes);
-    for (size_t i = 0; i < CANON_BULK_MAX; i++)
+    for (size_t i = 0; i < CANON_BULK_MAX; i++) {
         notes[i].member = "data";
+        notes[i].spare = canon_model_has_intake(m);
+    }
     return notes;
 }
 
@@ -224,7 +228,7 @@ static void canon_post_bulk(struct http_request *req)
     struct canon_model *m = canon_route_model(req);
     if (m == NULL)
         return;
-    AUTO(mem_freep) struct json_note *notes = canon_notes();
+    AUTO(mem_freep) struct json_note *notes = canon_notes(m);
     json_t *list = api_body_noted(req, CANON_BULK_MAX, notes);
     if (list == NULL) {
         canon_model_unref(m);

@@ -30,6 +30,9 @@ json_t *json_read_at(const char *text, size_t n, const struct json_place *from, 
  * of its value: then nobody has to print it. */
 struct json_note {
     const char *member;
+    bool spare; /* asked: where there is such a text, and it is an object, no value is made of it:
+                   it is `true` in what is read */
+    bool spared;
     const char *text; /* in what was read; NULL: there is no such member, or it is written
                          otherwise: with spaces, escapes, needless digits */
     size_t n;

@@ -23,6 +23,9 @@ bool json_bad_token(const struct json_reader *r, const char *expected);
 bool json_is_word(char c);
 /* The number that stands at the reader; NULL when it is none. */
 json_t *json_read_number(struct json_reader *r);
+/* Goes past the value that stands at the reader, if it is written just as json_print() would write
+ * it; nothing is made. False: it is not, or nobody can tell so, and the reader stays. */
+bool json_skip_printed(struct json_reader *r);
 void json_print_int(struct buf *b, int64_t v);
 void json_print_real(struct buf *b, double v);
 

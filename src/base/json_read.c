@@ -270,7 +270,8 @@ static json_t *member_value(struct json_reader *r, const char *key, size_t n)
     skip_space(r);
     const char *from = r->p;
     size_t odd = r->odd;
-    json_t *v = any_value(r);
+    r->note->spared = r->note->spare && from < r->end && *from == '{' && json_skip_printed(r);
+    json_t *v = r->note->spared ? json_true() : any_value(r);
     if (v != NULL && r->odd == odd) {
         r->note->text = from;
         r->note->n = (size_t)(r->p - from);
@@ -392,8 +393,10 @@ json_t *json_read_noting(const char *text, size_t n, const struct json_place *fr
     text = n > 0 ? text : "";
     struct json_reader r = {
         .text = text, .p = text, .end = text + n, .from = from, .e = e, .note = note};
-    if (note != NULL)
+    if (note != NULL) {
         note->text = NULL;
+        note->spared = false;
+    }
     size_t valid = str_utf8_valid(text, n);
     if (valid < n) {
         char words[64];

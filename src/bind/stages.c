@@ -101,6 +101,10 @@ static void push_data(lua_State *L, struct stage *s)
     bool kept = c->stage == CANON_VALIDATE && c->kept != 0 && c->kept == b->kept &&
                 b->kept_set == s->run.set;
     c->kept = 0;
+    if (c->data == NULL) {
+        vm_push_printed(L, c->text, c->text_len);
+        return;
+    }
     if (!kept) {
         vm_push_json(L, c->data, VM_PLAIN);
         if (c->stage == CANON_PROJECT) {
@@ -166,7 +170,8 @@ static void take_data(lua_State *L, struct stage *s, int at)
 {
     struct canon_stage_call *c = s->call;
     bool nulls;
-    c->left = vm_json_is(L, at, c->data, &nulls) && (!nulls || c->stage == CANON_VALIDATE);
+    c->left = c->data != NULL && vm_json_is(L, at, c->data, &nulls) &&
+              (!nulls || c->stage == CANON_VALIDATE);
     if (c->left)
         return;
     if (c->stage == CANON_VALIDATE)

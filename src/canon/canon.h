@@ -95,6 +95,8 @@ enum {
 int canon_model_parse(const json_t *definition, struct canon_model **out, struct err *e);
 const char *canon_model_name(const struct canon_model *m);
 uint64_t canon_model_hash(const struct canon_model *m);
+/* Whether a script is the first to look at what arrives: nobody else needs the values. */
+bool canon_model_has_intake(const struct canon_model *m);
 struct canon_model *canon_model_ref(struct canon_model *m);
 void canon_model_unref(struct canon_model *m);
 
@@ -138,6 +140,9 @@ struct canon_stage_call {
     enum canon_stage stage;
     json_t *data;   /* the arrival (intake, validate), replaced by what the function left; or the
                        golden record (project), only looked at. Owned by the call */
+    const char *text; /* intake, where `data` is NULL: the arrival as json_print() writes it, with a
+                         NUL behind; lives as long as the call */
+    size_t text_len;
     const char *id; /* project: of the golden record, a member beside those of `data` */
     json_t *tags;   /* object, may be added to; NULL until first */
     json_t *views;  /* object name -> object, from ctx:view; NULL until first */
@@ -184,8 +189,9 @@ struct canon_arrival {
     const char *source_id; /* NULL: a hash of its keys */
     int64_t observed_at;   /* ms; INT64_MIN: the time of arrival */
     json_t *data;          /* object, or JSON-patch; ownership passes to the request */
-    const char *text;      /* what json_print() makes of the object, which then need not be printed;
-                              NULL: not at hand. Lives as long as the request */
+    const char *text;      /* what json_print() makes of the object, which then need not be printed,
+                              nor be there (`data` NULL); NULL: not at hand. Lives as long as the
+                              request */
     size_t text_len;
     json_t *tags; /* object or NULL; ownership passes */
     enum canon_change change;

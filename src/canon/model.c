@@ -368,6 +368,11 @@ uint64_t canon_model_hash(const struct canon_model *m)
     return m->hash;
 }
 
+bool canon_model_has_intake(const struct canon_model *m)
+{
+    return m->stages[CANON_INTAKE];
+}
+
 struct canon_model *canon_model_ref(struct canon_model *m)
 {
     atomic_fetch_add(&m->refs, 1);

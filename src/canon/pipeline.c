@@ -148,6 +148,7 @@ static int take_body(struct canon_job *j, struct err *e)
         return rc;
     uint64_t seed = a->observed_at == INT64_MIN ? 0 : (uint64_t)a->observed_at;
     j->body_hash = hash64(seed, b.data, b.len);
+    j->body_len = b.len;
     mem_free(j->body);
     j->body = buf_take(&b);
     return 0;
@@ -158,7 +159,8 @@ static int take_document(struct canon_job *j, struct err *e)
     int rc = check_origin(j, e);
     if (rc != 0)
         return rc;
-    if (!json_is_object(j->arrival->data))
+    bool text_alone = j->arrival->data == NULL && j->arrival->text != NULL;
+    if (!text_alone && !json_is_object(j->arrival->data))
         return err_field(e, ERR_INVALID, "data", "an arrival's data must be an object");
     if (j->source_id != NULL && (rc = check_source_id(j->source_id, e)) != 0)
         return rc;
@@ -167,7 +169,10 @@ static int take_document(struct canon_job *j, struct err *e)
         return err_context(e, "arrival");
     j->data = TAKE(j->arrival->data);
     j->normal = 0;
-    return 0;
+    if (!text_alone || (j->working->model->stages[CANON_INTAKE] && j->hooks != NULL))
+        return 0;
+    j->data = json_read(j->body, j->body_len, e); /* nobody makes values of it before they count */
+    return j->data == NULL ? e->code : 0;
 }
 
 /* Starts a stage function, if the model has one. True: its answer is there (or it has none to
@@ -189,6 +194,8 @@ static bool call_stage(struct canon_job *j, enum canon_stage stage, json_t *data
     c->source_id = job_source_id(j);
     c->stage = stage;
     c->data = data;
+    c->text = j->body;
+    c->text_len = j->body_len;
     c->reason[0] = '\0';
     json_decref(c->evidence);
     c->evidence = NULL;

@@ -91,6 +91,7 @@ struct canon_job {
                      change for it */
 
     char *body; /* as sent */
+    size_t body_len;
     uint64_t body_hash;
     char *source_id; /* given, or the hash of its keys */
     int64_t observed_at;

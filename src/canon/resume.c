@@ -39,6 +39,7 @@ static int resume_fill(struct canon_job *j, struct db_stmt *s, struct err *e)
     }
     j->data = data;
     j->body = mem_strdup(db_col_text(s, 4, NULL) ? db_col_text(s, 4, NULL) : "{}");
+    j->body_len = strlen(j->body);
     j->state = j->phase == PHASE_VALIDATE ? JOB_VALIDATE : JOB_AGGREGATE;
     return rc;
 }

@@ -41,19 +41,26 @@ static void push_value(lua_State *L, const json_t *v, enum vm_json how, int dept
 
 static void push_object(lua_State *L, const json_t *v, enum vm_json how, int depth)
 {
-    const char *key;
     json_t *item;
+    struct vm_shape *s = depth == 1 ? &vm_of(L)->shape_json : NULL;
+    int shape = s != NULL ? vm_shape_push(L, s) : 0;
+    size_t i = 0;
     lua_createtable(L, 0, (int)json_object_size(v));
     for (void *it = json_object_iter((json_t *)v); it != NULL;
          it = json_object_iter_next((json_t *)v, it)) {
-        key = json_object_iter_key(it);
+        struct str key = {json_object_iter_key(it), json_object_iter_key_len(it)};
         item = json_object_iter_value(it);
         if (json_is_null(item) && how == VM_PLAIN)
             continue;
-        lua_pushlstring(L, key, json_object_iter_key_len(it));
+        if (s != NULL)
+            vm_shape_key(L, s, shape, i++, key);
+        else
+            lua_pushlstring(L, key.p, key.n);
         push_value(L, item, how, depth);
         lua_rawset(L, -3);
     }
+    if (s != NULL)
+        lua_remove(L, shape);
 }
 
 static void push_array(lua_State *L, const json_t *v, enum vm_json how, int depth)
@@ -74,7 +81,7 @@ static void push_value(lua_State *L, const json_t *v, enum vm_json how, int dept
     case JSON_ARRAY:
         if (depth >= VM_DEPTH_MAX)
             luaL_error(L, "value is nested deeper than %d", VM_DEPTH_MAX);
-        luaL_checkstack(L, 6, "value nested too deeply");
+        luaL_checkstack(L, 8, "value nested too deeply");
         if (json_is_object(v))
             push_object(L, v, how, depth + 1);
         else
@@ -101,7 +108,7 @@ static void push_value(lua_State *L, const json_t *v, enum vm_json how, int dept
 
 void vm_push_json(lua_State *L, const json_t *v, enum vm_json how)
 {
-    luaL_checkstack(L, 6, NULL);
+    luaL_checkstack(L, 8, NULL);
     if (v == NULL)
         lua_pushnil(L);
     else

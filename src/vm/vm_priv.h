@@ -6,6 +6,7 @@
 #include <lua.h>
 #include <lualib.h>
 
+#include "base/str.h"
 #include "vm/pattern.h"
 #include "vm/pool.h"
 #include "vm/vm.h"
@@ -24,6 +25,14 @@ enum {
     VM_STACK_LOOK = 16 << 10, /* bytes from which on the growth of Lua's stack is watched */
     VM_STACK_EXTRA = 5 * 16,  /* bytes that it has beside what it doubles */
     VM_STACK_NS = 10000000,   /* processor time between two growths of it without one instruction */
+    VM_SHAPE_KEYS = 48,       /* of an object, that are kept for the next one */
+};
+
+/* The keys of the last object of a kind, in their order: text.c. */
+struct vm_shape {
+    struct str key[VM_SHAPE_KEYS]; /* bytes of strings that the table keeps; NULL: none */
+    size_t count;                  /* of the last object */
+    int ref;                       /* of the table; 0: none yet */
 };
 
 /* Of struct vm_run.state. */
@@ -46,6 +55,7 @@ struct vm {
     uint64_t stack_looks, stack_cpu_ns; /* when the stack grew last */
     bool stuck;                         /* it grows in a chain of __call: no memory for it */
     struct vm_pattern_cache patterns;
+    struct vm_shape shape_text, shape_json; /* of vm_push_printed(), of vm_push_json() */
     struct {
         lua_State *co;
         int ref;
@@ -89,6 +99,12 @@ void vm_mark_frozen(lua_State *L, int metatable, int content);
 int vm_frozen_pairs(lua_State *L);
 /* Pushes what holds the content of a frozen table, or the table itself. */
 void vm_push_content(lua_State *L, int at);
+
+/* text.c */
+/* Pushes the table of the shape; its index. */
+int vm_shape_push(lua_State *L, struct vm_shape *s);
+/* Pushes `key`, the i-th of an object, from 0. */
+void vm_shape_key(lua_State *L, struct vm_shape *s, int table, size_t i, struct str key);
 
 /* load.c */
 int vm_require(lua_State *L);

@@ -42,8 +42,29 @@ static void check_note(const char *text, size_t n, bool printed)
     ASSERT(own.len == note.n && memcmp(own.data, note.text, note.n) == 0);
 }
 
+/* What is spared reads as what is made of it, and prints as it is written. */
+static void check_spared(const char *text, size_t n)
+{
+    static const struct json_place start = {1, 1, 0};
+    struct json_note note = {.member = "m", .spare = true};
+    AUTO(buf_fini) struct buf object = BUF_INIT(8 << 20);
+    AUTO(buf_fini) struct buf own = BUF_INIT(8 << 20);
+    buf_adds(&object, "{\"m\":");
+    buf_add(&object, text, n);
+    buf_addc(&object, '}');
+    AUTO(json_unref) json_t *v = json_read_noting(object.data, object.len, &start, &note, NULL);
+    AUTO(json_unref) json_t *made = json_read(object.data, object.len, NULL);
+    ASSERT((v == NULL) == (made == NULL));
+    if (v == NULL || !note.spared)
+        return;
+    ASSERT(json_is_true(json_object_get(v, "m")));
+    ASSERT(json_print(json_object_get(made, "m"), &own, NULL) == 0);
+    ASSERT(own.len == note.n && memcmp(own.data, note.text, note.n) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    check_spared((const char *)data, size);
     struct err e = ERR_INIT;
     AUTO(json_unref) json_t *v = json_read((const char *)data, size, &e);
     check_against_jansson(data, size, v, &e);

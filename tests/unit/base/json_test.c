@@ -140,6 +140,88 @@ TEST(the_text_of_a_member_is_noted_when_it_is_what_printing_gives)
     assert_null(note.text);
 }
 
+static bool spares(const char *value)
+{
+    static const struct json_place start = {1, 1, 0};
+    struct json_note note = {.member = "data", .spare = true};
+    AUTO(buf_fini) struct buf b = BUF_INIT(1 << 16);
+    buf_addf(&b, "{\"a\":1,\"data\":%s,\"b\":2}", value);
+    AUTO(json_unref) json_t *v = json_read_noting(b.data, b.len, &start, &note, NULL);
+    if (v == NULL)
+        return false;
+    assert_int_equal(json_integer_value(json_object_get(v, "b")), 2);
+    const json_t *data = json_object_get(v, "data");
+    if (!note.spared)
+        return false;
+    assert_true(json_is_true(data));
+    assert_int_equal(note.n, strlen(value));
+    assert_memory_equal(note.text, value, note.n);
+    AUTO(json_unref) json_t *own = json_read(value, strlen(value), NULL);
+    AUTO(buf_fini) struct buf printed = BUF_INIT(1 << 16);
+    assert_non_null(own);
+    assert_int_equal(json_print(own, &printed, NULL), 0);
+    assert_string_equal(buf_str(&printed), value);
+    return true;
+}
+
+TEST(an_object_that_is_spared_is_the_text_that_printing_gives)
+{
+    static const char *const spared[] = {
+        "{}", "{\"a\":\"\",\"b\":\"h\xc3\xa9\",\"c\":0,\"d\":-1,\"e\":0.5,\"f\":1e-07}",
+        "{\"a\":[1,[],{}],\"b\":{\"a\":{\"a\":null}},\"c\":true,\"d\":false}",
+        "{\"ab\":1,\"ba\":2,\"aab\":3,\"abb\":4,\"\":5}",
+        "{\"n\":999999999999999999,\"m\":-9223372036854775808}"};
+    static const char *const made[] = {"[]",
+                                       "1",
+                                       "\"x\"",
+                                       "{ }",
+                                       "{\"a\": 1}",
+                                       "{\"a\":1 }",
+                                       "{\"a\":\"\\n\"}",
+                                       "{\"\\u0041\":1}",
+                                       "{\"a\":-0}",
+                                       "{\"a\":1.50}",
+                                       "{\"a\":1E5}"};
+    static const char *const refused[] = {"{\"a\":1,\"a\":2}",
+                                          "{\"b\":{\"a\":1,\"a\":2}}",
+                                          "{\"a\":01}",
+                                          "{\"a\":-01}",
+                                          "{\"a\":nul}",
+                                          "{\"a\":truex}",
+                                          "{\"a\":1,}",
+                                          "{\"a\"}",
+                                          "{\"a\":1",
+                                          "{\"a\":[1,]}",
+                                          "{,}",
+                                          "{\"a\":9223372036854775808}",
+                                          "{\"a\":\"\t\"}",
+                                          "{\"a\":1}}",
+                                          "{\"a\":-}",
+                                          "{\"a\":1e999}"};
+    for (size_t i = 0; i < ARRAY_LEN(spared); i++)
+        if (!spares(spared[i]))
+            fail_msg("made: %s", spared[i]);
+    for (size_t i = 0; i < ARRAY_LEN(made); i++)
+        if (spares(made[i]))
+            fail_msg("spared: %s", made[i]);
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+        if (spares(refused[i]))
+            fail_msg("taken: %s", refused[i]);
+}
+
+TEST(an_object_with_many_members_is_made)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT(1 << 16);
+    for (int n = 60; n < 70; n++) {
+        buf_reset(&b);
+        buf_addc(&b, '{');
+        for (int i = 0; i < n; i++)
+            buf_addf(&b, "%s\"k%d\":%d", i > 0 ? "," : "", i, i);
+        buf_addc(&b, '}');
+        assert_int_equal(spares(buf_str(&b)), n <= 64);
+    }
+}
+
 TEST(depth_ends_at_sixty_four)
 {
     char text[200];
@@ -391,6 +473,8 @@ int main(void)
         HEAP_TEST(bad_text_is_refused_with_its_place),
         HEAP_TEST(places_count_from_where_the_text_was_cut),
         HEAP_TEST(the_text_of_a_member_is_noted_when_it_is_what_printing_gives),
+        HEAP_TEST(an_object_that_is_spared_is_the_text_that_printing_gives),
+        HEAP_TEST(an_object_with_many_members_is_made),
         HEAP_TEST(depth_ends_at_sixty_four),
         HEAP_TEST(a_value_built_too_deep_is_not_printed),
         HEAP_TEST(the_bound_of_the_buffer_is_reported),

@@ -98,6 +98,7 @@ struct call {
     struct vm_run run;
     const char *function;
     json_t *arg, *result;
+    const char *printed; /* instead of arg: pushed as the text it is */
     bool done;
     bool same, nulls; /* what came back is what went in: vm_json_is() */
 };
@@ -106,10 +107,11 @@ static int call_push(struct lua_State *L, struct vm_run *run)
 {
     struct call *c = (struct call *)run;
     lua_getglobal(L, c->function != NULL ? c->function : "main");
-    if (c->arg == NULL)
-        return 0;
-    vm_push_json(L, c->arg, VM_PLAIN);
-    return 1;
+    if (c->printed != NULL)
+        vm_push_printed(L, c->printed, strlen(c->printed));
+    else if (c->arg != NULL)
+        vm_push_json(L, c->arg, VM_PLAIN);
+    return c->printed != NULL || c->arg != NULL;
 }
 
 static void call_take(struct lua_State *L, struct vm_run *run, int first, int count)
