@@ -12,7 +12,7 @@ struct batch {
     const struct canon_hand *hand;
     struct list jobs, ready; /* to do; done and in order */
     size_t count;
-    bool back;
+    bool back, looked; /* looked: their keys were asked for */
 };
 
 struct prep {
@@ -161,6 +161,9 @@ struct canon_job *prep_peek(struct prep *p)
         struct batch *b = LIST_OF(p->batches.next, struct batch, node);
         if (!b->back)
             return NULL;
+        if (!b->looked)
+            ahead_keys(&b->ready);
+        b->looked = true;
         if (!list_is_empty(&b->ready))
             return LIST_OF(b->ready.next, struct canon_job, node);
         list_remove(&b->node);

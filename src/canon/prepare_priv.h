@@ -16,6 +16,7 @@
 
 struct canon_engine_options;
 struct canon_job;
+struct list;
 struct prep;
 
 enum {
@@ -41,5 +42,9 @@ struct canon_job *prep_peek(struct prep *p);
 void prep_take(struct prep *p);
 /* On the hand's thread: a function has answered that made the job wait. */
 void prep_answered(struct canon_job *j);
+
+/* ahead.c: the working sets learn who owns the keys of jobs that are back. On the engine's thread,
+ * inside its snapshot. */
+void ahead_keys(struct list *ready);
 
 #endif

@@ -114,6 +114,27 @@ int store_key_owner(struct db *db, const char *tenant, const char *model, const 
     return 0;
 }
 
+int store_key_owners(struct db *db, const char *tenant, const char *model,
+                     const struct db_rows *keys,
+                     void (*found)(void *arg, size_t at, const char *owner), void *arg,
+                     struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s =
+        STORE_QUERY(db,
+                    "SELECT r.rowid, k.golden FROM db_rows AS r CROSS JOIN canon_key AS k "
+                    "WHERE k.key = r.c0 AND k.model = ?2 AND k.tenant = ?1",
+                    e, tenant, model);
+    if (s == NULL)
+        return e->code;
+    db_rows_give(db, keys);
+    int rc;
+    while ((rc = db_step(s, e)) > 0)
+        found(arg, (size_t)db_col_int(s, 0), db_col_text(s, 1, NULL));
+    db_rows_give(db, NULL);
+    return rc;
+}
+
 int store_golden_get(struct db *db, const char *tenant, const char *model, const char *id,
                      struct store_golden *out, struct err *e)
 {

@@ -12,6 +12,7 @@ struct canon_op_arrive;
 struct canon_op_wait;
 struct apply;
 struct db;
+struct db_rows;
 struct err;
 
 enum { STORE_ID = 257 };
@@ -48,6 +49,11 @@ int store_source_rev(struct db *db, const char *tenant, const char *model, const
                      const char *source_id, uint64_t *out, struct err *e);
 int store_key_owner(struct db *db, const char *tenant, const char *model, const char *key,
                     char out[STORE_ID], struct err *e);
+/* The same of many keys, the first column of `keys`: calls back for each that has an owner. */
+int store_key_owners(struct db *db, const char *tenant, const char *model,
+                     const struct db_rows *keys,
+                     void (*found)(void *arg, size_t at, const char *owner), void *arg,
+                     struct err *e);
 int store_golden_get(struct db *db, const char *tenant, const char *model, const char *id,
                      struct store_golden *out, struct err *e);
 /* Source records of a golden record; the callback owns what it is given. Stops when it returns

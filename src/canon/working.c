@@ -285,9 +285,7 @@ int working_key(struct working *w, const char *key, const struct work_key **out,
         int rc = store_key_owner(w->reader, w->tenant, w->model->name, key, id, e);
         if (rc != 0 && rc != ERR_NOT_FOUND)
             return rc;
-        working_set_owner(w, key, id);
-        k = map_gets(w->keys, key);
-        k->touched = 0; /* as the database has it */
+        k = working_note_owner(w, key, id);
     }
     *out = k;
     return 0;
@@ -302,7 +300,7 @@ int working_owner(struct working *w, const char *key, const char **owner, struct
     return rc;
 }
 
-void working_set_owner(struct working *w, const char *key, const char *owner)
+static struct work_key *key_put(struct working *w, const char *key, const char *owner)
 {
     struct work_key *k = map_gets(w->keys, key);
     if (k == NULL) {
@@ -311,7 +309,19 @@ void working_set_owner(struct working *w, const char *key, const char *owner)
     }
     ASSERT(strlen(owner) < sizeof k->owner);
     str_copy(k->owner, sizeof k->owner, owner);
-    k->touched = w->proposed + 1;
+    return k;
+}
+
+void working_set_owner(struct working *w, const char *key, const char *owner)
+{
+    key_put(w, key, owner)->touched = w->proposed + 1;
+}
+
+struct work_key *working_note_owner(struct working *w, const char *key, const char *owner)
+{
+    struct work_key *k = key_put(w, key, owner);
+    k->touched = 0;
+    return k;
 }
 
 void working_attach(struct working *w, struct work_source *s, struct work_golden *g)

@@ -67,6 +67,8 @@ int working_source(struct working *w, const char *origin, const char *source_id,
                    struct work_source **out, struct err *e);
 int working_owner(struct working *w, const char *key, const char **owner, struct err *e);
 int working_key(struct working *w, const char *key, const struct work_key **out, struct err *e);
+/* The set does not know the key yet, and the database has this owner of it, or "". */
+struct work_key *working_note_owner(struct working *w, const char *key, const char *owner);
 /* A merged one gives its live survivor. ERR_NOT_FOUND when there is none. */
 int working_golden(struct working *w, const char *id, struct work_golden **out, struct err *e);
 /* The declared fields of its entity row, borrowed; an empty object when there is no row. Read only

@@ -103,7 +103,7 @@ int db_open(const struct db_options *o, struct db **out, struct err *e)
         rc = db_configure(db, o, &words);
     if (rc == 0)
         rc = db_touch(db, &words);
-    if (rc == 0 && o->mode == DB_WRITER)
+    if (rc == 0)
         rc = db_rows_start(db, &words);
     if (rc != 0) {
         db_close(db);

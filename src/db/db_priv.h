@@ -52,7 +52,7 @@ struct db {
     uint64_t deadline_ns; /* 0: none */
     struct world *clock;
     uint64_t wal_bytes;
-    struct db_rows rows; /* of the db_insert() that runs */
+    struct db_rows rows; /* of the db_insert() that runs, or given */
     size_t rows_done;
 };
 

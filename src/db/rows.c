@@ -131,6 +131,12 @@ int db_rows_start(struct db *db, struct err *e)
     return code == SQLITE_OK ? 0 : db_fail(db, code, "database: rows", e);
 }
 
+void db_rows_give(struct db *db, const struct db_rows *rows)
+{
+    ASSERT(rows == NULL || (db->rows.count == 0 && rows->columns <= DB_ROWS_COLUMNS));
+    db->rows = rows != NULL ? *rows : (struct db_rows){.count = 0};
+}
+
 int db_insert(struct db *db, const struct db_rows *rows, struct err *e)
 {
     ASSERT(db->in_transaction && rows->columns > 0 && rows->columns <= DB_ROWS_COLUMNS);

@@ -81,6 +81,10 @@ void vm_kill_starved(lua_State *L, struct vm_run *run);
 void vm_open_base(lua_State *L, int globals);
 void vm_open_string(lua_State *L);
 int vm_tidy(lua_State *L); /* tidy.c */
+/* fixed.c: `v` as printf's "%.Nf" has it, with up to 9 decimals; the length, or 0: it is too large
+ * for this way, or no number. */
+enum { VM_FIXED_ROOM = 40 };
+size_t vm_fixed(double v, int decimals, char text[VM_FIXED_ROOM]);
 /* The function on top of the stack, which gives back a value for each place of a text from its
  * second argument to its third, becomes one that refuses to give back too many. */
 void vm_limit_values(lua_State *L);

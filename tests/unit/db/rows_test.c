@@ -104,11 +104,31 @@ TEST(a_row_that_is_there_already_fails_them_and_a_rollback_leaves_nothing)
     db_close(db);
 }
 
+TEST(rows_that_are_given_are_a_table_until_they_are_taken_back)
+{
+    struct db *db = fresh();
+    assert_int_equal(db_exec(db, "INSERT INTO t (a, b) VALUES ('x', 1), ('y', 2), ('z', 3)", NULL),
+                     0);
+    const struct db_cell cells[] = {text("z"),    number_of(7), text("none"),
+                                    number_of(8), text("x"),    number_of(9)};
+    struct db_rows rows = {.cells = cells, .columns = 2, .count = 3};
+    db_rows_give(db, &rows);
+    assert_int_equal(number(db, "SELECT count(*) FROM db_rows"), 3);
+    assert_int_equal(
+        number(db, "SELECT sum(1000 * r.rowid + 10 * r.c1 + t.b) FROM db_rows AS r CROSS JOIN t "
+                   "WHERE t.a = r.c0"),
+        0 + 73 + 2091);
+    db_rows_give(db, NULL);
+    assert_int_equal(number(db, "SELECT count(*) FROM db_rows"), 0);
+    db_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HEAP_TEST(rows_in_memory_become_rows_of_a_table_with_one_statement),
         HEAP_TEST(a_row_that_is_there_already_fails_them_and_a_rollback_leaves_nothing),
+        HEAP_TEST(rows_that_are_given_are_a_table_until_they_are_taken_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
