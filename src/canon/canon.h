@@ -138,8 +138,8 @@ struct canon_stage_call {
     const char *model, *origin, *source_id, *tenant;
     const struct envelope *env; /* of the request */
     enum canon_stage stage;
-    json_t *data;   /* the arrival (intake, validate), replaced by what the function left; or the
-                       golden record (project), only looked at. Owned by the call */
+    json_t *data;     /* the arrival (intake, validate), replaced by what the function left; or the
+                         golden record (project), only looked at. Owned by the call */
     const char *text; /* intake, where `data` is NULL: the arrival as json_print() writes it, with a
                          NUL behind; lives as long as the call */
     size_t text_len;

@@ -113,8 +113,8 @@ struct db_rows {
     size_t columns, count;
 };
 int db_insert(struct db *db, const struct db_rows *rows, struct err *e);
-/* What the next statements, which read, find in the table db_rows: columns c0, c1 ..., rowid from 0.
- * Borrowed until it is taken back with NULL; `table` and `keyed` mean nothing. */
+/* What the next statements, which read, find in the table db_rows: columns c0, c1 ..., rowid from
+ * 0. Borrowed until it is taken back with NULL; `table` and `keyed` mean nothing. */
 void db_rows_give(struct db *db, const struct db_rows *rows);
 
 int64_t db_changes(struct db *db); /* rows of the last write */

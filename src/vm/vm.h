@@ -221,8 +221,8 @@ void vm_run_source(struct lua_State *L, const struct vm_source *s, int globals);
 enum vm_json { VM_PLAIN = 0, VM_NULLS = 1 };
 /* Raises only for want of memory or depth. */
 void vm_push_json(struct lua_State *L, const json_t *v, enum vm_json how);
-/* The same of text that json_print() would write just so, with a NUL behind it; a null of a field is
- * absent. Raises also where it is no JSON at all. */
+/* The same of text that json_print() would write just so, with a NUL behind it; a null of a field
+ * is absent. Raises also where it is no JSON at all. */
 void vm_push_printed(struct lua_State *L, const char *text, size_t n);
 /* A new reference. Does not raise: ERR_INVALID names the path of what cannot be a value. */
 int vm_to_json(struct lua_State *L, int at, json_t **out, struct err *e);
