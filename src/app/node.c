@@ -328,14 +328,19 @@ static void node_ledger_closed(void *arg)
         loop_stop(n->ledger_loop);
 }
 
-static void node_ledger_close_task(struct task *t)
+/* First those that propose by themselves. On the ledger's thread, or before it runs. */
+static void node_end_ledger(struct node *n)
 {
-    struct node *n = LIST_OF(t, struct node, ledger_close);
     canon_sweep_stop(n->canon);
     queues_stop(n->queues);
     entity_sweeper_stop(n->sweeper);
     entity_builder_stop(n->builder);
     ledger_close(n->ledger, node_ledger_closed, n);
+}
+
+static void node_ledger_close_task(struct task *t)
+{
+    node_end_ledger(LIST_OF(t, struct node, ledger_close));
 }
 
 static void node_close_ledger(struct node *n)
@@ -345,10 +350,7 @@ static void node_close_ledger(struct node *n)
         runner_post(loop_runner(n->ledger_loop), &n->ledger_close);
         loop_join(n->ledger_loop);
     } else if (n->ledger != NULL) {
-        canon_sweep_stop(n->canon);
-        entity_sweeper_stop(n->sweeper);
-        entity_builder_stop(n->builder);
-        ledger_close(n->ledger, node_ledger_closed, n);
+        node_end_ledger(n);
         while (n->ledger != NULL)
             loop_poll(n->ledger_loop);
     }
