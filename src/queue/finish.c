@@ -250,6 +250,7 @@ void rec_forget(struct core *c, uint32_t n)
     }
     core_decide(c, 0, r, 0);
     rec_set_state(c, n, 0);
+    alarm_review(c, n);
     rec_free(c, n);
     if (k != NULL)
         keyline_drop_if_idle(c, k);

@@ -87,7 +87,8 @@ void undo_note(struct undo *u, void *p, size_t n)
     size_t need = u->len + n + sizeof note;
     if (need > u->cap)
         u->notes = array_grown(u->notes, &u->cap, need, 1);
-    memcpy(u->notes + u->len, p, n);
+    if (n > 0)
+        memcpy(u->notes + u->len, p, n);
     memcpy(u->notes + u->len + n, &note, sizeof note);
     u->len = need;
 }
