@@ -118,12 +118,12 @@ static int file_read_state(struct ledger *l, struct hot *h, struct disk_file *f,
     struct hot_head head = {.domain = domain->name, .index = h->position, .at = h->at};
     AUTO(hot_in_fini) struct hot_in in = {.disk = d};
     int rc = hot_in_begin(&in, d, f, name, &head, e);
-    if (rc == 0 && (rc = domain->hot->load(domain->self, &in, e)) < 0)
-        return err_context(e, "%s", name);
+    if (rc == 0)
+        rc = domain->hot->load(domain->self, &in, e);
     if (rc == 0)
         rc = hot_in_end(&in, e);
     h->bytes = in.at;
-    return rc;
+    return rc < 0 && !str_starts(e->text, name) ? err_context(e, "%s", name) : rc;
 }
 
 static int file_load(struct ledger *l, struct hot *h, struct err *e)

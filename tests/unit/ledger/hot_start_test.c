@@ -269,7 +269,8 @@ TEST(a_damaged_state_refuses_the_start_with_its_place)
         0, 20, 50, 70, 100, 200000, 64 + 24 + (256 << 10) + 2, (uint64_t)size - 3};
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
         simdisk_flip(sim_disk(n.sim), path, places[i], 3);
-        refused(&n, ERR_CORRUPT, path + strlen("data/"), "offset");
+        AUTO(mem_freep) char *place = mem_printf("%s, offset", path + strlen("data/"));
+        refused(&n, ERR_CORRUPT, path + strlen("data/"), place);
         sim_crash(n.sim, SIM_KILL);
         simdisk_flip(sim_disk(n.sim), path, places[i], 3);
     }
