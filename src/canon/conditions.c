@@ -49,8 +49,11 @@ int canon_if_key(void *self, const struct apply *a, uint8_t version, struct curs
         return rc;
     if (rc == ERR_NOT_FOUND)
         gather_absent(g);
-    if ((rc == ERR_NOT_FOUND) == (golden == NULL) && (rc != 0 || strcmp(owner, golden) == 0))
+    if ((rc == ERR_NOT_FOUND) == (golden == NULL) && (rc != 0 || strcmp(owner, golden) == 0)) {
+        if (golden != NULL && held == NULL)
+            gather_owned(g, a, p.text[0], key, golden);
         return 0;
+    }
     return err_set(e, ERR_VERSION_MISMATCH, "key '%s' has another owner by now", key);
 }
 

@@ -88,6 +88,13 @@ void gather_absent(struct gather *g);
 bool gather_grant(struct gather *g, const struct apply *a);
 /* Whether a condition of the unit wants no row of the name that was asked for last. */
 bool gather_knows_absent(struct gather *g);
+/* A condition of the unit found the key with this owner: to give it to him changes nothing. */
+void gather_owned(struct gather *g, const struct apply *a, const char *model, const char *key,
+                  const char *owner);
+bool gather_is_owned(struct gather *g, const struct apply *a, const char *model, const char *key,
+                     const char *owner);
+/* A key is about to change hands. */
+void gather_void_owners(struct gather *g);
 /* A row of the name that was found so is kept back: that it goes in will be the proof. */
 void gather_settle(struct gather *g);
 /* The unit is over: what it took for granted and nobody has seen is left to gather_prove(). */

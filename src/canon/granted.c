@@ -12,11 +12,12 @@
 struct absent {
     size_t n;
     bool granted; /* nobody has looked, and no row of the name is kept back */
+    bool owner;   /* of a key that is there: its name is followed by its owner's */
 };
 
-static bool gather_note(struct gather *g, bool granted)
+static bool gather_note(struct gather *g, bool granted, bool owner)
 {
-    struct absent head = {.n = g->name.len, .granted = granted};
+    struct absent head = {.n = g->name.len, .granted = granted, .owner = owner};
     if (buf_failed(&g->name) || buf_reserve(&g->absent, sizeof head + head.n) == NULL)
         return false;
     buf_add(&g->absent, &head, sizeof head);
@@ -24,17 +25,8 @@ static bool gather_note(struct gather *g, bool granted)
     return true;
 }
 
-void gather_absent(struct gather *g)
-{
-    gather_note(g, false);
-}
-
-bool gather_grant(struct gather *g, const struct apply *a)
-{
-    return a->doubt != NULL && gather_note(g, true);
-}
-
-bool gather_knows_absent(struct gather *g)
+/* Whether the name that was asked for last is among those noted, or those noted with an owner. */
+static bool gather_is_noted(struct gather *g, bool owner)
 {
     struct absent head;
     if (buf_failed(&g->name))
@@ -42,11 +34,50 @@ bool gather_knows_absent(struct gather *g)
     for (size_t at = 0; at + sizeof head <= g->absent.len; at += sizeof head + head.n) {
         memcpy(&head, g->absent.data + at, sizeof head);
         g->absent_at = at;
-        if (head.n == g->name.len &&
+        if (head.owner == owner && head.n == g->name.len &&
             memcmp(g->absent.data + at + sizeof head, g->name.data, head.n) == 0)
             return true;
     }
     return false;
+}
+
+void gather_absent(struct gather *g)
+{
+    gather_note(g, false, false);
+}
+
+bool gather_grant(struct gather *g, const struct apply *a)
+{
+    return a->doubt != NULL && gather_note(g, true, false);
+}
+
+void gather_owned(struct gather *g, const struct apply *a, const char *model, const char *key,
+                  const char *owner)
+{
+    gather_find(g, a, GATHER_KEYS, model, key, owner);
+    gather_note(g, false, true);
+}
+
+bool gather_is_owned(struct gather *g, const struct apply *a, const char *model, const char *key,
+                     const char *owner)
+{
+    gather_find(g, a, GATHER_KEYS, model, key, owner);
+    return gather_is_noted(g, true);
+}
+
+void gather_void_owners(struct gather *g)
+{
+    struct absent head;
+    for (size_t at = 0; at + sizeof head <= g->absent.len; at += sizeof head + head.n) {
+        memcpy(&head, g->absent.data + at, sizeof head);
+        if (head.owner)
+            g->absent.data[at + sizeof head] = '\0'; /* no name begins so */
+    }
+}
+
+bool gather_knows_absent(struct gather *g)
+{
+    return gather_is_noted(g, false);
 }
 
 void gather_settle(struct gather *g)

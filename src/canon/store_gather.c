@@ -261,8 +261,12 @@ static int gather_key(struct gather *g, const struct apply *a, const struct cano
         gather_row(g, GATHER_KEYS, place)[GATHER_KEY_OWNER] = cell_str(op->golden);
         return 0;
     }
-    if (!gather_knows_absent(g))
+    if (!gather_knows_absent(g)) {
+        if (gather_is_owned(g, a, op->model, key, op->golden))
+            return 0;
+        gather_void_owners(g);
         return store_key_put(a->db, a->env->tenant, op->model, key, op->golden, e);
+    }
     const struct db_cell row[] = {cell_str(g->tenant), cell_str(op->model), cell_str(key),
                                   cell_str(op->golden)};
     return gather_add(g, GATHER_KEYS, row, e);

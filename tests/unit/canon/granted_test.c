@@ -181,6 +181,33 @@ TEST(two_units_of_an_entry_that_want_the_same_name_free_are_first_and_refused) /
     proposal_close(2, 2, 2, 2);
 }
 
+/* Keys that a condition found with their owner are not written again, unless they changed hands. */
+TEST(a_key_stays_with_its_owner_and_comes_back_to_him_within_a_unit) /* C2 */
+{
+    proposal_open();
+    struct txn *t = next_unit();
+    canon_op_if_key(t, "P", "k:a", p.golden);
+    canon_op_if_source(t, "P", "s", "2", 0);
+    arrives(t, "2", p.golden, "[\"k:a\"]");
+    t = next_unit();
+    canon_op_if_key(t, "P", "k:a", p.golden);
+    arrives(t, "3", "g3", "[\"k:a\"]");
+    arrives(t, "4", p.golden, "[\"k:a\"]");
+    t = next_unit();
+    canon_op_if_key(t, "P", "k:a", p.golden);
+    arrives(t, "5", "g3", "[\"k:a\"]");
+    t = next_unit();
+    canon_op_if_key(t, "P", "k:a", p.golden);
+    arrives(t, "6", p.golden, "[\"k:a\"]");
+    propose_all();
+    assert_int_equal(p.units[0].err.code, 0);
+    assert_int_equal(p.units[1].err.code, 0);
+    assert_int_equal(p.units[2].err.code, 0);
+    assert_moved(3, 0);
+    assert_int_equal(lab_number(&p.lab, "SELECT count(*) FROM canon_key WHERE golden = 'g3'"), 1);
+    proposal_close(5, 5, 1, 2);
+}
+
 static int warm_up(void **state)
 {
     (void)state;
@@ -196,6 +223,7 @@ int main(void)
         HEAP_TEST(a_key_that_another_has_by_now_is_refused_and_the_units_beside_it_are_applied),
         HEAP_TEST(a_source_or_golden_record_that_is_there_by_now_is_refused),
         HEAP_TEST(what_is_taken_for_granted_is_looked_for_where_no_row_proves_it),
+        HEAP_TEST(a_key_stays_with_its_owner_and_comes_back_to_him_within_a_unit),
         HEAP_TEST(two_units_of_an_entry_that_want_the_same_name_free_are_first_and_refused),
     };
     return cmocka_run_group_tests(tests, warm_up, NULL);
