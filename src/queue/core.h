@@ -195,11 +195,10 @@ struct core_send { /* zero-initialise; the defaults are the core's */
     bool create; /* an undeclared queue is declared with defaults */
 };
 struct core_sent {
-    struct uuid id;    /* of the record: the sent one, or the one that was there */
-    bool duplicate;    /* dedup: nothing was added */
-    bool merged;       /* unique: the waiting one stays, has the new body unless skipped */
-    uint64_t depth;    /* waiting records of the queue, with it */
-    int64_t oldest_ms; /* age of the queue's oldest available record */
+    struct uuid id; /* of the record: the sent one, or the one that was there */
+    bool duplicate; /* dedup: nothing was added */
+    bool merged;    /* unique: the waiting one stays, has the new body unless skipped */
+    uint64_t depth; /* waiting records of the queue, with it */
 };
 int core_send(struct core *c, const struct core_send *s, struct core_sent *out, struct err *e);
 

@@ -522,7 +522,6 @@ void queue_sent_read(struct cursor *result, struct core_sent *out)
     out->duplicate = flags & 1;
     out->merged = flags & 2;
     out->depth = cursor_u64(result);
-    out->oldest_ms = (int64_t)cursor_u64(result);
 }
 
 /* ---- settling ---- */

@@ -73,11 +73,9 @@ static int send_check(const struct core_send *s, struct err *e)
 
 /* ---- one that waits already ---- */
 
-static void sent_fill(const struct core *c, const struct queue *q, struct core_sent *out)
+static void sent_fill(const struct queue *q, struct core_sent *out)
 {
-    int64_t oldest = queue_oldest(c, q);
     out->depth = queue_waiting(q);
-    out->oldest_ms = oldest == NO_TIME || oldest > c->at ? 0 : c->at - oldest;
 }
 
 void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes, bool edited)
@@ -117,11 +115,11 @@ static int send_unique(struct core *c, const struct core_send *s, struct queue *
     out->merged = true;
     if (s->unique_mode != UNIQUE_SKIP)
         rec_replace_body(c, n, s->place, s->bytes, false);
-    sent_fill(c, q, out);
+    sent_fill(q, out);
     return 1;
 }
 
-static int send_dedup(struct core *c, const struct core_send *s, struct queue *q,
+static int send_dedup(const struct core *c, const struct core_send *s, struct queue *q,
                       struct core_sent *out)
 {
     const struct dedup *d = s->dedup == NULL ? NULL : dedup_find(c, q, s->dedup);
@@ -129,7 +127,7 @@ static int send_dedup(struct core *c, const struct core_send *s, struct queue *q
         return 0;
     out->id = d->id;
     out->duplicate = true;
-    sent_fill(c, q, out);
+    sent_fill(q, out);
     return 1;
 }
 
@@ -239,7 +237,7 @@ int core_send(struct core *c, const struct core_send *s, struct core_sent *out, 
         return rc < 0 ? rc : 0;
     send_make_room(c, q, s->bytes);
     send_new(c, s, q, lane, needs);
-    sent_fill(c, q, out);
+    sent_fill(q, out);
     grants_make(c);
     return 0;
 }
