@@ -125,8 +125,9 @@ static int unit_operations(struct unit_apply *u, struct err *e)
 static void domains_undo(struct ledger *l, bool entry_too)
 {
     for (size_t i = 0; i < l->domains_count; i++) {
-        if (l->domains[i].undo != NULL)
-            l->domains[i].undo(l->domains[i].self, entry_too);
+        const struct domain *d = &l->domains[i];
+        if (d->undo != NULL && !hot_is_unaware(l, d))
+            d->undo(d->self, entry_too);
     }
 }
 
@@ -334,6 +335,7 @@ static int entry_run(struct ledger *l, const struct entry_view *v, struct apply 
     int rc = db_begin(l->db, e);
     if (rc < 0)
         return rc;
+    hot_begin(l);
     if (v->type == CONSENSUS_UNITS)
         rc = entry_units(l, a, v->p, v->n, v->units, e);
     else

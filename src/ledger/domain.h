@@ -20,10 +20,9 @@
  * `close`; which units were not applied (refused, or repeats) the database knows since P. Behind A
  * everything is applied as usual.
  *
- * `undo` takes back in memory what the unit or the entry did, all since `committed`; nothing, where
- * the entry did not come to entry(). A state may hold places of bytes in
- * the log instead of the bytes (seq and apply.offset, ledger_read()); the log is kept as long as
- * keep() says. */
+ * `undo` takes back in memory what the unit or the entry did; for an entry it comes after entry(),
+ * also where that failed. A state may hold places of bytes in the log instead of the bytes (seq and
+ * apply.offset, ledger_read()); the log is kept as long as keep() says. */
 #ifndef KOAN_LEDGER_DOMAIN_H
 #define KOAN_LEDGER_DOMAIN_H
 

@@ -30,11 +30,27 @@ void hot_free(struct ledger *l)
     mem_free(l->hots);
 }
 
+void hot_begin(struct ledger *l)
+{
+    for (size_t i = 0; i < l->hots_count; i++)
+        l->hots[i].entered = false;
+}
+
+bool hot_is_unaware(const struct ledger *l, const struct domain *d)
+{
+    for (size_t i = 0; i < l->hots_count; i++) {
+        if (l->hots[i].domain == d)
+            return !l->hots[i].entered;
+    }
+    return false;
+}
+
 int hot_entry(struct ledger *l, const struct apply *a, struct err *e)
 {
     int rc = 0;
     for (size_t i = 0; i < l->hots_count && rc == 0; i++) {
         const struct domain *d = l->hots[i].domain;
+        l->hots[i].entered = true;
         rc = d->hot->entry(d->self, a, e);
         if (rc < 0)
             err_context(e, "log entry %llu, %s", (unsigned long long)a->seq, d->name);

@@ -4,9 +4,11 @@
 #ifndef KOAN_LEDGER_HOT_PRIV_H
 #define KOAN_LEDGER_HOT_PRIV_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct apply;
+struct domain;
 struct err;
 struct hot;
 struct ledger;
@@ -22,6 +24,10 @@ enum {
 void hot_new(struct ledger *l);
 void hot_free(struct ledger *l);
 
+/* A transaction for an entry begins: none of them knows of it yet. */
+void hot_begin(struct ledger *l);
+/* Is there nothing that this domain could take back, because it does not know of the entry? */
+bool hot_is_unaware(const struct ledger *l, const struct domain *d);
 /* An entry begins. */
 int hot_entry(struct ledger *l, const struct apply *a, struct err *e);
 /* A unit was not applied: if it holds hot operations, that is remembered. */

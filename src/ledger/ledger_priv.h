@@ -95,6 +95,7 @@ struct hot {
     int64_t at;        /* ledger time there */
     bool saved;        /* 0: it began there, empty */
     bool settled;      /* no other file of it is there */
+    bool entered;      /* it was told of the entry that is in the open transaction */
     uint64_t bytes;    /* of the file */
     uint64_t behind;   /* bytes of log that the start has run again */
     uint64_t written;  /* log->written when it was saved */

@@ -167,10 +167,13 @@ static int ember_opened(void *self, struct db *db, struct err *e)
 
 static int ember_entry(void *self, const struct apply *a, struct err *e)
 {
-    (void)e;
     struct ember *m = self;
     m->before_entry = m->now;
     memcpy(m->moved_before, m->moved, sizeof m->moved);
+    if (m->fail_times > 0) {
+        m->fail_times--;
+        return err_set(e, ERR_NOMEM, "the test said so");
+    }
     m->now.entries++;
     m->now.at = a->at;
     return 0;
@@ -205,14 +208,6 @@ static void ember_undo(void *self, bool entry_too)
     m->now = entry_too ? m->before_entry : m->before_unit;
     if (entry_too)
         memcpy(m->moved, m->moved_before, sizeof m->moved);
-}
-
-static void ember_committed(void *self, uint64_t seq, int64_t at)
-{
-    (void)seq, (void)at;
-    struct ember *m = self;
-    m->before_entry = m->now;
-    memcpy(m->moved_before, m->moved, sizeof m->moved);
 }
 
 /* ---- what is hot ---- */
@@ -313,8 +308,7 @@ static struct domain ember_make(struct ember *m, const char *name, unsigned othe
                            .opened = ember_opened,
                            .unit = ember_unit_begins,
                            .close = ember_close,
-                           .undo = ember_undo,
-                           .committed = ember_committed};
+                           .undo = ember_undo};
 }
 
 struct domain ember_domain(struct ember *m)

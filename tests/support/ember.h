@@ -48,6 +48,7 @@ struct ember {
     struct db *db;
     struct ledger *ledger; /* given by the test; without it nothing is moved */
     size_t ballast;        /* bytes that a saved state is larger */
+    int fail_times;        /* the next entries find no memory */
     /* What it was told. */
     uint64_t saves, loads, again; /* again: operations that were run without a database */
 };

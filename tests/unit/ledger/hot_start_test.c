@@ -371,6 +371,29 @@ TEST(two_states_saved_at_different_entries_are_both_made_again) /* L1 */
     node_end(&n);
 }
 
+TEST(a_domain_that_was_not_told_of_an_entry_takes_nothing_back)
+{
+    struct node n;
+    struct unit u;
+    node_begin(&n);
+    node_close(&n);
+    n.with_other = true;
+    node_again(&n);
+    begin(&u);
+    ember_unit(&u, EMBER_ADD + EMBER_OTHER, 1, 2);
+    assert_int_equal(act(&u), 0);
+    uint64_t entries = n.other.now.entries;
+    n.ember.fail_times = 2; /* it comes first */
+    begin(&u);
+    ember_unit(&u, EMBER_ADD + EMBER_OTHER, 1, 3);
+    assert_int_equal(act(&u), 0);
+    assert_int_equal(n.ember.fail_times, 0);
+    assert_int_equal(n.other.now.numbers[1], 5);
+    assert_int_equal(n.other.now.entries, entries + 1);
+    assert_int_equal(n.ember.now.entries, ledger_applied(n.ledger));
+    node_end(&n);
+}
+
 TEST(a_large_state_is_saved_less_often)
 {
     uint64_t saves[2];
@@ -549,6 +572,7 @@ int main(void)
         HEAP_TEST(a_state_that_is_cut_off_or_goes_on_refuses_the_start),
         HEAP_TEST(refused_units_and_repeats_are_not_run_again),
         HEAP_TEST(two_states_saved_at_different_entries_are_both_made_again),
+        HEAP_TEST(a_domain_that_was_not_told_of_an_entry_takes_nothing_back),
         HEAP_TEST(a_large_state_is_saved_less_often),
         HEAP_TEST(a_full_disk_delays_a_save_and_nothing_else),
         HEAP_TEST(the_log_is_kept_from_the_oldest_bytes_that_are_still_read),
