@@ -166,22 +166,6 @@ void core_free(struct core *c)
     for (size_t i = 0; i < ARRAY_LEN(heaps); i++)
         mem_free(heaps[i]->items);
     mem_free(c->effects);
+    mem_free(c->forgotten);
     mem_free(c);
-}
-
-uint64_t core_lowest_place(const struct core *c)
-{
-    uint64_t lowest = UINT64_MAX;
-    for (uint32_t n = 1; n < c->recs_count; n++) {
-        const struct rec *r = core_rec(c, n);
-        if (r->state == 0)
-            continue;
-        const struct extra *x = core_extra(c, r);
-        lowest = r->place < lowest ? r->place : lowest;
-        if (x == NULL)
-            continue;
-        lowest = x->body != 0 && x->body < lowest ? x->body : lowest;
-        lowest = x->result != 0 && x->result < lowest ? x->result : lowest;
-    }
-    return lowest;
 }

@@ -357,8 +357,16 @@ int core_load(struct core *c, int (*get)(void *arg, void *p, size_t n, struct er
               struct err *e);
 /* Changes with every decision; equal on every node that applied the same entries. */
 uint64_t core_hash(const struct core *c);
-/* The lowest place that a living record, its body, result or errors lie at; UINT64_MAX: none. */
-uint64_t core_lowest_place(const struct core *c);
+/* The lowest place at or behind `from` that a record, its body, result or errors lie at;
+ * UINT64_MAX: none. */
+uint64_t core_lowest_place(const struct core *c, uint64_t from);
+/* Each place of record number `n`; the number of the next record, 0: there is none. From 1. */
+uint32_t core_places(const struct core *c, uint32_t n, void (*each)(void *arg, uint64_t place),
+                     void *arg);
+/* From now on, places below `place` that are given up are told by core_forgotten(). */
+void core_spilled(struct core *c, uint64_t place);
+const uint64_t *core_forgotten(const struct core *c, size_t *count);
+void core_forgotten_clear(struct core *c);
 /* Asserts the invariants (core.c lists them). Slow: for tests. */
 void core_check(const struct core *c);
 

@@ -312,6 +312,10 @@ struct core {
     struct heap due, alarms, gate_alarms, purges, dedup_ends, expiries, leases;
     struct fifo again;
 
+    uint64_t spilled;    /* places below this are in a table, not in the log */
+    uint64_t *forgotten; /* of them, those that nobody needs any more */
+    uint32_t forgotten_cap, forgotten_count;
+
     struct core_effect *effects;
     uint32_t effects_cap, effects_count;
 };
@@ -459,6 +463,10 @@ void rec_later(struct core *c, uint32_t n, int64_t at, enum rec_state state);
 void execution_end(struct core *c, uint32_t n);
 bool execution_was_cancelled(struct core *c, uint32_t n);
 void rec_give_back(struct core *c, uint32_t n); /* its execution used no try */
+
+/* place.c */
+void place_forget(struct core *c, uint64_t place);
+void places_forget(struct core *c, uint32_t n); /* all of a record */
 
 /* finish.c */
 void rec_finish(struct core *c, uint32_t n, enum rec_state state, enum rec_reason reason);

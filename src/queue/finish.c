@@ -249,6 +249,7 @@ void rec_forget(struct core *c, uint32_t n)
         k->refs--;
     }
     core_decide(c, 0, r, 0);
+    places_forget(c, n);
     rec_set_state(c, n, 0);
     alarm_review(c, n);
     rec_free(c, n);

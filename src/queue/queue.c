@@ -42,11 +42,30 @@ static uint64_t hot_keep_cb(void *self)
     struct queues *q = self;
     uint64_t seq = core_seq(q->core);
     if (q->low_seq == 0 || seq - q->low_seq >= LOW_ENTRIES) {
-        uint64_t place = core_lowest_place(q->core);
+        uint64_t place = core_lowest_place(q->core, CORE_PLACE(q->spill.below, 0));
         q->low = place == UINT64_MAX ? seq + 1 : place >> 24;
         q->low_seq = seq;
     }
     return q->low;
+}
+
+static void hot_crowded_cb(void *self, uint64_t index)
+{
+    spill_begin(&((struct queues *)self)->spill, index);
+}
+
+static int opened_cb(void *self, struct db *db, struct err *e)
+{
+    struct queues *q = self;
+    int rc = spill_opened(&q->spill, db, e);
+    core_spilled(q->core, CORE_PLACE(q->spill.below, 0));
+    return rc;
+}
+
+static int close_cb(void *self, const struct apply *a, struct err *e)
+{
+    struct queues *q = self;
+    return spill_step(&q->spill, a->db, e);
 }
 
 static uint64_t hot_hash_cb(void *self)
@@ -62,7 +81,10 @@ static void unit_cb(void *self, const struct apply *a)
 
 static void undo_cb(void *self, bool entry_too)
 {
-    core_undo(((struct queues *)self)->core, entry_too);
+    struct queues *q = self;
+    core_undo(q->core, entry_too);
+    if (entry_too)
+        spill_undo(&q->spill);
 }
 
 /* ---- announcing ---- */
@@ -107,6 +129,9 @@ static void committed_cb(void *self, uint64_t seq, int64_t at)
     size_t count;
     const struct core_effect *f = core_effects(q->core, &count);
     (void)seq, (void)at;
+    if (q->spill.arrived)
+        q->low_seq = 0; /* look again what is the lowest */
+    spill_committed(&q->spill);
     if (count == 0)
         return;
     pthread_mutex_lock(&q->lock);
@@ -193,17 +218,21 @@ struct queues *queues_new(void)
 {
     struct queues *q = mem_new(sizeof *q);
     q->core = core_new();
+    q->spill.core = q->core;
     q->hot = (struct domain_hot){.entry = hot_entry_cb,
                                  .save = hot_save_cb,
                                  .load = hot_load_cb,
                                  .keep = hot_keep_cb,
+                                 .crowded = hot_crowded_cb,
                                  .hash = hot_hash_cb};
     q->domain = (struct domain){.name = "queue",
                                 .self = q,
                                 .hot = &q->hot,
                                 .ops = queue_ops,
                                 .ops_count = queue_ops_count,
+                                .opened = opened_cb,
                                 .unit = unit_cb,
+                                .close = close_cb,
                                 .undo = undo_cb,
                                 .committed = committed_cb};
     pthread_mutex_init(&q->lock, NULL);
@@ -214,6 +243,7 @@ void queues_free(struct queues *q)
 {
     if (q == NULL)
         return;
+    spill_fini(&q->spill);
     core_free(q->core);
     pthread_mutex_destroy(&q->lock);
     mem_free(q);
@@ -227,6 +257,7 @@ const struct domain *queues_domain(struct queues *q)
 void queues_start(struct queues *q, struct ledger *l, struct world *w)
 {
     q->home = w->runner;
+    q->spill.ledger = l;
     queue_clock_start(&q->clock, q, l, w);
 }
 

@@ -29,7 +29,9 @@
 #include "io/world.h"
 #include "queue/core.h"
 
+struct buf;
 struct cursor;
+struct db;
 struct domain;
 struct ledger;
 struct queues;
@@ -113,6 +115,12 @@ int queue_message_read(const void *entry, size_t n, uint64_t place, struct queue
 enum queue_place_kind { QUEUE_PLACE_EDIT, QUEUE_PLACE_SETTLE };
 int queue_body_read(const void *entry, size_t n, uint64_t place, enum queue_place_kind kind,
                     const void **body, size_t *body_len, struct err *e);
+
+/* The payload of the operation at `place`, appended to `out` (LEDGER_READ_MAX): from the log, or
+ * from where old ones were moved. Any thread, with a reading connection of its own; blocks. Then
+ * queue_message_read(out->data, out->len, 0, ..). ERR_GONE: the record is no more. */
+int queue_place_read(struct ledger *l, struct db *reader, uint64_t place, struct buf *out,
+                     struct err *e);
 
 /* ---- consumers of this process ---- */
 

@@ -8,6 +8,7 @@
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
 #include "queue/ops_priv.h"
+#include "queue/spill_priv.h"
 
 extern const struct domain_op queue_ops[];
 extern const size_t queue_ops_count;
@@ -32,7 +33,8 @@ struct queues {
     struct domain domain;
     struct domain_hot hot;
     struct queue_clock clock;
-    struct runner *home;   /* the ledger's thread */
+    struct runner *home; /* the ledger's thread */
+    struct spill spill;
     uint64_t low, low_seq; /* lowest log index that is read, as of that entry */
 
     pthread_mutex_t lock; /* the list of who listens, and what waits for each */

@@ -83,6 +83,7 @@ void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes
     struct rec *r = core_rec(c, n);
     struct queue *q = core_kind(c, r)->queue;
     struct extra *x = rec_extra(c, n);
+    place_forget(c, x->body);
     SAVE(c, x->body);
     SAVE(c, x->edited);
     x->body = place;

@@ -1,0 +1,58 @@
+/* The payloads of the queue: any bytes give an operation or a refusal, and what is decoded stays
+ * inside its copy. */
+#include <stdint.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "queue/ops_priv.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void text_inside(const char *text, size_t max)
+{
+    ASSERT(text == NULL || strlen(text) <= max);
+}
+
+static void fuzz_send(struct cursor c, size_t size)
+{
+    struct send_view *v = mem_new(sizeof *v);
+    if (send_decode(&c, v, NULL) == 0) {
+        text_inside(v->send.queue, CORE_TEXT_MAX);
+        text_inside(v->send.key, CORE_TEXT_MAX);
+        text_inside(v->headers, QUEUE_HEADERS_BYTES);
+        for (uint8_t i = 0; i < v->send.needs_count; i++)
+            text_inside(v->send.needs[i].name, CORE_TEXT_MAX);
+        ASSERT(v->body_len <= size && v->texts <= v->room + sizeof v->room);
+    }
+    mem_free(v);
+}
+
+static void fuzz_consumer(struct cursor c)
+{
+    struct consumer_view *v = mem_new(sizeof *v);
+    if (consumer_decode(&c, v, NULL) == 0) {
+        text_inside(v->consumer.node, CORE_TEXT_MAX);
+        for (uint32_t i = 0; i < v->consumer.queues_count; i++)
+            text_inside(v->consumer.queues[i], CORE_TEXT_MAX);
+        ASSERT(v->texts <= v->room + sizeof v->room);
+    }
+    mem_free(v);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct cursor c, d, s;
+    struct queue_view q;
+    struct settle_view settle;
+    cursor_init(&c, data, size);
+    d = s = c;
+    fuzz_send(c, size);
+    fuzz_consumer(c);
+    if (declare_decode(&d, &q, NULL) == 0)
+        text_inside(q.queue.dead_to, CORE_TEXT_MAX);
+    if (settle_decode(&s, &settle, NULL) == 0)
+        ASSERT(settle.text_len <= size);
+    return 0;
+}
