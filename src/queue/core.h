@@ -68,7 +68,8 @@ enum {
     CORE_DIED_MAX = 8,     /* queues a record can die in; then it stays */
     CORE_ERRORS_KEPT = 20, /* of a record, the newest */
     CORE_DUE_MAX = 10000,  /* moved by one core_entry(); the rest by the next */
-    LANE_SCALE = 5040,     /* divides by all small weights */
+    CORE_GATE_PER_MAX_MS = 86400000,
+    LANE_SCALE = 5040, /* divides by all small weights */
 };
 
 /* Where something lies in the log: index of the entry << 24 | offset of the payload in it. */

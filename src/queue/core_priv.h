@@ -59,6 +59,7 @@ struct rec {
 };
 
 enum { REC_DUE_BITS = 44, REC_DELIVERIES_MAX = 1023 };
+#define TIME_MAX ((INT64_C(1) << REC_DUE_BITS) - 1) /* the year 2527 */
 
 enum alarm_kind { ALARM_TTL, ALARM_DEADLINE, ALARM_TIMEOUT };
 

@@ -341,7 +341,7 @@ int core_gate(struct core *c, const struct core_gate *o, struct err *e)
 {
     if (name_check(o->name, "gate", e) < 0)
         return ERR_INVALID;
-    if (o->rate > 0 && (o->per_ms < 1 || o->per_ms > INT64_C(86400000)))
+    if (o->rate > 0 && (o->per_ms < 1 || o->per_ms > CORE_GATE_PER_MAX_MS))
         return err_field(e, ERR_INVALID, "per", "a rate is per 1 ms to 1 day");
     struct gate *g = gate_get(c, tenant_get(c, o->tenant), o->name);
     undo_note(&c->undo, g, sizeof *g);
@@ -365,6 +365,8 @@ int core_gate_close(struct core *c, const char *tenant, const char *name, int64_
 {
     if (name_check(name, "gate", e) < 0)
         return ERR_INVALID;
+    if (until < 0 || until > TIME_MAX)
+        return err_field(e, ERR_INVALID, "until", "a time before the year 2500");
     gate_close_until(c, gate_get(c, tenant_get(c, tenant), name), until);
     grants_make(c);
     return 0;

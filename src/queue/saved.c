@@ -72,11 +72,26 @@ void pass_u64(struct pass *p, uint64_t *v)
         *v |= (uint64_t)b[i] << (8 * i);
 }
 
-void pass_i64(struct pass *p, int64_t *v)
+/* Sums and microseconds of what passes here stay far inside 64 bits. */
+static void pass_signed(struct pass *p, int64_t *v, unsigned bits)
 {
     uint64_t u = (uint64_t)*v;
     pass_u64(p, &u);
     *v = (int64_t)u;
+    if (!p->loading || p->rc < 0 || (*v >= -1 && *v < INT64_C(1) << bits))
+        return;
+    *v = 0;
+    pass_fail(p, ERR_CORRUPT, "a time out of bounds");
+}
+
+void pass_i64(struct pass *p, int64_t *v)
+{
+    pass_signed(p, v, REC_DUE_BITS + 1);
+}
+
+void pass_us(struct pass *p, int64_t *v)
+{
+    pass_signed(p, v, REC_DUE_BITS + 11);
 }
 
 void pass_bool(struct pass *p, bool *v)

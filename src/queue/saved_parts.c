@@ -172,8 +172,8 @@ void pass_gates(struct core *c, struct pass *p)
         pass_u32(p, &g->rate);
         pass_i64(p, &g->per_ms);
         pass_i64(p, &g->closed_until);
-        pass_i64(p, &g->tat_us);
-        if (g->rate > 0 && g->per_ms <= 0)
+        pass_us(p, &g->tat_us);
+        if (g->per_ms > CORE_GATE_PER_MAX_MS || (g->rate > 0 && g->per_ms <= 0))
             pass_fail(p, ERR_CORRUPT, "a gate's rate without a time");
         if (!p->loading)
             g = g->next;

@@ -24,7 +24,8 @@ void pass_u8(struct pass *p, uint8_t *v);
 void pass_u16(struct pass *p, uint16_t *v);
 void pass_u32(struct pass *p, uint32_t *v);
 void pass_u64(struct pass *p, uint64_t *v);
-void pass_i64(struct pass *p, int64_t *v);
+void pass_i64(struct pass *p, int64_t *v); /* ms: a time, a duration, or -1 */
+void pass_us(struct pass *p, int64_t *v);
 void pass_bool(struct pass *p, bool *v);
 /* A text of at most CORE_TEXT_MAX bytes; `room` is filled when loading, and returned, or NULL. */
 const char *pass_text(struct pass *p, const char *v, char room[CORE_TEXT_MAX + 1]);

@@ -4,7 +4,6 @@
 #include "queue/core_priv.h"
 
 static const int64_t deadline_ms = INT64_C(86400) * 1000;
-static const int64_t run_at_max = (INT64_C(1) << REC_DUE_BITS) - 1; /* the year 2527 */
 enum { TIMEOUT_MS = 60000 };
 
 static int text_check(const char *text, const char *field, struct err *e)
@@ -50,10 +49,9 @@ static int send_check(const struct core_send *s, struct err *e)
         return err_field(e, ERR_INVALID, "attempts", "at most %d", CORE_ATTEMPTS_MAX);
     if (s->bytes > CORE_BODY_MAX)
         return err_field(e, ERR_TOO_LARGE, "body", "at most %d bytes", CORE_BODY_MAX);
-    if (s->run_at < 0 || s->run_at > run_at_max)
+    if (s->run_at < 0 || s->run_at > TIME_MAX)
         return err_field(e, ERR_INVALID, "run_at", "before the year 2500");
-    if (s->ttl_ms < 0 || s->deadline_ms < 0 || s->ttl_ms > run_at_max ||
-        s->deadline_ms > run_at_max)
+    if (s->ttl_ms < 0 || s->deadline_ms < 0 || s->ttl_ms > TIME_MAX || s->deadline_ms > TIME_MAX)
         return err_field(e, ERR_INVALID, "ttl", "ttl and deadline are times to come");
     if (s->backoff != NULL && s->backoff->list_count > CORE_BACKOFF_LIST_MAX)
         return err_field(e, ERR_INVALID, "backoff", "at most %d waits", CORE_BACKOFF_LIST_MAX);

@@ -53,8 +53,8 @@ static int settle_check(const struct core *c, const struct core_settle *s, struc
         return err_field(e, ERR_INVALID, "gate", "backoff names the gate to be closed");
     if (s->reason >= REASON_COUNT)
         return err_field(e, ERR_INVALID, "reason", "unknown");
-    if (s->until < 0 || s->until - c->at > INT64_C(1) << (REC_DUE_BITS - 1))
-        return err_field(e, ERR_INVALID, "until", "too far away");
+    if (s->until < 0 || s->until > TIME_MAX || s->delay_ms > TIME_MAX - c->at)
+        return err_field(e, ERR_INVALID, "until", "a time before the year 2500");
     return 0;
 }
 
