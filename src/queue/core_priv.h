@@ -233,6 +233,7 @@ struct queue {
     bool paused, closed;
     uint64_t count[REC_CANCELLED + 1];
     uint64_t bytes, sent, acked, nacked, granted;
+    uint64_t executing_bytes; /* part of `bytes` */
     struct line *lines;
     struct sub *free_first, *free_last; /* consumers with room, in order of turn */
     uint32_t consumers;

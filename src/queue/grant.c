@@ -114,7 +114,7 @@ void rec_later(struct core *c, uint32_t n, int64_t at, enum rec_state state)
         SAVE(c, x->first_run);
         x->first_run = rec_due(r);
     }
-    rec_set_due(c, r, at);
+    rec_set_due(c, r, at < c->at ? c->at : at);
     if (at <= c->at) {
         rec_available(c, n);
         return;

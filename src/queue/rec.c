@@ -62,12 +62,15 @@ void rec_set_state(struct core *c, uint32_t n, enum rec_state state)
     struct queue *q = core_kind(c, r)->queue;
     unsigned before = r->state;
     SAVE(c, q->bytes);
+    SAVE(c, q->executing_bytes);
     if (before != 0) {
         SAVE(c, q->count[before]);
         q->count[before]--;
     }
     if (state_is_live(before))
         q->bytes -= r->bytes;
+    if (before == REC_EXECUTING)
+        q->executing_bytes -= r->bytes;
     rec_save(c, r);
     r->state = (unsigned)state & 15u;
     if (state != 0) {
@@ -76,6 +79,8 @@ void rec_set_state(struct core *c, uint32_t n, enum rec_state state)
     }
     if (state_is_live(state))
         q->bytes += r->bytes;
+    if (state == REC_EXECUTING)
+        q->executing_bytes += r->bytes;
     oldest_review(c, n);
     if ((before == REC_EXECUTING) != (state == REC_EXECUTING) && q->o.concurrency > 0)
         queue_lines_review(c, q);

@@ -135,7 +135,7 @@ static int send_dedup(const struct core *c, const struct core_send *s, struct qu
 static bool queue_is_over(const struct queue *q, uint32_t bytes)
 {
     return (q->o.max > 0 && queue_waiting(q) >= q->o.max) ||
-           (q->o.max_bytes > 0 && q->bytes + bytes > q->o.max_bytes);
+           (q->o.max_bytes > 0 && q->bytes - q->executing_bytes + bytes > q->o.max_bytes);
 }
 
 static int send_fits(const struct queue *q, const struct core_send *s, struct err *e)
@@ -144,7 +144,8 @@ static int send_fits(const struct queue *q, const struct core_send *s, struct er
     if (too_big || (q->o.overflow == OVERFLOW_REFUSE && queue_is_over(q, s->bytes)))
         return err_field(e, ERR_QUEUE_FULL, "queue",
                          "queue '%s' is full: %llu records wait, %llu bytes", q->name,
-                         (unsigned long long)queue_waiting(q), (unsigned long long)q->bytes);
+                         (unsigned long long)queue_waiting(q),
+                         (unsigned long long)(q->bytes - q->executing_bytes));
     return 0;
 }
 
