@@ -111,7 +111,9 @@ void core_free(struct core *c);
 /* ---- time, and taking back ---- */
 
 /* An entry begins. `seq` and `at` never go back. What is due moves, CORE_DUE_MAX at most, in order
- * of (due, place). Codes: ERR_NOMEM. */
+ * of (due, kind, place), the kinds being ttl, deadline, timeout, run, gate, keep, dedup; what is
+ * too late by the new time is discarded when it is first looked at, for whatever reason. Codes:
+ * ERR_NOMEM. */
 int core_entry(struct core *c, uint64_t seq, int64_t at, struct err *e);
 /* Everything since the last core_unit() (entry_too: since core_entry()) never happened. */
 void core_unit(struct core *c);
@@ -334,7 +336,7 @@ int core_look(const struct core *c, const struct uuid *id, struct core_view *out
 struct core_counts {
     uint64_t scheduled, available, executing, retryable, completed, discarded, cancelled;
     uint64_t bytes;                        /* of all waiting and executing */
-    int64_t oldest_at;                     /* run_at of the oldest available; INT64_MAX: none */
+    int64_t oldest_at;                     /* about that of the oldest available; INT64_MAX: none */
     uint64_t sent, acked, nacked, granted; /* since it was declared */
     uint32_t consumers;
     bool paused, closed;

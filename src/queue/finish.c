@@ -137,13 +137,17 @@ static bool dead_letter_moves(struct core *c, uint32_t n, enum rec_reason reason
     struct rec *r = core_rec(c, n);
     struct queue *q = core_kind(c, r)->queue;
     struct extra *x = rec_extra(c, n);
-    if (q->o.dead_to == NULL || x->died_count == CORE_DIED_MAX)
+    bool too_often = x->died_count == CORE_DIED_MAX;
+    if (!too_often && !died_in(x, q)) {
+        undo_note(&c->undo, x, sizeof *x);
+        x->died[x->died_count++] = q;
+    }
+    if (q->o.dead_to == NULL || too_often)
         return false;
     struct queue *to = queue_get(c, q->tenant->name, q->o.dead_to, true, NULL);
     if (to == NULL || to == q || died_in(x, to))
         return false;
     undo_note(&c->undo, x, sizeof *x);
-    x->died[x->died_count++] = q;
     x->reason = (uint8_t)reason;
     core_decide(c, REC_DISCARDED, r, to->number);
     rec_set_state(c, n, REC_DISCARDED);

@@ -226,8 +226,23 @@ static void queue_unlink(struct core *c, struct queue *q)
 }
 
 /* Nothing that names it may stay: dedup texts, subscriptions, lines in their fronts. */
+/* Records that died in it live on in other queues. */
+static void queue_forget_deaths(struct core *c, const struct queue *q)
+{
+    for (uint32_t n = NONE + 1; n < c->extras_count; n++) {
+        struct extra *x = &c->extras[n / EXTRA_CHUNK][n % EXTRA_CHUNK];
+        for (uint8_t i = 0; i < x->died_count; i++) {
+            if (x->died[i] != q)
+                continue;
+            SAVE(c, x->died[i]);
+            x->died[i] = NULL;
+        }
+    }
+}
+
 static void queue_disband(struct core *c, struct queue *q)
 {
+    queue_forget_deaths(c, q);
     for (uint32_t i = c->dedup_ends.count; i-- > 0;) {
         struct dedup *d = (struct dedup *)(uintptr_t)c->dedup_ends.items[i];
         if (d->queue == q) {

@@ -283,6 +283,16 @@ static void forget_subscriptions(struct queue_model *m, const char *tenant, cons
     }
 }
 
+static void forget_deaths(struct queue_model *m, const char *tenant, const char *name)
+{
+    for (size_t i = 0; i < m->s.records; i++) {
+        struct model_record *r = &m->s.record[i];
+        for (uint32_t k = 0; k < r->died_count; k++)
+            if (model_is(r->tenant, tenant) && model_is(r->died[k], name))
+                model_text(r->died[k], NULL);
+    }
+}
+
 int model_drop(struct queue_model *m, const char *tenant, const char *name, bool force)
 {
     struct model_queue *q = model_find_queue(m, tenant, name);
@@ -305,6 +315,7 @@ int model_drop(struct queue_model *m, const char *tenant, const char *name, bool
         if (!model_is(m->s.dedup[i].tenant, tenant) || !model_is(m->s.dedup[i].queue, name))
             m->s.dedup[kept++] = m->s.dedup[i];
     m->s.dedups = kept;
+    forget_deaths(m, tenant, name);
     forget_subscriptions(m, tenant, name);
     size_t at = (size_t)(q - m->s.queue);
     m->s.queues--;

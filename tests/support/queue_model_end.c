@@ -205,11 +205,13 @@ void model_discard(struct queue_model *m, struct model_record *r, enum rec_reaso
     char dead_to[MODEL_TEXT];
     model_text(dead_to, model_queue_of(m, r)->dead_to);
     r->reason = reason;
-    if (dead_to[0] == '\0' || died_in(r, dead_to) || r->died_count == CORE_DIED_MAX) {
+    bool too_often = r->died_count == CORE_DIED_MAX;
+    if (!too_often && !died_in(r, r->queue))
+        model_text(r->died[r->died_count++], r->queue);
+    if (dead_to[0] == '\0' || died_in(r, dead_to) || too_often) {
         model_end(m, r, REC_DISCARDED);
         return;
     }
-    model_text(r->died[r->died_count++], r->queue);
     dead_queue(m, r, dead_to);
     model_effect(m, EFFECT_ENDED, r, REC_DISCARDED);
     model_text(r->queue, dead_to);

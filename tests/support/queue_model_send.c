@@ -40,15 +40,8 @@ static void answer(const struct queue_model *m, const struct model_queue *q, con
                    struct core_sent *out)
 {
     uint64_t bytes;
-    int64_t oldest = m->s.now;
-    for (size_t i = 0; i < m->s.records; i++) {
-        const struct model_record *r = &m->s.record[i];
-        if (is_of(r, q) && r->state == REC_AVAILABLE && r->run_at < oldest)
-            oldest = r->run_at;
-    }
     out->id = *id;
     out->depth = waiting_of(m, q, &bytes);
-    out->oldest_ms = m->s.now - oldest;
 }
 
 static struct model_dedup *dedup_find(struct queue_model *m, const struct core_send *s)

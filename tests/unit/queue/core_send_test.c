@@ -115,14 +115,14 @@ TEST(a_full_queue_may_drop_its_oldest) /* Q2 */
     assert_int_equal(kit_state(k, 4), REC_AVAILABLE);
 }
 
-TEST(the_answer_to_a_send_tells_how_old_the_oldest_is)
+TEST(a_queue_tells_since_when_its_oldest_waits)
 {
     struct queue_kit *k = *state;
+    assert_int_equal(kit_counts(k, "q").oldest_at, INT64_MAX);
     kit_send(k, 1);
-    assert_int_equal(k->sent.oldest_ms, 0);
     kit_pass(k, 700);
     kit_send(k, 2);
-    assert_int_equal(k->sent.oldest_ms, 700);
+    assert_int_equal(kit_counts(k, "q").oldest_at, k->now - 700);
 }
 
 /* ---- the same again ---- */
@@ -252,6 +252,21 @@ TEST(a_queue_for_dead_letters_is_made_by_the_first_one)
     assert_int_equal(kit_counts(k, "dead").available, 1);
 }
 
+TEST(the_queue_that_a_dead_letter_comes_from_may_be_dropped)
+{
+    struct queue_kit *k = *state;
+    kit_queue(k, "q", q_.dead_to = "dead");
+    kit_open(k, 1, 1);
+    kit_send(k, 1);
+    kit_settle(k, 1, SETTLE_REJECT);
+    assert_int_equal(core_drop(k->c, "a", "q", false, &k->e), 0);
+    kit_pass(k, 0);
+    struct core *copy = kit_copy(k);
+    assert_int_equal(core_hash(copy), core_hash(k->c));
+    core_free(copy);
+    assert_string_equal(kit_look(k, 1).queue, "dead");
+}
+
 TEST(a_dead_letter_stays_where_it_died_too_often)
 {
     struct queue_kit *k = *state;
@@ -362,7 +377,7 @@ int main(void)
         KIT_TEST(a_manual_queue_is_worked_by_people),
         KIT_TEST(a_full_queue_refuses),
         KIT_TEST(a_full_queue_may_drop_its_oldest),
-        KIT_TEST(the_answer_to_a_send_tells_how_old_the_oldest_is),
+        KIT_TEST(a_queue_tells_since_when_its_oldest_waits),
         KIT_TEST(a_second_send_within_the_window_is_the_first),
         KIT_TEST(a_duplicate_is_known_though_its_record_is_gone),
         KIT_TEST(of_records_with_one_unique_value_one_waits),
@@ -371,6 +386,7 @@ int main(void)
         KIT_TEST(a_dead_letter_moves_with_its_id_and_all_its_tries),
         KIT_TEST(a_dead_letter_never_goes_to_a_queue_that_it_died_in_before),
         KIT_TEST(a_queue_for_dead_letters_is_made_by_the_first_one),
+        KIT_TEST(the_queue_that_a_dead_letter_comes_from_may_be_dropped),
         KIT_TEST(a_dead_letter_stays_where_it_died_too_often),
         KIT_TEST(a_retry_is_seen_only_by_the_group_that_failed),
         KIT_TEST(a_queue_with_records_is_dropped_only_by_force),
