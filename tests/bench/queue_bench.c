@@ -131,9 +131,8 @@ static void publish_run(const char *name, uint32_t publishers, uint32_t batch, d
     double took = (double)(now_ns() - began) / 1e9;
     size_t n = bench.latency_count;
     qsort(bench.latency, n, sizeof *bench.latency, by_value);
-    printf("%-28s %9.0f messages/s   p50 %6.0f us  p99 %6.0f us\n", name,
-           (double)bench.sent / took, (double)bench.latency[n / 2] / 1e3,
-           (double)bench.latency[n * 99 / 100] / 1e3);
+    printf("%-28s %9.0f messages/s   p50 %6.0f us  p99 %6.0f us\n", name, (double)bench.sent / took,
+           (double)bench.latency[n / 2] / 1e3, (double)bench.latency[n * 99 / 100] / 1e3);
     fflush(stdout);
 }
 
@@ -175,9 +174,8 @@ static void settle_more(void)
         return;
     clear(&bench.settle);
     for (size_t i = 0; i < bench.grants_count; i++) {
-        struct core_settle s = {.id = id_by(bench.grants[i].id),
-                                .token = bench.grants[i].token,
-                                .outcome = SETTLE_ACK};
+        struct core_settle s = {
+            .id = id_by(bench.grants[i].id), .token = bench.grants[i].token, .outcome = SETTLE_ACK};
         if (queue_txn_settle(&bench.settle.txn, &s, NULL, 0, &e) < 0)
             fail("settle", &e);
     }

@@ -211,7 +211,7 @@ bool queue_pair_same(struct queue_pair *p)
     for (uint32_t i = 0; i < STEP_QUEUES; i++)
         if (!same_counts(p, i) || !same_lists(p, i))
             return false;
-    SAME("core_lowest_place", core_lowest_place(p->core), model_lowest_place(p->model));
+    SAME("core_lowest_place", core_lowest_place(p->core, 0), model_lowest_place(p->model));
     return same_queues(p) && same_expiry(p);
 }
 

@@ -358,12 +358,12 @@ TEST(the_lowest_place_is_that_of_what_is_still_needed)
     uint64_t first = kit_look(k, 1).place;
     kit_pass(k, 1);
     kit_send(k, 2);
-    assert_int_equal(core_lowest_place(k->c), first);
+    assert_int_equal(core_lowest_place(k->c, 0), first);
     kit_settle(k, 1, SETTLE_ACK);
-    assert_int_equal(core_lowest_place(k->c), first);
+    assert_int_equal(core_lowest_place(k->c, 0), first);
     struct uuid id = kit_id(1);
     core_purge(k->c, &id, NULL);
-    assert_int_equal(core_lowest_place(k->c), kit_look(k, 2).place);
+    assert_int_equal(core_lowest_place(k->c, 0), kit_look(k, 2).place);
 }
 
 int main(void)

@@ -89,7 +89,7 @@ TEST(an_acked_record_is_gone_at_once)
     assert_int_equal(kit_effects(k, EFFECT_ENDED, &x), 1);
     assert_int_equal(x.state, REC_COMPLETED);
     assert_int_equal(kit_counts(k, "q").acked, 1);
-    assert_int_equal(core_lowest_place(k->c), UINT64_MAX);
+    assert_int_equal(core_lowest_place(k->c, 0), UINT64_MAX);
 }
 
 TEST(an_acked_record_stays_as_long_as_its_queue_keeps_it)
