@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "bind/script_store.h"
 #include "canon/canon.h"
+#include "coord/coord.h"
 #include "entity/entity.h"
 #include "entity/build.h"
 #include "entity/sweep.h"
@@ -143,6 +144,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     n->entities = entities_new();
     n->settings = settings_new();
     n->queues = queues_new();
+    n->coord = coord_new();
     entities_set_trace(n->entities, n->trace);
     if (canon_new(n->entities, &n->canon, e) != 0)
         return e->code;
@@ -156,13 +158,14 @@ static int node_open_ledger(struct node *n, struct err *e)
     };
     struct domain domains[] = {*entities_domain(n->entities), *canon_domain(n->canon),
                                *script_domain(), *settings_domain(n->settings),
-                               *queues_domain(n->queues)};
+                               *queues_domain(n->queues), *coord_domain(n->coord)};
     if (ledger_open(&o, loop_world(n->ledger_loop), domains, ARRAY_LEN(domains), &n->ledger, e) !=
         0)
         return e->code;
     node_settings_watch(n);
     canon_sweep_start(n->canon, n->ledger, loop_world(n->ledger_loop));
     queues_start(n->queues, n->ledger, loop_world(n->ledger_loop));
+    coord_start(n->coord, n->ledger, loop_world(n->ledger_loop));
     n->sweeper = entity_sweeper_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     n->builder = entity_builder_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     struct ledger_status s;
@@ -333,6 +336,7 @@ static void node_end_ledger(struct node *n)
 {
     canon_sweep_stop(n->canon);
     queues_stop(n->queues);
+    coord_stop(n->coord);
     entity_sweeper_stop(n->sweeper);
     entity_builder_stop(n->builder);
     ledger_close(n->ledger, node_ledger_closed, n);
@@ -363,6 +367,7 @@ static void node_close_ledger(struct node *n)
     entities_free(n->entities);
     settings_free(n->settings);
     queues_free(n->queues);
+    coord_free(n->coord);
     if (n->ledger_loop != NULL)
         loop_free(n->ledger_loop);
 }

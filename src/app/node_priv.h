@@ -23,6 +23,7 @@
 struct api;
 struct api_thread;
 struct canon;
+struct coord;
 struct entities;
 struct http_router;
 struct http_server;
@@ -77,6 +78,7 @@ struct node {
     struct canon *canon;
     struct settings *settings;
     struct queues *queues;
+    struct coord *coord;
     struct ledger *ledger;
     struct entity_sweeper *sweeper;
     struct entity_builder *builder;

@@ -19,6 +19,7 @@ static const struct scenario scenarios[] = {
     {"ledger", ledger_sim, 1},
     {"flip", ledger_flip_sim, 1},
     {"canon", canon_sim, 16},
+    {"coord", coord_sim, 4},
 };
 
 struct options {
