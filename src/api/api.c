@@ -85,6 +85,11 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
         if (rc != 0)
             return rc;
     }
+    const struct api_routes *coord[] = {&api_leases_routes, &api_values_routes, &api_counts_routes,
+                                        &api_inbox_routes};
+    for (size_t i = 0; a->o.coord != NULL && i < ARRAY_LEN(coord); i++)
+        if (http_router_add(r, coord[i]->routes, coord[i]->count, e) != 0)
+            return e->code;
     if (a->o.node_call != NULL &&
         http_router_add(r, api_node_routes.routes, api_node_routes.count, e) != 0)
         return e->code;

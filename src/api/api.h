@@ -36,6 +36,7 @@ struct api_node_call;
 struct api_thread;
 struct canon;
 struct canon_engine;
+struct coord;
 struct entities;
 struct entity_hooks;
 struct envelope;
@@ -91,6 +92,7 @@ struct api_options {
     struct ledger *ledger;
     struct queues *queues; /* NULL: the routes of queues are not there */
     struct entities *entities;
+    struct coord *coord;        /* NULL: its routes are not there */
     struct canon *canon;        /* NULL: canon routes answer `not_found` */
     struct entity_hooks *hooks; /* bind_entity_hooks(); NULL when nothing declares hooks */
     /* bind_engine() of `scripts_arg`; called on net threads. NULL together with canon. */

@@ -297,6 +297,7 @@ struct api_routes {
 extern const struct api_routes api_feed_routes, api_transfer_routes, api_history_routes,
     api_records_read_routes, api_records_write_routes, api_bulk_routes, api_openapi_routes,
     api_canon_routes, api_canon_read_routes, api_health_routes, api_docs_routes, api_scripts_routes,
-    api_node_routes, api_definitions_routes, api_trace_routes, api_tx_routes;
+    api_node_routes, api_definitions_routes, api_trace_routes, api_tx_routes, api_leases_routes,
+    api_values_routes, api_counts_routes, api_inbox_routes;
 
 #endif

@@ -1,6 +1,7 @@
 /* GET /openapi.json: what this node serves, from what its scripts declare.
  *
  * schema/openapi/ has what is the same everywhere: base.json (node, errors, headers), canon.json,
+ * coord.json,
  * and entity.json, the paths of one entity with {Name} and {path} to be filled in. Fields become
  * schemas in openapi_fields.c, routes of scripts
  * become paths in openapi_routes.c. A document of many entities is large, so it is made on the
@@ -176,6 +177,16 @@ static void openapi_add_canon(json_t *doc, struct canon *canon)
     openapi_add_tag(doc, "Canon", json_string("Arrivals and golden records."));
 }
 
+static void openapi_add_coord(json_t *doc)
+{
+    AUTO(json_unref) json_t *part = openapi_file("schema/openapi/coord.json", NULL);
+    json_t *components = openapi_member(doc, "components");
+    json_object_update(openapi_member(doc, "paths"), openapi_member(part, "paths"));
+    json_object_update(openapi_member(components, "schemas"), openapi_member(part, "schemas"));
+    openapi_add_tag(doc, "Coordination", json_string("Leases, values, counters, limits."));
+    openapi_add_tag(doc, "Inbox", json_string("Whether a message was worked already."));
+}
+
 static json_t *openapi_make(struct api *a)
 {
     json_t *doc = openapi_file("schema/openapi/base.json", NULL);
@@ -192,6 +203,8 @@ static json_t *openapi_make(struct api *a)
     mem_free(defs);
     if (a->o.canon != NULL)
         openapi_add_canon(doc, a->o.canon);
+    if (a->o.coord != NULL)
+        openapi_add_coord(doc);
     AUTO(json_unref) json_t *scripts = a->o.scripts != NULL ? a->o.scripts(a->o.scripts_arg) : NULL;
     const json_t *routes = json_object_get(scripts, "routes");
     if (json_array_size(routes) > 0) {

@@ -4,19 +4,22 @@
  *     {"op": "entity.save",   "entity": "order", "id": "o-7", "if_version": 3, "value": {..}},
  *     {"op": "entity.patch",  "entity": "stock", "id": "s-1", "patch": {..} or [..]},
  *     {"op": "entity.remove", "entity": "cart",  "id": "c-9"},
- *     {"op": "entity.check",  "entity": "shop",  "id": "a", "version": 12}]}
+ *     {"op": "entity.check",  "entity": "shop",  "id": "a", "version": 12},
+ *     {"op": "lease.check",   "name": "nightly", "token": 88123},
+ *     {"op": "kv.put",        "key": "last-run", "value": 7, "if_version": 3}]}
  *
- * A later operation sees what the earlier ones did. Conditions of entity.check are looked at before
+ * A later operation sees what the earlier ones did. Conditions (the checks) are looked at before
  * all of them. The answer has a result for each operation, or the problem of the first that did not
  * hold, with its index. */
 #include <string.h>
 
 #include "api/records_priv.h"
+#include "api/tx_priv.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 
-enum tx_kind { TX_SAVE, TX_PATCH, TX_REMOVE, TX_CHECK };
+enum tx_kind { TX_SAVE, TX_PATCH, TX_REMOVE, TX_CHECK, TX_HELD, TX_PUT };
 
 /* One operation as it came. */
 struct tx_op {
@@ -26,7 +29,21 @@ struct tx_op {
     char id[ENTITY_NAME_MAX + ENTITY_ID_MAX + 2]; /* of a check: with the partition in front */
     uint64_t version;                             /* of a check; 0: see exists */
     bool exists;
+    json_t *text; /* of lease.check and kv.put: as it came */
+    uint32_t at;  /* of kv.put: its place in the unit */
+    uint64_t put; /* and the version that it gave */
 };
+
+/* It changes a record, and is among the items. */
+static bool tx_is_item(const struct tx_op *op)
+{
+    return op->kind <= TX_REMOVE;
+}
+
+static bool tx_is_condition(const struct tx_op *op)
+{
+    return op->kind == TX_CHECK || op->kind == TX_HELD;
+}
 
 struct tx {
     struct tx_op *ops;
@@ -37,14 +54,12 @@ struct tx {
 };
 
 static const char *const tx_names[] = {
-    [TX_SAVE] = "entity.save",
-    [TX_PATCH] = "entity.patch",
-    [TX_REMOVE] = "entity.remove",
-    [TX_CHECK] = "entity.check",
+    [TX_SAVE] = "entity.save",   [TX_PATCH] = "entity.patch", [TX_REMOVE] = "entity.remove",
+    [TX_CHECK] = "entity.check", [TX_HELD] = "lease.check",   [TX_PUT] = "kv.put",
 };
 /* Of parts that are not there. */
-static const char *const tx_later[] = {"send",   "publish",     "settle",    "job.submit",
-                                       "kv.put", "lease.check", "blob.link", "canon.arrive"};
+static const char *const tx_later[] = {"send",       "publish",   "settle",
+                                       "job.submit", "blob.link", "canon.arrive"};
 
 static void tx_free(struct tx *x)
 {
@@ -52,8 +67,10 @@ static void tx_free(struct tx *x)
         return;
     for (size_t i = 0; i < x->items_count; i++)
         entity_item_fini(&x->items[i]);
-    for (size_t i = 0; i < x->count; i++)
+    for (size_t i = 0; i < x->count; i++) {
         entity_def_unref(x->ops[i].def);
+        json_decref(x->ops[i].text);
+    }
     mem_free(x->items);
     mem_free(x->ops);
     mem_free(x);
@@ -78,7 +95,7 @@ static int tx_kind_of(const char *name, enum tx_kind *out, struct err *e)
     const char *nearest = str_nearest(name, tx_names, ARRAY_LEN(tx_names));
     return err_field(e, ERR_INVALID, "op",
                      "there is no operation '%.64s'%s%s%s; there are entity.save, entity.patch, "
-                     "entity.remove, entity.check",
+                     "entity.remove, entity.check, lease.check, kv.put",
                      name, nearest != NULL ? "; did you mean '" : "",
                      nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
 }
@@ -101,6 +118,9 @@ static int tx_keys(enum tx_kind kind, const json_t *op, struct err *e)
         return json_only_keys(op, "entity.remove", remove, ARRAY_LEN(remove), e);
     case TX_CHECK:
         return json_only_keys(op, "entity.check", check, ARRAY_LEN(check), e);
+    case TX_HELD:
+    case TX_PUT:
+        break; /* tx_coord.c */
     }
     return 0;
 }
@@ -217,7 +237,13 @@ static int tx_read_op(struct api *a, struct tx *x, const json_t *op, struct tx_o
     if (rc == ERR_NOT_FOUND)
         return err_field(e, ERR_INVALID, "op", "\"op\" is missing");
     if (rc != 0 || (rc = tx_kind_of(name, &out->kind, e)) != 0 ||
-        (rc = tx_keys(out->kind, op, e)) != 0 || (rc = tx_entity(a, op, out, e)) != 0 ||
+        (rc = tx_keys(out->kind, op, e)) != 0)
+        return rc;
+    if (out->kind == TX_HELD || out->kind == TX_PUT) {
+        out->text = json_incref((json_t *)op);
+        return tx_coord_check(op, out->kind == TX_HELD, e);
+    }
+    if ((rc = tx_entity(a, op, out, e)) != 0 ||
         (rc = tx_text(op, "id", ENTITY_ID_MAX, &id, e)) != 0 ||
         (rc = tx_text(op, "partition", ENTITY_NAME_MAX, &partition, e)) != 0)
         return rc;
@@ -269,22 +295,24 @@ static struct tx *tx_read(struct http_request *req, const json_t *body)
 static int tx_compose(struct entity_write *w, struct txn *t, bool before, struct err *e)
 {
     struct tx *x = ((struct records_write *)w)->more;
-    (void)e;
-    if (!before)
-        return 0;
-    x->checks_at = t->ops;
-    for (size_t i = 0; i < x->count; i++) {
-        const struct tx_op *op = &x->ops[i];
-        if (op->kind != TX_CHECK)
+    int rc = 0;
+    if (before)
+        x->checks_at = t->ops;
+    for (size_t i = 0; i < x->count && rc == 0; i++) {
+        struct tx_op *op = &x->ops[i];
+        if (tx_is_item(op) || tx_is_condition(op) != before)
             continue;
-        if (op->version > 0)
+        if (op->kind != TX_CHECK) {
+            op->at = t->ops;
+            rc = tx_coord_add(op->text, op->kind == TX_HELD, t, e);
+        } else if (op->version > 0)
             entity_txn_if_version(t, op->def, op->id, op->version);
         else if (op->exists)
             entity_txn_if_exists(t, op->def, op->id);
         else
             entity_txn_if_absent(t, op->def, op->id);
     }
-    return 0;
+    return rc;
 }
 
 /* ---- the answer ---- */
@@ -293,7 +321,7 @@ static int tx_compose(struct entity_write *w, struct txn *t, bool before, struct
 static size_t tx_check_at(const struct tx *x, int number)
 {
     for (size_t i = 0; i < x->count; i++)
-        if (x->ops[i].kind == TX_CHECK && number-- == 0)
+        if (tx_is_condition(&x->ops[i]) && number-- == 0)
             return i;
     return x->count;
 }
@@ -304,12 +332,15 @@ static size_t tx_fault(const struct tx *x, const struct entity_write *w, const s
     int failed = w->unit != NULL ? w->unit->failed_op - (int)x->checks_at : -1;
     size_t at = tx_check_at(x, failed);
     *why = &w->err;
+    for (size_t i = 0; at == x->count && w->unit != NULL && i < x->count; i++)
+        if (x->ops[i].kind == TX_PUT && w->unit->failed_op == (int)x->ops[i].at)
+            at = i;
     for (size_t i = 0; at == x->count && i < x->items_count; i++) {
         const struct err *e = &x->items[i].err;
         if (e->code == 0 || e->code == ERR_CANCELED)
             continue;
         *why = e;
-        for (at = 0; x->ops[at].kind == TX_CHECK || x->ops[at].item != i; at++)
+        for (at = 0; !tx_is_item(&x->ops[at]) || x->ops[at].item != i; at++)
             ;
     }
     return at;
@@ -327,7 +358,7 @@ static void tx_refused(struct http_request *req, const struct tx *x, size_t at,
     char more[40];
     snprintf(more, sizeof more, "\"failed_op\":%zu", at);
     err_context(&e, "operation %zu", at);
-    api_problem(req, &e, op->kind != TX_CHECK ? x->items[op->item].errors : NULL, more);
+    api_problem(req, &e, tx_is_item(op) ? x->items[op->item].errors : NULL, more);
 }
 
 static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq)
@@ -337,7 +368,12 @@ static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq
     for (size_t i = 0; i < x->count; i++) {
         const struct tx_op *op = &x->ops[i];
         buf_addf(&out, "%s{\"op\":\"%s\"", i > 0 ? "," : "", tx_names[op->kind]);
-        if (op->kind != TX_CHECK) {
+        if (op->kind == TX_PUT) {
+            const char *key = json_string_value(json_object_get(op->text, "key"));
+            buf_adds(&out, ",\"key\":");
+            json_print_string(&out, key, strlen(key));
+            buf_addf(&out, ",\"version\":%llu", (unsigned long long)op->put);
+        } else if (tx_is_item(op)) {
             const struct entity_item *it = &x->items[op->item];
             buf_adds(&out, ",\"id\":");
             json_print_string(&out, it->id, strlen(it->id));
@@ -352,12 +388,26 @@ static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq
     http_respond_buf(req, 200, API_JSON, &out);
 }
 
+/* Versions of values, from the results behind those of the items. */
+static void tx_puts(struct tx *x, struct cursor results)
+{
+    struct cursor one;
+    for (size_t i = 0; i < x->items_count && ledger_kept_next(&results, &one); i++)
+        ;
+    for (size_t i = 0; i < x->count; i++)
+        if (x->ops[i].kind == TX_PUT && ledger_kept_next(&results, &one))
+            x->ops[i].put = cursor_u64(&one);
+}
+
 /* True: it was done before, and is answered as then. */
 static bool tx_replayed(struct http_request *req, struct tx *x)
 {
     const struct api_kept *k = api_kept(req, 0);
     if (k == NULL || !records_kept_items(k, x->items, x->items_count, NULL, NULL))
         return false;
+    struct cursor results;
+    cursor_init(&results, k->results.data, k->results.len);
+    tx_puts(x, results);
     api_replayed(req);
     tx_answer(req, x, k->seq);
     return true;
@@ -373,6 +423,11 @@ static void tx_done(struct entity_write *w)
     const struct err *why;
     size_t at = tx_fault(x, w, &why);
     struct err e = *why;
+    for (size_t i = 0; e.code == 0 && w->unit != NULL && i < x->count; i++) {
+        struct cursor one;
+        if (x->ops[i].kind == TX_PUT && unit_result(w->unit, x->ops[i].at, &one))
+            x->ops[i].put = cursor_u64(&one);
+    }
     entity_write_fini(w);
     if (e.code == 0)
         tx_answer(req, x, seq);

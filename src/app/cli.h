@@ -128,6 +128,7 @@ extern const struct cli_command cli_entity_commands[];
 extern const struct cli_command cli_canon_commands[];
 extern const struct cli_command cli_config_commands[];
 extern const struct cli_command cli_export_commands[];
+extern const struct cli_command cli_lease_commands[];
 extern const struct cli_command cli_timeline_commands[];
 extern const struct cli_command cli_info_commands[];
 extern const struct cli_command cli_completion_commands[];

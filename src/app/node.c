@@ -156,9 +156,9 @@ static int node_open_ledger(struct node *n, struct err *e)
         .keep_bytes = (uint64_t)config_number(n->config, SET_LEDGER_KEEP_BYTES),
         .timeout_ms = (int)config_number(n->config, SET_LEDGER_TIMEOUT),
     };
-    struct domain domains[] = {*entities_domain(n->entities), *canon_domain(n->canon),
-                               *script_domain(), *settings_domain(n->settings),
-                               *queues_domain(n->queues), *coord_domain(n->coord)};
+    struct domain domains[] = {
+        *entities_domain(n->entities), *canon_domain(n->canon),   *script_domain(),
+        *settings_domain(n->settings), *queues_domain(n->queues), *coord_domain(n->coord)};
     if (ledger_open(&o, loop_world(n->ledger_loop), domains, ARRAY_LEN(domains), &n->ledger, e) !=
         0)
         return e->code;
@@ -227,6 +227,7 @@ static int node_open_api(struct node *n, struct err *e)
     struct api_options o = {.ledger = n->ledger,
                             .queues = n->queues,
                             .entities = n->entities,
+                            .coord = n->coord,
                             .canon = n->canon,
                             .hooks = bind_entity_hooks(n->bind),
                             .engine = node_engine,

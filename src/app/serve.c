@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "bind/script_store.h"
+#include "coord/coord.h"
 #include "ledger/ledger.h"
 
 #define SERVE_FIRST_SET "folder"
@@ -199,6 +200,7 @@ static void serve_drain(struct node *n)
     notify_send("STOPPING=1\nSTATUS=draining");
     log_info("koan", "draining");
     api_set_draining(n->api, true);
+    coord_drain(n->coord);
     bind_cancel_texts(n->bind);
     w->timer_start(w, &n->drain, (uint64_t)config_number(n->config, SET_DRAIN_TIMEOUT));
     node_nets_close(n);

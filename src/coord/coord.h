@@ -209,7 +209,12 @@ enum coord_inbox { COORD_ACQUIRED = 1, COORD_BUSY = 2, COORD_PROCESSED = 3 };
 /* `lease` as an id of a claim; lease_ms 0: COORD_INBOX_LEASE_MS. */
 int coord_txn_begin(struct txn *t, const char *key, const char *owner, const char *lease,
                     int64_t lease_ms, struct err *e);
-int coord_begun_read(struct cursor *result, enum coord_inbox *out, int64_t *expires, struct err *e);
+struct coord_begun {
+    enum coord_inbox what;
+    int64_t expires;
+    char lease[COORD_ID_BYTES + 1]; /* of what was acquired */
+};
+int coord_begun_read(struct cursor *result, struct coord_begun *out, struct err *e);
 /* `lease` NULL: whoever began it. ERR_FENCED: another began it since. keep_ms 0:
  * COORD_INBOX_KEEP_MS. */
 int coord_txn_processed(struct txn *t, const char *key, const char *lease, int64_t keep_ms,

@@ -63,10 +63,13 @@ static int inbox_store(struct coord *self, const struct apply *a, const struct i
     return db_run(s, e);
 }
 
-static void begin_result(struct buf *result, enum coord_inbox what, int64_t expires)
+/* With the lease, for a request that is repeated: its first answer gives the one that counts. */
+static void begin_result(struct buf *result, enum coord_inbox what, int64_t expires,
+                         struct text lease)
 {
     buf_add_u8(result, (uint8_t)what);
     buf_add_u64(result, (uint64_t)expires);
+    buf_add_bytes(result, lease.p, lease.n);
 }
 
 int coord_apply_begin(void *self, const struct apply *a, uint8_t version, struct cursor *c,
@@ -87,13 +90,14 @@ int coord_apply_begin(void *self, const struct apply *a, uint8_t version, struct
     if (rc != 0)
         return rc;
     if (now.row && !now.over) {
-        begin_result(result, now.processed ? COORD_PROCESSED : COORD_BUSY, now.expires);
+        begin_result(result, now.processed ? COORD_PROCESSED : COORD_BUSY, now.expires,
+                     (struct text){"", 0});
         return 0;
     }
     r.expires = a->at + ms;
     rc = inbox_store(self, a, &now, &r, e);
     if (rc == 0)
-        begin_result(result, COORD_ACQUIRED, r.expires);
+        begin_result(result, COORD_ACQUIRED, r.expires, r.lease);
     return rc;
 }
 

@@ -150,14 +150,18 @@ int coord_txn_begin(struct txn *t, const char *key, const char *owner, const cha
     return 0;
 }
 
-int coord_begun_read(struct cursor *result, enum coord_inbox *out, int64_t *expires, struct err *e)
+int coord_begun_read(struct cursor *result, struct coord_begun *out, struct err *e)
 {
+    size_t n = 0;
     uint8_t what = cursor_u8(result);
-    *out = (enum coord_inbox)what;
-    *expires = (int64_t)cursor_u64(result);
-    return result->bad || what < COORD_ACQUIRED || what > COORD_PROCESSED
-               ? err_set(e, ERR_CORRUPT, "an inbox result of another form")
-               : 0;
+    *out = (struct coord_begun){.what = (enum coord_inbox)what};
+    out->expires = (int64_t)cursor_u64(result);
+    const char *lease = cursor_bytes(result, &n);
+    if (result->bad || what < COORD_ACQUIRED || what > COORD_PROCESSED || n > COORD_ID_BYTES)
+        return err_set(e, ERR_CORRUPT, "an inbox result of another form");
+    if (n > 0)
+        memcpy(out->lease, lease, n);
+    return 0;
 }
 
 int coord_txn_processed(struct txn *t, const char *key, const char *lease, int64_t keep_ms,

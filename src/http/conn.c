@@ -317,12 +317,15 @@ void http_conn_feed(struct http_conn *c, const char *p, size_t n)
 }
 
 /* The client sends no more. What it asked for is answered still, unless it was in the middle of a
- * request or reads a stream: then it has left. */
+ * request, reads a stream or waits for something that may not come: then it has left. */
 static void http_conn_eof(struct http_conn *c)
 {
     bool streams = false;
     LIST_EACH(it, &c->requests)
-    streams = streams || LIST_OF(it, struct http_request, link)->streaming;
+    {
+        const struct http_request *req = LIST_OF(it, struct http_request, link);
+        streams = streams || req->streaming || req->waits;
+    }
     if (c->reading != NULL || streams || (list_is_empty(&c->requests) && c->out.bytes == 0)) {
         http_conn_kill(c);
         return;

@@ -160,7 +160,7 @@ struct http_request {
     /* the answer */
     struct http_out out; /* while requests before it are unanswered */
     struct buf extra;    /* added headers */
-    bool begun, streaming, chunk_coded, answered, counted, no_body;
+    bool begun, streaming, waits, chunk_coded, answered, counted, no_body;
     int status, code;
     unsigned retry_after_s;
     char correlation[HTTP_CORRELATION_MAX + 1];

@@ -206,6 +206,12 @@ static void http_uncount(struct http_request *req)
     stat_change(req->server->gauge_inflight, -1);
 }
 
+void http_uncounted(struct http_request *req)
+{
+    req->waits = true;
+    http_uncount(req);
+}
+
 static void http_finish(struct http_request *req)
 {
     struct http_server *s = req->server;

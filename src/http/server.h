@@ -209,6 +209,11 @@ typedef void http_cancel_cb(struct http_request *req, void *arg);
 void http_on_cancel(struct http_request *req, http_cancel_cb *gone, void *arg);
 bool http_is_cancelled(const struct http_request *req);
 
+/* The request waits for something that others do (a long poll): from now on it is not counted among
+ * those at work, and a client that sends no more has left. Whoever lets it wait bounds how many do.
+ */
+void http_uncounted(struct http_request *req);
+
 /* ---- the answer ---- */
 
 /* Adds a header to the answer; before any of the calls below. Control characters in the value

@@ -69,7 +69,7 @@ class Openapi(Case):
         for verb, pattern in routes:
             if pattern in ("/", "/docs", "/docs/*rest"):
                 continue
-            path = re.sub(r":(\w+)", r"{\1}", pattern).replace("{entity}", "customer")
+            path = re.sub(r"[:*](\w+)", r"{\1}", pattern).replace("{entity}", "customer")
             self.assertIn(verb.lower(), paths.get(path, {}), f"{verb} {pattern}")
 
     def test_routes_of_scripts_are_in_it(self):

@@ -218,13 +218,12 @@ static void client_begun(struct client *c)
     struct node *n = c->node;
     struct err e = ERR_INIT;
     struct cursor r;
-    enum coord_inbox what = COORD_BUSY;
-    int64_t expires = 0;
-    if (!unit_result(&c->unit, 0, &r) || coord_begun_read(&r, &what, &expires, &e) != 0)
+    struct coord_begun b;
+    if (!unit_result(&c->unit, 0, &r) || coord_begun_read(&r, &b, &e) != 0)
         sim_fail("begin: %s", e.text);
     c->doing = IDLE;
-    if (what != COORD_ACQUIRED) {
-        if (what == COORD_BUSY && n->processed_seq[c->key] != 0)
+    if (b.what != COORD_ACQUIRED) {
+        if (b.what == COORD_BUSY && n->processed_seq[c->key] != 0)
             sim_fail("K3: key %d was processed and is busy", c->key);
         return;
     }
@@ -232,12 +231,12 @@ static void client_begun(struct client *c)
         sim_fail("K3: key %d was processed at %llu, and begun at %llu", c->key,
                  (unsigned long long)n->processed_seq[c->key], (unsigned long long)c->unit.seq);
     for (size_t i = 0; i < n->begins_count; i++) {
-        const struct begun *b = &n->begins[i];
-        if (b->key == c->key && b->seq < c->unit.seq && b->expires > c->unit.at)
+        const struct begun *o = &n->begins[i];
+        if (o->key == c->key && o->seq < c->unit.seq && o->expires > c->unit.at)
             sim_fail("K3: key %d is begun by two", c->key);
     }
     if (n->begins_count < NOTES_MAX)
-        n->begins[n->begins_count++] = (struct begun){c->unit.seq, c->unit.at, expires, c->key};
+        n->begins[n->begins_count++] = (struct begun){c->unit.seq, c->unit.at, b.expires, c->key};
     c->doing = BEGUN;
     c->silent = sim_chance(n->sim, 30);
 }

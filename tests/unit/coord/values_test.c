@@ -241,15 +241,15 @@ static enum coord_inbox begin(struct coord_lab *l, const char *lease)
 {
     struct err e = ERR_INIT;
     struct txn t;
-    enum coord_inbox out;
-    int64_t expires;
+    struct coord_begun out;
     txn_init(&t);
     assert_int_equal(coord_txn_begin(&t, "m-1", "w", lease, 0, &e), 0);
     assert_int_equal(coord_lab_do(l, &t, &e), 0);
     struct cursor c = coord_lab_result(l, 0);
-    assert_int_equal(coord_begun_read(&c, &out, &expires, &e), 0);
+    assert_int_equal(coord_begun_read(&c, &out, &e), 0);
     txn_fini(&t);
-    return out;
+    assert_string_equal(out.lease, out.what == COORD_ACQUIRED ? lease : "");
+    return out.what;
 }
 
 static int processed(struct coord_lab *l, const char *lease, struct err *e)
