@@ -482,11 +482,11 @@ static void check_works(struct node *n)
 
 static void node_live(struct node *n)
 {
-    for (uint64_t turns = 20 + sim_rand(n->sim, 150); turns > 0 && node_counts(n); turns--) {
+    for (uint64_t turns = 20 + sim_rand(n->sim, 500); turns > 0 && node_counts(n); turns--) {
         for (int i = 0; i < CLIENTS; i++)
             client_turn(&n->clients[i]);
         sim_run(n->sim, 1 + sim_rand(n->sim, TURN_MS));
-        if (sim_chance(n->sim, 1))
+        if (sim_chance(n->sim, 2))
             sim_clock_jump(n->sim, (int64_t)sim_rand(n->sim, 7200000) - 3600000);
         if (sim_chance(n->sim, 10) && node_counts(n))
             node_check(n);
