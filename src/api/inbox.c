@@ -146,6 +146,7 @@ static void inbox_mark_processed(struct http_request *req)
     if (c == NULL)
         return;
     c->unit.txn.urgent = true;
+    c->unit.txn.grows = false; /* it settles something */
     int rc = coord_txn_processed(&c->unit.txn, key, lease, keep, &e);
     call_send(c, rc, &e);
 }

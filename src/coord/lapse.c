@@ -183,7 +183,7 @@ static void lapse_look(struct coord *c)
     c->unit.err = e;
     lapse_left(c);
     unit_fini(&c->unit);
-    if (rc == 0 && c->leads)
+    if (rc == 0 && c->leads && (c->due < c->spare ? c->due : c->spare) <= lapse_now(c))
         rc = lapse_next(c, &e);
     if (rc == 0) {
         lapse_rearm(c);
