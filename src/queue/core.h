@@ -287,9 +287,10 @@ int core_purge(struct core *c, const struct uuid *id, struct err *e);
 enum core_effect_kind { EFFECT_GRANT = 1, EFFECT_CANCEL, EFFECT_ENDED, EFFECT_LOST };
 struct core_effect { /* since core_entry(), in order */
     enum core_effect_kind kind;
-    uint64_t id;          /* core_fingerprint() of it */
-    uint64_t place, body; /* of the send; of the body where that is another */
-    bool edited;          /* `body` is the place of an edit, not of a send */
+    const char *tenant, *queue; /* where it is: the core's, until the next change */
+    uint64_t id;                /* core_fingerprint() of it */
+    uint64_t place, body;       /* of the send; of the body where that is another */
+    bool edited;                /* `body` is the place of an edit, not of a send */
     uint64_t token;
     struct uuid consumer; /* GRANT, CANCEL, LOST */
     uint32_t attempt, deliveries;

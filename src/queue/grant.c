@@ -9,7 +9,10 @@ void core_effect(struct core *c, enum core_effect_kind kind, uint32_t n)
               c->effects_count + 1);
     SAVE(c, c->effects_count);
     struct core_effect *f = &c->effects[c->effects_count++];
+    const struct queue *q = core_kind(c, r)->queue;
     *f = (struct core_effect){.kind = kind,
+                              .tenant = q->tenant->name,
+                              .queue = q->name,
                               .id = r->id,
                               .place = r->place,
                               .body = r->place,

@@ -106,7 +106,18 @@ static struct queue_consumer *listener(const struct queues *q, const struct uuid
     return c;
 }
 
-static void listener_push(struct queue_consumer *c, const struct core_effect *f)
+/* The core may forget its name while the announcement is read. */
+static const char *name_keep(struct queues *q, const char *name)
+{
+    char *kept = map_gets(q->names, name);
+    if (kept == NULL) {
+        kept = mem_strdup(name);
+        map_puts(q->names, name, kept);
+    }
+    return kept;
+}
+
+static void listener_push(struct queues *q, struct queue_consumer *c, const struct core_effect *f)
 {
     if (c->waiting_count == c->waiting_cap) {
         size_t cap = c->waiting_cap == 0 ? 16 : c->waiting_cap * 2;
@@ -116,7 +127,9 @@ static void listener_push(struct queue_consumer *c, const struct core_effect *f)
         c->waiting = more;
         c->waiting_cap = cap;
     }
-    c->waiting[c->waiting_count++] = *f;
+    c->waiting[c->waiting_count] = *f;
+    c->waiting[c->waiting_count].tenant = name_keep(q, f->tenant);
+    c->waiting[c->waiting_count++].queue = name_keep(q, f->queue);
     if (c->posted)
         return;
     c->posted = true;
@@ -142,7 +155,7 @@ static void committed_cb(void *self, uint64_t seq, int64_t at)
         if (c == NULL || memcmp(c->id.b, f[i].consumer.b, sizeof c->id.b) != 0)
             c = listener(q, &f[i].consumer);
         if (c != NULL && !c->leaving)
-            listener_push(c, &f[i]);
+            listener_push(q, c, &f[i]);
     }
     pthread_mutex_unlock(&q->lock);
 }
@@ -219,6 +232,7 @@ struct queues *queues_new(void)
     struct queues *q = mem_new(sizeof *q);
     q->core = core_new();
     q->spill.core = q->core;
+    q->names = map_new();
     q->hot = (struct domain_hot){.entry = hot_entry_cb,
                                  .save = hot_save_cb,
                                  .load = hot_load_cb,
@@ -245,6 +259,7 @@ void queues_free(struct queues *q)
         return;
     spill_fini(&q->spill);
     core_free(q->core);
+    map_free(q->names, mem_free);
     pthread_mutex_destroy(&q->lock);
     mem_free(q);
 }

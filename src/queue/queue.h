@@ -102,10 +102,10 @@ void queue_txn_purge(struct txn *t, const struct uuid *id);
 
 struct queue_stored {
     struct uuid id;
-    const char *type, *headers, *correlation, *traceparent; /* in `texts`; NULL: not given */
-    const void *body;                                       /* into the entry; NULL: none */
+    const char *type, *headers, *correlation, *traceparent, *key; /* in `texts`; NULL: not given */
+    const void *body;                                             /* into the entry; NULL: none */
     size_t body_len;
-    char texts[QUEUE_HEADERS_BYTES + QUEUE_TYPE_BYTES + 2 * 1024 + 8];
+    char texts[QUEUE_HEADERS_BYTES + QUEUE_TYPE_BYTES + 3 * 1024 + 8];
 };
 /* `entry`: the payload of the log's entry place >> 24, as ledger_read() gives it. ERR_CORRUPT when
  * no send lies at this place. */
@@ -138,7 +138,8 @@ struct queue_consumer {
 };
 /* Any thread, before its queue_txn_open() is proposed. */
 void queues_listen(struct queues *q, struct queue_consumer *c);
-/* On `home`, in `arrived`: what came, the caller's to free with mem_free(). */
+/* On `home`, in `arrived`: what came, the caller's to free with mem_free(). The names in it live as
+ * long as `q`. */
 struct core_effect *queues_take(struct queues *q, struct queue_consumer *c, size_t *count);
 /* Any thread. `gone` follows on `home`. */
 void queues_unlisten(struct queues *q, struct queue_consumer *c);

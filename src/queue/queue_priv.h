@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/map.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
 #include "queue/ops_priv.h"
@@ -39,6 +40,7 @@ struct queues {
 
     pthread_mutex_t lock; /* the list of who listens, and what waits for each */
     struct queue_consumer *consumers;
+    struct map *names; /* of tenants and queues that grants have spoken of */
 
     struct send_view send_view; /* of the operation that is being applied */
     struct consumer_view consumer_view;
