@@ -41,6 +41,26 @@ local function noting(u)
   return u
 end
 
+local function is_empty(u) return (not u.writes or #u.writes == 0) and not u.sends end
+
+local function commit(u, acks) return host.write(u.writes or {}, u.reads or {}, u.sends, acks) end
+
+-- At once, with what became of it; in a unit with what else that writes.
+local SENDS_MAX, SENDS_BYTES = 1000, 7 << 20
+
+function host.propose_send(message, bytes)
+  local u = unit()
+  if not u then
+    local _, sent = host.write({}, {}, { message })
+    return sent
+  end
+  u.sends, u.send_bytes = u.sends or {}, (u.send_bytes or 0) + bytes
+  if #u.sends == SENDS_MAX or u.send_bytes > SENDS_BYTES then
+    host.fail("too_large", "send: over " .. SENDS_MAX .. " messages, or 7 MiB of them, in one unit; send them in parts")
+  end
+  u.sends[#u.sends + 1] = message
+end
+
 -- What the run has made of a record that is not committed yet: nil when nothing.
 local function seen_in(u, key)
   while u do
@@ -92,8 +112,8 @@ local function attempt(fn, ...)
   local results = table.pack(pcall(fn, ...))
   current[me] = outer
   if not results[1] then error(results[2], 0) end
-  if not u.writes or #u.writes == 0 then return true, results end
-  local ok, e = pcall(host.write, u.writes, u.reads)
+  if is_empty(u) then return true, results end
+  local ok, e = pcall(commit, u)
   return ok, ok and results or e, u
 end
 
@@ -105,7 +125,7 @@ end
 local function lost(e, u)
   if type(e) == "table" and e.code == "version_mismatch" and u then
     local named = false
-    for _, w in ipairs(u.writes) do named = named or w.if_version ~= nil end
+    for _, w in ipairs(u.writes or {}) do named = named or w.if_version ~= nil end
     if not named then host.fail("conflict", "somebody else was faster " .. TRIES .. " times: " .. tostring(e.detail)) end
   end
   error(e, 0)
@@ -150,10 +170,10 @@ local function gather_once(fn, shape, keeps, ...)
   current[me] = nil
   if not ok then error(r, 0) end
   local answer = table.pack(shape(r))
-  if not u.writes or #u.writes == 0 or not keeps(answer[1]) then return true, answer end
-  local done, e = pcall(host.write, u.writes, u.reads)
+  if is_empty(u) or not keeps(answer[1]) then return true, answer end
+  local done, e = pcall(commit, u)
   if not done then return false, e, u end
-  for _, saved in ipairs(u.saved) do refresh(saved.name, saved.record) end
+  for _, saved in ipairs(u.saved or {}) do refresh(saved.name, saved.record) end
   return true, answer
 end
 
@@ -162,6 +182,25 @@ function host.gather(...)
     local ok, r, u = gather_once(...)
     if ok then return table.unpack(r, 1, r.n) end
     if not may_repeat(r, try) then lost(r, u) end
+  end
+end
+
+-- The function of a queue's handler: what it wrote and sent is one unit with the ack of its delivery, unless `said()`
+-- tells of another end. "ack": there was nothing to commit, so that is left to be said; "done": all of it is.
+function host.work(fn, said)
+  local me = host.self()
+  for try = 1, TRIES do
+    local u = { handler = true }
+    current[me] = u
+    local ok, r = pcall(fn)
+    current[me] = nil
+    local what, a, b = said()
+    if what then return what, a, b end
+    if not ok and not a then error(r, 0) end -- unless it has said that all is well
+    if is_empty(u) then return "ack" end
+    local done, e = pcall(commit, u, true)
+    if done then return "done" end
+    if not may_repeat(e, try) then lost(e, u) end
   end
 end
 

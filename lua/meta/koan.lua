@@ -560,6 +560,96 @@ base64 = {
   decode = function(text, url) end,
 }
 
+-- --- queues ---
+
+---@class SendOptions
+---@field key? string|integer one message of a key is worked at a time, in the order of sending
+---@field delay? string|number "10m" or seconds
+---@field run_at? Moment instead of delay
+---@field dedup? string a second one within the queue's dedup_window is not sent: the id is that of the first
+---@field unique? string|{ key: string, mode?: "skip"|"replace" } one waiting message of this key
+---@field priority? integer 0..31, higher first; 4 without
+---@field ttl? string|number not begun by then: discarded as expired
+---@field deadline? string|number in snoozes and closed gates for longer than that: discarded; 24 h without
+---@field attempts? integer 5 without
+---@field backoff? string|number|(string|number)[] the first wait, which doubles, or a list of waits; "3s" without
+---@field timeout? string|number of one run; 60 s without
+---@field lane? string
+---@field needs? table<string, string|integer|boolean> labels
+---@field gate? string|string[] at most 4
+---@field headers? table<string, string>
+
+---@class QueueOptions
+---@field attempts? integer and, as at send, backoff, timeout, ttl, deadline, priority, lane, gate: for messages that do not say
+---@field backoff? string|number|(string|number)[]
+---@field timeout? string|number
+---@field ttl? string|number
+---@field deadline? string|number
+---@field priority? integer
+---@field lane? string
+---@field gate? string|string[]
+---@field max? integer waiting messages
+---@field max_bytes? string|integer of them
+---@field overflow? "refuse"|"drop_oldest" what a send to a full queue does
+---@field dead_to? string the queue that discarded messages move to; without, they stay
+---@field on_dead? "go_on"|"halt" whether a key waits for a decision when its message is discarded
+---@field manual? boolean worked by people
+---@field keep? string|{ completed?: string, discarded?: string, count?: integer } "7d" is of discarded ones; 30 d without
+---@field concurrency? integer runs at once, in the whole cluster
+---@field dedup_window? string|number 10 min without
+
+---Declares a queue: queue "mail" { attempts = 8 }
+---@param name string letters, digits and . _ -
+---@return fun(options: QueueOptions)
+function queue(name) end
+
+---@class HandlerOptions: QueueOptions
+---@field run fun(body: any, ctx: HandlerContext)
+
+---Works a queue: on "queue/mail" { run = function(mail, ctx) ... end }. What run writes and sends is committed with the
+---end of the message, as one; if it fails, nothing of it is, and the message comes again.
+---@param what string "queue/NAME"
+---@return fun(def: HandlerOptions)
+function on(what) end
+
+---With the unit of whatever runs: tx, the request of a route, the message that is worked; else at once.
+---@param name string
+---@param body any
+---@param options? SendOptions
+---@return string id, { id: string, duplicate: boolean, merged: boolean, depth: integer }? sent at once only; depth: how many wait in the queue, with it
+function send(name, body, options) end
+
+---What a handler is given beside the body. Each of its functions ends the run where it stands; but for ack, nothing of
+---what the run wrote or sent is committed.
+---@class HandlerContext
+---@field id string
+---@field queue string
+---@field key? string
+---@field attempt integer from 1
+---@field deliveries integer how often it was given out, whatever came of it
+---@field headers table<string, string>
+---@field deadline integer when this run is over its timeout, ms
+---@field tenant string
+---@field correlation string
+local HandlerContext = {}
+---Done, here and now. A handler that returns has said so.
+function HandlerContext:ack() end
+---Discarded now, with this reason.
+---@param reason? string
+function HandlerContext:reject(reason) end
+---Again, at once; uses no try.
+function HandlerContext:release() end
+---Again at that time; uses no try.
+---@param to string|integer "10m" or a moment
+function HandlerContext:snooze(to) end
+---The gate is closed for all for so long, and this message waits with them; uses no try.
+---@param gate string
+---@param to string|integer "1m" or a moment
+function HandlerContext:backoff(gate, to) end
+---A failed try; again after `delay`, or after the backoff of the message.
+---@param delay? string|number
+function HandlerContext:nack(delay) end
+
 -- --- tests ---
 
 ---What a test of a file _test.lua is given.
@@ -598,4 +688,4 @@ function Test.request(line, options) end
 function test(name, fn) end
 
 -- For the test alone; an editor never runs this.
-return { Entity = Entity, Record = Record, HookContext = HookContext, RouteContext = RouteContext, StageContext = StageContext, Model = Model, Test = Test, HttpAnswer = HttpAnswer, stringlib = stringlib }
+return { Entity = Entity, Record = Record, HookContext = HookContext, RouteContext = RouteContext, StageContext = StageContext, Model = Model, HandlerContext = HandlerContext, Test = Test, HttpAnswer = HttpAnswer, stringlib = stringlib }

@@ -1,5 +1,6 @@
 /* Settings that change while the node runs: all of a change, or nothing of it. */
 #include <string.h>
+#include <unistd.h>
 
 #include "api/api.h"
 #include "app/node_priv.h"
@@ -12,11 +13,23 @@
 
 enum { RELOAD_FAULTS_MAX = 64 << 10 };
 
+enum { WORK_A_CORE = 16, WORK_MAX = 256 };
+
+static int reload_concurrency(const struct node *n)
+{
+    int64_t wanted = config_number(n->config, SET_WORK_CONCURRENCY);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (wanted == 0)
+        wanted = WORK_A_CORE * (cores > 1 ? cores : 1);
+    return wanted < WORK_MAX ? (int)wanted : WORK_MAX;
+}
+
 void node_tell_scripts(struct node *n)
 {
     struct bind_settings s = {.app = n->config->app,
                               .flags = n->config->flags,
                               .http_allow = config_text(n->config, SET_HTTP_ALLOW),
+                              .work_concurrency = reload_concurrency(n),
                               .keep_removed_ms = config_number(n->config, SET_ENTITY_KEEP_REMOVED)};
     bind_set_settings(n->bind, &s);
 }

@@ -85,6 +85,12 @@ const struct setting settings_table[SET_COUNT] = {
                           .help = "Origins whose pages may use the API from a browser (CORS), "
                                   "separated by blanks, like `https://app.example.org`. `*`: all. "
                                   "Empty: none but the API's own."},
+    [SET_WORK_CONCURRENCY] =
+        {"work.concurrency", SETTING_INT, "0", 0, 256, .live = true,
+         .help = "Messages of queues that this node works at once. 0: 16 a core, at most 256."},
+    [SET_WORK_LEASE] = {"work.lease", SETTING_DURATION, "30s", 1000, 12 * SETTING_HOUR_MS,
+                        .help = "How long a message that this node works is its own without "
+                                "renewal. What a node had that died is worked again after it."},
     [SET_HTTP_ALLOW] = {"http.allow", SETTING_TEXT, "", .live = true,
                         .help = "Private addresses that scripts may call with `http`: host names, "
                                 "addresses and networks, separated by blanks, like `db.internal "

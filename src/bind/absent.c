@@ -11,11 +11,8 @@
 static const struct absent {
     const char *name, *needs;
 } absents[] = {
-    {"send", "the queue"},
-    {"queue", "the queue"},
-    {"request", "the queue"},
+    {"request", "the bus"},
     {"publish", "the bus"},
-    {"on", "the bus"},
     {"job", "jobs"},
     {"step", "jobs"},
     {"sleep", "jobs"},

@@ -83,6 +83,7 @@ static int thread_open(struct bind *b, int index, struct err *e)
     t->index = index;
     list_init(&t->texts);
     list_init(&t->calls);
+    list_init(&t->deliveries);
     list_init(&t->reads);
     int rc = loop_new(name, &t->loop, e);
     if (rc != 0)
@@ -169,6 +170,7 @@ static void thread_stop(struct task *task)
     if (t->engine != NULL)
         canon_engine_stop(t->engine);
     bool busy = t->engine != NULL && !canon_engine_is_idle(t->engine);
+    busy = busy || (t->index == 0 && !bind_work_is_over(t->bind));
     if (busy || t->sets > 0 || atomic_load(&t->runs) > 0 || !fetcher_is_idle(&t->fetcher)) {
         thread_stop_patience(t);
         thread_stop_later(t);
@@ -202,6 +204,7 @@ static void bind_free(struct bind *b, int opened)
         thread_free(&b->threads[i]);
     }
     bind_deploys_free(b);
+    bind_work_free(b);
     bind_routes_drop(b->routes);
     mem_free(b->status);
     mem_free(b->settings);
@@ -227,6 +230,7 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
              (int64_t)(o->memory_max != 0 ? o->memory_max : VM_MEMORY_MAX));
     b->run_meter = vm_meter_new("run");
     b->ledger = o->ledger;
+    b->queues = o->queues;
     b->entities = o->entities;
     b->canon = o->canon;
     b->threads = mem_new_array((size_t)threads, sizeof *b->threads);
@@ -242,6 +246,8 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
     int opened = 0;
     for (; opened < threads && rc == 0; opened++)
         rc = thread_open(b, opened, e);
+    if (rc == 0 && o->works && b->queues != NULL)
+        rc = bind_work_new(b, o->work_lease_ms, e);
     for (int i = 0; i < threads && rc == 0; i++)
         rc = thread_start(b, i, e);
     if (rc != 0) {

@@ -77,7 +77,9 @@ struct bind_clock {
 
 struct bind_options {
     struct ledger *ledger;
-    struct queues *queues; /* may be NULL: then nothing of it is there */
+    struct queues *queues;  /* may be NULL: then nothing of it is there */
+    bool works;             /* the queues that its scripts have handlers for */
+    uint32_t work_lease_ms; /* 0: WORK_LEASE_MS */
     struct entities *entities;
     struct canon *canon;            /* may be NULL: then `canon` is refused */
     int threads;                    /* 0: 1 */
@@ -101,6 +103,7 @@ struct bind_settings {
     const json_t *app;       /* object: what config.NAME answers; NULL: nothing */
     const json_t *flags;     /* object: name -> definition, see bind_flags_check(); NULL: none */
     const char *http_allow;  /* private addresses that scripts may call; NULL: none */
+    int work_concurrency;    /* messages worked at once, 1..CORE_CREDIT_MAX; 0: 16 */
     int64_t keep_removed_ms; /* what a deploy takes away (entity/kept.h); 0: ENTITY_KEEP_MS */
 };
 /* Any thread. Copied; in force with the next question of any script. */

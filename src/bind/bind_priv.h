@@ -31,8 +31,10 @@ enum {
     BIND_SET_MAGIC = 0x4b4f4253,
 };
 
+struct bind_queues;
 struct bind_routes;
 struct bind_thread;
+struct bind_work;
 
 struct bind_entity {
     struct entity_def *def;
@@ -67,10 +69,11 @@ struct bind_set {
     struct bind_routes *routes;     /* NULL: none declared */
     int route_run[BIND_ROUTES_MAX]; /* references of functions */
     struct vm_meter *route_meter[BIND_ROUTES_MAX];
-    int library; /* the table that the Lua library handed in */
+    struct bind_queues *queues; /* NULL: none declared */
+    int library;                /* the table that the Lua library handed in */
     int save_hook, remove_hook, view_hook, stage, serve, finish, test_file, hooked, dry_saves,
-        migrate_rows; /* its functions: references */
-    int stage_ctx;    /* the metatable of what a stage is given beside its data */
+        migrate_rows, handle; /* its functions: references */
+    int stage_ctx;            /* the metatable of what a stage is given beside its data */
     char hash[17];
     size_t files;
 };
@@ -111,6 +114,7 @@ struct bind_thread {
     struct db *snapshot_dbs[BIND_SNAPSHOTS_IDLE];
     unsigned snapshots_idle, snapshots; /* kept; in use */
     struct list texts;                  /* runs of bind_run_text under way: they have no budget */
+    struct list deliveries;             /* of queues, under way: work.h */
     struct list calls; /* requests to routes under way, whose timeouts may be long */
     struct task stop, cancel, cut_task;
     atomic_bool cancelling; /* `cancel` is posted */
@@ -139,6 +143,7 @@ struct bind_more {
 
 struct bind {
     struct ledger *ledger;
+    struct queues *queues; /* may be NULL */
     struct entities *entities;
     struct canon *canon;
     struct bind_hooks hooks;
@@ -149,6 +154,7 @@ struct bind {
     atomic_size_t waiting;
     atomic_bool closing;
     struct bind_deploys *deploys;
+    struct bind_work *work;     /* NULL: this process works no queues */
     struct vm_meter *run_meter; /* of texts: koan run, koan repl */
     struct bind_more more;
     _Atomic(struct runner *) homes[BIND_THREADS_MAX]; /* loops that have sent work */
@@ -167,6 +173,12 @@ struct bind {
     uint64_t snapshot_ms;
 };
 
+/* The delivery that a run works: what it writes holds only while it is its own. */
+struct bind_held {
+    struct uuid id;
+    uint64_t token;
+};
+
 /* A run of ours: the run and who it acts for. */
 struct bind_run {
     struct vm_run run;
@@ -174,11 +186,12 @@ struct bind_run {
     const struct envelope *env; /* outlives the run */
     struct trace_span span;
     uint64_t began_ns;
-    struct bind_text *text; /* of bind_run_text, else NULL */
-    const char *no_outside; /* why it may not call other hosts; NULL: it may */
-    const char *no_writes;  /* why it may not change records; NULL: it may */
-    const char *stage_of;   /* the model, in a stage of canon; else NULL */
-    bool asking;            /* inside ctx:memo: it may all the same */
+    struct bind_text *text;       /* of bind_run_text, else NULL */
+    const char *no_outside;       /* why it may not call other hosts; NULL: it may */
+    const char *no_writes;        /* why it may not change records; NULL: it may */
+    const char *stage_of;         /* the model, in a stage of canon; else NULL */
+    const struct bind_held *held; /* in the handler of a queue, else NULL */
+    bool asking;                  /* inside ctx:memo: it may all the same */
 };
 
 static inline struct bind_set *bind_set_of(struct lua_State *L)
@@ -236,6 +249,8 @@ void bind_open_config(struct lua_State *L);
 void bind_open_http(struct lua_State *L);
 void bind_open_routes(struct lua_State *L);
 void bind_open_snapshot(struct lua_State *L);
+void bind_open_queue(struct lua_State *L);
+void bind_open_send(struct lua_State *L);
 
 /* Scripts name the records of a partition "Entity/partition". What readers want for that (see
  * entity/read.h); a text left on the stack. Raises when it is no name. */
@@ -294,6 +309,15 @@ void bind_deploys_init(struct bind *b);
 void bind_deploys_free(struct bind *b);
 /* End what bind_run_text has under way on this thread. */
 void bind_texts_cancel(struct bind_thread *t);
+
+/* ---- work.c, deliver.c: script thread 0 unless it says otherwise ---- */
+int bind_work_new(struct bind *b, uint32_t lease_ms,
+                  struct err *e);         /* any thread, before they run */
+void bind_work_published(struct bind *b); /* another set is live */
+/* While the node closes: what runs ends, then the leases are given back. Ask again until true. */
+bool bind_work_is_over(struct bind *b);
+void bind_work_free(struct bind *b);
+void bind_deliveries_cut(struct bind_thread *t, const struct err *e); /* on `t` */
 
 /* ---- absent.c ---- */
 void bind_open_absent(struct lua_State *L);

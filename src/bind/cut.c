@@ -20,6 +20,7 @@ static void cut_work(struct task *task)
     bind_is_cut(t, &e);
     bind_texts_cancel(t);
     bind_calls_cut(t, &e);
+    bind_deliveries_cut(t, &e);
     fetcher_cancel(&t->fetcher); /* their runs end with the same words: http_lib.c */
 }
 

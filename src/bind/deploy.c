@@ -2,6 +2,7 @@
  *
  *   LOAD    every script thread loads the set beside the live one
  *   MIGRATE the records of entities that take less than before go through `migrate`
+ *   ASK     what the queues are like now
  *   DEFINE  one unit with the definitions that have changed
  *   SWITCH  every thread takes the new set; the old one goes when its last run has ended
  *   DROP    after a failure, or a check: every thread forgets the new set
@@ -13,12 +14,21 @@
 #include "base/str.h"
 #include "bind/bind_priv.h"
 #include "bind/migrate.h"
+#include "bind/queue_deploy.h"
+#include "bind/queue_lib.h"
 #include "bind/script_store.h"
 #include "entity/kept.h"
 
 enum { DEPLOY_TRIES = 20 };
 
-enum deploy_state { DEPLOY_LOAD, DEPLOY_MIGRATE, DEPLOY_DEFINE, DEPLOY_SWITCH, DEPLOY_DROP };
+enum deploy_state {
+    DEPLOY_LOAD,
+    DEPLOY_MIGRATE,
+    DEPLOY_ASK,
+    DEPLOY_DEFINE,
+    DEPLOY_SWITCH,
+    DEPLOY_DROP
+};
 
 struct part {
     struct task task;
@@ -34,6 +44,7 @@ struct deploy {
     struct bind_deploy *d;
     enum deploy_state state;
     int left; /* parts that have not come back */
+    struct bind_queues_change queues;
     struct bind_migrate migrate;
     size_t migrating;                /* the entity of the set that it is at */
     int tries;                       /* adopting what was migrated */
@@ -267,7 +278,11 @@ static void publish_status(struct deploy *op)
     for (size_t i = 0; i < s->canons_count; i++)
         for (int k = 0; k < 3; k++)
             add_function(functions, s->canons[i].name, stages[k], s->canons[i].stage[k]);
+    for (size_t i = 0; s->queues != NULL && i < s->queues->count; i++)
+        if (s->queues->list[i].handled)
+            json_array_append_new(functions, json_string(s->queues->list[i].label));
     bind_routes_publish(op->bind, op->bind->threads[0].set);
+    bind_work_published(op->bind);
     json_t *status =
         json_pack("{s:s, s:I, s:O, s:O, s:o, s:o}", "hash", s->hash, "files", (json_int_t)s->files,
                   "entities", op->d->entities, "canons", op->d->canons, "functions", functions,
@@ -297,6 +312,7 @@ static void deploy_end(struct deploy *op)
     struct bind_deploys *ds = b->deploys;
     struct bind_deploy *d = op->d;
     unit_fini(&op->unit);
+    bind_queues_change_fini(&op->queues);
     mem_free(op);
     ds->now = NULL;
     atomic_fetch_sub(&b->threads[0].runs, 1);
@@ -344,11 +360,25 @@ static void deploy_propose(struct deploy *op)
         deploy_fail(op, &e);
         return;
     }
+    bind_queues_add(&op->queues, &op->unit.txn);
     op->state = DEPLOY_DEFINE;
     if (op->unit.txn.ops == 0)
         deploy_everywhere(op, DEPLOY_SWITCH, part_switch);
     else if (ledger_propose(op->bind->ledger, &op->unit, &e) != 0)
         deploy_fail(op, &e);
+}
+
+static void deploy_asked(struct bind_queues_change *c)
+{
+    deploy_propose((struct deploy *)((char *)c - offsetof(struct deploy, queues)));
+}
+
+static void deploy_ask(struct deploy *op)
+{
+    op->state = DEPLOY_ASK;
+    op->queues.done = deploy_asked;
+    if (op->d->check_only || !bind_queues_ask(&op->queues, op->bind, op->parts[0].set))
+        deploy_propose(op);
 }
 
 static void deploy_migrate(struct deploy *op);
@@ -387,7 +417,7 @@ static void deploy_migrate(struct deploy *op)
            !deploy_wants_migration(op, &s->entities[op->migrating], &plain))
         op->migrating++;
     if (op->migrating == s->entities_count) {
-        deploy_propose(op);
+        deploy_ask(op);
         return;
     }
     op->migrate.done = deploy_migrated;
@@ -430,6 +460,7 @@ static void deploy_step(struct deploy *op)
         deploy_define(op);
         return;
     case DEPLOY_MIGRATE:
+    case DEPLOY_ASK:
         return;
     case DEPLOY_DEFINE:
         if (op->unit.err.code != 0 && deploy_adopts_again(op))

@@ -8,11 +8,12 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "bind/bind_priv.h"
+#include "bind/queue_lib.h"
 
 /* The Lua part of the library, in the order in which it is loaded. */
 static const char *const library[] = {
     "lua/lib/values.lua", "lua/lib/base.lua",  "lua/lib/entity.lua", "lua/lib/canon.lua",
-    "lua/lib/http.lua",   "lua/lib/route.lua", "lua/lib/test.lua"};
+    "lua/lib/http.lua",   "lua/lib/route.lua", "lua/lib/queue.lua",  "lua/lib/test.lua"};
 
 static uint64_t set_mono_ns(struct vm_host *h)
 {
@@ -58,6 +59,7 @@ static void set_free(struct bind_set *s)
     for (size_t i = 0; i < BIND_ROUTES_MAX; i++)
         vm_meter_free(s->route_meter[i]);
     bind_routes_drop(s->routes);
+    bind_queues_free(s->queues);
     s->magic = 0;
     mem_free(s);
 }
@@ -130,6 +132,8 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_config(L);
     bind_open_http(L);
     bind_open_routes(L);
+    bind_open_queue(L);
+    bind_open_send(L);
     bind_open_absent(L);
     lua_pushvalue(L, host);
     lua_setfield(L, globals, "host");
@@ -148,6 +152,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     s->hooked = take_function(L, host, "hooked");
     s->dry_saves = take_function(L, host, "dry_saves");
     s->migrate_rows = take_function(L, host, "migrate_rows");
+    s->handle = take_function(L, host, "handle");
     lua_settop(L, host - 1);
 }
 

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "bind/bind_priv.h"
+#include "bind/queue_lib.h"
 #include "entity/expand.h"
 
 struct condition {
@@ -23,6 +24,10 @@ struct write {
     struct condition *conditions;
     size_t conditions_count;
     struct entity_def **defs; /* of the items */
+    size_t sends;             /* messages in the list at SENDS */
+    const struct queue_message **messages;
+    const struct bind_held *held; /* the delivery that is worked, or NULL */
+    bool acks;                    /* the unit settles it */
     bool finished;
 };
 
@@ -39,13 +44,27 @@ static void write_free(void *p)
     mem_free(op->items);
     mem_free(op->defs);
     mem_free(op->conditions);
+    mem_free(op->messages);
     mem_free(op);
+}
+
+static int write_compose_queue(struct write *op, struct txn *t, struct err *e)
+{
+    for (size_t i = 0; i < op->sends; i++)
+        if (queue_txn_send(t, op->messages[i], e) != 0)
+            return e->code;
+    if (!op->acks)
+        return 0;
+    struct core_settle ack = {
+        .id = op->held->id, .token = op->held->token, .outcome = SETTLE_ACK, .delay_ms = -1};
+    return queue_txn_settle(t, &ack, NULL, 0, e);
 }
 
 static int write_compose(struct entity_write *w, struct txn *t, bool before, struct err *e)
 {
-    (void)e;
     struct write *op = (struct write *)w;
+    if (before && op->held != NULL)
+        queue_txn_if_delivery(t, &op->held->id, op->held->token);
     for (size_t i = 0; before && i < op->conditions_count; i++) {
         struct condition *c = &op->conditions[i];
         if (c->version != 0)
@@ -53,7 +72,7 @@ static int write_compose(struct entity_write *w, struct txn *t, bool before, str
         else
             entity_txn_if_absent(t, c->def, c->id);
     }
-    return 0;
+    return before ? 0 : write_compose_queue(op, t, e);
 }
 
 static void write_done(struct entity_write *w)
@@ -192,6 +211,18 @@ static void read_conditions(lua_State *L, struct write *op, size_t n)
     }
 }
 
+/* The messages themselves belong to the list, which stays on the stack. */
+static void read_sends(lua_State *L, struct write *op, size_t n)
+{
+    op->messages = mem_new_array(n + 1, sizeof *op->messages);
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, 3, (lua_Integer)i + 1);
+        op->messages[i] = bind_check_message(L, -1);
+        op->sends = i + 1;
+        lua_pop(L, 1);
+    }
+}
+
 /* ---- the result ---- */
 
 /* The item at fault says more than the unit. */
@@ -214,6 +245,30 @@ static void push_result(lua_State *L, const struct entity_item *it)
     lua_setfield(L, -2, "version");
 }
 
+/* What became of the first message: of a lone one it is the answer to its send. */
+static void push_sent(lua_State *L, const struct write *op)
+{
+    struct cursor c;
+    struct core_sent sent;
+    char id[UUID_TEXT];
+    uint32_t before = (uint32_t)op->conditions_count + (op->held != NULL ? 1 : 0);
+    if (op->w.unit == NULL || op->w.count > 0 || !unit_result(op->w.unit, before, &c)) {
+        lua_pushnil(L);
+        return;
+    }
+    queue_sent_read(&c, &sent);
+    uuid_format(&sent.id, id);
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, id);
+    lua_setfield(L, -2, "id");
+    lua_pushboolean(L, sent.duplicate);
+    lua_setfield(L, -2, "duplicate");
+    lua_pushboolean(L, sent.merged);
+    lua_setfield(L, -2, "merged");
+    lua_pushinteger(L, (lua_Integer)sent.depth);
+    lua_setfield(L, -2, "depth");
+}
+
 static int write_k(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status;
@@ -226,7 +281,10 @@ static int write_k(lua_State *L, int status, lua_KContext ctx)
         push_result(L, &op->items[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    return 1;
+    if (op->sends == 0)
+        return 1;
+    push_sent(L, op);
+    return 2;
 }
 
 /* What a hook or a stage saved would stay though what it judges is refused. */
@@ -241,18 +299,23 @@ static void check_allowed(lua_State *L)
     vm_raise(L, &e);
 }
 
-/* host.write(items, conditions) -> results; all or nothing */
+/* host.write(items, conditions, messages, acks) -> results, of a lone message what became of it;
+ * all or nothing */
 static int host_write(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     check_allowed(L);
-    size_t n = check_count(L, 1, "writes"), conditions = check_count(L, 2, "reads");
-    lua_settop(L, 2);
+    size_t n = check_count(L, 1, "writes"), conditions = check_count(L, 2, "reads"),
+           sends = check_count(L, 3, "sends");
+    bool acks = lua_toboolean(L, 4);
+    lua_settop(L, 3);
     struct bind_thread *t = bind_set_of(L)->thread;
     struct vm_guard *g = vm_guard_push(L, write_free);
     struct write *op = mem_new(sizeof *op);
     g->p = op;
     op->run = vm_run_of(L);
+    op->held = bind_run_of(L)->held;
+    op->acks = acks && op->held != NULL;
     op->w = (struct entity_write){.ledger = t->bind->ledger,
                                   .reader = t->reader,
                                   .hooks = &t->bind->hooks.hooks,
@@ -260,10 +323,11 @@ static int host_write(lua_State *L)
                                   .home = t->runner,
                                   .env = *bind_env(L),
                                   .atomic = true,
-                                  .compose = conditions > 0 ? write_compose : NULL,
+                                  .compose = write_compose,
                                   .done = write_done};
     read_items(L, op, n);
     read_conditions(L, op, conditions);
+    read_sends(L, op, sends);
     struct err e = ERR_INIT;
     if (entity_write_start(&op->w, &e) != 0) {
         const struct err *item = write_error(op);

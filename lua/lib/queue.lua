@@ -1,0 +1,91 @@
+-- Queue: declaring queues and their handlers, sending, and what a handler is given.
+local host = host
+
+function queue(name)
+  if type(name) ~= "string" then host.fail("invalid", "queue wants a name: queue \"mail\" { ... }") end
+  return function(options)
+    if type(options) ~= "table" then host.fail("invalid", "queue '" .. name .. "': wants a table of options, if only {}") end
+    host.queue(name, options)
+  end
+end
+
+local runs = {} -- name -> function, for tests
+
+function on(what)
+  local name = type(what) == "string" and what:match("^queue/(.*)$")
+  if not name then
+    host.fail("unsupported", "on '" .. tostring(what) .. "': on \"queue/NAME\" works a queue; topics need the bus, which this version of Koan does not have")
+  end
+  return function(def)
+    if type(def) ~= "table" then host.fail("invalid", "on '" .. what .. "': wants a table with run") end
+    local options = {}
+    for k, v in pairs(def) do
+      if type(v) ~= "function" or k ~= "run" then options[k] = v end
+    end
+    host.on_queue(name, options, def.run)
+    runs[name] = def.run
+  end
+end
+
+-- The id of the record; where it was sent at once, also what became of it.
+function send(name, body, options)
+  if type(name) ~= "string" then host.fail("invalid", "send wants the name of a queue: send(\"mail\", { ... })") end
+  local message, id, bytes = host.message(name, body, options)
+  local sent = host.propose_send(message, bytes)
+  if sent then return sent.id, sent end
+  return id
+end
+
+-- --- what a handler is given ---
+
+local ctx = { __metatable = false }
+ctx.__index = ctx
+
+local ends = setmetatable({}, { __mode = "k" }) -- ctx -> how the run ends, where it says so itself
+local stop = setmetatable({}, { __tostring = function() return "the handler has ended here" end, __metatable = false })
+
+-- Nothing behind it runs.
+local function finish(c, what, a, b)
+  if not ends[c] then ends[c] = { what, a, b } end
+  error(stop, 0)
+end
+
+local function moment(verb, v)
+  if type(v) == "string" and host.time_parse(v) then return host.time_parse(v) end
+  if math.type(v) == "integer" and v > 100000000000 then return v end
+  if type(v) == "string" or type(v) == "number" then return host.time_add(host.now(), v) end
+  host.fail("invalid", verb .. " wants a duration like \"10m\" or a moment like \"2026-12-24T18:00:00Z\"")
+end
+
+function ctx:ack() finish(self, "ack") end
+function ctx:reject(reason) finish(self, "reject", reason ~= nil and tostring(reason) or "rejected") end
+function ctx:release() finish(self, "release") end
+function ctx:snooze(to) finish(self, "snooze", moment("snooze", to)) end
+
+function ctx:nack(delay)
+  finish(self, "nack", delay ~= nil and moment("nack", delay) - host.now() or -1)
+end
+
+function ctx:backoff(gate, to)
+  if type(gate) ~= "string" or gate == "" or #gate > 512 then host.fail("invalid", "backoff wants the name of a gate: ctx:backoff(\"smtp\", \"1m\")") end
+  finish(self, "backoff", moment("backoff", to), gate)
+end
+
+local function new_ctx(info)
+  local tenant, _, correlation = host.who()
+  info.tenant, info.correlation = tenant, correlation
+  info.headers = info.headers and host.json_decode(info.headers) or {}
+  return setmetatable(info, ctx)
+end
+
+-- "done", or what is to be said of the delivery: "ack", "reject" reason, "snooze" until ...
+function host.handle(run, text, info)
+  local c = new_ctx(info)
+  return host.work(function() return run(host.json_decode(text), c) end, function()
+    local e = ends[c]
+    if not e then return nil end
+    ends[c] = nil
+    if e[1] == "ack" then return nil, true end
+    return e[1], e[2], e[3]
+  end)
+end

@@ -1,0 +1,170 @@
+/* One delivery on a script thread: the function of its queue runs as a coroutine, and what it wrote
+ * and sent is committed with its ack. An error of any kind, budgets included, is a nack with the
+ * error's words. */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "bind/queue_lib.h"
+#include "bind/work.h"
+
+static void set_text(lua_State *L, const char *key, const char *value)
+{
+    if (value == NULL)
+        return;
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static int deliver_push(lua_State *L, struct vm_run *run)
+{
+    struct delivery *d = (struct delivery *)run;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->run.set->handle);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->function);
+    lua_pushlstring(L, d->body, d->body_len);
+    lua_createtable(L, 0, 10);
+    set_text(L, "id", d->id);
+    set_text(L, "queue", d->grant.queue);
+    set_text(L, "key", d->key);
+    set_text(L, "headers", d->headers);
+    lua_pushinteger(L, d->grant.attempt);
+    lua_setfield(L, -2, "attempt");
+    lua_pushinteger(L, d->grant.deliveries);
+    lua_setfield(L, -2, "deliveries");
+    lua_pushinteger(L, d->grant.timeout_at);
+    lua_setfield(L, -2, "deadline");
+    return 3;
+}
+
+/* What the library says of the end: "done", or an outcome with a text, a moment, a gate. */
+static void deliver_take(lua_State *L, struct vm_run *run, int first, int count)
+{
+    struct delivery *d = (struct delivery *)run;
+    const char *what = count > 0 ? lua_tostring(L, first) : "ack";
+    lua_settop(L, first + 2);
+    d->end = DELIVERY_SETTLE;
+    if (strcmp(what, "done") == 0) {
+        d->end = DELIVERY_DONE;
+    } else if (strcmp(what, "reject") == 0) {
+        d->settle.outcome = SETTLE_REJECT;
+        snprintf(d->text, sizeof d->text, "%s", lua_tostring(L, first + 1));
+    } else if (strcmp(what, "release") == 0) {
+        d->settle.outcome = SETTLE_RELEASE;
+    } else if (strcmp(what, "nack") == 0) {
+        d->settle.outcome = SETTLE_NACK;
+        d->settle.delay_ms = lua_tointeger(L, first + 1);
+    } else if (strcmp(what, "snooze") == 0 || strcmp(what, "backoff") == 0) {
+        d->settle.outcome = SETTLE_SNOOZE;
+        d->settle.until = lua_tointeger(L, first + 1);
+        if (*what == 'b')
+            snprintf(d->gate, sizeof d->gate, "%s", lua_tostring(L, first + 2));
+    }
+}
+
+static void deliver_back(struct delivery *d)
+{
+    list_remove(&d->here);
+    d->running = false;
+    atomic_fetch_sub(&d->thread->runs, 1);
+    d->task.run = bind_delivered;
+    runner_post(bind_work_home(d->work), &d->task); /* not ours any more */
+}
+
+/* Nothing of it happened; what is over, or belongs to another by now, has nothing more to say. */
+static void deliver_failed(struct delivery *d)
+{
+    const struct vm_run *run = &d->run.run;
+    const char *code = run->err_code;
+    d->end = run->err.code == ERR_FENCED ? DELIVERY_DONE : DELIVERY_SETTLE;
+    d->settle.outcome = SETTLE_NACK;
+    d->settle.code = (uint16_t)err_info(run->err.code)->http_status;
+    snprintf(d->text, sizeof d->text, "%s%s%s", code, *code != '\0' ? ": " : "", run->err.text);
+    if (run->err.code == ERR_UNAVAILABLE && d->thread->cut)
+        d->end = DELIVERY_DONE; /* the node stops, and hands it back */
+    else
+        log_warn("script", "%s: %s attempt=%u message=%s correlation=%s", d->label, d->text,
+                 d->grant.attempt, d->id, d->env.correlation);
+}
+
+static void deliver_end(struct delivery *d)
+{
+    struct world *w = d->thread->world;
+    w->timer_stop(w, &d->deadline);
+    bind_note_run(&d->run, d->thread, d->label, d->id, true);
+    if (d->run.run.err.code != 0)
+        deliver_failed(d);
+    deliver_back(d);
+}
+
+static void deliver_done(struct vm_run *run)
+{
+    deliver_end((struct delivery *)run);
+}
+
+static void deliver_late(struct world_timer *t)
+{
+    struct delivery *d = LIST_OF(t, struct delivery, deadline);
+    vm_cancel(&d->run.run, ERR_TIMEOUT, "over its timeout");
+}
+
+void bind_deliver_cancel(struct task *task)
+{
+    struct delivery *d = LIST_OF(task, struct delivery, cancel_task);
+    if (d->running)
+        vm_cancel(&d->run.run, ERR_TIMEOUT, d->why);
+}
+
+void bind_deliveries_cut(struct bind_thread *t, const struct err *e)
+{
+    LIST_EACH(node, &t->deliveries)
+    vm_cancel(&LIST_OF(node, struct delivery, here)->run.run, e->code, e->text);
+}
+
+/* A little before the ledger says that it is over, so that its own words stay. */
+static int64_t time_left(const struct delivery *d)
+{
+    struct world *w = d->thread->world;
+    int64_t left = d->grant.timeout_at - w->wall_ms(w), early = left / 10;
+    return left - (early > 100 ? 100 : early);
+}
+
+/* The set that is live has no function for it: a deploy has come in between, or brings one. */
+static void deliver_nobody(struct delivery *d)
+{
+    struct world *w = d->thread->world;
+    d->end = d->run.set == NULL ? DELIVERY_DONE : DELIVERY_SETTLE;
+    d->settle.outcome = SETTLE_SNOOZE;
+    d->settle.until = w->wall_ms(w) + WORK_NOBODY_MS;
+    deliver_back(d);
+}
+
+void bind_deliver(struct task *task)
+{
+    struct delivery *d = LIST_OF(task, struct delivery, task);
+    struct bind_thread *t = d->thread;
+    const struct bind_queue *q = bind_set_queue(t->set, d->grant.queue);
+    int64_t left = time_left(d);
+    bind_run_init(&d->run, t->set, &d->env);
+    bind_note_begin(&d->run, t);
+    list_init(&d->here);
+    if (q == NULL || !q->handled || t->cut) {
+        deliver_nobody(d);
+        return;
+    }
+    d->run.held = &d->held;
+    d->function = q->run;
+    /* Before the timer, so that the error of one that only works has its place. */
+    d->run.run.limits.ns = (uint64_t)(left > 1 ? left : 1) * 900000;
+    d->run.run.meter = q->meter;
+    d->run.run.push = deliver_push;
+    d->run.run.take = deliver_take;
+    d->run.run.done = deliver_done;
+    if (vm_start(t->set->vm, &d->run.run)) {
+        deliver_end(d);
+        return;
+    }
+    d->running = true;
+    list_push(&t->deliveries, &d->here);
+    d->deadline.fire = deliver_late;
+    t->world->timer_start(t->world, &d->deadline, (uint64_t)(left > 1 ? left : 1));
+}

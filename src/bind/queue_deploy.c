@@ -1,0 +1,107 @@
+/* What a set declares of queues against what there is: compared on the ledger's thread, so that a
+ * start that changes nothing writes nothing. A queue whose handler is gone keeps its records and
+ * its options; it only is not worked any more. */
+#include "bind/queue_deploy.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "bind/queue_lib.h"
+
+static bool is_same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool is_same(const struct core_queue *a, const struct core_queue *b)
+{
+    return a->concurrency == b->concurrency && a->max == b->max && a->max_bytes == b->max_bytes &&
+           a->overflow == b->overflow && is_same_text(a->dead_to, b->dead_to) &&
+           a->halt_on_dead == b->halt_on_dead && a->manual == b->manual &&
+           a->handled == b->handled && a->keep_completed_ms == b->keep_completed_ms &&
+           a->keep_discarded_ms == b->keep_discarded_ms && a->keep_count == b->keep_count &&
+           a->dedup_window_ms == b->dedup_window_ms;
+}
+
+/* Names that scripts cannot give are of Koan's own parts, which work them themselves. */
+static bool is_of_scripts(const struct core_queue *q)
+{
+    return strcmp(q->tenant, "default") == 0 && strpbrk(q->name, "/:*# ") == NULL;
+}
+
+static void leave(struct bind_queues_change *c, const struct core_queue *q)
+{
+    if (c->left_count == BIND_QUEUES_MAX)
+        return;
+    struct core_queue *mine = &c->left[c->left_count++];
+    *mine = *q;
+    mine->handled = false;
+    mine->tenant = NULL;
+    mine->name = mem_strdup(q->name);
+    mine->dead_to = q->dead_to != NULL ? mem_strdup(q->dead_to) : NULL;
+}
+
+static void ask_cb(struct queue_ask *a, const struct core *core)
+{
+    struct bind_queues_change *c = (struct bind_queues_change *)a;
+    const struct bind_queues *s = c->set->queues;
+    size_t count = s != NULL ? s->count : 0;
+    AUTO(mem_freep) bool *same = mem_new(count + 1);
+    struct core_queue q;
+    struct core_counts n;
+    for (uint32_t i = 0; core_queue_at(core, &i, &q, &n);) {
+        const struct bind_queue *mine = bind_set_queue(c->set, q.name);
+        if (!is_of_scripts(&q))
+            continue;
+        if (mine != NULL)
+            same[mine - s->list] = is_same(&mine->q, &q);
+        else if (q.handled)
+            leave(c, &q);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (!same[i])
+            c->wanted[c->wanted_count++] = &s->list[i];
+}
+
+static void done_cb(struct queue_ask *a)
+{
+    struct bind_queues_change *c = (struct bind_queues_change *)a;
+    c->done(c);
+}
+
+bool bind_queues_ask(struct bind_queues_change *c, struct bind *b, const struct bind_set *set)
+{
+    if (b->queues == NULL)
+        return false;
+    size_t count = set->queues != NULL ? set->queues->count : 0;
+    bind_queues_change_fini(c); /* a deploy that begins anew asks again */
+    c->set = set;
+    c->wanted = mem_new_array(count + 1, sizeof *c->wanted);
+    c->left = mem_new_array(BIND_QUEUES_MAX, sizeof *c->left);
+    c->ask.ask = ask_cb;
+    c->ask.done = done_cb;
+    c->ask.home = b->threads[0].runner;
+    queues_ask(b->queues, &c->ask);
+    return true;
+}
+
+void bind_queues_add(const struct bind_queues_change *c, struct txn *t)
+{
+    for (size_t i = 0; i < c->wanted_count; i++)
+        queue_txn_declare(t, &c->wanted[i]->q);
+    for (size_t i = 0; i < c->left_count; i++)
+        queue_txn_declare(t, &c->left[i]);
+}
+
+void bind_queues_change_fini(struct bind_queues_change *c)
+{
+    for (size_t i = 0; i < c->left_count; i++) {
+        mem_free((char *)(uintptr_t)c->left[i].name);
+        mem_free((char *)(uintptr_t)c->left[i].dead_to);
+    }
+    mem_free(c->left);
+    mem_free(c->wanted);
+    c->left = NULL;
+    c->wanted = NULL;
+    c->left_count = c->wanted_count = 0;
+}

@@ -1,0 +1,258 @@
+/* `send`: a message, checked where it is sent. It is proposed with the unit of whatever runs, by
+ * host.write(). */
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/time.h"
+#include "bind/queue_lib.h"
+
+struct message {
+    struct queue_message m;
+    struct core_label needs[CORE_LABELS_MAX];
+    struct arena arena;
+    struct buf body, headers;
+};
+
+static void message_free(void *p)
+{
+    struct message *s = p;
+    arena_fini(&s->arena);
+    buf_fini(&s->body);
+    buf_fini(&s->headers);
+    mem_free(s);
+}
+
+const struct queue_message *bind_check_message(lua_State *L, int at)
+{
+    struct vm_guard *g = lua_touserdata(L, at);
+    if (g == NULL || g->free != message_free)
+        luaL_error(L, "not a message");
+    return &((struct message *)g->p)->m;
+}
+
+/* ---- options of this message alone ---- */
+
+static int text_of(const json_t *o, const char *key, struct message *s, const char **out,
+                   struct err *e)
+{
+    const json_t *v = json_object_get(o, key);
+    if (v == NULL)
+        return 0;
+    if (json_is_integer(v)) { /* ids and numbers make good keys */
+        *out = arena_printf(&s->arena, "%lld", (long long)json_integer_value(v));
+        return 0;
+    }
+    size_t n = json_string_length(v);
+    if (!json_is_string(v) || n < 1 || n > CORE_TEXT_MAX || strlen(json_string_value(v)) != n)
+        return err_field(e, ERR_INVALID, key, "%s is a text of 1 to %d bytes", key, CORE_TEXT_MAX);
+    *out = arena_strndup(&s->arena, json_string_value(v), n);
+    return *out == NULL ? err_field(e, ERR_TOO_LARGE, key, "%s: too many options", key) : 0;
+}
+
+static int when_read(const json_t *o, int64_t now, struct core_send *s, struct err *e)
+{
+    const json_t *at = json_object_get(o, "run_at");
+    int64_t delay = 0;
+    if (bind_duration_read(o, "delay", &delay, e) != 0)
+        return e->code;
+    if (delay > 0 && at != NULL)
+        return err_field(e, ERR_INVALID, "delay", "delay or run_at, not both");
+    if (delay > 0)
+        s->run_at = now + delay;
+    if (json_is_string(at) && time_parse(json_string_value(at), json_string_length(at), &s->run_at))
+        return 0;
+    if (json_is_integer(at)) {
+        s->run_at = json_integer_value(at);
+        return 0;
+    }
+    return at == NULL ? 0
+                      : err_field(e, ERR_INVALID, "run_at",
+                                  "run_at is a moment like \"2026-12-24T18:00:00Z\"");
+}
+
+/* "key", or { key =, mode = "skip" or "replace" } */
+static int unique_read(const json_t *o, struct message *s, struct err *e)
+{
+    static const char *const names[] = {"key", "mode"};
+    const json_t *v = json_object_get(o, "unique");
+    const char *mode = NULL;
+    if (!json_is_object(v))
+        return text_of(o, "unique", s, &s->m.send.unique, e);
+    if (json_only_keys(v, "unique", names, ARRAY_LEN(names), e) != 0 ||
+        text_of(v, "key", s, &s->m.send.unique, e) != 0 ||
+        json_get_string(v, "mode", &mode, e) == ERR_INVALID)
+        return e->code;
+    if (s->m.send.unique == NULL)
+        return err_field(e, ERR_INVALID, "unique", "unique: key is missing");
+    if (mode != NULL && strcmp(mode, "skip") != 0 && strcmp(mode, "replace") != 0)
+        return err_field(e, ERR_INVALID, "unique",
+                         "unique: mode is 'skip' or 'replace', not '%.40s'", mode);
+    s->m.send.unique_mode =
+        mode != NULL && strcmp(mode, "replace") == 0 ? UNIQUE_REPLACE : UNIQUE_SKIP;
+    return 0;
+}
+
+static int needs_read(const json_t *o, struct message *s, struct err *e)
+{
+    const char *name;
+    json_t *v;
+    struct core_send *c = &s->m.send;
+    json_t *needs = json_object_get(o, "needs");
+    if (needs != NULL && (!json_is_object(needs) || json_object_size(needs) > CORE_LABELS_MAX))
+        return err_field(e, ERR_INVALID, "needs", "needs is a table of at most %d labels",
+                         CORE_LABELS_MAX);
+    c->needs = s->needs;
+    json_object_foreach(needs, name, v)
+    {
+        struct core_label *l = &s->needs[c->needs_count++];
+        l->name = arena_strndup(&s->arena, name, strlen(name));
+        if (json_is_string(v))
+            l->text = arena_strndup(&s->arena, json_string_value(v), json_string_length(v));
+        else if (json_is_integer(v) && json_integer_value(v) > 0 &&
+                 json_integer_value(v) <= UINT32_MAX)
+            l->number = (uint32_t)json_integer_value(v);
+        else if (!json_is_true(v))
+            return err_field(e, ERR_INVALID, "needs", "needs: '%.60s' is a text, a number or true",
+                             name);
+        if (l->name == NULL || *l->name == '\0' || (json_is_string(v) && l->text == NULL))
+            return err_field(e, ERR_INVALID, "needs", "needs: too long");
+    }
+    return 0;
+}
+
+static int headers_read(const json_t *o, struct message *s, struct err *e)
+{
+    const char *name;
+    json_t *v;
+    json_t *headers = json_object_get(o, "headers");
+    if (headers == NULL)
+        return 0;
+    if (!json_is_object(headers) || json_object_size(headers) > QUEUE_HEADERS_MAX)
+        return err_field(e, ERR_INVALID, "headers", "headers are a table of at most %d texts",
+                         QUEUE_HEADERS_MAX);
+    json_object_foreach(headers, name, v)
+    {
+        if (!json_is_string(v))
+            return err_field(e, ERR_INVALID, "headers", "header '%.60s' is no text", name);
+    }
+    int rc = json_print(headers, &s->headers, e);
+    s->m.headers = buf_str(&s->headers);
+    return rc;
+}
+
+static int options_read(const json_t *o, int64_t now, struct message *s, struct err *e)
+{
+    static const char *const names[] = {"attempts", "backoff", "timeout", "ttl",   "deadline",
+                                        "priority", "lane",    "gate",    "key",   "delay",
+                                        "run_at",   "dedup",   "unique",  "needs", "headers"};
+    if (o == NULL)
+        return 0;
+    if (json_only_keys(o, "send", names, ARRAY_LEN(names), e) != 0 ||
+        when_read(o, now, &s->m.send, e) != 0 || text_of(o, "key", s, &s->m.send.key, e) != 0 ||
+        text_of(o, "dedup", s, &s->m.send.dedup, e) != 0 || unique_read(o, s, e) != 0 ||
+        needs_read(o, s, e) != 0 || headers_read(o, s, e) != 0)
+        return e->code;
+    return 0;
+}
+
+/* ---- the message ---- */
+
+static int sending_take(struct message *s, const struct bind_queue *q, const json_t *o,
+                        struct err *e)
+{
+    struct bind_sending to = {.priority = -1};
+    struct core_send *c = &s->m.send;
+    if (q != NULL)
+        to = q->sending;
+    if (o != NULL && bind_sending_read(o, &s->arena, &to, e) != 0)
+        return e->code;
+    c->priority = to.priority >= 0 ? (uint8_t)to.priority : CORE_PRIORITY;
+    c->attempts = to.attempts;
+    c->backoff = to.backoff;
+    c->timeout_ms = to.timeout_ms;
+    c->ttl_ms = to.ttl_ms;
+    c->deadline_ms = to.deadline_ms;
+    c->lane = to.lane;
+    c->gates_count = to.gates_count;
+    memcpy(c->gates, to.gates, sizeof c->gates);
+    return 0;
+}
+
+/* What it belongs to goes with it. */
+static void trace_take(lua_State *L, struct message *s)
+{
+    const struct bind_run *r = bind_run_of(L);
+    if (r->env->correlation == NULL)
+        return;
+    s->m.correlation = arena_strndup(&s->arena, r->env->correlation, strlen(r->env->correlation));
+    if (r->span.id != 0) {
+        char *text = arena_new(&s->arena, TRACE_PARENT_TEXT);
+        trace_format(&r->span, text);
+        s->m.traceparent = text;
+    } else if (r->env->traceparent != NULL) {
+        s->m.traceparent =
+            arena_strndup(&s->arena, r->env->traceparent, strlen(r->env->traceparent));
+    }
+}
+
+static int message_fill(lua_State *L, struct message *s, const char *queue, const json_t *body,
+                        const json_t *options, struct err *e)
+{
+    struct bind_thread *t = bind_set_of(L)->thread;
+    s->m.send.queue = arena_strndup(&s->arena, queue, strlen(queue));
+    t->ids.ids.make(&t->ids.ids, &s->m.send.id);
+    if (options_read(options, t->world->wall_ms(t->world), s, e) != 0 ||
+        sending_take(s, bind_set_queue(bind_set_of(L), queue), options, e) != 0)
+        return e->code;
+    if (body == NULL)
+        buf_adds(&s->body, "null");
+    else if (json_print(body, &s->body, e) != 0)
+        return err_field(e, ERR_TOO_LARGE, "body",
+                         "a body has at most %d KiB; keep it elsewhere and send its key",
+                         QUEUE_BODY_MAX >> 10);
+    s->m.body = buf_str(&s->body);
+    s->m.body_len = s->body.len;
+    s->m.send.bytes = (uint32_t)s->body.len;
+    return 0;
+}
+
+/* host.message(queue, body, options) -> message, id, bytes */
+static int host_message(lua_State *L)
+{
+    const char *queue = luaL_checkstring(L, 1);
+    struct err e = ERR_INIT;
+    char id[UUID_TEXT];
+    lua_settop(L, 3);
+    vm_may_await(L, "send");
+    json_t *body = lua_isnil(L, 2) ? NULL : bind_check_json(L, 2, "send: body");
+    json_t *options = bind_check_json(L, 3, "send: options");
+    struct vm_guard *g = vm_guard_push(L, message_free);
+    struct message *s = mem_new(sizeof *s);
+    arena_init(&s->arena, BIND_QUEUE_MESSAGE);
+    buf_init(&s->body, QUEUE_BODY_MAX);
+    buf_init(&s->headers, QUEUE_HEADERS_BYTES);
+    g->p = s;
+    if (bind_set_of(L)->thread->bind->queues == NULL)
+        err_set(&e, ERR_UNSUPPORTED, "the queue is not running here");
+    else if (options != NULL && !json_is_object(options))
+        err_set(&e, ERR_INVALID, "options are a table like { delay = \"10m\" }");
+    else
+        message_fill(L, s, queue, body, options, &e);
+    if (e.code != 0) {
+        err_context(&e, "send '%.80s'", queue);
+        return vm_raise(L, &e);
+    }
+    trace_take(L, s);
+    vm_charge(L, s->body.len / 16);
+    uuid_format(&s->m.send.id, id);
+    lua_pushstring(L, id);
+    lua_pushinteger(L, (lua_Integer)s->body.len);
+    return 3;
+}
+
+void bind_open_send(lua_State *L)
+{
+    static const luaL_Reg fns[] = {{"message", host_message}, {NULL, NULL}};
+    luaL_setfuncs(L, fns, 0);
+}

@@ -1,0 +1,367 @@
+"""Queues worked by Lua: effects and ack are one unit, errors are tries, and no handler harms another."""
+import http.server
+import json
+import random
+import signal
+import threading
+import time
+
+from e2e.node import Case
+
+ENTITIES = """
+entity "Note" { fields = { title = text, n = int { default = 0 } } }
+entity "Sum" { fields = { n = int { default = 0 } } }
+local Note, Sum = entity "Note", entity "Sum"
+local function note(title) Note.new { title = title }:save() end
+route "POST /send/{queue}" { run = function(req)
+  local q = req.query
+  return { id = send(req.params.queue, req.json, { key = q.key, delay = q.delay, timeout = q.timeout,
+    attempts = q.attempts and math.tointeger(tonumber(q.attempts)), backoff = q.backoff }) }
+end }
+"""
+
+
+class Hook(http.server.BaseHTTPRequestHandler):
+    """What a handler calls: /slow waits until it is let go, /kill ends the node, /seen/X counts."""
+
+    def do_GET(self):
+        test = self.server.test
+        with test.lock:
+            test.calls.append(self.path)
+        if self.path.startswith("/slow"):
+            test.go.wait(30)
+        if self.path.startswith("/kill") and test.armed:
+            test.server.process.send_signal(signal.SIGKILL)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *args):
+        pass
+
+
+class Outside(http.server.ThreadingHTTPServer):
+    daemon_threads, request_queue_size = True, 1024
+
+    def handle_error(self, request, client_address):
+        pass  # who asked has been killed, or waits no more
+
+
+class HandlersCase(Case):
+    def setUp(self):
+        super().setUp()
+        self.lock, self.calls, self.go, self.armed = threading.Lock(), [], threading.Event(), True
+        self.addCleanup(self.go.set)
+
+    def outside(self):
+        s = Outside(("127.0.0.1", 0), Hook)
+        s.test = self
+        threading.Thread(target=s.serve_forever, daemon=True).start()
+        self.addCleanup(s.server_close)
+        self.addCleanup(s.shutdown)
+        return f"http://127.0.0.1:{s.server_port}"
+
+    def serve(self, text, *args):
+        self.write("app/main.lua", ENTITIES + text)
+        return self.again(*args)
+
+    def again(self, *args):
+        self.server = self.node("--scripts", self.path("app"), "--http.allow", "127.0.0.1", *args)
+        self.ask = self.server.client()
+        return self.server
+
+    def send(self, queue, body, **options):
+        query = "&".join(f"{k}={v}" for k, v in options.items())
+        a = self.ask("POST", f"/send/{queue}?{query}", json.dumps(body))
+        self.assertEqual(a.status, 200, a.body)
+        return a.json["id"]
+
+    def titles(self):
+        a = self.ask("GET", "/api/note?pageSize=200&fields=title")
+        self.assertEqual(a.status, 200, a.body)
+        return sorted(n["title"] for n in a.json)
+
+    def until(self, want, seconds=20):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            got = self.titles()
+            if got == sorted(want):
+                return
+            time.sleep(0.02)
+        self.assertEqual(got, sorted(want), self.server.text[-3000:])
+
+    def until_calls(self, count, seconds=20):
+        end = time.monotonic() + seconds
+        while len(self.calls) < count and time.monotonic() < end:
+            time.sleep(0.02)
+        self.assertEqual(len(self.calls), count)
+
+
+class Ends(HandlersCase):
+    def test_what_a_handler_is_given_and_what_it_saves_and_sends(self):
+        self.serve("""
+            queue "second" { attempts = 2, backoff = "1s" }
+            on "queue/first" { run = function(m, ctx)
+              note(json.encode({ m, ctx.queue, ctx.key, ctx.attempt, ctx.tenant, type(ctx.deadline) }))
+              send("second", { from = ctx.id, correlation = ctx.correlation }, { headers = { a = "b" } })
+            end }
+            on "queue/second" { run = function(m, ctx)
+              note(tostring(m.correlation == ctx.correlation) .. " " .. ctx.headers.a .. " " .. #m.from)
+            end }
+        """)
+        self.send("first", {"a": [1, None, "x"]}, key="k")
+        self.until(['[{"a":[1,null,"x"]},"first","k",1,"default","number"]', "true b 36"])
+
+    def test_what_a_failed_handler_wrote_or_sent_never_happened(self):  # U3
+        self.serve("""
+            queue "dead" {}
+            queue "work" { attempts = 3, backoff = { "100ms" }, dead_to = "dead" }
+            queue "other" {}
+            on "queue/other" { run = function(m) note("other " .. m) end }
+            on "queue/work" { run = function(m, ctx)
+              note("never")
+              send("other", "never")
+              tx(function() note("inner " .. ctx.attempt) end)
+              if m == "reject" then ctx:reject("bad address") end
+              error("no luck")
+            end }
+            on "queue/dead" { run = function(m, ctx) note("dead " .. m .. " " .. ctx.queue) end }
+        """)
+        self.send("work", "a")
+        self.until(["inner 1", "inner 2", "inner 3", "dead a dead"])
+        self.assertRegex(self.server.wait_log("attempt=3"), r"queue/work: main\.lua:\d+: no luck attempt=3 message=\S+ correlation=")
+        self.send("work", "reject")
+        self.until(["inner 1", "inner 1", "inner 2", "inner 3", "dead a dead", "dead reject dead"])
+
+    def test_snooze_release_nack_and_ack_end_the_run_where_they_stand(self):
+        self.serve("""
+            on "queue/work" { attempts = 2, run = function(m, ctx)
+              if m == "ack" then note("acked") ctx:ack() end
+              if ctx.deliveries < 4 then ctx:snooze("100ms") end
+              if ctx.deliveries < 6 then ctx:release() end
+              if ctx.attempt == 1 then ctx:nack("50ms") end
+              note("try " .. ctx.attempt .. " after " .. ctx.deliveries)
+            end }
+        """)
+        self.send("work", "ack")
+        self.send("work", "x")
+        self.until(["acked", "try 2 after 7"])
+
+    def test_backoff_closes_the_gate_for_all_and_uses_no_try(self):
+        self.serve("""
+            on "queue/work" { attempts = 1, gate = "smtp", run = function(m, ctx)
+              if m == "busy" and ctx.deliveries == 1 then ctx:backoff("smtp", "1500ms") end
+              note(m .. " try " .. ctx.attempt)
+            end }
+        """)
+        began = time.monotonic()
+        self.send("work", "busy")
+        time.sleep(0.3)
+        self.send("work", "behind")
+        self.assertEqual(self.titles(), [])
+        self.until(["busy try 1", "behind try 1"])
+        self.assertGreater(time.monotonic() - began, 1.4)
+
+    def test_a_conflict_is_run_again_at_once_and_nothing_is_lost(self):
+        self.serve("""
+            on "queue/add" { concurrency = 16, attempts = 50, backoff = { "10ms" }, run = function(m)
+              local s = Sum.get("s") or Sum.new { id = "s" }
+              s.n = s.n + 1
+              s:save()
+            end }
+            route "POST /many" { run = function() for i = 1, 200 do send("add", i) end end }
+        """)
+        self.ask("POST", "/many")
+        end = time.monotonic() + 40
+        while time.monotonic() < end:
+            a = self.ask("GET", "/api/sum/s")
+            if a.status == 200 and a.json["n"] == 200:
+                break
+            time.sleep(0.05)
+        self.assertEqual(a.json["n"], 200, self.server.text[-2000:])
+
+
+class Refusals(HandlersCase):
+    def test_a_send_says_what_is_wrong_and_leaves_nothing(self):
+        self.serve("""
+            queue "small" { max = 1 }
+            route "POST /bad/{kind}" { run = function(req)
+              note("never")
+              local bad = {
+                queue = function() send("nowhere", 1) end, option = function() send("small", 1, { dely = "1s" }) end,
+                big = function() send("small", string.rep("x", 1 << 20)) end, both = function() send("small", 1, { delay = 1, run_at = 1 }) end,
+                full = function() send("small", 1) send("small", 2) end, hook = function() send("small", function() end) end,
+                gate = function() send("small", 1, { gate = { "a", "a" } }) end,
+              }
+              bad[req.params.kind]()
+            end }
+        """)
+        for kind, status, words in (("queue", 404, "there is no queue 'nowhere'; declare it"), ("option", 400, "did you mean 'delay'"),
+                                    ("big", 400, "at most 1024 KiB"), ("both", 400, "delay or run_at"), ("full", 429, "is full"),
+                                    ("hook", 400, "function"), ("gate", 400, "named twice")):
+            a = self.ask("POST", "/bad/" + kind)
+            self.assertIn(a.status, (status, 413 if kind == "big" else status), a.body)
+            self.assertIn(words, a.json["detail"])
+        self.assertEqual(self.titles(), [])
+
+    def test_a_hook_cannot_send(self):
+        self.serve("""
+            queue "q" {}
+            entity "Watched" { fields = { a = int }, before_save = function(e) send("q", e.a) end }
+        """)
+        a = self.ask("POST", "/api/watched", {"a": 1})
+        self.assertEqual(a.status, 422, a.body)
+        self.assertIn("a hook shapes or refuses its own record", a.json["detail"])
+
+
+class Harm(HandlersCase):
+    def test_one_that_loops_or_eats_memory_or_never_returns_ends_after_its_tries(self):  # Q3 U1
+        url = self.outside()
+        self.serve(f"""
+            queue "dead" {{}}
+            queue "bad" {{ attempts = 2, backoff = {{ "50ms" }}, timeout = "1s", dead_to = "dead" }}
+            on "queue/bad" {{ run = function(m)
+              note("never")
+              while m == "loop" do end
+              local t = {{}}
+              while m == "eat" do t[#t + 1] = string.rep("x", 1 << 20) .. #t end
+              if m == "wait" then http.get("{url}/slow", {{ timeout = "2s" }}) end
+            end }}
+            on "queue/dead" {{ run = function(m) note("dead " .. m) end }}
+            on "queue/good" {{ run = function(m) note("good " .. m) end }}
+            route "GET /alive" {{ run = function() return "yes" end }}
+        """, "--script.threads", "1")
+        for m in ("loop", "eat", "wait"):
+            self.send("bad", m)
+        slowest = 0
+        for i in range(20):
+            began = time.monotonic()
+            self.assertEqual(self.ask("GET", "/alive").status, 200)
+            slowest = max(slowest, time.monotonic() - began)
+            self.send("good", str(i))
+            time.sleep(0.05)
+        self.assertLess(slowest, 2)
+        self.until([f"good {i}" for i in range(20)] + ["dead loop", "dead eat", "dead wait"], 40)
+
+    def test_one_that_kills_the_process_is_discarded_after_its_tries(self):  # Q3
+        url = self.outside()
+        text = f"""
+            queue "dead" {{}}
+            queue "work" {{ attempts = 2, backoff = {{ "100ms" }}, dead_to = "dead" }}
+            on "queue/work" {{ run = function(m) http.get("{url}/kill") note("never") end }}
+            on "queue/dead" {{ run = function(m, ctx) note("dead " .. m) end }}
+        """
+        self.serve(text, "--work.lease", "1s")
+        self.send("work", "bomb")
+        for _ in range(2):
+            self.server.process.wait(30)
+            self.server.kill()
+            self.again("--work.lease", "1s")
+        self.until(["dead bomb"], 40)
+        self.assertEqual(self.calls, ["/kill", "/kill"])
+
+    def test_new_work_is_begun_while_hundreds_wait(self):  # Q7
+        url = self.outside()
+        self.serve(f"""
+            on "queue/slow" {{ run = function(m) http.get("{url}/slow/" .. m) note("slow") end }}
+            on "queue/fast" {{ run = function(m) note("fast " .. m) end }}
+            route "POST /many" {{ run = function() for i = 1, 200 do send("slow", i) end end }}
+        """, "--script.threads", "1", "--work.concurrency", "210")
+        self.ask("POST", "/many")
+        self.until_calls(200)
+        self.send("fast", "a")
+        self.send("fast", "b", delay="0.2")
+        self.until(["fast a", "fast b"])
+        self.go.set()
+        end = time.monotonic() + 20
+        while time.monotonic() < end and self.ask("GET", "/api/note?count=exact&pageSize=1").headers.get("X-Total-Count") != "202":
+            time.sleep(0.05)
+        self.assertEqual(self.ask("GET", "/api/note?count=exact&pageSize=1").headers.get("X-Total-Count"), "202")
+
+
+class Crash(HandlersCase):
+    def test_effects_and_ack_are_one_though_the_node_is_killed_at_any_moment(self):  # L1 L4
+        text = """
+            on "queue/add" { attempts = 100, backoff = { "10ms" }, run = function(m)
+              if Note.get("n" .. m) then note("twice") end
+              Note.new { id = "n" .. m, title = "x" }:save()
+              send("next", m)
+            end }
+            on "queue/next" { attempts = 100, run = function(m)
+              if Sum.get("s" .. m) then note("twice") end
+              Sum.new { id = "s" .. m, n = 1 }:save()
+            end }
+            queue "next" {}
+            route "POST /many/{from}" { run = function(req)
+              local from = math.tointeger(tonumber(req.params.from))
+              for i = from, from + 99 do send("add", i) end
+            end }
+        """
+        self.serve(text, "--work.lease", "1s")
+        dice = random.Random(7)
+        sent = 0
+        for _ in range(3):
+            for _ in range(3):
+                self.assertEqual(self.ask("POST", f"/many/{sent}").status, 204)
+                sent += 100
+            time.sleep(dice.uniform(0.0, 0.15))
+            self.server.kill()
+            self.again("--work.lease", "1s")
+
+        def count(name, want):
+            a = self.ask("GET", f"/api/{name}?count=exact&pageSize=1")
+            return a.headers.get("X-Total-Count") == str(want)
+        end = time.monotonic() + 60
+        while time.monotonic() < end and not (count("note", sent) and count("sum", sent)):
+            time.sleep(0.1)
+        self.assertTrue(count("note", sent) and count("sum", sent), self.server.text[-2000:])
+        self.assertNotIn("twice", self.titles())
+
+
+class Deploys(HandlersCase):
+    def test_runs_under_way_end_on_the_set_that_they_began_with(self):
+        url = self.outside()
+        script = 'on "queue/work" { run = function(m) %s note("%s " .. m) end }'
+        self.serve(script % (f'if m == "slow" then http.get("{url}/slow") end', "old"))
+        self.send("work", "slow")
+        self.until_calls(1)
+        self.deployed(self.server, "main.lua", ENTITIES + script % ("", "new"))
+        self.send("work", "next")
+        self.until(["new next"])
+        self.go.set()
+        self.until(["new next", "old slow"])
+
+    def test_a_queue_whose_handler_is_gone_keeps_its_messages(self):
+        self.serve('on "queue/work" { run = function(m) note("worked " .. m) end }')
+        self.send("work", "1")
+        self.until(["worked 1"])
+        self.deployed(self.server, "main.lua", ENTITIES + 'queue "work" {}')
+        self.send("work", "2")
+        time.sleep(0.3)
+        self.assertEqual(self.titles(), ["worked 1"])
+        self.deployed(self.server, "main.lua", ENTITIES + 'on "queue/work" { run = function(m) note("again " .. m) end }')
+        self.until(["worked 1", "again 2"])
+
+    def test_a_stop_hands_back_what_runs_and_uses_no_try(self):
+        url = self.outside()
+        self.serve(f"""
+            on "queue/work" {{ attempts = 1, run = function(m, ctx)
+              if ctx.deliveries == 1 then http.get("{url}/slow", {{ timeout = "60s" }}) end
+              note("try " .. ctx.attempt .. " of " .. ctx.deliveries)
+            end }}
+        """, "--drain.timeout", "1s")
+        self.send("work", "x")
+        self.until_calls(1)
+        self.assertEqual(self.server.stop(), 0)
+        self.again()
+        self.until(["try 1 of 2"])
+
+    def test_what_waits_over_a_start_is_worked_behind_it(self):
+        self.serve('queue "work" {}')
+        self.send("work", "1")
+        self.assertEqual(self.server.stop(), 0)
+        self.write("app/main.lua", ENTITIES + 'on "queue/work" { run = function(m) note("worked " .. m) end }')
+        self.again()
+        self.deployed(self.server, "main.lua", ENTITIES + 'on "queue/work" { run = function(m) note("worked " .. m) end }')
+        self.until(["worked 1"])
