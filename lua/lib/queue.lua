@@ -89,3 +89,26 @@ function host.handle(run, text, info)
     return e[1], e[2], e[3]
   end)
 end
+
+-- --- tests: t.deliver("mail", { to = "a" }) ---
+
+local deliver_options = { key = true, headers = true, attempt = true, deliveries = true }
+
+-- The handler's run with this body, as if the message had just been given out.
+function host.test_deliver(name, body, options)
+  local o = host.options("t.deliver", options, deliver_options)
+  local run = runs[name]
+  if not run then host.fail("not_found", "t.deliver: no handler of these scripts is for queue/" .. tostring(name)) end
+  local info = {
+    id = host.uuid(), queue = name, key = o.key and tostring(o.key), attempt = o.attempt or 1, deliveries = o.deliveries or o.attempt or 1,
+    headers = o.headers and host.json_encode(o.headers), deadline = host.now() + 60000,
+  }
+  local what, a, b = host.handle(run, host.json_encode(body), info)
+  if what == "done" then what = "ack" end
+  return {
+    outcome = what, gate = b,
+    reason = what == "reject" and a or nil,
+    delay = what == "nack" and a >= 0 and a or nil,
+    at = (what == "snooze" or what == "backoff") and a or nil,
+  }
+end

@@ -62,6 +62,8 @@ end
 
 function t.advance(amount) t.clock(host.time_add(host.now(), amount)) end
 
+function t.deliver(name, body, options) return host.test_deliver(name, body, options) end
+
 function t.request(line, options) return host.test_request(line, options) end
 
 -- --- running ---

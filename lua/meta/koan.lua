@@ -682,6 +682,14 @@ function Test.advance(amounts) end
 ---@return { status: integer, headers: table<string, string>, body: string, json: any }
 function Test.request(line, options) end
 
+---Runs the handler of a queue of these scripts with this body. What it saves is committed as it would be with the message;
+---an error that it raises is raised here too.
+---@param queue string
+---@param body any
+---@param options? { key?: string|integer, headers?: table<string, string>, attempt?: integer, deliveries?: integer }
+---@return { outcome: "ack"|"reject"|"release"|"snooze"|"backoff"|"nack", reason?: string, at?: integer, gate?: string, delay?: integer } at: a moment; delay: ms
+function Test.deliver(queue, body, options) end
+
 ---In files that end in _test.lua: `koan check` runs it, with an empty ledger and a clock of its own.
 ---@param name string
 ---@param fn fun(t: Test)

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 
-from e2e.node import Case
+from e2e.node import Case, run
 
 ENTITIES = """
 entity "Note" { fields = { title = text, n = int { default = 0 } } }
@@ -317,6 +317,96 @@ class Crash(HandlersCase):
             time.sleep(0.1)
         self.assertTrue(count("note", sent) and count("sum", sent), self.server.text[-2000:])
         self.assertNotIn("twice", self.titles())
+
+
+class Order(HandlersCase):
+    def test_messages_of_a_key_are_worked_one_at_a_time_in_the_order_of_sending(self):  # Q5
+        self.serve("""
+            on "queue/work" { attempts = 5, backoff = { "20ms" }, run = function(m, ctx)
+              if m % 7 == 0 and ctx.attempt == 1 then error("once more") end
+              local s = Sum.get(ctx.key) or Sum.new { id = ctx.key }
+              if s.n ~= m - 1 then note("after " .. s.n .. " came " .. m) end
+              s.n = m
+              s:save()
+            end }
+            route "POST /many" { run = function()
+              for i = 1, 30 do for _, k in ipairs { "a", "b", "c" } do send("work", i, { key = k, priority = i % 3 }) end end
+            end }
+        """)
+        self.ask("POST", "/many")
+        end = time.monotonic() + 30
+        while time.monotonic() < end and [self.ask("GET", "/api/sum/" + k).body.count(b'"n":30') for k in "abc"] != [1, 1, 1]:
+            time.sleep(0.05)
+        self.assertEqual(self.titles(), [])
+        self.assertEqual([self.ask("GET", "/api/sum/" + k).json["n"] for k in "abc"], [30, 30, 30])
+
+    def test_a_run_within_its_timeout_is_not_begun_a_second_time(self):  # Q4
+        url = self.outside()
+        self.serve(f"""
+            on "queue/work" {{ timeout = "30s", run = function(m, ctx)
+              http.get("{url}/slow", {{ timeout = "20s" }})
+              note("try " .. ctx.attempt .. " of " .. ctx.deliveries)
+            end }}
+        """, "--work.lease", "1s")
+        self.send("work", 1)
+        time.sleep(4)  # four leases long
+        self.go.set()
+        self.until(["try 1 of 1"])
+        self.assertEqual(len(self.calls), 1)
+
+    def test_the_story_of_a_request_goes_on_in_the_handlers(self):  # O2
+        self.serve("""
+            on "queue/first" { run = function(m) send("second", m) end }
+            on "queue/second" { run = function(m) note("end") end }
+        """)
+        a = self.ask("POST", "/send/first", "1", {"X-Correlation-ID": "story-1"})
+        self.assertEqual(a.status, 200, a.body)
+        self.until(["end"])
+        end, names = time.monotonic() + 10, set()
+        while time.monotonic() < end and not {"queue/first", "queue/second"} <= names:
+            a = self.ask("GET", "/api/timeline/story-1")
+            names = {e.get("name") for e in a.json["events"]} if a.status == 200 else set()
+            time.sleep(0.05)
+        self.assertLessEqual({"queue/first", "queue/second"}, names)
+
+
+class Checks(HandlersCase):
+    def test_a_test_runs_a_handler_and_sees_how_it_ends(self):
+        self.write("app/main.lua", ENTITIES + """
+            queue "other" {}
+            on "queue/work" { run = function(m, ctx)
+              note("never")
+              if m == "reject" then ctx:reject("bad address") end
+              if m == "snooze" then ctx:snooze("10m") end
+              if m == "busy" then ctx:backoff("smtp", "1m") end
+              if m == "nack" then ctx:nack("5s") end
+              if m == "error" then error("no luck") end
+              Note.new { id = "n", title = ctx.queue .. ctx.attempt .. ctx.key .. ctx.headers.a }:save()
+              send("other", m)
+            end }
+        """)
+        self.write("app/main_test.lua", """
+            test("ends", function(t)
+              local function ends(m, o) return t.deliver("work", m, o) end
+              t.equal(ends("reject"), { outcome = "reject", reason = "bad address" })
+              t.equal(ends("snooze"), { outcome = "snooze", at = t.clock() + 600000 })
+              t.equal(ends("busy"), { outcome = "backoff", at = t.clock() + 60000, gate = "smtp" })
+              t.equal(ends("nack"), { outcome = "nack", delay = 5000 })
+              t.fails(function() ends("error") end, "no luck")
+              t.fails(function() t.deliver("nowhere", 1) end, "no handler of these scripts")
+              t.equal(entity("Note").count(), 0)
+              t.equal(ends("x", { attempt = 2, key = 7, headers = { a = "b" } }).outcome, "ack")
+              t.equal(entity("Note").get("n").title, "work27b")
+              t.equal(entity("Note").count(), 2)
+              send("work", 1)
+            end)
+        """)
+        code, out, err = run("check", self.path("app"), cwd=self.dir)
+        self.assertEqual(code, 0, out + err)
+        self.write("app/main.lua", 'queue "x" { atempts = 1 }')
+        code, out, err = run("check", self.path("app"), cwd=self.dir)
+        self.assertEqual(code, 1)
+        self.assertIn("did you mean 'attempts'?", out)
 
 
 class Deploys(HandlersCase):
