@@ -346,6 +346,14 @@ int core_counts(const struct core *c, const char *tenant, const char *queue,
                 struct core_counts *out, struct err *e);
 /* Each queue, in order of declaration: for (uint32_t i = 0; core_queue_at(c, &i, &q, &n);) */
 bool core_queue_at(const struct core *c, uint32_t *i, struct core_queue *q, struct core_counts *n);
+/* Up to `max` of them in one walk, from *i on, as long as each() says true: with many queues, where
+ * the walk to *i costs. False when there are no more. The texts are the core's. */
+bool core_each(const struct core *c, uint32_t *i, uint32_t max,
+               bool (*each)(void *arg, const struct core_queue *q, const struct core_counts *n),
+               void *arg);
+/* One of them. ERR_NOT_FOUND. */
+int core_find(const struct core *c, const char *tenant, const char *queue, struct core_queue *q,
+              struct core_counts *n, struct err *e);
 /* Up to `max` ids of records of a queue in one state, in order of place, from `after` on. */
 size_t core_list(const struct core *c, const char *tenant, const char *queue, enum rec_state state,
                  uint64_t after, uint64_t *places, size_t max);

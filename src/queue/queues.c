@@ -446,17 +446,58 @@ int core_counts(const struct core *c, const char *tenant, const char *queue,
     return 0;
 }
 
-bool core_queue_at(const struct core *c, uint32_t *i, struct core_queue *o, struct core_counts *n)
+static void queue_show(const struct core *c, const struct queue *q, struct core_queue *o,
+                       struct core_counts *n)
 {
-    const struct queue *q = c->queues;
-    while (q != NULL && q->number < *i)
-        q = q->next;
-    if (q == NULL)
-        return false;
-    *i = q->number + 1;
     *o = q->o;
     o->tenant = q->tenant->name;
     o->name = q->name;
     queue_counts(c, q, n);
-    return true;
+}
+
+bool core_each(const struct core *c, uint32_t *i, uint32_t max,
+               bool (*each)(void *arg, const struct core_queue *q, const struct core_counts *n),
+               void *arg)
+{
+    const struct queue *q = c->queues;
+    while (q != NULL && q->number < *i)
+        q = q->next;
+    for (bool on = true; q != NULL && max > 0 && on; q = q->next, max--) {
+        struct core_queue o;
+        struct core_counts n;
+        queue_show(c, q, &o, &n);
+        *i = q->number + 1;
+        on = each(arg, &o, &n);
+    }
+    return q != NULL;
+}
+
+struct queue_first {
+    struct core_queue *queue;
+    struct core_counts *counts;
+};
+
+static bool queue_first(void *arg, const struct core_queue *o, const struct core_counts *n)
+{
+    const struct queue_first *f = arg;
+    *f->queue = *o;
+    *f->counts = *n;
+    return false;
+}
+
+bool core_queue_at(const struct core *c, uint32_t *i, struct core_queue *o, struct core_counts *n)
+{
+    uint32_t before = *i;
+    core_each(c, i, 1, queue_first, &(struct queue_first){.queue = o, .counts = n});
+    return *i != before;
+}
+
+int core_find(const struct core *c, const char *tenant, const char *queue, struct core_queue *o,
+              struct core_counts *n, struct err *e)
+{
+    const struct queue *q = queue_find(c, tenant, queue);
+    if (q == NULL)
+        return queue_unknown(queue, e);
+    queue_show(c, q, o, n);
+    return 0;
 }
