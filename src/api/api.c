@@ -90,6 +90,12 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
     for (size_t i = 0; a->o.coord != NULL && i < ARRAY_LEN(coord); i++)
         if (http_router_add(r, coord[i]->routes, coord[i]->count, e) != 0)
             return e->code;
+    const struct api_routes *queues[] = {&api_queue_routes, &api_queue_send_routes,
+                                         &api_queue_settle_routes, &api_queue_lease_routes,
+                                         &api_queue_peek_routes};
+    for (size_t i = 0; a->o.queues != NULL && i < ARRAY_LEN(queues); i++)
+        if (http_router_add(r, queues[i]->routes, queues[i]->count, e) != 0)
+            return e->code;
     if (a->o.node_call != NULL &&
         http_router_add(r, api_node_routes.routes, api_node_routes.count, e) != 0)
         return e->code;
@@ -193,6 +199,7 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
     t->api = a;
     t->loop = loop;
     t->ids.make = api_make_id;
+    list_init(&t->queue_waits);
     int rc = api_reader_open(a, &t->db, e);
     if (rc == 0)
         rc = api_reader_open(a, &t->points, e);
@@ -217,6 +224,7 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
 void api_thread_drain(struct api_thread *t)
 {
     api_feed_close(t);
+    api_queue_drain(t);
 }
 
 void api_thread_free(struct api_thread *t)

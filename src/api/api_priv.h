@@ -62,7 +62,9 @@ struct api_thread {
     bool points_open;  /* it holds a snapshot */
     uint64_t points_seq;
     struct loop_hook turn;
-    struct api_feed *feed; /* feed.c */
+    struct api_feed *feed;   /* feed.c */
+    struct list queue_waits; /* queue_lease.c */
+    bool queue_drained;
     struct entity_ids ids;
     struct uuid_gen gen;
     uint8_t random[API_RANDOM_BYTES];
@@ -298,6 +300,10 @@ extern const struct api_routes api_feed_routes, api_transfer_routes, api_history
     api_records_read_routes, api_records_write_routes, api_bulk_routes, api_openapi_routes,
     api_canon_routes, api_canon_read_routes, api_health_routes, api_docs_routes, api_scripts_routes,
     api_node_routes, api_definitions_routes, api_trace_routes, api_tx_routes, api_leases_routes,
-    api_values_routes, api_counts_routes, api_inbox_routes;
+    api_values_routes, api_counts_routes, api_inbox_routes, api_queue_routes, api_queue_send_routes,
+    api_queue_settle_routes, api_queue_lease_routes, api_queue_peek_routes;
+
+/* queue_lease.c: those who wait for messages wait no longer. */
+void api_queue_drain(struct api_thread *t);
 
 #endif

@@ -187,6 +187,15 @@ static void openapi_add_coord(json_t *doc)
     openapi_add_tag(doc, "Inbox", json_string("Whether a message was worked already."));
 }
 
+static void openapi_add_queues(json_t *doc)
+{
+    AUTO(json_unref) json_t *part = openapi_file("schema/openapi/queues.json", NULL);
+    json_t *components = openapi_member(doc, "components");
+    json_object_update(openapi_member(doc, "paths"), openapi_member(part, "paths"));
+    json_object_update(openapi_member(components, "schemas"), openapi_member(part, "schemas"));
+    openapi_add_tag(doc, "Queues", json_string("Messages and jobs that wait to be worked."));
+}
+
 static json_t *openapi_make(struct api *a)
 {
     json_t *doc = openapi_file("schema/openapi/base.json", NULL);
@@ -205,6 +214,8 @@ static json_t *openapi_make(struct api *a)
         openapi_add_canon(doc, a->o.canon);
     if (a->o.coord != NULL)
         openapi_add_coord(doc);
+    if (a->o.queues != NULL)
+        openapi_add_queues(doc);
     AUTO(json_unref) json_t *scripts = a->o.scripts != NULL ? a->o.scripts(a->o.scripts_arg) : NULL;
     const json_t *routes = json_object_get(scripts, "routes");
     if (json_array_size(routes) > 0) {

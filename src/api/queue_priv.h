@@ -1,0 +1,153 @@
+/* What the files of the queues' routes share: queue.c (queues: declared, shown, dropped, paused),
+ * queue_options.c (what options mean), queue_send.c, queue_settle.c, queue_operate.c (many records,
+ * each a unit of its own: queue_units.c), queue_lease.c (long polling), queue_peek.c (records as
+ * they are), queue_read.c (what lies in the log). */
+#ifndef KOAN_API_QUEUE_PRIV_H
+#define KOAN_API_QUEUE_PRIV_H
+
+#include "api/once_priv.h"
+#include "queue/queue.h"
+
+enum {
+    QUEUE_ITEMS_MAX = 1000,        /* of one request */
+    QUEUE_PEEK = 20,               /* records of a page, unless said otherwise */
+    QUEUE_PEEK_MAX = 100,          /* and at most */
+    QUEUE_READ_BYTES = 24 << 20,   /* of bodies in one answer */
+    QUEUE_WAIT_MS = 20 * 1000,     /* of a long poll, unless said otherwise */
+    QUEUE_WAIT_MAX_MS = 60 * 1000, /* and at most */
+    QUEUE_LEASE_MS = 30 * 1000,    /* unless said otherwise */
+    QUEUE_LEASE_MIN_MS = 1000,     /* the core's bounds */
+    QUEUE_LEASE_MAX_MS = 43200000,
+};
+
+/* ---- queue.c ---- */
+
+/* The tenant of {vhost} and the queue of {name}; false: answered. */
+bool queue_of_route(struct http_request *req, const char **tenant, const char **name);
+int queue_name_check(const char *name, const char *field, struct err *e);
+
+/* ---- queue_options.c ---- */
+
+/* Each reads a value of JSON, or the same as text (of a query key). */
+int queue_duration(const json_t *v, const char *field, int64_t *ms, struct err *e);
+int queue_number(const json_t *v, const char *field, int64_t least, int64_t most, int64_t *out,
+                 struct err *e);
+/* Into `out`, CORE_LABELS_MAX of them; the texts are those of the value, or in `*held`, which is
+ * the caller's to give up. */
+int queue_labels(const json_t *v, const char *field, struct core_label *out, uint8_t *count,
+                 json_t **held, struct err *e);
+int queue_id(const json_t *v, struct uuid *out, struct err *e);
+
+/* A message while it is read. */
+struct queue_draft {
+    struct queue_message m;
+    struct core_backoff backoff;
+    struct core_label needs[CORE_LABELS_MAX];
+    struct buf body, headers; /* printed, or decoded */
+    json_t *held;
+};
+void queue_draft_fini(struct queue_draft *d);
+/* Options by their names; other members of `o` are the caller's. The texts are those of `o`.
+ * `now`: of a delay. */
+int queue_draft_options(struct queue_draft *d, const json_t *o, int64_t now, struct err *e);
+/* "body" or "body_base64" with "type", and "headers". */
+int queue_draft_content(struct queue_draft *d, const json_t *o, struct err *e);
+/* An item of a batch: all of the above, and nothing else but what is in `also` (NULL: nothing). */
+int queue_draft_item(struct queue_draft *d, const json_t *o, int64_t now, const char *also,
+                     struct err *e);
+/* The names of options, for query keys. */
+extern const char *const queue_option_names[];
+extern const size_t queue_option_count;
+
+/* What a PUT says. `q` has the defaults, or what is to be kept; its texts are those of `o`. */
+int queue_declared(const json_t *o, struct core_queue *q, struct err *e);
+/* The other way: members of an object, without its braces. */
+void queue_declared_print(const struct core_queue *q, struct buf *out);
+
+/* ---- queue_settle.c ---- */
+
+/* Of {"id", "token", "outcome", ..}; `tx`: with "op". The texts are those of `o`; result or error
+ * into `text`. */
+int queue_settle_read(const json_t *o, int64_t now, bool tx, struct core_settle *s,
+                      struct buf *text, struct err *e);
+
+/* ---- queue_units.c ---- */
+
+struct queue_units;
+struct queue_item {
+    struct unit unit; /* first */
+    struct queue_units *of;
+    struct err err;       /* code 0: it was done; set before the start: it is not proposed */
+    struct cursor result; /* of its operation, when that has one */
+    uint64_t seq;
+    char id[UUID_TEXT]; /* the caller's: of which record */
+    int tag;            /* the caller's */
+    bool open;          /* the unit is initialised */
+    bool kept;          /* done by an earlier request with the same Idempotency-Key */
+};
+struct queue_units {
+    struct http_request *req;
+    struct queue_item *items;
+    size_t count, left;
+    uint64_t seq; /* the highest log index of all */
+    bool recalled;
+    void (*done)(struct queue_units *u);
+    void *more; /* the caller's */
+};
+/* NULL: answered. `urgent`: settlements and the like. */
+struct queue_units *queue_units_new(struct http_request *req, size_t count, bool urgent);
+/* Where the operation of item `i` goes; NULL: it needs none, it was done before. */
+struct txn *queue_units_txn(struct queue_units *u, size_t i);
+/* Proposes all; done() runs once, later or at once, on the loop. */
+void queue_units_start(struct queue_units *u, void (*done)(struct queue_units *u));
+void queue_units_free(struct queue_units *u);
+/* Headers of the answer that follows: X-Koan-Seq, Idempotency-Replayed. */
+void queue_units_headers(struct queue_units *u);
+/* {"id","error":{..}} */
+void queue_print_failed(struct buf *out, const char *id, const struct err *e);
+
+/* ---- queue_read.c ---- */
+
+/* A record and what lies in the log of it. */
+struct queue_shown {
+    struct core_view view;
+    bool has_view;
+    uint64_t listed;      /* the place that core_list() gave */
+    uint64_t place, body; /* of the send; of the body where that is another, else the same */
+    bool edited;
+    struct uuid id;
+    char lane[CORE_TEXT_MAX + 1];
+    char *texts; /* members of JSON: headers, type, correlation, body */
+    size_t texts_len;
+    struct err err;
+};
+/* Reads them on the pool, each entry once. */
+struct queue_reading {
+    struct api_job job; /* first */
+    struct queue_shown *shown;
+    size_t count;
+    bool ids_only;
+    size_t bytes; /* of all texts; past QUEUE_READ_BYTES only ids are read */
+    size_t read;  /* how many came before that */
+    void (*done)(struct queue_reading *r);
+};
+void queue_read_start(struct queue_reading *r, struct http_request *req);
+void queue_shown_free(struct queue_shown *shown, size_t count);
+
+/* ---- queue_look.c ---- */
+
+/* Looks at many records by their ids, on the ledger's thread; `done` on the request's loop. */
+struct queue_looking {
+    struct queue_ask ask; /* first */
+    const char *tenant, *queue;
+    struct queue_shown *shown; /* id in; view and err out */
+    size_t count;
+    void (*done)(struct queue_looking *l);
+};
+void queue_look_start(struct queue_looking *l, struct http_request *req);
+/* {"id",..}, all that is known of it. */
+void queue_shown_print(const struct queue_shown *s, struct buf *out);
+/* The state of this name, 0 when there is none. */
+enum rec_state queue_state_named(const char *name);
+
+#endif

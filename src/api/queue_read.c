@@ -1,0 +1,149 @@
+/* What lies in the log of records: headers, bodies. Read on the pool, each entry once, however many
+ * of the records came with it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/queue_priv.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "codec/base64.h"
+
+/* One entry of the log, the last that was read; or one operation, of those that were moved out of
+ * the log, which is at place 0 of its bytes. */
+struct read_entry {
+    struct db *db;
+    uint64_t index;
+    struct buf bytes;
+    struct err err;
+};
+
+/* *at: where in en->bytes the operation of `place` is found. */
+static int entry_at(struct queue_reading *r, struct read_entry *en, uint64_t place, uint64_t *at,
+                    struct err *e)
+{
+    struct ledger *ledger = r->job.api->o.ledger;
+    uint64_t index = place >> 24;
+    if (en->index != index) {
+        err_clear(&en->err);
+        en->index = index;
+        ledger_read(ledger, index, &en->bytes, &en->err);
+    }
+    *at = place;
+    if (en->err.code == ERR_GONE) {
+        en->index = UINT64_MAX;
+        *at = 0;
+        buf_reset(&en->bytes);
+        return queue_place_read(ledger, en->db, place, &en->bytes, e);
+    }
+    if (en->err.code != 0)
+        *e = en->err;
+    return en->err.code;
+}
+
+static void text_add(struct buf *out, const char *name, const char *text)
+{
+    if (text == NULL)
+        return;
+    buf_addf(out, ",\"%s\":", name);
+    json_print_string(out, text, strlen(text));
+}
+
+static void body_add(struct buf *out, const struct queue_stored *s, const void *body, size_t n)
+{
+    if (s->type == NULL && n > 0) {
+        buf_adds(out, ",\"body\":");
+        buf_add(out, body, n);
+        return;
+    }
+    buf_adds(out, ",\"body_base64\":\"");
+    base64_encode(BASE64_STD, body, n, out);
+    buf_addc(out, '"');
+}
+
+static int shown_body(struct queue_reading *r, struct read_entry *en, struct queue_shown *s,
+                      struct queue_stored *stored, struct buf *out)
+{
+    const void *body = stored->body;
+    size_t n = stored->body_len;
+    if (s->body != 0 && s->body != s->place) {
+        struct queue_stored *other = mem_new(sizeof *other);
+        AUTO(mem_freep) void *held = other;
+        uint64_t at;
+        int rc = entry_at(r, en, s->body, &at, &s->err);
+        if (rc == 0 && s->edited)
+            rc = queue_body_read(en->bytes.data, en->bytes.len, at, QUEUE_PLACE_EDIT, &body, &n,
+                                 &s->err);
+        else if (rc == 0)
+            rc = queue_message_read(en->bytes.data, en->bytes.len, at, other, &s->err);
+        if (rc != 0)
+            return rc;
+        if (!s->edited) { /* of the message that replaced it */
+            body = other->body;
+            n = other->body_len;
+        }
+    }
+    body_add(out, stored, body, n);
+    return 0;
+}
+
+static void shown_read(struct queue_reading *r, struct read_entry *en, struct queue_shown *s,
+                       struct queue_stored *stored, bool id_only)
+{
+    uint64_t at;
+    if (entry_at(r, en, s->place, &at, &s->err) != 0 ||
+        queue_message_read(en->bytes.data, en->bytes.len, at, stored, &s->err) != 0)
+        return;
+    s->id = stored->id;
+    if (id_only)
+        return;
+    struct buf out = BUF_INIT(8 << 20);
+    text_add(&out, "type", stored->type != NULL ? stored->type : API_JSON);
+    if (stored->headers != NULL)
+        buf_addf(&out, ",\"headers\":%s", stored->headers);
+    text_add(&out, "key", stored->key);
+    text_add(&out, "correlation", stored->correlation);
+    text_add(&out, "traceparent", stored->traceparent);
+    if (shown_body(r, en, s, stored, &out) == 0 && buf_check(&out, "a message", &s->err) == 0) {
+        s->texts_len = out.len;
+        s->texts = buf_take(&out);
+        r->bytes += s->texts_len;
+    }
+    buf_fini(&out);
+}
+
+static void read_run(struct api_job *j, struct db *db)
+{
+    struct queue_reading *r = (struct queue_reading *)j;
+    struct read_entry en = {.db = db, .index = UINT64_MAX};
+    struct queue_stored *stored = mem_new(sizeof *stored);
+    buf_init(&en.bytes, LEDGER_READ_MAX);
+    for (size_t i = 0; i < r->count; i++) {
+        bool full = r->bytes < QUEUE_READ_BYTES;
+        if (r->shown[i].err.code == 0)
+            shown_read(r, &en, &r->shown[i], stored, r->ids_only || !full);
+        r->read = full ? i + 1 : r->read;
+    }
+    buf_fini(&en.bytes);
+    mem_free(stored);
+}
+
+static void read_done(struct api_job *j)
+{
+    struct queue_reading *r = (struct queue_reading *)j;
+    r->done(r);
+}
+
+void queue_read_start(struct queue_reading *r, struct http_request *req)
+{
+    r->job.run = read_run;
+    r->job.done = read_done;
+    api_job_start(&r->job, req);
+}
+
+void queue_shown_free(struct queue_shown *shown, size_t count)
+{
+    for (size_t i = 0; shown != NULL && i < count; i++)
+        mem_free(shown[i].texts);
+    mem_free(shown);
+}

@@ -1,0 +1,400 @@
+"""Queues over HTTP: declared, sent to, leased from, settled; what comes back and what does not."""
+import base64
+import json
+import threading
+import time
+import unittest
+
+from e2e.node import App, Case
+
+Q = "/api/queues/%2F/"
+
+
+class Queues(App):
+    names = iter(range(10 ** 9))
+
+    def queue(self, **options):
+        name = f"q{next(self.names)}"
+        self.ok("PUT", Q + name, options, 201)
+        return name
+
+    def send(self, name, body, status=201, query="", **headers):
+        return self.ok("POST", f"{Q}{name}/messages{query}", body, status, **headers).json
+
+    def many(self, name, *items):
+        return self.ok("POST", f"{Q}{name}/messages?batch=true", list(items)).json["results"]
+
+    def lease(self, name, max=1, wait=0, **more):
+        return self.ok("POST", f"{Q}{name}/lease", {"max": max, "wait": wait, **more}).json["messages"]
+
+    def settle(self, name, message, outcome="ack", status=200, **more):
+        return self.ok("POST", f"{Q}{name}/settle",
+                       {"id": message["id"], "token": message["token"], "outcome": outcome, **more}, status).json
+
+    def peek(self, name, state="available", query=""):
+        return self.ok("GET", f"{Q}{name}/messages?state={state}{query}").json["items"]
+
+    def counts(self, name):
+        return self.ok("GET", Q + name).json
+
+
+class Declaring(Queues):
+    def test_a_queue_is_declared_shown_changed_and_dropped(self):
+        q = self.ok("PUT", Q + "shop", {"concurrency": 3, "max": 10, "max_bytes": "1MiB", "overflow": "drop_oldest",
+                                        "on_dead": "halt", "keep_discarded": "7d", "dedup_window": "1h"}, 201).json
+        self.assertEqual((q["name"], q["vhost"], q["messages"], q["state"]), ("shop", "default", 0, "running"))
+        self.assertEqual({k: q["options"][k] for k in ("concurrency", "max", "max_bytes", "overflow", "on_dead",
+                                                       "keep_discarded", "dedup_window")},
+                         {"concurrency": 3, "max": 10, "max_bytes": 1 << 20, "overflow": "drop_oldest",
+                          "on_dead": "halt", "keep_discarded": "7d", "dedup_window": "1h"})
+        self.assertEqual(self.ok("PUT", "/api/queues/default/shop", {}).json["options"]["max"], 0)
+        self.assertEqual(self.ok("GET", Q + "shop").json["name"], "shop")
+        self.assertIn("shop", [x["name"] for x in self.ok("GET", "/api/queues").json])
+        self.ok("DELETE", Q + "shop", status=204)
+        self.refused("GET", Q + "shop", status=404, code="not_found")
+
+    def test_an_option_that_is_not_known_is_refused_with_the_nearest(self):  # R3
+        self.refused("PUT", Q + "x", {"concurency": 3}, words="concurrency")
+        self.refused("PUT", Q + "x", {"overflow": "drop"}, words="drop_oldest")
+        self.refused("PUT", Q + "x", {"max": -1}, words="max")
+        self.refused("PUT", Q + "x", {"dead_to": "x"}, words="itself")
+        self.refused("PUT", Q + "a%20b", {}, words="name of a queue")
+        self.refused("GET", "/api/queues/other/x", status=404, code="not_found", words="vhost")
+
+    def test_many_queues_come_in_pages(self):
+        for i in range(7):
+            self.ok("PUT", f"{Q}page-{i}", {}, 201)
+        all_of = [q["name"] for q in self.ok("GET", "/api/queues/%2F").json]
+        first = self.ok("GET", "/api/queues?page=1&page_size=4").json
+        self.assertEqual((first["page"], first["item_count"], first["total_count"]), (1, 4, len(all_of)))
+        got = []
+        for page in range(1, first["page_count"] + 1):
+            got += [q["name"] for q in self.ok("GET", f"/api/queues?page={page}&page_size=4").json["items"]]
+        self.assertEqual(got, all_of)
+
+    def test_a_queue_that_holds_records_is_dropped_only_by_force(self):
+        q = self.queue()
+        self.send(q, {"n": 1})
+        self.refused("DELETE", Q + q, status=409, code="conflict", words="force")
+        self.ok("DELETE", Q + q + "?force=true", status=204)
+        self.refused("POST", f"{Q}{q}/messages", {"n": 1}, status=404, code="not_found", words="create")
+
+    def test_paused_it_grants_nothing_and_closed_it_takes_nothing(self):
+        q = self.queue()
+        self.assertEqual(self.ok("POST", f"{Q}{q}/pause").json["state"], "paused")
+        self.send(q, {"n": 1})
+        self.assertEqual(self.lease(q), [])
+        self.assertEqual(self.peek(q)[0]["waiting_for"], {"what": "pause"})
+        self.ok("POST", f"{Q}{q}/resume")
+        self.assertEqual(len(self.lease(q)), 1)
+        self.assertTrue(self.ok("POST", f"{Q}{q}/close").json["closed"])
+        self.refused("POST", f"{Q}{q}/messages", {"n": 1}, status=409, code="conflict", words="closed")
+        self.ok("POST", f"{Q}{q}/open")
+        self.send(q, {"n": 1})
+
+
+class Sending(Queues):
+    def test_a_message_has_id_depth_and_the_body_as_it_was(self):
+        q = self.queue()
+        a = self.ok("POST", f"{Q}{q}/messages", '{"to": "a@b.c",  "n":1.50}', 201, X_Message_Shop="7")
+        self.assertEqual((a.json["duplicate"], a.json["depth"]), (False, 1))
+        self.assertTrue(a.headers["Location"].endswith(a.json["id"]))
+        m = self.ok("GET", a.headers["Location"])
+        self.assertIn(b'"body":{"to": "a@b.c",  "n":1.50}', m.body)
+        self.assertEqual((m.json["headers"], m.json["state"], m.json["type"]),
+                         ({"shop": "7"}, "available", "application/json"))
+        self.assertEqual(self.counts(q)["messages_ready"], 1)
+
+    def test_bytes_of_any_type_come_back_as_they_were(self):
+        q = self.queue()
+        raw = bytes(range(256))
+        self.ok("POST", f"{Q}{q}/messages", raw, 201, Content_Type="image/png")
+        m = self.lease(q)[0]
+        self.assertEqual((m["type"], base64.b64decode(m["body_base64"])), ("image/png", raw))
+
+    def test_a_batch_has_a_result_for_each(self):
+        q = self.queue()
+        r = self.many(q, {"body": {"n": 1}, "priority": 3}, {"body": None}, {"nobody": 1},
+                      {"body_base64": "AAE=", "type": "a/b", "headers": {"x": "y"}}, {"body": 1, "priority": 99})
+        self.assertEqual(["error" in x for x in r], [False, False, True, False, True])
+        self.assertIn("body", r[2]["error"]["detail"])
+        self.assertEqual(self.counts(q)["messages"], 3)
+        lines = "\n".join(json.dumps({"body": i}) for i in range(500))
+        a = self.ok("POST", f"{Q}{q}/messages", lines, 200, Content_Type="application/x-ndjson").json
+        self.assertEqual(a["counts"], {"sent": 500, "failed": 0})
+        self.assertEqual(len({x["id"] for x in a["results"]}), 500)
+
+    def test_what_is_not_right_is_refused_and_named(self):  # R1 R3
+        q = self.queue()
+        for query, words in (("?prioritty=1", "priority"), ("?priority=32", "priority"), ("?delay=soon", "delay"),
+                             ("?attempts=0", "attempts"), ("?backoff=x", "backoff"), ("?gate=a,b,c,d,e", "gate"),
+                             ("?run_at=2030-01-01T00:00:00Z&delay=1s", "delay"), ("?unique_mode=skip", "unique"),
+                             ("?id=7", "UUID"), ("?needs=7", "needs")):
+            self.refused("POST", f"{Q}{q}/messages{query}", {}, words=words)
+        self.refused("POST", f"{Q}{q}/messages", '{"a":', words="body")
+        self.refused("POST", f"{Q}{q}/messages?batch=true&priority=1", [{"body": 1}], words="beside its body")
+        self.refused("POST", f"{Q}{q}/messages", json.dumps("x" * (1 << 20)), 413, "too_large", "body")
+        self.refused("POST", f"{Q}{q}/messages?batch=true", [{"body": 1}] * 1001, 413, "too_large")
+        self.assertEqual(self.counts(q)["messages"], 0)
+
+    def test_a_queue_that_is_not_declared_is_made_when_asked(self):
+        self.refused("POST", f"{Q}fresh/messages", {}, status=404, code="not_found")
+        self.send("fresh", {}, query="?create=true")
+        self.assertEqual(self.counts("fresh")["messages"], 1)
+
+    def test_a_second_send_with_the_same_dedup_is_the_first(self):
+        q = self.queue()
+        a = self.send(q, {"n": 1}, query="?dedup=once")
+        b = self.send(q, {"n": 2}, 200, query="?dedup=once")
+        self.assertEqual((b["id"], b["duplicate"]), (a["id"], True))
+        self.assertEqual(self.counts(q)["messages"], 1)
+
+    def test_of_unique_ones_one_waits_with_the_body_that_its_mode_says(self):
+        q = self.queue()
+        a = self.send(q, {"n": 1}, query="?unique=u")
+        self.assertEqual(self.send(q, {"n": 2}, 200, query="?unique=u")["id"], a["id"])
+        self.assertEqual(self.peek(q)[0]["body"], {"n": 1})
+        self.send(q, {"n": 3}, 200, query="?unique=u&unique_mode=replace")
+        self.assertEqual(self.lease(q)[0]["body"], {"n": 3})
+
+    def test_a_full_queue_refuses_or_drops_the_oldest(self):
+        q = self.queue(max=2)
+        self.send(q, 1), self.send(q, 2)
+        self.refused("POST", f"{Q}{q}/messages", 3, status=429, code="queue_full")
+        d = self.queue(max=2, overflow="drop_oldest")
+        for n in range(4):
+            self.send(d, n)
+        self.assertEqual([m["body"] for m in self.lease(d, 9)], [2, 3])
+        self.assertEqual({m["reason"] for m in self.peek(d, "discarded")}, {"overflow"})
+
+    def test_a_repeat_with_its_key_sends_once(self):  # R2
+        q = self.queue()
+        first = self.ok("POST", f"{Q}{q}/messages", {"n": 1}, 201, Idempotency_Key="k1")
+        again = self.ok("POST", f"{Q}{q}/messages", {"n": 1}, 201, Idempotency_Key="k1")
+        self.assertEqual(again.body, first.body)
+        self.assertEqual(again.headers["Idempotency-Replayed"], "true")
+        items = [{"body": i} for i in range(5)]
+        first = self.ok("POST", f"{Q}{q}/messages?batch=true", items, 200, Idempotency_Key="k2")
+        again = self.ok("POST", f"{Q}{q}/messages?batch=true", items, 200, Idempotency_Key="k2")
+        self.assertEqual(again.body, first.body)
+        self.assertEqual(self.counts(q)["messages"], 6)
+
+    def test_a_page_of_records_goes_on_where_the_last_ended(self):
+        q = self.queue()
+        self.many(q, *({"body": i} for i in range(25)))
+        got, after = [], "0"
+        while after:
+            a = self.ok("GET", f"{Q}{q}/messages?limit=10&after={after}").json
+            got += [m["body"] for m in a["items"]]
+            after = a["next"]
+        self.assertEqual(got, list(range(25)))
+        self.refused("GET", f"{Q}{q}/messages?state=lost", words="available")
+
+
+class Leasing(Queues):
+    def test_a_lease_gives_what_is_there_and_settles_it(self):
+        q = self.queue()
+        self.many(q, *({"body": i} for i in range(5)))
+        got = self.lease(q, 3)
+        self.assertEqual([m["body"] for m in got], [0, 1, 2])
+        self.assertEqual([m["attempt"] for m in got], [1, 1, 1])
+        c = self.counts(q)
+        self.assertEqual((c["messages"], c["messages_ready"], c["messages_unacknowledged"]), (5, 2, 3))
+        a = self.ok("POST", f"{Q}{q}/settle", [{"id": m["id"], "token": m["token"], "outcome": "ack"} for m in got]).json
+        self.assertEqual(a["counts"], {"settled": 3, "failed": 0})
+        self.assertEqual(self.counts(q)["message_stats"]["ack"], 3)
+
+    def test_who_waits_gets_a_message_when_it_comes(self):
+        q = self.queue()
+        other, out = self.server.client(), []
+        t = threading.Thread(target=lambda: out.append(
+            other("POST", f"{Q}{q}/lease", {"wait": "10s"}).json["messages"]))
+        t.start()
+        time.sleep(0.2)
+        begun = time.monotonic()
+        self.send(q, {"n": 1})
+        t.join(10)
+        self.assertEqual([m["body"] for m in out[0]], [{"n": 1}])
+        self.assertLess(time.monotonic() - begun, 2)
+        other.close()
+
+    def test_a_wait_without_messages_ends_with_none(self):
+        q = self.queue()
+        begun = time.monotonic()
+        self.assertEqual(self.lease(q, wait="300ms"), [])
+        self.assertGreaterEqual(time.monotonic() - begun, 0.25)
+
+    def test_who_went_away_while_waiting_is_given_nothing(self):
+        q = self.queue()
+        other = self.server.client()
+        other.connection = None
+        import http.client
+        gone = http.client.HTTPConnection("127.0.0.1", self.server.port)
+        gone.request("POST", f"{Q}{q}/lease", '{"wait": 20}', {"Content-Type": "application/json"})
+        time.sleep(0.2)
+        gone.close()
+        time.sleep(0.2)
+        self.send(q, {"n": 1})
+        m = self.lease(q, wait="2s")
+        self.assertEqual([x["attempt"] for x in m], [1])
+
+    def test_two_consumers_never_have_the_same_message(self):  # Q1
+        q = self.queue()
+        self.many(q, *({"body": i} for i in range(300)))
+        got, lock = [], threading.Lock()
+
+        def work():
+            c = self.server.client()
+            while True:
+                m = c("POST", f"{Q}{q}/lease", {"max": 7, "wait": 0}).json["messages"]
+                if not m:
+                    return
+                r = c("POST", f"{Q}{q}/settle",
+                      [{"id": x["id"], "token": x["token"], "outcome": "ack"} for x in m]).json
+                with lock:
+                    got.extend(x["body"] for x in m)
+                    assert r["counts"]["failed"] == 0, r
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+        self.assertEqual(sorted(got), list(range(300)))
+
+    def test_a_settle_with_an_old_token_changes_nothing(self):  # Q1
+        q = self.queue()
+        self.send(q, 1)
+        m = self.lease(q)[0]
+        self.settle(q, m, "release")
+        p = self.refused("POST", f"{Q}{q}/settle", {"id": m["id"], "token": m["token"], "outcome": "ack"},
+                         status=409, code="fenced")
+        self.assertEqual(p["retry"], "never")
+        again = self.lease(q)[0]
+        self.assertNotEqual(again["token"], m["token"])
+        self.assertEqual((again["attempt"], again["deliveries"]), (1, 2))
+        r = self.ok("POST", f"{Q}{q}/settle", [{"id": again["id"], "token": m["token"], "outcome": "reject"},
+                                               {"id": again["id"], "token": again["token"], "outcome": "ack"}]).json
+        self.assertEqual([x.get("error", {}).get("code") for x in r["results"]], ["fenced", None])
+
+    def test_each_outcome_does_what_it_says(self):
+        q = self.queue(keep_completed="1h")
+        self.send(q, {"n": 1}, query="?attempts=2")
+        m = self.lease(q)[0]
+        self.settle(q, m, "nack", error="no route", delay="100ms")
+        self.assertEqual(self.counts(q)["retryable"], 1)
+        m = self.lease(q, wait="5s")[0]
+        self.assertEqual(m["attempt"], 2)
+        self.settle(q, m, "snooze", delay="100ms")
+        self.assertEqual(self.counts(q)["scheduled"], 1)
+        m = self.lease(q, wait="5s")[0]
+        self.assertEqual(m["attempt"], 2)
+        self.settle(q, m, "extend", lease="60s")
+        self.settle(q, m, "ack", result={"ok": True})
+        done = self.peek(q, "completed")
+        self.assertEqual([x["id"] for x in done], [m["id"]])
+        self.send(q, {"n": 2})
+        self.settle(q, self.lease(q)[0], "reject", error="bad address")
+        self.assertEqual(self.peek(q, "discarded")[0]["reason"], "rejected")
+
+    def test_a_settle_that_is_not_right_is_refused(self):  # R1 R3
+        q = self.queue()
+        self.send(q, 1)
+        m = self.lease(q)[0]
+        base = {"id": m["id"], "token": m["token"]}
+        for more, words in (({"outcome": "ac"}, "ack"), ({"outcome": "ack", "delay": 1}, "delay"),
+                            ({"outcome": "snooze"}, "until"), ({"outcome": "backoff", "delay": 1}, "gate"),
+                            ({"outcome": "extend", "lease": "1ms"}, "lease"), ({"outcome": "nack", "error": 1}, "error")):
+            self.refused("POST", f"{Q}{q}/settle", {**base, **more}, words=words)
+        self.refused("POST", f"{Q}{q}/settle", {"id": m["id"], "outcome": "ack"}, words="token")
+        self.refused("POST", f"{Q}{q}/lease", {"max": 0}, words="max")
+        self.refused("POST", f"{Q}{q}/lease", {"wait": "1h"}, words="wait")
+        self.refused("POST", f"{Q}{q}/lease", {"laese": 1}, words="lease")
+        self.refused("POST", f"{Q}nobody/lease", {"wait": 0}, status=404, code="not_found")
+        self.settle(q, m)
+
+    def test_a_lease_that_is_over_brings_the_message_back(self):
+        q = self.queue()
+        self.send(q, 1)
+        m = self.lease(q, lease="1s")[0]
+        self.assertEqual(self.lease(q), [])
+        again = self.lease(q, wait="20s")
+        self.assertEqual([(x["id"], x["attempt"], x["deliveries"]) for x in again], [(m["id"], 2, 2)])
+        self.refused("POST", f"{Q}{q}/settle", {"id": m["id"], "token": m["token"], "outcome": "ack"},
+                     status=409, code="fenced")
+
+    def test_what_is_never_settled_ends_discarded_after_its_attempts(self):  # Q2 Q3
+        q = self.queue()
+        self.send(q, 1, query="?attempts=2&backoff=10ms")
+        for n in (1, 2):
+            self.assertEqual([m["attempt"] for m in self.lease(q, wait="25s", lease="1s")], [n])
+        end = time.monotonic() + 20
+        while not (dead := self.peek(q, "discarded")) and time.monotonic() < end:
+            time.sleep(0.1)
+        self.assertEqual([(m["reason"], m["attempt"]) for m in dead], [("lapsed", 2)])
+
+    def test_of_one_key_one_at_a_time_in_the_order_of_sending(self):  # Q5
+        q = self.queue()
+        self.many(q, *({"body": i, "key": "k", "priority": i} for i in range(3)), {"body": "free"})
+        self.assertEqual({json.dumps(m["body"]) for m in self.lease(q, 9)}, {"0", '"free"'})
+        self.assertEqual(self.peek(q)[0]["waiting_for"], {"what": "key", "name": "k"})
+        held = self.peek(q, "executing")
+        first = next(m for m in held if m["body"] == 0)
+        self.settle(q, first, "nack", delay="50ms")
+        again = self.lease(q, 9, wait="5s")
+        self.assertEqual([m["body"] for m in again], [0])
+        self.settle(q, again[0])
+        self.assertEqual([m["body"] for m in self.lease(q, 9)], [1])
+
+    def test_a_dead_letter_moves_to_where_its_queue_says(self):  # Q2
+        dead = self.queue()
+        q = self.queue(dead_to=dead)
+        sent = self.send(q, {"n": 1})
+        self.settle(q, self.lease(q)[0], "reject", error="no")
+        self.assertEqual([m["id"] for m in self.lease(dead)], [sent["id"]])
+
+    def test_a_gate_that_was_closed_holds_back_all(self):
+        q = self.queue()
+        self.many(q, *({"body": i, "gate": "smtp"} for i in range(2)))
+        self.settle(q, self.lease(q)[0], "backoff", gate="smtp", delay="400ms")
+        self.assertEqual(self.lease(q), [])
+        self.assertEqual(self.peek(q)[0]["waiting_for"], {"what": "gate", "name": "smtp"})
+        self.assertEqual([m["attempt"] for m in self.lease(q, 2, wait="5s")][:1], [1])
+
+    def test_work_that_needs_a_label_goes_to_who_has_it(self):
+        q = self.queue()
+        self.send(q, 1, query='?needs=%7B%22gpu%22%3A1%7D')
+        self.assertEqual(self.lease(q), [])
+        self.assertEqual(len(self.lease(q, labels={"gpu": 2})), 1)
+
+
+class Crashing(Case):
+    def test_nothing_acknowledged_is_lost_and_nothing_settled_comes_back(self):  # L2 Q1 Q5
+        node = self.node()
+        c = node.client()
+        self.assertEqual(c("PUT", Q + "w", {}).status, 201)
+        items = [{"body": i, "key": "k" if i < 3 else f"k{i}"} for i in range(10)]
+        items.append({"body": "later", "delay": "1500ms"})
+        sent = c("POST", f"{Q}w/messages?batch=true", items).json["results"]
+        held = c("POST", f"{Q}w/lease", {"max": 4, "wait": 0, "lease": "60s"}).json["messages"]
+        r = c("POST", f"{Q}w/settle", {"id": held[1]["id"], "token": held[1]["token"], "outcome": "ack"})
+        self.assertEqual(r.status, 200)
+        node.kill()
+        node = self.node()
+        c = node.client()
+        q = c("GET", Q + "w").json
+        self.assertEqual((q["messages_unacknowledged"], q["messages"] + q["scheduled"]), (3, len(sent) - 1))
+        again = c("POST", f"{Q}w/settle", {"id": held[1]["id"], "token": held[1]["token"], "outcome": "ack"})
+        self.assertEqual((again.status, again.json["code"]), (404, "not_found"))
+        still = c("POST", f"{Q}w/settle", {"id": held[0]["id"], "token": held[0]["token"], "outcome": "ack"})
+        self.assertEqual(still.status, 200, still.body)
+        got, end = [], time.monotonic() + 20
+        while len(got) < 8 and time.monotonic() < end:
+            for m in c("POST", f"{Q}w/lease", {"max": 1, "wait": "3s"}).json["messages"]:
+                got.append(m["body"])
+                c("POST", f"{Q}w/settle", {"id": m["id"], "token": m["token"], "outcome": "ack"})
+        self.assertIn("later", got)
+        self.assertEqual([x for x in got if x in (1, 2)], [1, 2])
+        self.assertEqual(len(got), len(set(map(str, got))))
+        self.assertEqual(node.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
