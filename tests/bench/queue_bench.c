@@ -1,6 +1,6 @@
 /* The queue alone, on a real ledger, without HTTP and scripts:
  *
- *   queue_bench [DIR [SECONDS [MILLIONS]]]
+ *   queue_bench [DIR [SECONDS [MILLIONS]]]     SECONDS 0: the million alone, in fresh memory
  *
  * publish     closed-loop publishers, each message a durable unit of its own
  * batch       units of 100 messages, 8 under way
@@ -255,6 +255,8 @@ static void consume_run(const char *name, uint64_t count)
     if (bench.acked < bench.goal || bench.settling)
         loop_run(bench.clients);
     double took = (double)(now_ns() - began) / 1e9;
+    queue_txn_leave(&bench.units[0].txn, &bench.consumer.id);
+    unit_wait(&bench.units[0]);
     printf("%-28s %9.0f messages/s\n", name, (double)count / took);
     fflush(stdout);
 }
@@ -280,9 +282,10 @@ static void closed(void *arg)
     loop_stop(arg);
 }
 
-static void up(void)
+static void up(const char *dir)
 {
     struct err e = ERR_INIT;
+    kit_node_init(&bench.node, dir);
     bench.queues = queues_new();
     bench.domain = *queues_domain(bench.queues);
     bench.node.also = &bench.domain;
@@ -308,19 +311,25 @@ static void down(void)
     loop_free(bench.node.loop);
 }
 
-static void million(uint64_t count)
+static void million(const char *dir, uint64_t count)
 {
     long before = rss_kib();
-    struct ledger_status a, b;
-    ledger_status(bench.node.ledger, &a);
     publish_run("fill, 100 a unit", 8, 100, 0, count);
-    ledger_status(bench.node.ledger, &b);
     printf("%-28s %9.1f bytes of memory each\n", "they wait",
            (double)(rss_kib() - before) * 1024 / (double)count);
     down();
     uint64_t began = now_ns();
-    up();
+    up(dir);
     printf("%-28s %9.0f ms\n", "restart to ready", (double)(now_ns() - began) / 1e6);
+}
+
+static void runs(double seconds)
+{
+    publish_run("publish, 1", 1, 1, seconds, 0);
+    publish_run("publish, 64", 64, 1, seconds, 0);
+    publish_run("publish, 1000 under way", 1000, 1, seconds, 0);
+    publish_run("publish, 100 a unit", 8, 100, seconds, 0);
+    consume_run("consume and ack", bench.serial);
 }
 
 int main(int argc, char **argv)
@@ -334,10 +343,9 @@ int main(int argc, char **argv)
     double seconds = argc > 2 ? atof(argv[2]) : 3;
     uint64_t count = (uint64_t)((argc > 3 ? atof(argv[3]) : 1) * 1e6);
     bench.latency = mem_try(LATENCY_MAX * sizeof *bench.latency);
-    kit_node_init(&bench.node, dir);
     if (loop_new("clients", &bench.clients, &e) < 0)
         fail("loop", &e);
-    up();
+    up(dir);
     for (int i = 0; i < UNITS_MAX; i++)
         unit_init(&bench.units[i], loop_runner(bench.clients), published);
     unit_init(&bench.settle, loop_runner(bench.clients), settled);
@@ -345,19 +353,15 @@ int main(int argc, char **argv)
     core_queue_defaults(&q);
     queue_txn_declare(&bench.units[0].txn, &q);
     unit_wait(&bench.units[0]);
-    publish_run("publish, 1", 1, 1, seconds, 0);
-    publish_run("publish, 64", 64, 1, seconds, 0);
-    publish_run("publish, 1000 under way", 1000, 1, seconds, 0);
-    publish_run("publish, 100 a unit", 8, 100, seconds, 0);
-    consume_run("consume and ack", bench.serial);
+    if (seconds > 0)
+        runs(seconds);
     if (count > 0)
-        million(count);
+        million(dir, count);
     down();
     for (int i = 0; i < UNITS_MAX; i++)
         unit_fini(&bench.units[i]);
     unit_fini(&bench.settle);
     loop_free(bench.clients);
-    kit_node_fini(&bench.node);
     if (argc <= 1)
         kit_dir_remove(dir);
     return 0;
