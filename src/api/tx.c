@@ -6,7 +6,9 @@
  *     {"op": "entity.remove", "entity": "cart",  "id": "c-9"},
  *     {"op": "entity.check",  "entity": "shop",  "id": "a", "version": 12},
  *     {"op": "lease.check",   "name": "nightly", "token": 88123},
- *     {"op": "kv.put",        "key": "last-run", "value": 7, "if_version": 3}]}
+ *     {"op": "kv.put",        "key": "last-run", "value": 7, "if_version": 3},
+ *     {"op": "send",          "queue": "mail", "body": {..}, "delay": "10m"},
+ *     {"op": "settle",        "id": "..", "token": 7, "outcome": "ack"}]}
  *
  * A later operation sees what the earlier ones did. Conditions (the checks) are looked at before
  * all of them. The answer has a result for each operation, or the problem of the first that did not
@@ -19,7 +21,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum tx_kind { TX_SAVE, TX_PATCH, TX_REMOVE, TX_CHECK, TX_HELD, TX_PUT };
+enum tx_kind { TX_SAVE, TX_PATCH, TX_REMOVE, TX_CHECK, TX_HELD, TX_PUT, TX_SEND, TX_SETTLE };
 
 /* One operation as it came. */
 struct tx_op {
@@ -29,9 +31,10 @@ struct tx_op {
     char id[ENTITY_NAME_MAX + ENTITY_ID_MAX + 2]; /* of a check: with the partition in front */
     uint64_t version;                             /* of a check; 0: see exists */
     bool exists;
-    json_t *text; /* of lease.check and kv.put: as it came */
-    uint32_t at;  /* of kv.put: its place in the unit */
-    uint64_t put; /* and the version that it gave */
+    json_t *text;          /* of those that are not about records: as it came */
+    uint32_t at;           /* of these: its place in the unit */
+    uint64_t put;          /* of kv.put: the version that it gave */
+    struct tx_queue queue; /* of send and settle */
 };
 
 /* It changes a record, and is among the items. */
@@ -45,6 +48,11 @@ static bool tx_is_condition(const struct tx_op *op)
     return op->kind == TX_CHECK || op->kind == TX_HELD;
 }
 
+static bool tx_is_queue(const struct tx_op *op)
+{
+    return op->kind == TX_SEND || op->kind == TX_SETTLE;
+}
+
 struct tx {
     struct tx_op *ops;
     size_t count;
@@ -56,10 +64,10 @@ struct tx {
 static const char *const tx_names[] = {
     [TX_SAVE] = "entity.save",   [TX_PATCH] = "entity.patch", [TX_REMOVE] = "entity.remove",
     [TX_CHECK] = "entity.check", [TX_HELD] = "lease.check",   [TX_PUT] = "kv.put",
+    [TX_SEND] = "send",          [TX_SETTLE] = "settle",
 };
 /* Of parts that are not there. */
-static const char *const tx_later[] = {"send",       "publish",   "settle",
-                                       "job.submit", "blob.link", "canon.arrive"};
+static const char *const tx_later[] = {"publish", "job.submit", "blob.link", "canon.arrive"};
 
 static void tx_free(struct tx *x)
 {
@@ -95,7 +103,7 @@ static int tx_kind_of(const char *name, enum tx_kind *out, struct err *e)
     const char *nearest = str_nearest(name, tx_names, ARRAY_LEN(tx_names));
     return err_field(e, ERR_INVALID, "op",
                      "there is no operation '%.64s'%s%s%s; there are entity.save, entity.patch, "
-                     "entity.remove, entity.check, lease.check, kv.put",
+                     "entity.remove, entity.check, lease.check, kv.put, send, settle",
                      name, nearest != NULL ? "; did you mean '" : "",
                      nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
 }
@@ -120,7 +128,9 @@ static int tx_keys(enum tx_kind kind, const json_t *op, struct err *e)
         return json_only_keys(op, "entity.check", check, ARRAY_LEN(check), e);
     case TX_HELD:
     case TX_PUT:
-        break; /* tx_coord.c */
+    case TX_SEND:
+    case TX_SETTLE:
+        break; /* tx_coord.c, tx_queue.c */
     }
     return 0;
 }
@@ -227,9 +237,28 @@ static int tx_item(const json_t *op, enum tx_kind kind, struct entity_item *it, 
     return 0;
 }
 
-static int tx_read_op(struct api *a, struct tx *x, const json_t *op, struct tx_op *out,
+/* Of send and settle. */
+static int tx_read_queue(struct http_request *req, const json_t *op, struct tx_op *out,
+                         struct err *e)
+{
+    struct api_thread *t = api_thread_of(req);
+    struct envelope env;
+    if (t->api->o.queues == NULL)
+        return err_field(e, ERR_UNSUPPORTED, "op", "there are no queues here");
+    api_envelope(req, &env);
+    out->text = json_incref((json_t *)op);
+    out->queue = (struct tx_queue){.settle = out->kind == TX_SETTLE,
+                                   .now = api_now_ms(t),
+                                   .correlation = env.correlation,
+                                   .traceparent = env.traceparent};
+    t->ids.make(&t->ids, &out->queue.id);
+    return tx_queue_check(op, &out->queue, e);
+}
+
+static int tx_read_op(struct http_request *req, struct tx *x, const json_t *op, struct tx_op *out,
                       struct err *e)
 {
+    struct api *a = api_thread_of(req)->api;
     const char *name, *id, *partition;
     if (!json_is_object(op))
         return err_set(e, ERR_INVALID, "an operation is an object, not %s", json_type_name(op));
@@ -243,6 +272,8 @@ static int tx_read_op(struct api *a, struct tx *x, const json_t *op, struct tx_o
         out->text = json_incref((json_t *)op);
         return tx_coord_check(op, out->kind == TX_HELD, e);
     }
+    if (tx_is_queue(out))
+        return tx_read_queue(req, op, out, e);
     if ((rc = tx_entity(a, op, out, e)) != 0 ||
         (rc = tx_text(op, "id", ENTITY_ID_MAX, &id, e)) != 0 ||
         (rc = tx_text(op, "partition", ENTITY_NAME_MAX, &partition, e)) != 0)
@@ -278,7 +309,7 @@ static struct tx *tx_read(struct http_request *req, const json_t *body)
     x->items = mem_new_array(n, sizeof *x->items);
     for (size_t i = 0; i < n; i++) {
         x->count = i + 1;
-        if (tx_read_op(api_thread_of(req)->api, x, json_array_get(ops, i), &x->ops[i], &e) == 0)
+        if (tx_read_op(req, x, json_array_get(ops, i), &x->ops[i], &e) == 0)
             continue;
         char more[40];
         snprintf(more, sizeof more, "\"failed_op\":%zu", i);
@@ -304,7 +335,8 @@ static int tx_compose(struct entity_write *w, struct txn *t, bool before, struct
             continue;
         if (op->kind != TX_CHECK) {
             op->at = t->ops;
-            rc = tx_coord_add(op->text, op->kind == TX_HELD, t, e);
+            rc = tx_is_queue(op) ? tx_queue_add(op->text, &op->queue, t, e)
+                                 : tx_coord_add(op->text, op->kind == TX_HELD, t, e);
         } else if (op->version > 0)
             entity_txn_if_version(t, op->def, op->id, op->version);
         else if (op->exists)
@@ -333,7 +365,7 @@ static size_t tx_fault(const struct tx *x, const struct entity_write *w, const s
     size_t at = tx_check_at(x, failed);
     *why = &w->err;
     for (size_t i = 0; at == x->count && w->unit != NULL && i < x->count; i++)
-        if (x->ops[i].kind == TX_PUT && w->unit->failed_op == (int)x->ops[i].at)
+        if (x->ops[i].kind >= TX_PUT && w->unit->failed_op == (int)x->ops[i].at)
             at = i;
     for (size_t i = 0; at == x->count && i < x->items_count; i++) {
         const struct err *e = &x->items[i].err;
@@ -373,6 +405,8 @@ static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq
             buf_adds(&out, ",\"key\":");
             json_print_string(&out, key, strlen(key));
             buf_addf(&out, ",\"version\":%llu", (unsigned long long)op->put);
+        } else if (tx_is_queue(op)) {
+            tx_queue_print(op->text, &op->queue, &out);
         } else if (tx_is_item(op)) {
             const struct entity_item *it = &x->items[op->item];
             buf_adds(&out, ",\"id\":");
@@ -388,15 +422,29 @@ static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq
     http_respond_buf(req, 200, API_JSON, &out);
 }
 
-/* Versions of values, from the results behind those of the items. */
+/* What came of an operation that is not about a record: of settle there is nothing. */
+static void tx_result(struct tx_op *op, struct cursor *result)
+{
+    if (op->kind == TX_PUT)
+        op->put = cursor_u64(result);
+    if (op->kind == TX_SEND)
+        tx_queue_result(&op->queue, result);
+}
+
+static bool tx_has_result(const struct tx_op *op)
+{
+    return op->kind == TX_PUT || op->kind == TX_SEND;
+}
+
+/* Versions of values and sent messages, from the results behind those of the items. */
 static void tx_puts(struct tx *x, struct cursor results)
 {
     struct cursor one;
     for (size_t i = 0; i < x->items_count && ledger_kept_next(&results, &one); i++)
         ;
     for (size_t i = 0; i < x->count; i++)
-        if (x->ops[i].kind == TX_PUT && ledger_kept_next(&results, &one))
-            x->ops[i].put = cursor_u64(&one);
+        if (tx_has_result(&x->ops[i]) && ledger_kept_next(&results, &one))
+            tx_result(&x->ops[i], &one);
 }
 
 /* True: it was done before, and is answered as then. */
@@ -425,8 +473,8 @@ static void tx_done(struct entity_write *w)
     struct err e = *why;
     for (size_t i = 0; e.code == 0 && w->unit != NULL && i < x->count; i++) {
         struct cursor one;
-        if (x->ops[i].kind == TX_PUT && unit_result(w->unit, x->ops[i].at, &one))
-            x->ops[i].put = cursor_u64(&one);
+        if (tx_has_result(&x->ops[i]) && unit_result(w->unit, x->ops[i].at, &one))
+            tx_result(&x->ops[i], &one);
     }
     entity_write_fini(w);
     if (e.code == 0)

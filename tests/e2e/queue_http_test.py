@@ -1,11 +1,12 @@
 """Queues over HTTP: declared, sent to, leased from, settled; what comes back and what does not."""
 import base64
+import http.client
 import json
 import threading
 import time
 import unittest
 
-from e2e.node import App, Case
+from e2e.node import App, Case, run
 
 Q = "/api/queues/%2F/"
 
@@ -226,9 +227,6 @@ class Leasing(Queues):
 
     def test_who_went_away_while_waiting_is_given_nothing(self):
         q = self.queue()
-        other = self.server.client()
-        other.connection = None
-        import http.client
         gone = http.client.HTTPConnection("127.0.0.1", self.server.port)
         gone.request("POST", f"{Q}{q}/lease", '{"wait": 20}', {"Content-Type": "application/json"})
         time.sleep(0.2)
@@ -363,6 +361,110 @@ class Leasing(Queues):
         self.send(q, 1, query='?needs=%7B%22gpu%22%3A1%7D')
         self.assertEqual(self.lease(q), [])
         self.assertEqual(len(self.lease(q, labels={"gpu": 2})), 1)
+
+
+class Operating(Queues):
+    def test_messages_are_retried_moved_cancelled_edited_and_purged(self):  # Q2
+        q, other = self.queue(keep_completed="1h"), self.queue()
+        self.many(q, *({"body": i} for i in range(4)))
+        for m in self.lease(q, 2):
+            self.settle(q, m, "reject", error="no")
+        dead = [m["id"] for m in self.peek(q, "discarded")]
+        self.assertEqual(self.ok("POST", f"{Q}{q}/retry", {"state": "discarded", "dry_run": True}).json["ids"], dead)
+        r = self.ok("POST", f"{Q}{q}/retry", {"state": "discarded"}).json
+        self.assertEqual((r["counts"], r["more"]), ({"retried": 2, "failed": 0}, False))
+        self.assertEqual(self.counts(q)["messages_ready"], 4)
+        r = self.ok("POST", f"{Q}{q}/move", {"ids": dead[:1], "to": other}).json
+        self.assertEqual(r["results"], [{"id": dead[0], "outcome": "moved"}])
+        self.assertEqual([m["id"] for m in self.peek(other)], dead[:1])
+        r = self.ok("POST", f"{Q}{q}/cancel", {"ids": dead}).json
+        self.assertEqual([x.get("error", {}).get("code") for x in r["results"]], ["not_found", None])
+        self.ok("PATCH", f"{Q}{other}/messages/{dead[0]}", {"body": {"edited": True}})
+        self.assertEqual(self.lease(other)[0]["body"], {"edited": True})
+        self.refused("POST", f"{Q}{q}/purge", {"state": "available"}, words="confirm")
+        self.ok("POST", f"{Q}{q}/purge", {"state": "available", "confirm": q})
+        self.assertEqual(self.counts(q)["messages"], 0)
+
+    def test_one_that_executes_is_cancelled_by_who_holds_it(self):
+        q = self.queue()
+        a, b = self.send(q, 1), self.send(q, 2)
+        m = self.lease(q)[0]
+        self.assertEqual(self.ok("DELETE", f"{Q}{q}/messages/{m['id']}", status=202).json["outcome"], "asked")
+        self.assertEqual(self.ok("DELETE", f"{Q}{q}/messages/{b['id']}").json["outcome"], "cancelled")
+        self.refused("DELETE", f"{Q}{q}/messages/{b['id']}", status=404, code="not_found")
+        self.refused("POST", f"{Q}{q}/move", {"ids": [a["id"]]}, words="to")
+        self.refused("POST", f"{Q}{q}/retry", {"ids": [a["id"]], "state": "discarded"}, words="one of them")
+        self.refused("PATCH", f"{Q}{q}/messages/{a['id']}", {"bdy": 1}, words="body")
+
+
+class Together(Queues):
+    APP = """entity "Sent" { fields = { to = text { required = true } } }"""
+
+    def test_what_a_worker_did_and_that_it_is_done_are_one_commit(self):  # L4 Q1
+        q, audit = self.queue(), self.queue()
+        self.send(q, {"to": "a"})
+        m = self.lease(q)[0]
+        ops = [{"op": "entity.save", "entity": "sent", "id": "s1", "value": {"to": "a"}},
+               {"op": "send", "queue": audit, "body": {"sent": "s1"}, "priority": 7},
+               {"op": "settle", "id": m["id"], "token": m["token"], "outcome": "ack"}]
+        first = self.ok("POST", "/api/tx", {"ops": ops}, Idempotency_Key="t1")
+        self.assertEqual([(r["op"], r["outcome"]) for r in first.json["results"]],
+                         [("entity.save", "created"), ("send", "sent"), ("settle", "ack")])
+        again = self.ok("POST", "/api/tx", {"ops": ops}, Idempotency_Key="t1")
+        self.assertEqual((again.body, again.headers["Idempotency-Replayed"]), (first.body, "true"))
+        self.assertEqual([x["id"] for x in self.peek(audit)], [first.json["results"][1]["id"]])
+        self.assertEqual(self.counts(q)["messages"], 0)
+
+    def test_with_a_lease_that_is_over_nothing_of_it_happens(self):  # L4 Q1
+        q, audit = self.queue(), self.queue()
+        self.send(q, {"to": "b"})
+        m = self.lease(q)[0]
+        self.settle(q, m, "release")
+        ops = [{"op": "entity.save", "entity": "sent", "id": "s2", "value": {"to": "b"}},
+               {"op": "send", "queue": audit, "body": 1},
+               {"op": "settle", "id": m["id"], "token": m["token"], "outcome": "ack"}]
+        p = self.refused("POST", "/api/tx", {"ops": ops}, status=409, code="fenced")
+        self.assertEqual(p["failed_op"], 2)
+        self.ok("GET", "/api/sent/s2", status=404)
+        self.assertEqual(self.peek(audit), [])
+        self.assertEqual(self.counts(q)["messages_ready"], 1)
+
+    def test_what_does_not_hold_leaves_the_message_with_its_worker(self):
+        q = self.queue()
+        self.send(q, 1)
+        m = self.lease(q)[0]
+        settle = {"op": "settle", "id": m["id"], "token": m["token"], "outcome": "ack"}
+        self.refused("POST", "/api/tx", {"ops": [settle, {"op": "entity.save", "entity": "sent", "value": {}}]}, words="to")
+        self.assertEqual(self.refused("POST", "/api/tx", {"ops": [{"op": "send", "queue": "no-such", "body": 1}, settle]},
+                                      status=404, code="not_found")["failed_op"], 0)
+        self.refused("POST", "/api/tx", {"ops": [{"op": "send", "queue": q, "body": 1, "prority": 1}]}, words="priority")
+        self.ok("POST", "/api/tx", {"ops": [settle]})
+        self.assertEqual(self.counts(q)["messages"], 0)
+
+
+class Commands(Queues):
+    def koan(self, *args, code=0, **kw):
+        got = run(*args, "--url", self.server.url, **kw)
+        self.assertEqual(got[0], code, got)
+        return got[1]
+
+    def test_queues_on_the_command_line(self):
+        q = self.queue()
+        sent = json.loads(self.koan("queue", "send", q, '{"n": 1}', "--priority", "7", "--json"))
+        self.assertRegex(self.koan("queue", "ls"), rf"{q} +running +1 +0")
+        self.assertEqual(json.loads(self.koan("queue", "show", q, sent["id"], "--json"))["priority"], 7)
+        self.assertIn(sent["id"], self.koan("queue", "peek", q))
+        self.assertIn("paused", self.koan("queue", "pause", q))
+        self.assertIn("running", self.koan("queue", "resume", q))
+        self.settle(q, self.lease(q)[0], "reject", error="no")
+        self.koan("queue", "retry", q, "--state", "discarded")
+        other = self.queue()
+        self.koan("queue", "move", q, other, sent["id"])
+        self.assertEqual(self.counts(other)["messages"], 1)
+        self.koan("queue", "purge", other, "--state", "available", code=2)
+        self.koan("queue", "purge", other, "--state", "available", "--confirm", other)
+        self.assertEqual(self.counts(other)["messages"], 0)
+        self.koan("queue", "show", "no-such", code=1)
 
 
 class Crashing(Case):

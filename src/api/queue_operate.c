@@ -1,0 +1,383 @@
+/* What people do with records: POST .../retry, cancel, move, purge with ids or a state, and PATCH
+ * and DELETE of one.
+ *
+ *   {"ids": ["..", ".."]}   or   {"state": "discarded"}, at most QUEUE_ITEMS_MAX
+ *
+ * Of a state: which (ledger's thread) -> their ids (pool) -> are they of this queue (ledger's
+ * thread) -> a unit each. A record that has changed meanwhile is decided on as it is then. */
+#include <string.h>
+
+#include "api/queue_priv.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "codec/base64.h"
+
+enum operate_verb { OPERATE_RETRY, OPERATE_CANCEL, OPERATE_MOVE, OPERATE_PURGE, OPERATE_EDIT };
+static const char *const operate_names[] = {"retry", "cancel", "move", "purge", "edit"};
+static const char *const operate_done[] = {"retried", "cancelled", "moved", "purged", "edited"};
+
+struct queue_operate {
+    struct queue_looking look; /* first */
+    struct queue_reading reading;
+    struct http_request *req;
+    json_t *body;
+    enum operate_verb verb;
+    enum rec_state state; /* 0: by ids */
+    const char *to;
+    struct buf edit;
+    bool one, dry_run, more;
+    struct err err;
+};
+
+static void operate_free(struct queue_operate *o)
+{
+    queue_shown_free(o->look.shown, o->look.count);
+    json_decref(o->body);
+    buf_fini(&o->edit);
+    mem_free(o);
+}
+
+static void operate_refuse(struct queue_operate *o)
+{
+    struct http_request *req = o->req;
+    struct err e = o->err;
+    operate_free(o);
+    http_problem(req, &e);
+}
+
+/* ---- the units ---- */
+
+static const char *operate_outcome(const struct queue_operate *o, const struct queue_item *it)
+{
+    struct cursor c = it->result;
+    return o->verb == OPERATE_CANCEL && queue_cancel_asked(&c) ? "asked" : operate_done[o->verb];
+}
+
+static void operate_answer_one(struct queue_operate *o, struct queue_units *u)
+{
+    struct http_request *req = o->req;
+    struct queue_item *it = &u->items[0];
+    struct buf out = BUF_INIT(1024);
+    struct err e = it->err;
+    if (e.code == 0)
+        queue_units_headers(u);
+    buf_addf(&out, "{\"id\":\"%s\",\"outcome\":\"%s\"}", it->id, operate_outcome(o, it));
+    bool asked = strcmp(operate_outcome(o, it), "asked") == 0;
+    queue_units_free(u);
+    operate_free(o);
+    if (e.code == 0) {
+        http_respond_buf(req, asked ? 202 : 200, API_JSON, &out);
+        return;
+    }
+    buf_fini(&out);
+    http_problem(req, &e);
+}
+
+static void operate_done_all(struct queue_units *u)
+{
+    struct queue_operate *o = u->more;
+    struct http_request *req = o->req;
+    size_t failed = 0;
+    if (o->one) {
+        operate_answer_one(o, u);
+        return;
+    }
+    struct buf out = BUF_INIT(API_ANSWER_MAX);
+    buf_adds(&out, "{\"results\":[");
+    for (size_t i = 0; i < u->count; i++) {
+        struct queue_item *it = &u->items[i];
+        buf_adds(&out, i > 0 ? "," : "");
+        failed += it->err.code != 0;
+        if (it->err.code != 0)
+            queue_print_failed(&out, it->id, &it->err);
+        else
+            buf_addf(&out, "{\"id\":\"%s\",\"outcome\":\"%s\"}", it->id, operate_outcome(o, it));
+    }
+    buf_addf(&out, "],\"counts\":{\"%s\":%zu,\"failed\":%zu},\"more\":%s}", operate_done[o->verb],
+             u->count - failed, failed, o->more ? "true" : "false");
+    queue_units_headers(u);
+    queue_units_free(u);
+    operate_free(o);
+    http_respond_buf(req, 200, API_JSON, &out);
+}
+
+static void operate_add(struct queue_operate *o, struct txn *t, const struct uuid *id,
+                        struct err *e)
+{
+    switch (o->verb) {
+    case OPERATE_RETRY:
+        queue_txn_retry(t, id);
+        break;
+    case OPERATE_CANCEL:
+        queue_txn_cancel(t, id);
+        break;
+    case OPERATE_MOVE:
+        queue_txn_move(t, id, o->to);
+        break;
+    case OPERATE_PURGE:
+        queue_txn_purge(t, id);
+        break;
+    case OPERATE_EDIT:
+        queue_txn_edit(t, id, o->edit.data, o->edit.len, e);
+        break;
+    }
+}
+
+static void operate_start(struct queue_operate *o)
+{
+    struct queue_units *u = queue_units_new(o->req, o->look.count, o->verb != OPERATE_EDIT);
+    if (u == NULL) {
+        operate_free(o);
+        return;
+    }
+    u->more = o;
+    for (size_t i = 0; i < u->count; i++) {
+        const struct queue_shown *s = &o->look.shown[i];
+        struct txn *t = queue_units_txn(u, i);
+        uuid_format(&s->id, u->items[i].id);
+        if (t == NULL)
+            continue;
+        u->items[i].err = s->err;
+        if (s->err.code == 0)
+            operate_add(o, t, &s->id, &u->items[i].err);
+    }
+    queue_units_start(u, operate_done_all);
+}
+
+static void operate_dry(struct queue_operate *o)
+{
+    struct http_request *req = o->req;
+    struct buf out = BUF_INIT(API_ANSWER_MAX);
+    size_t matched = 0;
+    buf_adds(&out, "{\"dry_run\":true,\"ids\":[");
+    for (size_t i = 0; i < o->look.count; i++) {
+        char id[UUID_TEXT];
+        if (o->look.shown[i].err.code != 0)
+            continue;
+        uuid_format(&o->look.shown[i].id, id);
+        buf_addf(&out, "%s\"%s\"", matched++ > 0 ? "," : "", id);
+    }
+    buf_addf(&out, "],\"matched\":%zu,\"more\":%s}", matched, o->more ? "true" : "false");
+    operate_free(o);
+    http_respond_buf(req, 200, API_JSON, &out);
+}
+
+/* ---- which ---- */
+
+static void operate_looked(struct queue_looking *l)
+{
+    struct queue_operate *o = (struct queue_operate *)l;
+    if (o->dry_run)
+        operate_dry(o);
+    else
+        operate_start(o);
+}
+
+static void operate_read(struct queue_reading *r)
+{
+    struct queue_operate *o =
+        (struct queue_operate *)((char *)r - offsetof(struct queue_operate, reading));
+    o->err = r->job.err;
+    for (size_t i = 0; i < o->look.count && o->err.code == 0; i++)
+        o->err = o->look.shown[i].err;
+    if (o->err.code != 0)
+        operate_refuse(o);
+    else
+        queue_look_start(&o->look, o->req);
+}
+
+static void operate_ask(struct queue_ask *a, const struct core *c)
+{
+    struct queue_operate *o = (struct queue_operate *)a;
+    struct core_counts n;
+    uint64_t places[QUEUE_ITEMS_MAX + 1];
+    if (core_counts(c, o->look.tenant, o->look.queue, &n, &o->err) != 0)
+        return;
+    size_t count =
+        core_list(c, o->look.tenant, o->look.queue, o->state, 0, places, QUEUE_ITEMS_MAX + 1);
+    o->more = count > QUEUE_ITEMS_MAX;
+    o->look.count = o->more ? QUEUE_ITEMS_MAX : count;
+    for (size_t i = 0; i < o->look.count; i++)
+        o->look.shown[i].place = places[i];
+}
+
+static void operate_asked(struct queue_ask *a)
+{
+    struct queue_operate *o = (struct queue_operate *)a;
+    if (o->err.code != 0) {
+        operate_refuse(o);
+        return;
+    }
+    o->reading = (struct queue_reading){
+        .shown = o->look.shown, .count = o->look.count, .ids_only = true, .done = operate_read};
+    queue_read_start(&o->reading, o->req);
+}
+
+static void operate_find(struct queue_operate *o)
+{
+    struct api_thread *t = api_thread_of(o->req);
+    o->look.done = operate_looked;
+    if (o->state == 0) {
+        queue_look_start(&o->look, o->req);
+        return;
+    }
+    o->look.ask =
+        (struct queue_ask){.home = loop_runner(t->loop), .ask = operate_ask, .done = operate_asked};
+    queues_ask(t->api->o.queues, &o->look.ask);
+}
+
+/* ---- the request ---- */
+
+static struct queue_operate *operate_new(struct http_request *req, enum operate_verb verb)
+{
+    const char *tenant, *name;
+    if (!queue_of_route(req, &tenant, &name) || !API_QUERY_NONE(req) || !api_once(req))
+        return NULL;
+    struct queue_operate *o = mem_new(sizeof *o);
+    o->req = req;
+    o->verb = verb;
+    o->look.tenant = tenant;
+    o->look.queue = name;
+    buf_init(&o->edit, QUEUE_BODY_MAX + 1);
+    return o;
+}
+
+static int operate_ids(struct queue_operate *o, const json_t *ids, struct err *e)
+{
+    size_t n = json_array_size(ids);
+    if (!json_is_array(ids) || n == 0 || n > QUEUE_ITEMS_MAX)
+        return err_field(e, ERR_INVALID, "ids", "ids are 1 to %d ids", QUEUE_ITEMS_MAX);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = queue_id(json_array_get(ids, i), &o->look.shown[o->look.count++].id, e);
+    return rc;
+}
+
+static int operate_state(struct queue_operate *o, const json_t *v, struct err *e)
+{
+    const char *name = json_string_value(v);
+    o->state = name != NULL ? queue_state_named(name) : (enum rec_state)0;
+    if (o->state != 0)
+        return 0;
+    return err_field(e, ERR_INVALID, "state",
+                     "state is scheduled, available, executing, retryable, completed, discarded "
+                     "or cancelled");
+}
+
+static int operate_target(struct queue_operate *o, struct err *e)
+{
+    const char *confirm = json_string_value(json_object_get(o->body, "confirm"));
+    o->to = json_string_value(json_object_get(o->body, "to"));
+    if (o->verb == OPERATE_MOVE && o->to == NULL)
+        return err_field(e, ERR_INVALID, "to", "move names the other queue: \"to\"");
+    if (o->verb != OPERATE_PURGE || o->dry_run)
+        return o->verb == OPERATE_MOVE ? queue_name_check(o->to, "to", e) : 0;
+    if (confirm != NULL && strcmp(confirm, o->look.queue) == 0)
+        return 0;
+    return err_field(e, ERR_INVALID, "confirm",
+                     "what is purged is gone: say \"confirm\": \"%s\", or \"dry_run\": true",
+                     o->look.queue);
+}
+
+static int operate_body(struct queue_operate *o, struct err *e)
+{
+    const char *names[6] = {"ids", "state", "dry_run"};
+    size_t n = 3;
+    if (o->verb == OPERATE_MOVE)
+        names[n++] = "to";
+    if (o->verb == OPERATE_PURGE)
+        names[n++] = "confirm";
+    const json_t *ids = json_object_get(o->body, "ids"), *state = json_object_get(o->body, "state");
+    int rc = json_only_keys(o->body, "the body", names, n, e);
+    if (rc == 0 && (ids != NULL) == (state != NULL))
+        rc = err_field(e, ERR_INVALID, "ids", "the body has \"ids\" or \"state\", one of them");
+    if (rc == 0)
+        rc = ids != NULL ? operate_ids(o, ids, e) : operate_state(o, state, e);
+    if (rc == 0 && (rc = json_get_bool(o->body, "dry_run", &o->dry_run, e)) == ERR_NOT_FOUND) {
+        err_clear(e);
+        rc = 0;
+    }
+    return rc == 0 ? operate_target(o, e) : rc;
+}
+
+static void operate_post(struct http_request *req)
+{
+    const char *pattern = http_route(req)->pattern;
+    int verb = OPERATE_RETRY;
+    while (!str_ends(pattern, operate_names[verb]))
+        verb++;
+    struct queue_operate *o = operate_new(req, (enum operate_verb)verb);
+    if (o == NULL)
+        return;
+    o->look.shown = mem_new_array(QUEUE_ITEMS_MAX, sizeof *o->look.shown);
+    o->body = api_body_object(req);
+    if (o->body == NULL)
+        operate_free(o);
+    else if (operate_body(o, &o->err) != 0)
+        operate_refuse(o);
+    else
+        operate_find(o);
+}
+
+static void operate_one(struct queue_operate *o)
+{
+    const char *id = http_param(o->req, "id");
+    AUTO(json_unref) json_t *text = json_string(id);
+    o->one = true;
+    o->look.shown = mem_new_array(1, sizeof *o->look.shown);
+    o->look.count = 1;
+    if (queue_id(text, &o->look.shown[0].id, &o->err) != 0)
+        operate_refuse(o);
+    else
+        operate_find(o);
+}
+
+static void operate_delete(struct http_request *req)
+{
+    struct queue_operate *o = operate_new(req, OPERATE_CANCEL);
+    if (o != NULL)
+        operate_one(o);
+}
+
+/* {"body": ..} or {"body_base64": ".."} */
+static int operate_edit_body(struct queue_operate *o, struct err *e)
+{
+    static const char *const names[] = {"body", "body_base64"};
+    const json_t *body = json_object_get(o->body, "body");
+    const char *bytes = json_string_value(json_object_get(o->body, "body_base64"));
+    int rc = json_only_keys(o->body, "the body", names, ARRAY_LEN(names), e);
+    if (rc == 0 && (body != NULL) == (bytes != NULL))
+        rc = err_field(e, ERR_INVALID, "body", "an edit has \"body\" or \"body_base64\"");
+    if (rc == 0 && body != NULL)
+        rc = json_print(body, &o->edit, e);
+    else if (rc == 0 && base64_decode(BASE64_STD, bytes, strlen(bytes), &o->edit, NULL) != 0)
+        rc = err_field(e, ERR_INVALID, "body_base64", "body_base64 is not base64, or too long");
+    if (rc == 0 && buf_failed(&o->edit))
+        rc = err_field(e, ERR_TOO_LARGE, "body", "a body has at most %d bytes", QUEUE_BODY_MAX);
+    return rc;
+}
+
+static void operate_patch(struct http_request *req)
+{
+    struct queue_operate *o = operate_new(req, OPERATE_EDIT);
+    if (o == NULL)
+        return;
+    o->body = api_body_object(req);
+    if (o->body == NULL)
+        operate_free(o);
+    else if (operate_edit_body(o, &o->err) != 0)
+        operate_refuse(o);
+    else
+        operate_one(o);
+}
+
+static const struct http_route operate_table[] = {
+    {HTTP_VERB_POST, "/api/queues/:vhost/:name/retry", operate_post, 0, 0},
+    {HTTP_VERB_POST, "/api/queues/:vhost/:name/cancel", operate_post, 0, 0},
+    {HTTP_VERB_POST, "/api/queues/:vhost/:name/move", operate_post, 0, 0},
+    {HTTP_VERB_POST, "/api/queues/:vhost/:name/purge", operate_post, 0, 0},
+    {HTTP_VERB_PATCH, "/api/queues/:vhost/:name/messages/:id", operate_patch, 0, 0},
+    {HTTP_VERB_DELETE, "/api/queues/:vhost/:name/messages/:id", operate_delete, 0, 0},
+};
+const struct api_routes api_queue_operate_routes = {operate_table, ARRAY_LEN(operate_table)};

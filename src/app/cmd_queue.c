@@ -1,0 +1,289 @@
+/* koan queue: what waits in queues, and what people do about it. */
+#include <string.h>
+
+#include "app/cli.h"
+#include "app/remote.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "codec/url.h"
+#include "io/file.h"
+
+enum { CMD_QUEUE_PATH_MAX = 64 << 10, CMD_QUEUE_FILE_MAX = 2 << 20 };
+
+static void queue_path(const struct cli *c, struct buf *out, const char *rest)
+{
+    buf_adds(out, "/api/queues/%2F/");
+    url_encode(c->places[0], strlen(c->places[0]), out);
+    buf_adds(out, rest);
+}
+
+static void queue_query(const struct cli *c, struct buf *out, const char *const *flags,
+                        const char *const *names, size_t count)
+{
+    char before = strchr(buf_str(out), '?') != NULL ? '&' : '?';
+    for (size_t i = 0; i < count; i++) {
+        const char *value = cli_flag(c, flags[i]);
+        if (value == NULL)
+            continue;
+        buf_addf(out, "%c%s=", before, names[i]);
+        url_encode(*value != '\0' ? value : "true", *value != '\0' ? strlen(value) : 4, out);
+        before = '&';
+    }
+}
+
+static void queue_number(struct cli_table *t, const json_t *o, const char *name)
+{
+    cli_table_cell(t, "%lld", (long long)json_integer_value(json_object_get(o, name)));
+}
+
+/* ---- what there is ---- */
+
+static int cmd_queue_ls(struct cli *c)
+{
+    static const char *const heads[] = {"QUEUE",     "STATE",     "READY",
+                                        "UNACKED",   "SCHEDULED", "RETRYABLE",
+                                        "DISCARDED", "CONSUMERS", "OLDEST"};
+    static const char *const numbers[] = {"messages_ready", "messages_unacknowledged",
+                                          "scheduled",      "retryable",
+                                          "discarded",      "consumers"};
+    AUTO(json_unref) json_t *answer = NULL;
+    int rc = remote_show(c, "/api/queues", &answer);
+    if (answer == NULL)
+        return rc;
+    struct cli_table t;
+    size_t i;
+    json_t *q;
+    cli_table_head(&t, heads, ARRAY_LEN(heads));
+    json_array_foreach(answer, i, q)
+    {
+        bool closed = json_is_true(json_object_get(q, "closed"));
+        cli_table_json(&t, json_object_get(q, "name"));
+        cli_table_cell(&t, "%s%s", json_string_value(json_object_get(q, "state")),
+                       closed ? ", closed" : "");
+        for (size_t k = 0; k < ARRAY_LEN(numbers); k++)
+            queue_number(&t, q, numbers[k]);
+        cli_table_cell(&t, "%.1f s", json_number_value(json_object_get(q, "oldest_age_seconds")));
+    }
+    cli_table_print(c, &t, 0x1fc);
+    return CLI_OK;
+}
+
+static int queue_get(struct cli *c, const char *path)
+{
+    AUTO(json_unref) json_t *answer = NULL;
+    int rc = remote_show(c, path, &answer);
+    if (answer != NULL)
+        cli_print_json(c, answer);
+    return rc;
+}
+
+static int cmd_queue_show(struct cli *c)
+{
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
+    queue_path(c, &path, "");
+    if (c->places_count > 1) {
+        buf_adds(&path, "/messages/");
+        url_encode(c->places[1], strlen(c->places[1]), &path);
+    }
+    return queue_get(c, buf_str(&path));
+}
+
+static int cmd_queue_peek(struct cli *c)
+{
+    static const char *const keys[] = {"state", "limit", "after"};
+    static const char *const heads[] = {"ID", "STATE", "ATTEMPT", "RUN AT", "WAITS FOR", "BODY"};
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
+    AUTO(json_unref) json_t *answer = NULL;
+    queue_path(c, &path, "/messages");
+    queue_query(c, &path, keys, keys, ARRAY_LEN(keys));
+    int rc = remote_show(c, buf_str(&path), &answer);
+    if (answer == NULL)
+        return rc;
+    struct cli_table t;
+    size_t i;
+    json_t *m;
+    cli_table_head(&t, heads, ARRAY_LEN(heads));
+    json_array_foreach(json_object_get(answer, "items"), i, m)
+    {
+        const char *what = json_string_value(json_path(m, "waiting_for.what"));
+        const char *name = json_string_value(json_path(m, "waiting_for.name"));
+        const json_t *body = json_object_get(m, "body");
+        cli_table_json(&t, json_object_get(m, "id"));
+        cli_table_json(&t, json_object_get(m, "state"));
+        queue_number(&t, m, "attempt");
+        cli_table_json(&t, json_object_get(m, "run_at"));
+        cli_table_cell(&t, "%s%s%s", what != NULL ? what : "-", name != NULL ? " " : "",
+                       name != NULL ? name : "");
+        cli_table_json(&t, body != NULL ? body : json_object_get(m, "type"));
+    }
+    cli_table_print(c, &t, 1 << 2);
+    const char *next = json_string_value(json_object_get(answer, "next"));
+    if (next != NULL)
+        fprintf(stderr, "koan: there are more: --after %s\n", next);
+    return CLI_OK;
+}
+
+/* ---- sending ---- */
+
+static json_t *queue_body(const char *place, struct err *e)
+{
+    AUTO(mem_freep) char *text = NULL;
+    const char *path = strcmp(place, "-") == 0 ? "/dev/stdin" : place[0] == '@' ? place + 1 : NULL;
+    size_t n = strlen(place);
+    if (path != NULL && file_read(path, CMD_QUEUE_FILE_MAX, &text, &n, e) != 0)
+        return NULL;
+    json_t *v = json_read(path != NULL ? text : place, n, e);
+    if (v == NULL)
+        err_context(e, "%s", path != NULL ? path : "the JSON given");
+    return v;
+}
+
+static int cmd_queue_send(struct cli *c)
+{
+    static const char *const flags[] = {"key",    "delay",    "run-at", "priority", "dedup",
+                                        "unique", "attempts", "ttl",    "gate",     "create"};
+    static const char *const names[] = {"key",    "delay",    "run_at", "priority", "dedup",
+                                        "unique", "attempts", "ttl",    "gate",     "create"};
+    struct err e = ERR_INIT;
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
+    AUTO(json_unref) json_t *answer = NULL;
+    AUTO(json_unref) json_t *body = queue_body(c->places[1], &e);
+    if (body == NULL)
+        return cli_fail(c, &e);
+    queue_path(c, &path, "/messages");
+    queue_query(c, &path, flags, names, ARRAY_LEN(flags));
+    int rc = remote_once(c, "POST", buf_str(&path), body, NULL, &answer);
+    if (rc != CLI_OK)
+        return rc;
+    if (c->json)
+        cli_print_json(c, answer);
+    else
+        printf("%s%s\n", json_string_value(json_object_get(answer, "id")),
+               json_is_true(json_object_get(answer, "duplicate")) ? " was sent before" : "");
+    return CLI_OK;
+}
+
+/* ---- what people do ---- */
+
+static const char *queue_verb(const struct cli *c)
+{
+    return c->command->name + sizeof "queue " - 1;
+}
+
+/* "retry", "move" ..: of ids that are places from `first` on, or of all in a state. */
+static int queue_operate(struct cli *c, int first, json_t *body)
+{
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
+    AUTO(json_unref) json_t *answer = NULL;
+    AUTO(json_unref) json_t *held = body;
+    const char *state = cli_flag(c, "state");
+    if ((state != NULL) == (c->places_count > first))
+        return cli_usage(c, "say which: ids, or --state STATE");
+    if (state != NULL)
+        json_object_set_new(body, "state", json_string(state));
+    json_t *ids = json_array();
+    for (int i = first; i < c->places_count; i++)
+        json_array_append_new(ids, json_string(c->places[i]));
+    if (state == NULL)
+        json_object_set(body, "ids", ids);
+    json_decref(ids);
+    if (cli_flag(c, "dry-run") != NULL)
+        json_object_set_new(body, "dry_run", json_true());
+    queue_path(c, &path, "/");
+    buf_adds(&path, queue_verb(c));
+    int rc = remote_once(c, "POST", buf_str(&path), body, NULL, &answer);
+    if (rc != CLI_OK)
+        return rc;
+    cli_print_json(c, answer);
+    return json_integer_value(json_path(answer, "counts.failed")) > 0 ? CLI_ERROR : CLI_OK;
+}
+
+static int cmd_queue_retry(struct cli *c)
+{
+    return queue_operate(c, 1, json_object());
+}
+
+static int cmd_queue_move(struct cli *c)
+{
+    return queue_operate(c, 2, json_pack("{s:s}", "to", c->places[1]));
+}
+
+static int cmd_queue_purge(struct cli *c)
+{
+    const char *confirm = cli_flag(c, "confirm");
+    if (cli_flag(c, "dry-run") == NULL && (confirm == NULL || strcmp(confirm, c->places[0]) != 0))
+        return cli_usage(c, "what is purged is gone; say --confirm %s, or --dry-run", c->places[0]);
+    return queue_operate(c, 1,
+                         confirm != NULL ? json_pack("{s:s}", "confirm", confirm) : json_object());
+}
+
+static int cmd_queue_pause(struct cli *c)
+{
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
+    AUTO(json_unref) json_t *answer = NULL;
+    queue_path(c, &path, "/");
+    buf_adds(&path, queue_verb(c));
+    int rc = remote_once(c, "POST", buf_str(&path), NULL, NULL, &answer);
+    if (rc != CLI_OK)
+        return rc;
+    if (c->json)
+        cli_print_json(c, answer);
+    else
+        printf("%s is %s\n", c->places[0], json_string_value(json_object_get(answer, "state")));
+    return CLI_OK;
+}
+
+static const struct cli_flag peek_flags[] = {
+    {"state", "STATE",
+     "available, scheduled, executing, retryable, completed, discarded, cancelled"},
+    {"limit", "N", "at most so many (20)"},
+    {"after", "NEXT", "go on where a page has ended"},
+};
+static const struct cli_flag send_flags[] = {
+    {"key", "KEY", "one of a key runs at a time, in order"},
+    {"delay", "TIME", "not before so long: 10m"},
+    {"run-at", "TIME", "not before: 2027-01-31T08:00:00Z"},
+    {"priority", "N", "0 to 31, higher first (4)"},
+    {"dedup", "TEXT", "a second one with it is the first"},
+    {"unique", "TEXT", "one of it waits at a time"},
+    {"attempts", "N", "before it is discarded (5)"},
+    {"ttl", "TIME", "discarded when not started by then"},
+    {"gate", "GATES", "up to four, with commas"},
+    {"create", NULL, "declare the queue when it is not"},
+};
+static const struct cli_flag which_flags[] = {
+    {"state", "STATE", "all in this state, a thousand at most"},
+    {"dry-run", NULL, "only show which"},
+};
+static const struct cli_flag purge_flags[] = {
+    {"state", "STATE", "all in this state, a thousand at most"},
+    {"dry-run", NULL, "only show which"},
+    {"confirm", "QUEUE", "its name once more"},
+};
+
+#define QUEUE(name_, args_, summary_, min_, max_, run_, flags_, count_)                            \
+    {                                                                                              \
+        .name = "queue " name_, .args = args_, .summary = summary_, .min = min_, .max = max_,      \
+        .remote = true, .run = run_, .flags = flags_, .flags_count = count_                        \
+    }
+const struct cli_command cli_queue_commands[] = {
+    QUEUE("ls", "", "queues and their counters", 0, 0, cmd_queue_ls, NULL, 0),
+    QUEUE("show", "QUEUE [ID]", "a queue, or one message of it", 1, 2, cmd_queue_show, NULL, 0),
+    QUEUE("peek", "QUEUE", "messages, without leasing them", 1, 1, cmd_queue_peek, peek_flags,
+          ARRAY_LEN(peek_flags)),
+    QUEUE("send", "QUEUE JSON", "send a message (JSON, @FILE or -)", 2, 2, cmd_queue_send,
+          send_flags, ARRAY_LEN(send_flags)),
+    QUEUE("retry", "QUEUE [ID]..", "available again, with all attempts", 1, -1, cmd_queue_retry,
+          which_flags, ARRAY_LEN(which_flags)),
+    QUEUE("cancel", "QUEUE [ID]..", "cancel messages", 1, -1, cmd_queue_retry, which_flags,
+          ARRAY_LEN(which_flags)),
+    QUEUE("move", "QUEUE TO [ID]..", "to another queue", 2, -1, cmd_queue_move, which_flags,
+          ARRAY_LEN(which_flags)),
+    QUEUE("purge", "QUEUE [ID]..", "forget messages", 1, -1, cmd_queue_purge, purge_flags,
+          ARRAY_LEN(purge_flags)),
+    QUEUE("pause", "QUEUE", "grant nothing more", 1, 1, cmd_queue_pause, NULL, 0),
+    QUEUE("resume", "QUEUE", "grant again", 1, 1, cmd_queue_pause, NULL, 0),
+    {0},
+};
