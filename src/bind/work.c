@@ -12,22 +12,9 @@
 
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "bind/queue_lib.h"
-#include "db/db.h"
-
-struct entry {
-    uint64_t index;
-    struct buf bytes;
-};
-
-struct place {
-    const void *p;
-    size_t n;
-    uint64_t at;
-};
 
 struct bind_work {
     struct queue_consumer consumer; /* first */
@@ -44,10 +31,7 @@ struct bind_work {
     struct list unread, reading; /* of them, by `here` */
     struct loop_work read;
     bool is_reading;
-    struct entry entries[WORK_ENTRIES];
-    size_t entry_next;
-    struct db *reader; /* for those that are no more in the log */
-    struct buf old;
+    struct work_reader *reader;
 };
 
 static void work_tick(struct bind_work *w);
@@ -159,93 +143,6 @@ void bind_delivered(struct task *task)
 
 /* ---- reading, on the pool ---- */
 
-static struct entry *entry_of(struct bind_work *w, uint64_t index, struct err *e)
-{
-    for (size_t i = 0; i < WORK_ENTRIES; i++)
-        if (w->entries[i].index == index)
-            return &w->entries[i];
-    struct entry *n = &w->entries[w->entry_next++ % WORK_ENTRIES];
-    buf_fini(&n->bytes);
-    buf_init(&n->bytes, LEDGER_READ_MAX);
-    n->index = 0;
-    if (ledger_read(w->bind->ledger, index, &n->bytes, e) != 0)
-        return NULL;
-    n->index = index;
-    return n;
-}
-
-/* Whoever has waited for long may have outlived its part of the log. `*p` is good until the next
- * call; in it the operation stands at `*at`. */
-static int place_read(struct bind_work *w, uint64_t place, struct place *out, struct err *e)
-{
-    const struct entry *n = entry_of(w, place >> 24, e);
-    if (n != NULL) {
-        *out = (struct place){n->bytes.data, n->bytes.len, place};
-        return 0;
-    }
-    if (e->code != ERR_GONE)
-        return e->code;
-    err_clear(e);
-    buf_reset(&w->old);
-    int rc = queue_place_read(w->bind->ledger, w->reader, place, &w->old, e);
-    *out = (struct place){w->old.data, w->old.len, 0};
-    return rc;
-}
-
-static char *keep(const char *text)
-{
-    return text != NULL ? mem_strdup(text) : NULL;
-}
-
-static int body_keep(struct delivery *d, const void *body, size_t n, struct err *e)
-{
-    d->body = mem_try(n + 1);
-    if (d->body == NULL)
-        return err_set(e, ERR_NOMEM, "a body of %zu bytes", n);
-    if (n > 0)
-        memcpy(d->body, body, n);
-    d->body[n] = '\0';
-    d->body_len = n;
-    return 0;
-}
-
-/* Its body is not the one that it was sent with: edited, or replaced by a later send. */
-static int body_read_other(struct bind_work *w, struct delivery *d, struct queue_stored *s,
-                           struct err *e)
-{
-    const void *body = NULL;
-    size_t n = 0;
-    struct place at;
-    int rc = place_read(w, d->grant.body, &at, e);
-    if (rc != 0)
-        return rc;
-    if (d->grant.edited) {
-        rc = queue_body_read(at.p, at.n, at.at, QUEUE_PLACE_EDIT, &body, &n, e);
-    } else {
-        rc = queue_message_read(at.p, at.n, at.at, s, e);
-        body = s->body;
-        n = s->body_len;
-    }
-    return rc != 0 ? rc : body_keep(d, body, n, e);
-}
-
-static int delivery_read(struct bind_work *w, struct delivery *d, struct queue_stored *s,
-                         struct err *e)
-{
-    struct place at;
-    if (place_read(w, d->grant.place, &at, e) != 0 ||
-        queue_message_read(at.p, at.n, at.at, s, e) != 0)
-        return e->code;
-    d->held = (struct bind_held){.id = s->id, .token = d->grant.token};
-    uuid_format(&s->id, d->id);
-    d->headers = keep(s->headers);
-    d->key = keep(s->key);
-    d->correlation = mem_strdup(s->correlation != NULL ? s->correlation : d->id);
-    d->traceparent = keep(s->traceparent);
-    return d->grant.body != d->grant.place ? body_read_other(w, d, s, e)
-                                           : body_keep(d, s->body, s->body_len, e);
-}
-
 static void read_cb(struct loop_work *r)
 {
     struct bind_work *w = LIST_OF(r, struct bind_work, read);
@@ -253,7 +150,7 @@ static void read_cb(struct loop_work *r)
     LIST_EACH(node, &w->reading)
     {
         struct delivery *d = LIST_OF(node, struct delivery, here);
-        delivery_read(w, d, s, &d->err);
+        work_read(w->reader, d, s, &d->err);
     }
 }
 
@@ -517,7 +414,6 @@ void bind_work_published(struct bind *b)
 
 int bind_work_new(struct bind *b, uint32_t lease_ms, struct err *e)
 {
-    struct db_options o = {.path = ledger_db_path(b->ledger), .mode = DB_READER};
     struct bind_work *w = b->work = mem_new(sizeof *w);
     w->bind = b;
     w->thread = &b->threads[0];
@@ -530,8 +426,7 @@ int bind_work_new(struct bind *b, uint32_t lease_ms, struct err *e)
     list_init(&w->live);
     list_init(&w->unread);
     list_init(&w->reading);
-    buf_init(&w->old, LEDGER_READ_MAX);
-    return db_open(&o, &w->reader, e);
+    return work_reader_open(b->ledger, &w->reader, e);
 }
 
 bool bind_work_is_over(struct bind *b)
@@ -556,10 +451,7 @@ void bind_work_free(struct bind *b)
 {
     if (b->work == NULL)
         return;
-    for (size_t i = 0; i < WORK_ENTRIES; i++)
-        buf_fini(&b->work->entries[i].bytes);
-    buf_fini(&b->work->old);
-    db_close(b->work->reader);
+    work_reader_free(b->work->reader);
     mem_free(b->work);
     b->work = NULL;
 }

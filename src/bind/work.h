@@ -61,6 +61,14 @@ struct delivery {
 void bind_deliver(struct task *task); /* d->task */
 void bind_deliver_cancel(struct task *task);
 
+/* ---- work_read.c, one thread at a time; it blocks ---- */
+struct work_reader;
+/* Also after a failure to be freed. */
+int work_reader_open(struct ledger *l, struct work_reader **out, struct err *e);
+void work_reader_free(struct work_reader *w); /* takes NULL */
+/* What d->grant speaks of, into `d`. `s` is room. */
+int work_read(struct work_reader *w, struct delivery *d, struct queue_stored *s, struct err *e);
+
 /* ---- work.c ---- */
 /* Back from the script thread: post d->task with it to the home of `d->work`. */
 void bind_delivered(struct task *task);

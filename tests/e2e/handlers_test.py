@@ -1,7 +1,9 @@
 """Queues worked by Lua: effects and ack are one unit, errors are tries, and no handler harms another."""
 import http.server
 import json
+import os
 import random
+import re
 import signal
 import threading
 import time
@@ -446,6 +448,21 @@ class Deploys(HandlersCase):
         self.assertEqual(self.server.stop(), 0)
         self.again()
         self.until(["try 1 of 2"])
+
+    def test_a_message_that_has_outlived_its_part_of_the_log_is_worked(self):
+        self.serve("""
+            queue "bulk" {}
+            on "queue/work" { run = function(m) note(m) end }
+            route "POST /many" { run = function() for i = 1, 20 do send("bulk", string.rep("x", 100000)) end end }
+        """, "--ledger.keep", "1s", "--ledger.keep_bytes", "1MiB", "--ledger.segment_bytes", "1MiB", "--ledger.snapshot_bytes", "1MiB")
+        began = time.monotonic()
+        self.send("work", "from long ago", delay="6")
+        while time.monotonic() - began < 5:
+            self.assertEqual(self.ask("POST", "/many").status, 204)
+            time.sleep(0.6)
+        logs = sorted(n for n in os.listdir(self.path("data", "log")) if re.fullmatch(r"\d+\.log", n))
+        self.assertGreater(int(logs[0][:-4]), 2)
+        self.until(["from long ago"])
 
     def test_what_waits_over_a_start_is_worked_behind_it(self):
         self.serve('queue "work" {}')
