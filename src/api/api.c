@@ -92,7 +92,8 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
             return e->code;
     const struct api_routes *queues[] = {&api_queue_routes,        &api_queue_send_routes,
                                          &api_queue_settle_routes, &api_queue_lease_routes,
-                                         &api_queue_peek_routes,   &api_queue_operate_routes};
+                                         &api_queue_peek_routes,   &api_queue_operate_routes,
+                                         &api_queue_gates_routes};
     for (size_t i = 0; a->o.queues != NULL && i < ARRAY_LEN(queues); i++)
         if (http_router_add(r, queues[i]->routes, queues[i]->count, e) != 0)
             return e->code;

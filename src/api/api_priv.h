@@ -302,7 +302,7 @@ extern const struct api_routes api_feed_routes, api_transfer_routes, api_history
     api_node_routes, api_definitions_routes, api_trace_routes, api_tx_routes, api_leases_routes,
     api_values_routes, api_counts_routes, api_inbox_routes, api_queue_routes, api_queue_send_routes,
     api_queue_settle_routes, api_queue_lease_routes, api_queue_peek_routes,
-    api_queue_operate_routes;
+    api_queue_operate_routes, api_queue_gates_routes;
 
 /* queue_lease.c: those who wait for messages wait no longer. */
 void api_queue_drain(struct api_thread *t);

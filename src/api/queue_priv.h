@@ -1,7 +1,8 @@
 /* What the files of the queues' routes share: queue.c (queues: declared, shown, dropped, paused),
- * queue_options.c (what options mean), queue_send.c, queue_settle.c, queue_operate.c (many records,
- * each a unit of its own: queue_units.c), queue_lease.c (long polling), queue_peek.c (records as
- * they are), queue_read.c (what lies in the log). */
+ * queue_options.c and queue_declare.c (what options mean), queue_send.c, queue_settle.c and
+ * queue_operate.c (many records, each a unit of its own: queue_units.c), queue_lease.c (long
+ * polling), queue_peek.c and queue_look.c (records as they are), queue_read.c (what lies in the
+ * log), queue_gates.c (gates and lanes). */
 #ifndef KOAN_API_QUEUE_PRIV_H
 #define KOAN_API_QUEUE_PRIV_H
 
@@ -32,6 +33,7 @@ int queue_name_check(const char *name, const char *field, struct err *e);
 int queue_duration(const json_t *v, const char *field, int64_t *ms, struct err *e);
 int queue_number(const json_t *v, const char *field, int64_t least, int64_t most, int64_t *out,
                  struct err *e);
+int queue_flag(const json_t *v, const char *field, bool *out, struct err *e);
 /* Into `out`, CORE_LABELS_MAX of them; the texts are those of the value, or in `*held`, which is
  * the caller's to give up. */
 int queue_labels(const json_t *v, const char *field, struct core_label *out, uint8_t *count,
@@ -58,6 +60,8 @@ int queue_draft_item(struct queue_draft *d, const json_t *o, int64_t now, const 
 /* The names of options, for query keys. */
 extern const char *const queue_option_names[];
 extern const size_t queue_option_count;
+
+/* ---- queue_declare.c ---- */
 
 /* What a PUT says. `q` has the defaults, or what is to be kept; its texts are those of `o`. */
 int queue_declared(const json_t *o, struct core_queue *q, struct err *e);

@@ -397,6 +397,35 @@ class Operating(Queues):
         self.refused("PATCH", f"{Q}{q}/messages/{a['id']}", {"bdy": 1}, words="body")
 
 
+class Gates(Queues):
+    def test_a_gate_lets_pass_what_it_is_declared_for(self):
+        q = self.queue()
+        self.ok("PUT", "/api/gates/narrow", {"capacity": 2}, 204)
+        self.many(q, *({"body": i, "gate": "narrow"} for i in range(5)))
+        got = self.lease(q, 9)
+        self.assertEqual(len(got), 2)
+        self.settle(q, got[0])
+        self.assertEqual(len(self.lease(q, 9)), 1)
+        self.ok("POST", "/api/gates/narrow/close", {"delay": "1h"}, 204)
+        self.settle(q, got[1])
+        self.assertEqual(self.lease(q, 9), [])
+        self.ok("POST", "/api/gates/narrow/open", None, 204)
+        self.assertEqual(len(self.lease(q, 9)), 1)
+        self.refused("PUT", "/api/gates/narrow", {"capcity": 1}, words="capacity")
+        self.refused("PUT", "/api/gates/narrow", {"rate": 1, "per": "2d"}, words="per")
+        self.refused("POST", "/api/gates/narrow/close", {}, words="until")
+
+    def test_a_lane_without_room_starts_nothing(self):
+        q = self.queue()
+        self.ok("PUT", "/api/lanes/slow", {"weight": 1, "cap": 0}, 204)
+        self.many(q, {"body": 1, "lane": "slow"}, {"body": 2})
+        self.assertEqual([m["body"] for m in self.lease(q, 9)], [2])
+        self.assertEqual(self.peek(q)[0]["waiting_for"], {"what": "lane", "name": "slow"})
+        self.ok("PUT", "/api/lanes/slow", {}, 204)
+        self.assertEqual([m["body"] for m in self.lease(q, 9)], [1])
+        self.refused("PUT", "/api/lanes/slow", {"weight": 0}, words="weight")
+
+
 class Together(Queues):
     APP = """entity "Sent" { fields = { to = text { required = true } } }"""
 

@@ -1,0 +1,137 @@
+/* What the options of a queue mean, and how they are shown. */
+#include <string.h>
+
+#include "api/queue_priv.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/time.h"
+
+static const char *const declare_names[] = {
+    "concurrency", "max",     "max_bytes",      "overflow",       "dead_to",    "on_dead",
+    "manual",      "handled", "keep_completed", "keep_discarded", "keep_count", "dedup_window",
+};
+
+/* A time, or "forever". */
+static int declare_keep(const json_t *o, const char *field, int64_t *out, struct err *e)
+{
+    const json_t *v = json_object_get(o, field);
+    if (v == NULL || json_is_null(v))
+        return 0;
+    if (json_is_string(v) && strcmp(json_string_value(v), "forever") == 0) {
+        *out = -1;
+        return 0;
+    }
+    return queue_duration(v, field, out, e);
+}
+
+static int declare_number(const json_t *o, const char *field, int64_t most, int64_t *out,
+                          struct err *e)
+{
+    const json_t *v = json_object_get(o, field);
+    return v == NULL || json_is_null(v) ? 0 : queue_number(v, field, 0, most, out, e);
+}
+
+static int declare_numbers(const json_t *o, struct core_queue *q, struct err *e)
+{
+    int64_t concurrency = q->concurrency, max = (int64_t)q->max, bytes = (int64_t)q->max_bytes,
+            count = q->keep_count;
+    const json_t *size = json_object_get(o, "max_bytes");
+    int rc = declare_number(o, "concurrency", UINT32_MAX, &concurrency, e);
+    if (rc == 0)
+        rc = declare_number(o, "max", INT64_MAX, &max, e);
+    if (rc == 0 && json_is_string(size))
+        rc = size_parse(json_string_value(size), (uint64_t *)&bytes, e) == 0
+                 ? 0
+                 : err_field(e, ERR_INVALID, "max_bytes", "max_bytes is a size like \"64MiB\"");
+    else if (rc == 0)
+        rc = declare_number(o, "max_bytes", INT64_MAX, &bytes, e);
+    if (rc == 0)
+        rc = declare_number(o, "keep_count", UINT32_MAX, &count, e);
+    q->concurrency = (uint32_t)concurrency;
+    q->max = (uint64_t)max;
+    q->max_bytes = (uint64_t)bytes;
+    q->keep_count = (uint32_t)count;
+    return rc;
+}
+
+/* One of two words. */
+static int declare_word(const json_t *o, const char *field, const char *no, const char *yes,
+                        bool *out, struct err *e)
+{
+    const json_t *v = json_object_get(o, field);
+    if (v == NULL || json_is_null(v))
+        return 0;
+    const char *text = json_string_value(v);
+    *out = text != NULL && strcmp(text, yes) == 0;
+    if (*out || (text != NULL && strcmp(text, no) == 0))
+        return 0;
+    return err_field(e, ERR_INVALID, field, "%s is \"%s\" or \"%s\"", field, no, yes);
+}
+
+static int declare_flag(const json_t *o, const char *field, bool *out, struct err *e)
+{
+    const json_t *v = json_object_get(o, field);
+    return v == NULL || json_is_null(v) ? 0 : queue_flag(v, field, out, e);
+}
+
+static int declare_times(const json_t *o, struct core_queue *q, struct err *e)
+{
+    const json_t *window = json_object_get(o, "dedup_window");
+    int rc = declare_keep(o, "keep_completed", &q->keep_completed_ms, e);
+    if (rc == 0)
+        rc = declare_keep(o, "keep_discarded", &q->keep_discarded_ms, e);
+    if (rc == 0 && window != NULL && !json_is_null(window))
+        rc = queue_duration(window, "dedup_window", &q->dedup_window_ms, e);
+    return rc;
+}
+
+int queue_declared(const json_t *o, struct core_queue *q, struct err *e)
+{
+    bool drops = false;
+    const json_t *dead_to = json_object_get(o, "dead_to");
+    int rc = json_only_keys(o, "a queue", declare_names, ARRAY_LEN(declare_names), e);
+    if (rc == 0)
+        rc = declare_numbers(o, q, e);
+    if (rc == 0)
+        rc = declare_word(o, "overflow", "refuse", "drop_oldest", &drops, e);
+    if (rc == 0)
+        rc = declare_word(o, "on_dead", "go_on", "halt", &q->halt_on_dead, e);
+    if (rc == 0)
+        rc = declare_flag(o, "manual", &q->manual, e);
+    if (rc == 0)
+        rc = declare_flag(o, "handled", &q->handled, e);
+    if (rc == 0)
+        rc = declare_times(o, q, e);
+    if (rc == 0 && dead_to != NULL && !json_is_null(dead_to)) {
+        q->dead_to = json_string_value(dead_to);
+        rc = q->dead_to != NULL ? queue_name_check(q->dead_to, "dead_to", e)
+                                : err_field(e, ERR_INVALID, "dead_to", "dead_to names a queue");
+    }
+    q->overflow = drops ? OVERFLOW_DROP_OLDEST : OVERFLOW_REFUSE;
+    return rc;
+}
+
+static void declared_keep(struct buf *out, const char *name, int64_t ms)
+{
+    char text[64];
+    duration_format(ms, text, sizeof text);
+    buf_addf(out, ",\"%s\":\"%s\"", name, ms < 0 ? "forever" : ms == 0 ? "0s" : text);
+}
+
+void queue_declared_print(const struct core_queue *q, struct buf *out)
+{
+    buf_addf(out,
+             "\"concurrency\":%u,\"max\":%llu,\"max_bytes\":%llu,\"overflow\":\"%s\","
+             "\"on_dead\":\"%s\",\"manual\":%s,\"handled\":%s,\"keep_count\":%u",
+             q->concurrency, (unsigned long long)q->max, (unsigned long long)q->max_bytes,
+             q->overflow == OVERFLOW_DROP_OLDEST ? "drop_oldest" : "refuse",
+             q->halt_on_dead ? "halt" : "go_on", q->manual ? "true" : "false",
+             q->handled ? "true" : "false", q->keep_count);
+    declared_keep(out, "keep_completed", q->keep_completed_ms);
+    declared_keep(out, "keep_discarded", q->keep_discarded_ms);
+    declared_keep(out, "dedup_window", q->dedup_window_ms);
+    if (q->dead_to == NULL)
+        return;
+    buf_adds(out, ",\"dead_to\":");
+    json_print_string(out, q->dead_to, strlen(q->dead_to));
+}
