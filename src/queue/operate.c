@@ -22,6 +22,13 @@ static int is_executing(struct err *e)
                    "the record is executing; cancel it, or wait for the end of its lease");
 }
 
+/* One that may be changed: it is not executing. */
+static int operate_idle(const struct core *c, const struct uuid *id, uint32_t *n, struct err *e)
+{
+    int rc = operate_find(c, id, n, e);
+    return rc == 0 && core_rec(c, *n)->state == REC_EXECUTING ? is_executing(e) : rc;
+}
+
 int core_cancel(struct core *c, const struct uuid *id, bool *asked, struct err *e)
 {
     uint32_t n;
@@ -63,12 +70,10 @@ static void retry_take(struct core *c, uint32_t n)
 int core_retry(struct core *c, const struct uuid *id, struct err *e)
 {
     uint32_t n;
-    int rc = operate_find(c, id, &n, e);
+    int rc = operate_idle(c, id, &n, e);
     if (rc < 0)
         return rc;
     struct rec *r = core_rec(c, n);
-    if (r->state == REC_EXECUTING)
-        return is_executing(e);
     if (r->state == REC_AVAILABLE)
         return err_set(e, ERR_CONFLICT, "the record is available already");
     retry_take(c, n);
@@ -90,13 +95,11 @@ int core_retry(struct core *c, const struct uuid *id, struct err *e)
 int core_move(struct core *c, const struct uuid *id, const char *queue, struct err *e)
 {
     uint32_t n;
-    int rc = operate_find(c, id, &n, e);
+    int rc = operate_idle(c, id, &n, e);
     if (rc < 0)
         return rc;
     struct rec *r = core_rec(c, n);
     struct queue *q = core_kind(c, r)->queue;
-    if (r->state == REC_EXECUTING)
-        return is_executing(e);
     struct queue *to = queue_get(c, q->tenant->name, queue, false, e);
     if (to == NULL)
         return ERR_NOT_FOUND;
@@ -126,12 +129,10 @@ int core_move(struct core *c, const struct uuid *id, const char *queue, struct e
 int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t bytes, struct err *e)
 {
     uint32_t n;
-    int rc = operate_find(c, id, &n, e);
+    int rc = operate_idle(c, id, &n, e);
     if (rc < 0)
         return rc;
     const struct rec *r = core_rec(c, n);
-    if (r->state == REC_EXECUTING)
-        return is_executing(e);
     if (r->state == REC_COMPLETED || r->state == REC_CANCELLED)
         return err_set(e, ERR_CONFLICT, "the record has ended: it is %s",
                        rec_state_name((enum rec_state)r->state));
@@ -144,12 +145,10 @@ int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t by
 int core_purge(struct core *c, const struct uuid *id, struct err *e)
 {
     uint32_t n;
-    int rc = operate_find(c, id, &n, e);
+    int rc = operate_idle(c, id, &n, e);
     if (rc < 0)
         return rc;
     struct rec *r = core_rec(c, n);
-    if (r->state == REC_EXECUTING)
-        return is_executing(e);
     if (!is_ended(r))
         rec_unstand(c, n);
     keyline_leave(c, n);
