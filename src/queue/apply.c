@@ -217,7 +217,7 @@ const struct domain_op queue_ops[] = {
     OP(QUEUE_OP_GATE_CLOSE, gate_close, "queue.gate_close"),
     OP(QUEUE_OP_SEND, send, "queue.send"),
     OP(QUEUE_OP_SETTLE, settle, "queue.settle"),
-    {QUEUE_IF_DELIVERY, 1, true, DOMAIN_SURE, "queue.if_delivery", op_delivery, false},
+    {QUEUE_IF_DELIVERY, 1, true, DOMAIN_ATOMIC, "queue.if_delivery", op_delivery, false},
     OP(QUEUE_OP_OPEN, open, "queue.open"),
     OP(QUEUE_OP_RENEW, renew, "queue.renew"),
     OP(QUEUE_OP_LEAVE, leave, "queue.leave"),

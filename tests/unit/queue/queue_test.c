@@ -279,6 +279,41 @@ TEST(a_unit_that_is_refused_sends_nothing) /* B1 L1 */
     end(&f);
 }
 
+static int add_while_delivered(struct fixture *f, uint32_t n, uint64_t token, uint64_t row)
+{
+    struct unit u;
+    struct uuid id = id_of(n);
+    kit_unit(&f->node, &u);
+    queue_txn_if_delivery(&u.txn, &id, token);
+    kit_put(&u, row, "v", 1);
+    int rc = kit_do(&f->node, &u);
+    unit_fini(&u);
+    return rc;
+}
+
+TEST(a_unit_of_a_delivery_that_is_over_changes_nothing_and_the_ledger_goes_on) /* L4 */
+{
+    struct fixture f;
+    struct taker t;
+    begin(&f);
+    queue_up(&f);
+    assert_int_equal(declare(&f, "mail"), 0);
+    taker_open(&f, &t, 1);
+    struct queue_message m = message(1, "hello");
+    assert_int_equal(send_it(&f, &m), 0);
+    taker_wait(&f, &t, 1);
+    uint64_t token = t.got[0].token;
+    assert_int_equal(add_while_delivered(&f, 1, token, 7), 0);
+    assert_int_equal(add_while_delivered(&f, 1, token + 1, 8), ERR_FENCED);
+    assert_int_equal(settle(&f, 1, token, SETTLE_ACK), 0);
+    assert_int_equal(add_while_delivered(&f, 1, token, 9), ERR_FENCED);
+    struct db *db = kit_reader(&f.node);
+    assert_int_equal(kit_rows(db), 1);
+    db_close(db);
+    taker_close(&f, &t);
+    end(&f);
+}
+
 TEST(what_is_due_becomes_available_though_nothing_else_happens)
 {
     struct fixture f;
@@ -368,6 +403,7 @@ int main(void)
             a_message_is_granted_in_the_entry_that_brings_it_and_its_body_is_read_from_the_log),
         HEAP_TEST(what_waits_and_what_is_leased_is_there_after_a_restart),
         HEAP_TEST(a_unit_that_is_refused_sends_nothing),
+        HEAP_TEST(a_unit_of_a_delivery_that_is_over_changes_nothing_and_the_ledger_goes_on),
         HEAP_TEST(what_is_due_becomes_available_though_nothing_else_happens),
         HEAP_TEST(a_message_for_next_month_does_not_keep_the_log_and_its_body_stays),
     };
