@@ -13,12 +13,16 @@ local current = setmetatable({}, { __mode = "k" }) -- coroutine -> the unit that
 
 local function unit() return current[host.self()] end
 
+host.unit = unit
+
 local function copy(v)
   if type(v) ~= "table" then return v end
   local c = {}
   for k, x in pairs(v) do c[k] = copy(x) end
   return c
 end
+
+host.copy = copy
 
 -- As RFC 7396: null removes, tables merge, everything else replaces.
 local function merge(into, patch)
@@ -41,9 +45,9 @@ local function noting(u)
   return u
 end
 
-local function is_empty(u) return (not u.writes or #u.writes == 0) and not u.sends end
+local function is_empty(u) return (not u.writes or #u.writes == 0) and not u.sends and (not u.coord or #u.coord == 0) end
 
-local function commit(u, acks) return host.write(u.writes or {}, u.reads or {}, u.sends, acks) end
+local function commit(u, acks) return host.write(u.writes or {}, u.reads or {}, u.sends, acks, u.coord_ifs, u.coord) end
 
 -- At once, with what became of it; in a unit with what else that writes.
 local SENDS_MAX, SENDS_BYTES = 1000, 7 << 20
@@ -124,7 +128,7 @@ end
 -- After the last try. A version that the script has named is its own affair; else there were too many at once.
 local function lost(e, u)
   if type(e) == "table" and e.code == "version_mismatch" and u then
-    local named = false
+    local named = u.coord_named or false
     for _, w in ipairs(u.writes or {}) do named = named or w.if_version ~= nil end
     if not named then host.fail("conflict", "somebody else was faster " .. TRIES .. " times: " .. tostring(e.detail)) end
   end

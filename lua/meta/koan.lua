@@ -560,6 +560,51 @@ base64 = {
   decode = function(text, url) end,
 }
 
+-- --- what all share: counters and small values ---
+
+counter = {
+  ---Exact: the counter with n, 1 without. In a unit (tx, a request, a message) it is part of it: the unit holds only while
+  ---nobody else has counted meanwhile, and is repeated else. { block = 100 } reserves numbers at once, also in a unit.
+  ---@param name string
+  ---@param n? integer|{ block: integer }
+  ---@return integer count of a block its first number
+  ---@return integer? last of a block
+  add = function(name, n) end,
+  ---0 of one that nobody has added to. In a unit it is a condition, as a record that is read.
+  ---@param name string
+  ---@return integer
+  get = function(name) end,
+}
+
+---@class PutOptions
+---@field ttl? string|number "10m" or seconds; for ever without
+---@field if_version? integer only this version is replaced; else version_mismatch
+---@field nx? boolean only if it is not there
+---@field xx? boolean only if it is there
+
+kv = {
+  ---In a unit a condition: it holds only while the value is still so, and is repeated else.
+  ---@param key string
+  ---@return any value nil: not there
+  ---@return integer? version none of what the unit itself has put
+  get = function(key) end,
+  ---@param key string 1 to 512 bytes
+  ---@param value any as JSON, at most 256 KiB
+  ---@param options? PutOptions
+  ---@return integer? version nil in a unit, whose commit makes it
+  put = function(key, value, options) end,
+  ---@param key string
+  ---@param options? { if_version?: integer }
+  ---@return boolean was_there
+  remove = function(key, options) end,
+  ---What is committed, without the values.
+  ---@param prefix? string
+  ---@param options? { after?: string, limit?: integer } after: the last key of the page before; limit: at most, and without it, 1,000
+  ---@return { key: string, version: integer, bytes: integer, updated_at: string, expires_at: string? }[]
+  ---@return boolean more
+  list = function(prefix, options) end,
+}
+
 -- --- queues ---
 
 ---@class SendOptions

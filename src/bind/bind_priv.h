@@ -251,6 +251,7 @@ void bind_open_routes(struct lua_State *L);
 void bind_open_snapshot(struct lua_State *L);
 void bind_open_queue(struct lua_State *L);
 void bind_open_send(struct lua_State *L);
+void bind_open_coord(struct lua_State *L);
 
 /* Scripts name the records of a partition "Entity/partition". What readers want for that (see
  * entity/read.h); a text left on the stack. Raises when it is no name. */

@@ -12,8 +12,9 @@
 
 /* The Lua part of the library, in the order in which it is loaded. */
 static const char *const library[] = {
-    "lua/lib/values.lua", "lua/lib/base.lua",  "lua/lib/entity.lua", "lua/lib/canon.lua",
-    "lua/lib/http.lua",   "lua/lib/route.lua", "lua/lib/queue.lua",  "lua/lib/test.lua"};
+    "lua/lib/values.lua", "lua/lib/base.lua",  "lua/lib/entity.lua",
+    "lua/lib/canon.lua",  "lua/lib/http.lua",  "lua/lib/route.lua",
+    "lua/lib/queue.lua",  "lua/lib/coord.lua", "lua/lib/test.lua"};
 
 static uint64_t set_mono_ns(struct vm_host *h)
 {
@@ -134,6 +135,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_routes(L);
     bind_open_queue(L);
     bind_open_send(L);
+    bind_open_coord(L);
     bind_open_absent(L);
     lua_pushvalue(L, host);
     lua_setfield(L, globals, "host");

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "bind/bind_priv.h"
+#include "bind/coord_lib.h"
 #include "bind/queue_lib.h"
 #include "entity/expand.h"
 
@@ -26,6 +27,8 @@ struct write {
     struct entity_def **defs; /* of the items */
     size_t sends;             /* messages in the list at SENDS */
     const struct queue_message **messages;
+    size_t coord_conditions_count, coord_count; /* in the lists at 5 and 6 */
+    const struct coord_op **coord_conditions, **coord;
     const struct bind_held *held; /* the delivery that is worked, or NULL */
     bool acks;                    /* the unit settles it */
     bool finished;
@@ -45,13 +48,18 @@ static void write_free(void *p)
     mem_free(op->defs);
     mem_free(op->conditions);
     mem_free(op->messages);
+    mem_free(op->coord_conditions);
+    mem_free(op->coord);
     mem_free(op);
 }
 
-static int write_compose_queue(struct write *op, struct txn *t, struct err *e)
+static int write_compose_rest(struct write *op, struct txn *t, struct err *e)
 {
     for (size_t i = 0; i < op->sends; i++)
         if (queue_txn_send(t, op->messages[i], e) != 0)
+            return e->code;
+    for (size_t i = 0; i < op->coord_count; i++)
+        if (bind_coord_compose(op->coord[i], t, e) != 0)
             return e->code;
     if (!op->acks)
         return 0;
@@ -72,7 +80,10 @@ static int write_compose(struct entity_write *w, struct txn *t, bool before, str
         else
             entity_txn_if_absent(t, c->def, c->id);
     }
-    return before ? 0 : write_compose_queue(op, t, e);
+    for (size_t i = 0; before && i < op->coord_conditions_count; i++)
+        if (bind_coord_compose(op->coord_conditions[i], t, e) != 0)
+            return e->code;
+    return before ? 0 : write_compose_rest(op, t, e);
 }
 
 static void write_done(struct entity_write *w)
@@ -223,6 +234,18 @@ static void read_sends(lua_State *L, struct write *op, size_t n)
     }
 }
 
+/* As read_sends. */
+static const struct coord_op **read_coord(lua_State *L, int at, size_t n)
+{
+    const struct coord_op **ops = mem_new_array(n + 1, sizeof(struct coord_op *));
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, at, (lua_Integer)i + 1);
+        ops[i] = bind_check_coord(L, -1);
+        lua_pop(L, 1);
+    }
+    return ops;
+}
+
 /* ---- the result ---- */
 
 /* The item at fault says more than the unit. */
@@ -245,14 +268,18 @@ static void push_result(lua_State *L, const struct entity_item *it)
     lua_setfield(L, -2, "version");
 }
 
+static uint32_t conditions_of(const struct write *op)
+{
+    return (uint32_t)(op->conditions_count + op->coord_conditions_count + (op->held != NULL));
+}
+
 /* What became of the first message: of a lone one it is the answer to its send. */
 static void push_sent(lua_State *L, const struct write *op)
 {
     struct cursor c;
     struct core_sent sent;
     char id[UUID_TEXT];
-    uint32_t before = (uint32_t)op->conditions_count + (op->held != NULL ? 1 : 0);
-    if (op->w.unit == NULL || op->w.count > 0 || !unit_result(op->w.unit, before, &c)) {
+    if (op->w.unit == NULL || op->w.count > 0 || !unit_result(op->w.unit, conditions_of(op), &c)) {
         lua_pushnil(L);
         return;
     }
@@ -281,9 +308,12 @@ static int write_k(lua_State *L, int status, lua_KContext ctx)
         push_result(L, &op->items[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    if (op->sends == 0)
+    if (op->sends > 0)
+        push_sent(L, op);
+    else if (op->coord_count > 0 && op->w.count == 0)
+        bind_coord_result(L, op->coord[0], op->w.unit, conditions_of(op));
+    else
         return 1;
-    push_sent(L, op);
     return 2;
 }
 
@@ -299,16 +329,17 @@ static void check_allowed(lua_State *L)
     vm_raise(L, &e);
 }
 
-/* host.write(items, conditions, messages, acks) -> results, of a lone message what became of it;
- * all or nothing */
+/* host.write(items, conditions, messages, acks, coord_conditions, coord) -> results, of a lone
+ * message or change of coord what became of it; all or nothing */
 static int host_write(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     check_allowed(L);
     size_t n = check_count(L, 1, "writes"), conditions = check_count(L, 2, "reads"),
-           sends = check_count(L, 3, "sends");
+           sends = check_count(L, 3, "sends"), ifs = check_count(L, 5, "reads of kv and counters"),
+           coord = check_count(L, 6, "changes of kv and counters");
     bool acks = lua_toboolean(L, 4);
-    lua_settop(L, 3);
+    lua_settop(L, 6);
     struct bind_thread *t = bind_set_of(L)->thread;
     struct vm_guard *g = vm_guard_push(L, write_free);
     struct write *op = mem_new(sizeof *op);
@@ -328,6 +359,10 @@ static int host_write(lua_State *L)
     read_items(L, op, n);
     read_conditions(L, op, conditions);
     read_sends(L, op, sends);
+    op->coord_conditions = read_coord(L, 5, ifs);
+    op->coord_conditions_count = ifs;
+    op->coord = read_coord(L, 6, coord);
+    op->coord_count = coord;
     struct err e = ERR_INIT;
     if (entity_write_start(&op->w, &e) != 0) {
         const struct err *item = write_error(op);

@@ -19,6 +19,7 @@ static const struct domain_op coord_ops[] = {
     {COORD_OP_ADD, 1, false, DOMAIN_PARTIAL, "counter.add", coord_apply_add, false},
     {COORD_OP_COUNTER_REMOVE, 1, false, DOMAIN_PARTIAL, "counter.remove",
      coord_apply_counter_remove, false},
+    {COORD_OP_COUNT_IS, 1, true, DOMAIN_ATOMIC, "counter.check", coord_apply_count_is, false},
     {COORD_OP_TAKE, 1, false, DOMAIN_PARTIAL, "limit.take", coord_apply_take, false},
     {COORD_OP_BEGIN, 1, false, DOMAIN_PARTIAL, "inbox.begin", coord_apply_begin, false},
     {COORD_OP_PROCESSED, 1, false, DOMAIN_PARTIAL, "inbox.processed", coord_apply_processed, false},

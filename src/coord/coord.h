@@ -186,6 +186,8 @@ int coord_number_read(struct cursor *result, uint64_t *out, struct err *e);
  * they are before + 1 .. after. */
 int coord_txn_add(struct txn *t, const char *name, int64_t n, struct err *e);
 int coord_added_read(struct cursor *result, int64_t *before, int64_t *after, struct err *e);
+/* The unit holds only while the counter is n. ERR_VERSION_MISMATCH. */
+int coord_txn_if_count(struct txn *t, const char *name, int64_t n, struct err *e);
 int coord_txn_counter_remove(struct txn *t, const char *name, struct err *e);
 
 struct coord_take {

@@ -30,6 +30,7 @@ enum coord_op {
     COORD_OP_REMOVE = 0x0312,
     COORD_OP_ADD = 0x0320,
     COORD_OP_COUNTER_REMOVE = 0x0321,
+    COORD_OP_COUNT_IS = 0x0322,
     COORD_OP_TAKE = 0x0330,
     COORD_OP_BEGIN = 0x0340,
     COORD_OP_PROCESSED = 0x0341,
@@ -195,6 +196,8 @@ int coord_apply_put(void *self, const struct apply *a, uint8_t version, struct c
 int coord_apply_remove(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                        struct buf *result, struct err *e);
 /* counters.c */
+int coord_apply_count_is(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                         struct buf *result, struct err *e);
 int coord_apply_add(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                     struct buf *result, struct err *e);
 int coord_apply_counter_remove(void *self, const struct apply *a, uint8_t version, struct cursor *c,

@@ -15,6 +15,21 @@ static int counter_load(const struct apply *a, struct text name, int64_t *out, s
     return rc;
 }
 
+int coord_apply_count_is(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                         struct buf *result, struct err *e)
+{
+    (void)self, (void)version, (void)result;
+    struct text name = coord_text(c, 1, COORD_KEY_BYTES);
+    int64_t want = (int64_t)cursor_u64(c), now = 0;
+    int rc = coord_whole(c, "counter.check", e);
+    if (rc == 0)
+        rc = counter_load(a, name, &now, e);
+    if (rc < 0 || now == want)
+        return rc < 0 ? rc : 0;
+    return err_set(e, ERR_VERSION_MISMATCH, "counter '%.*s' is %lld, no longer %lld", (int)name.n,
+                   name.p, (long long)now, (long long)want);
+}
+
 int coord_apply_add(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                     struct buf *result, struct err *e)
 {

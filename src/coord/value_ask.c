@@ -68,6 +68,11 @@ int coord_txn_add(struct txn *t, const char *name, int64_t n, struct err *e)
     return ask_version(t, COORD_OP_ADD, name, (uint64_t)n, e);
 }
 
+int coord_txn_if_count(struct txn *t, const char *name, int64_t n, struct err *e)
+{
+    return ask_version(t, COORD_OP_COUNT_IS, name, (uint64_t)n, e);
+}
+
 int coord_added_read(struct cursor *result, int64_t *before, int64_t *after, struct err *e)
 {
     *before = (int64_t)cursor_u64(result);

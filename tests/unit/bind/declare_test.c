@@ -55,12 +55,12 @@ TEST(parts_that_are_not_there_yet_refuse_by_name)
     refuses("job \"nightly\" {}",
             "app.lua:1:1: job: needs jobs, which this version of Koan does not have");
     refuses("on \"x\" {}", "app.lua:1: on 'x': on \"queue/NAME\" works a queue");
-    refuses("x = kv.get('a')", "kv: needs coordination");
+    refuses("x = cache.get('a')", "cache: needs coordination");
     /* Where it would be met some day only. */
     refuses("local function f()\n  return { key = secret.get('a') }\nend\nf = f",
             "app.lua:2:18: secret: needs the vault");
     refuses("if publish then publish('q', {}) end", "publish: needs the bus");
-    refuses("x = _G['kv'].get('a')", "kv: needs coordination");
+    refuses("x = _G['cache'].get('a')", "cache: needs coordination");
     refuses("entity \"X\" { fields = { a = blob } }", "blob: needs blob storage");
 }
 
@@ -68,9 +68,9 @@ TEST(names_of_their_own_are_not_taken_for_those_of_parts_that_are_missing)
 {
     struct house h;
     house_open(&h, 1);
-    house_deployed_well(&h, "local kv, t = { get = function() return 1 end }, {}\n"
+    house_deployed_well(&h, "local lease, t = { get = function() return 1 end }, {}\n"
                             "function queue(on) return on.send, t.cache end\n"
-                            "x = kv.get('a') + #'secret' -- lease\n"
+                            "x = lease.get('a') + #'secret' -- limit\n"
                             "y = queue { send = 2, job = 3 }\n");
     house_close(&h);
 }
