@@ -169,6 +169,28 @@ static int add(struct coord_lab *l, int64_t n, int64_t *before, int64_t *after, 
     return rc;
 }
 
+TEST(a_unit_may_hold_only_while_a_counter_is_what_it_was)
+{
+    struct err e = ERR_INIT;
+    struct coord_lab l;
+    struct txn t;
+    int64_t before, after;
+    coord_lab_open(&l);
+    txn_init(&t);
+    assert_int_equal(coord_txn_if_count(&t, "n", 0, &e), 0);
+    assert_int_equal(coord_txn_add(&t, "n", -7, &e), 0);
+    assert_int_equal(coord_lab_do(&l, &t, &e), 0);
+    assert_int_equal(add(&l, 1, &before, &after, &e), 0);
+    assert_int_equal(coord_txn_add(&t, "n", 1, &e), 0);
+    assert_int_equal(coord_txn_if_count(&t, "n", -7, &e), 0);
+    assert_refused(coord_lab_do(&l, &t, &e), ERR_VERSION_MISMATCH,
+                   "counter 'n' is -6, no longer -7");
+    assert_int_equal(add(&l, 1, &before, &after, &e), 0);
+    assert_int_equal(before, -6);
+    txn_fini(&t);
+    coord_lab_close(&l);
+}
+
 TEST(a_counter_is_exact_and_does_not_overflow)
 {
     struct err e = ERR_INIT;
@@ -324,6 +346,7 @@ int main(void)
         HEAP_TEST(keys_are_listed_by_prefix_in_pages),
         HEAP_TEST(what_a_tenant_may_use_is_bounded),
         HEAP_TEST(a_counter_is_exact_and_does_not_overflow),
+        HEAP_TEST(a_unit_may_hold_only_while_a_counter_is_what_it_was),
         HEAP_TEST(a_limit_says_when_it_may_be_tried_again_and_goes_when_it_is_full),
         HEAP_TEST(a_key_is_begun_by_one_and_processed_once),
         HEAP_TEST(a_key_whose_worker_died_is_begun_by_the_next),
