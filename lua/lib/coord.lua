@@ -1,4 +1,4 @@
--- Coord: small values and counters. Inside a unit changes are noted, and hold only while what was read is still so.
+-- Coord: small values, counters and limits. Inside a unit changes are noted, and hold only while what was read is still so.
 local host = host
 
 local UNIT_BYTES = 7 << 20
@@ -143,4 +143,46 @@ function counter.get(name)
   local u = host.unit()
   if not u then return host.counter_get(name) end
   return count_in(u, name)
+end
+
+-- --- limits ---
+
+local methods = {}
+local limit_meta = { __index = methods, __metatable = false }
+local asked = setmetatable({}, { __mode = "k" }) -- limit -> { name, options }
+
+local TAKE_WAIT_MS, TAKE_SPARE_MS = 60000, 50
+
+local function take(self, verb, n, wait)
+  local of = asked[self]
+  if not of then host.fail("invalid", verb .. " wants a limit: limit(name, { .. }):" .. verb .. "(n)") end
+  if n == nil then n = 1 end
+  if math.type(n) ~= "integer" then host.fail("invalid", verb .. " wants a whole number of tokens") end
+  host.outside_tx("limit:" .. verb)
+  return propose(host.coord_take(of.name, of.options, n, wait)), of
+end
+
+-- Its turn is reserved in the ledger, and waited for; not beyond the end of what runs.
+function methods:take(n)
+  local wait = math.max(0, (host.time_left() or TAKE_WAIT_MS) - TAKE_SPARE_MS)
+  local got, of = take(self, "take", n, wait)
+  if not got.taken then
+    host.fail("rate_limited", "limit '" .. of.name .. "': the next turn is in " .. got.wait_ms .. " ms, later than this run may wait")
+  end
+  if got.wait_ms > 0 then host.pause(got.wait_ms) end
+  return got.left
+end
+
+-- Whether it got them at once; else in how many milliseconds it may be tried again.
+function methods:try(n)
+  local got = take(self, "try", n, 0)
+  if got.taken then return true end
+  return false, got.wait_ms
+end
+
+function limit(name, options)
+  host.coord_take(name, options, 1, 0) -- refuses what is wrong where it is said
+  local self = setmetatable({}, limit_meta)
+  asked[self] = { name = name, options = host.copy(options) }
+  return self
 end

@@ -605,6 +605,29 @@ kv = {
   list = function(prefix, options) end,
 }
 
+---@class LimitOptions
+---@field rate integer tokens that come each `per`, 1 to 1,000,000
+---@field per? string|number "1s" without, at most "24h"
+---@field burst? integer that many at once; rate without
+
+---@class Limit
+local Limit = {}
+---Waits for its turn, as long as what runs may go on and at most 60 s; rate_limited if that is not enough. Not inside tx.
+---@param n? integer tokens, 1 without
+---@return integer left
+function Limit:take(n) end
+---Without waiting.
+---@param n? integer
+---@return boolean taken
+---@return integer? wait_ms until it may be tried again
+function Limit:try(n) end
+
+---One bucket of this name for all scripts and for /api/limits, exact: limit("crm-api", { rate = 100, per = "1s" }):take()
+---@param name string
+---@param options LimitOptions
+---@return Limit
+function limit(name, options) end
+
 -- --- queues ---
 
 ---@class SendOptions

@@ -22,7 +22,6 @@ static const struct absent {
     {"blob", "blob storage"},
     {"secret", "the vault"},
     {"lease", "coordination"},
-    {"limit", "coordination"},
     {"cache", "coordination"},
     {"cluster", "the cluster"},
     {"auth", "users and roles"},

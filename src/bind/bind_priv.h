@@ -185,7 +185,7 @@ struct bind_run {
     struct bind_set *set;
     const struct envelope *env; /* outlives the run */
     struct trace_span span;
-    uint64_t began_ns;
+    uint64_t began_ns, until_ns;  /* until_ns 0: as long as it likes */
     struct bind_text *text;       /* of bind_run_text, else NULL */
     const char *no_outside;       /* why it may not call other hosts; NULL: it may */
     const char *no_writes;        /* why it may not change records; NULL: it may */
@@ -252,6 +252,7 @@ void bind_open_snapshot(struct lua_State *L);
 void bind_open_queue(struct lua_State *L);
 void bind_open_send(struct lua_State *L);
 void bind_open_coord(struct lua_State *L);
+void bind_open_pause(struct lua_State *L);
 
 /* Scripts name the records of a partition "Entity/partition". What readers want for that (see
  * entity/read.h); a text left on the stack. Raises when it is no name. */

@@ -1,5 +1,6 @@
-/* `kv` and `counter`: read on the script thread, from its connection; changes are operations that
- * host.write() puts into the unit of whatever runs. lua/lib/coord.lua makes it pleasant. */
+/* `kv`, `counter` and `limit`: read on the script thread, from its connection; changes are
+ * operations that host.write() puts into the unit of whatever runs. lua/lib/coord.lua makes it
+ * pleasant. */
 #include "bind/coord_lib.h"
 
 #include <string.h>
@@ -10,7 +11,7 @@
 #include "bind/queue_lib.h"
 #include "coord/coord.h"
 
-enum coord_kind { OP_PUT, OP_REMOVE, OP_VALUE_IS, OP_ADD, OP_COUNT_IS };
+enum coord_kind { OP_PUT, OP_REMOVE, OP_VALUE_IS, OP_ADD, OP_COUNT_IS, OP_TAKE };
 
 struct coord_op {
     enum coord_kind kind;
@@ -18,6 +19,7 @@ struct coord_op {
     uint64_t version;
     int64_t number;
     struct coord_put put;
+    struct coord_take take;
     struct buf value;
 };
 
@@ -49,8 +51,23 @@ int bind_coord_compose(const struct coord_op *op, struct txn *t, struct err *e)
         return coord_txn_add(t, op->name, op->number, e);
     case OP_COUNT_IS:
         return coord_txn_if_count(t, op->name, op->number, e);
+    case OP_TAKE:
+        return coord_txn_take(t, &op->take, e);
     }
     return 0;
+}
+
+static void push_taken(lua_State *L, struct cursor *c)
+{
+    struct coord_taken taken = {.taken = false};
+    coord_taken_read(c, &taken, NULL);
+    lua_createtable(L, 0, 3);
+    lua_pushboolean(L, taken.taken);
+    lua_setfield(L, -2, "taken");
+    lua_pushinteger(L, taken.wait_ms);
+    lua_setfield(L, -2, "wait_ms");
+    lua_pushinteger(L, taken.left);
+    lua_setfield(L, -2, "left");
 }
 
 int bind_coord_result(lua_State *L, const struct coord_op *op, const struct unit *u, uint32_t place)
@@ -63,6 +80,8 @@ int bind_coord_result(lua_State *L, const struct coord_op *op, const struct unit
         lua_pushinteger(L, (lua_Integer)version);
     else if (there && op->kind == OP_ADD && coord_added_read(&c, &before, &after, NULL) == 0)
         lua_pushinteger(L, after);
+    else if (there && op->kind == OP_TAKE)
+        push_taken(L, &c);
     else
         lua_pushnil(L);
     return 1;
@@ -285,6 +304,40 @@ static int coord_count_is(lua_State *L)
     return count_op(L, OP_COUNT_IS);
 }
 
+/* ---- limits ---- */
+
+static int take_read(const json_t *o, struct coord_take *k, struct err *e)
+{
+    static const char *const names[] = {"rate", "per", "burst"};
+    if (!json_is_object(o))
+        return err_set(e, ERR_INVALID, "wants a table like { rate = 100, per = \"1s\" }");
+    if (json_only_keys(o, "limit", names, ARRAY_LEN(names), e) != 0 ||
+        json_get_int(o, "rate", &k->rate, e) == ERR_INVALID ||
+        json_get_int(o, "burst", &k->burst, e) == ERR_INVALID)
+        return e->code;
+    err_clear(e);
+    k->per_ms = 1000;
+    if (json_object_get(o, "burst") == NULL)
+        k->burst = k->rate;
+    return bind_duration_read(o, "per", &k->per_ms, e);
+}
+
+/* host.coord_take(name, options, n, wait_ms) -> op */
+static int coord_take(lua_State *L)
+{
+    struct err e = ERR_INIT;
+    int64_t n = luaL_checkinteger(L, 3), wait_ms = luaL_checkinteger(L, 4);
+    json_t *options = bind_check_json(L, 2, "limit: options");
+    struct coord_op *op = op_push(L, OP_TAKE, "name");
+    op->take = (struct coord_take){.name = op->name, .n = n};
+    op->take.wait_ms = wait_ms < COORD_WAIT_MAX_MS ? wait_ms : COORD_WAIT_MAX_MS;
+    if (take_read(options, &op->take, &e) != 0) {
+        err_context(&e, "limit '%.80s'", op->name);
+        return vm_raise(L, &e);
+    }
+    return op_checked(L, op, "limit");
+}
+
 void bind_open_coord(lua_State *L)
 {
     static const luaL_Reg fns[] = {{"kv_get", kv_get},
@@ -295,6 +348,7 @@ void bind_open_coord(lua_State *L)
                                    {"counter_get", counter_get},
                                    {"coord_add", coord_add},
                                    {"coord_count_is", coord_count_is},
+                                   {"coord_take", coord_take},
                                    {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);
 }

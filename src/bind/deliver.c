@@ -155,6 +155,7 @@ void bind_deliver(struct task *task)
     d->function = q->run;
     /* Before the timer, so that the error of one that only works has its place. */
     d->run.run.limits.ns = (uint64_t)(left > 1 ? left : 1) * 900000;
+    d->run.until_ns = t->world->mono_ns(t->world) + d->run.run.limits.ns;
     d->run.run.meter = q->meter;
     d->run.run.push = deliver_push;
     d->run.run.take = deliver_take;

@@ -233,6 +233,7 @@ static void call_begin(struct task *task)
     }
     c->function = s->route_run[at];
     c->run.run.limits.ns = (uint64_t)c->route->timeout_ms * 1000000;
+    c->run.until_ns = w->mono_ns(w) + c->run.run.limits.ns;
     c->run.run.meter = s->route_meter[at];
     c->run.run.push = call_push;
     c->run.run.take = call_take;

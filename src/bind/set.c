@@ -136,6 +136,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_queue(L);
     bind_open_send(L);
     bind_open_coord(L);
+    bind_open_pause(L);
     bind_open_absent(L);
     lua_pushvalue(L, host);
     lua_setfield(L, globals, "host");

@@ -10,7 +10,7 @@ LIBRARY = """entity tx send publish request on queue job step sleep wait_for can
 cluster auth config flag log http json time uuid crypto base64 csv reject""".split()
 MISSING = {"request": "the bus", "publish": "the bus", "job": "jobs", "step": "jobs",
            "sleep": "jobs", "wait_for": "jobs", "recipe": "media", "media": "media", "blob": "blob storage", "secret": "the vault",
-           "lease": "coordination", "limit": "coordination", "cache": "coordination",
+           "lease": "coordination", "cache": "coordination",
            "cluster": "the cluster", "auth": "users and roles"}
 WORKING = {
     "entity": 'entity("Note").new { text = "e" }:save().version',
@@ -30,11 +30,12 @@ WORKING = {
     "queue": 'select(2, pcall(queue("late"), {})).code',
     "on": 'select(2, pcall(on("queue/late"), { run = print })).code',
     "send": 'select(2, pcall(send, "nowhere", 1)).code',
+    "limit": 'limit("author", { rate = 3 }):take()',
     "counter": 'counter.add("author", 7)',
     "kv": 'kv.get("nothing") == nil',
 }
 GIVES = {"entity": 1, "tx": "t", "canon": "canonized", "config": 2, "flag": True, "http": 200, "json": 1, "time": "1970", "uuid": 36, "crypto": "ba7816bf",
-         "base64": "abc", "csv": "2", "reject": "NO", "queue": "invalid", "on": "invalid", "send": "not_found", "counter": 7, "kv": True}
+         "base64": "abc", "csv": "2", "reject": "NO", "queue": "invalid", "on": "invalid", "send": "not_found", "counter": 7, "limit": 2, "kv": True}
 
 
 class Library(Case):

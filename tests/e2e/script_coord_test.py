@@ -21,6 +21,9 @@ route "POST /sum/{key}" { run = function(req)
   kv.put(req.params.key, (kv.get(req.params.key) or 0) + 1)
   return { kv.get(req.params.key) }
 end }
+route "POST /limited/{name}" { timeout = "2s", run = function(req)
+  return { left = limit(req.params.name, { rate = 1, per = "1m" }):take() }
+end }
 on "queue/count" { run = function(m)
   counter.add(m.counter, m.n)
   kv.put("last-" .. m.counter, m)
@@ -240,6 +243,40 @@ class Values(Coord):
         while self.script("return counter.get(args[1])", name) != 15 and time.monotonic() < end:
             time.sleep(0.05)
         self.assertEqual(self.script("return { counter.get(args[1]), kv.get('last-' .. args[1]).n }", name), [15, 5])
+
+
+class Limits(Coord):
+    def test_what_is_taken_at_once_never_exceeds_the_burst_and_others_wait_their_turn(self):
+        name = self.name()
+        began = time.monotonic()
+        self.together(3, lambda i: self.script("""
+          local l = limit(args[1], { rate = 10, per = "1s", burst = 2 })
+          for i = 1, 4 do l:take() end""", name))
+        self.assertGreater(time.monotonic() - began, 0.95)  # 12, of which 2 at once, the others 100 ms apart
+
+    def test_try_does_not_wait_and_tells_when(self):
+        self.assertEqual(self.script("""
+          local l, out = limit(args[1], { rate = 1, per = "1h", burst = 3 }), {}
+          out[1], out[2] = l:try(2), l:try()
+          local ok, wait = l:try()
+          out[3], out[4] = ok, wait > 3000000
+          return out""", self.name()), [True, True, False, True])
+
+    def test_a_turn_beyond_the_time_of_a_request_is_refused_at_once(self):
+        name = self.name()
+        began = time.monotonic()
+        a = [self.post(f"/limited/{name}", {}) for _ in range(2)]
+        self.assertEqual([x.status for x in a], [200, 429], a[1].body)
+        self.assertEqual(a[1].json["code"], "rate_limited")
+        self.assertLess(time.monotonic() - began, 1.5)
+
+    def test_what_is_no_limit_is_refused(self):
+        self.assertEqual(self.script("""
+          local function why(fn, ...) local ok, e = pcall(fn, ...) return not ok and e.code or "done" end
+          local l = limit(args[1], { rate = 5 })
+          return { why(limit, "x", { rate = 0 }), why(limit, "x", { rate = 1, per = "25h" }), why(limit, "x"),
+            why(limit, "x", { rate = 1, brust = 2 }), why(l.take, l, 6), why(l.take, {}), why(tx, function() l:take() end) }""",
+                                     self.name()), ["invalid"] * 7)
 
 
 class Check(Case):

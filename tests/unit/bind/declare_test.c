@@ -70,7 +70,7 @@ TEST(names_of_their_own_are_not_taken_for_those_of_parts_that_are_missing)
     house_open(&h, 1);
     house_deployed_well(&h, "local lease, t = { get = function() return 1 end }, {}\n"
                             "function queue(on) return on.send, t.cache end\n"
-                            "x = lease.get('a') + #'secret' -- limit\n"
+                            "x = lease.get('a') + #'secret' -- cache\n"
                             "y = queue { send = 2, job = 3 }\n");
     house_close(&h);
 }
