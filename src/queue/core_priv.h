@@ -177,7 +177,6 @@ struct gated {
     struct gated *next;
     struct gate *gate;
     struct line *line;
-    uint64_t ready; /* with this gate, that stand in the line */
     struct heap waiting;
 };
 
@@ -418,7 +417,6 @@ struct gate *gate_blocking(const struct core *c, const struct extra *x);
 bool gate_is_closed(const struct core *c, const struct gate *g);
 void gate_wait(struct core *c, uint32_t n, struct gate *g); /* out of its line */
 void gate_unwait(struct core *c, uint32_t n);
-void gate_count(struct core *c, uint32_t n, struct line *l, int by); /* stands in its line */
 void gate_enter(struct core *c, struct extra *x);
 void gate_leave(struct core *c, struct extra *x);
 void gate_review(struct core *c, struct gate *g);

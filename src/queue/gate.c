@@ -89,16 +89,6 @@ static struct gated *gated_get(struct core *c, struct gate *g, struct line *l)
     return d;
 }
 
-void gate_count(struct core *c, uint32_t n, struct line *l, int by)
-{
-    const struct extra *x = core_extra(c, core_rec(c, n));
-    for (uint8_t i = 0; x != NULL && i < x->gates_count; i++) {
-        struct gated *d = gated_get(c, x->gates[i], l);
-        SAVE(c, d->ready);
-        d->ready += (uint64_t)(int64_t)by;
-    }
-}
-
 void gate_wait(struct core *c, uint32_t n, struct gate *g)
 {
     struct rec *r = core_rec(c, n);
@@ -167,11 +157,13 @@ static bool gate_has_waiting(const struct gate *g)
     return false;
 }
 
+/* As many as it would let pass come back to their line, however many stand there already: those may
+ * all be behind them. */
 void gate_review(struct core *c, struct gate *g)
 {
     uint64_t room = gate_free(c, g);
     for (struct gated *d = g->gated; d != NULL && room > 0; d = d->next) {
-        while (d->waiting.count > 0 && d->ready < room) {
+        for (uint64_t back = 0; d->waiting.count > 0 && back < room; back++) {
             uint32_t n = (uint32_t)d->waiting.items[0];
             gate_unwait(c, n);
             line_put(c, n);

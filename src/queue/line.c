@@ -103,7 +103,6 @@ void line_put(struct core *c, uint32_t n)
     if (head != NONE && rec_is_before(c, n, head))
         line_leave_front(c, l);
     line_add(c, l, n);
-    gate_count(c, n, l, 1);
     line_review(c, l);
 }
 
@@ -132,6 +131,5 @@ void line_remove(struct core *c, uint32_t n)
         line_leave_front(c, l);
     line_take_out(c, l, n);
     rec_set_where(c, r, WHERE_NOWHERE);
-    gate_count(c, n, l, -1);
     line_review(c, l);
 }

@@ -225,6 +225,22 @@ TEST(a_gate_lets_as_many_execute_as_it_has_room_for)
     assert_int_equal(kit_state(k, 2), REC_EXECUTING);
 }
 
+TEST(who_waits_at_a_gate_goes_before_what_came_later_and_is_less_urgent)
+{
+    struct queue_kit *k = *state;
+    kit_gate(k, "g", .capacity = 1);
+    kit_open(k, 1, 2);
+    kit_send(k, 1, .gates = {"g"}, .gates_count = 1);
+    kit_send(k, 2, .gates = {"g"}, .gates_count = 1, .priority = 31);
+    assert_int_equal(core_pause(k->c, "a", "q", true, &k->e), 0);
+    kit_send(k, 3, .gates = {"g"}, .gates_count = 1);
+    kit_pass(k, 1);
+    kit_settle(k, 1, SETTLE_ACK);
+    assert_int_equal(core_pause(k->c, "a", "q", false, &k->e), 0);
+    assert_int_equal(kit_state(k, 2), REC_EXECUTING);
+    assert_int_equal(kit_state(k, 3), REC_AVAILABLE);
+}
+
 TEST(a_gate_lets_as_many_start_as_its_rate_says)
 {
     struct queue_kit *k = *state;
@@ -461,6 +477,7 @@ int main(void)
         KIT_TEST(a_queue_executes_no_more_than_its_concurrency),
         KIT_TEST(a_lane_executes_no_more_than_its_cap),
         KIT_TEST(a_gate_lets_as_many_execute_as_it_has_room_for),
+        KIT_TEST(who_waits_at_a_gate_goes_before_what_came_later_and_is_less_urgent),
         KIT_TEST(a_gate_lets_as_many_start_as_its_rate_says),
         KIT_TEST(a_closed_gate_opens_by_itself_or_at_once),
         KIT_TEST(one_handler_closes_a_gate_for_all),
