@@ -1,9 +1,10 @@
 /* Queue core: gates. A record that a gate holds up leaves its line and waits at the gate, by line.
  *
- * Invariant: of each line, as many records with this gate stand in the line as the gate would let
- * pass now, or none of that line wait here. So whoever looks only at lines misses nobody, and a
- * gate with 100,000 waiting costs a claim nothing. Kept by gate_review() after every change: the
- * gate opens, a slot or token comes, a record leaves its line otherwise than by running. */
+ * When a gate lets more pass than before (it opens, a slot or a token comes, one that stood in its
+ * line leaves it otherwise than by running), gate_review() calls back, of each line, as many of the
+ * first as it would let pass now. Those that find it shut again when their turn comes wait again.
+ * So whoever looks only at lines misses nobody who could run and goes first, and a gate with
+ * 100,000 waiting costs a claim nothing. */
 #include <string.h>
 
 #include "queue/core_priv.h"
