@@ -259,7 +259,7 @@ TEST(what_waits_and_what_is_leased_is_there_after_a_restart)
     end(&f);
 }
 
-TEST(a_unit_that_is_refused_sends_nothing) /* B1 L1 */
+TEST(a_unit_that_is_refused_sends_nothing) /* L1 */
 {
     struct fixture f;
     struct unit u;
