@@ -34,6 +34,14 @@ static int settle_outcome(const json_t *o, enum core_outcome *out, struct err *e
                      near != NULL ? "'?" : "");
 }
 
+/* What any settle takes: a key that none knows is named before what is missing. */
+static int settle_any_keys(const json_t *o, bool tx, struct err *e)
+{
+    static const char *const names[] = {"id",    "token", "outcome", "result", "error",
+                                        "delay", "until", "gate",    "lease",  "op"};
+    return json_only_keys(o, "a settle", names, ARRAY_LEN(names) - (tx ? 0 : 1), e);
+}
+
 /* What else an outcome takes. */
 static int settle_keys(const json_t *o, enum core_outcome outcome, bool tx, struct err *e)
 {
@@ -148,7 +156,9 @@ int queue_settle_read(const json_t *o, int64_t now, bool tx, struct core_settle 
 {
     if (!json_is_object(o))
         return err_set(e, ERR_INVALID, "a settle is an object, not %s", json_type_name(o));
-    int rc = settle_outcome(o, &s->outcome, e);
+    int rc = settle_any_keys(o, tx, e);
+    if (rc == 0)
+        rc = settle_outcome(o, &s->outcome, e);
     if (rc == 0)
         rc = settle_keys(o, s->outcome, tx, e);
     if (rc == 0)
