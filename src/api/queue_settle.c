@@ -37,9 +37,9 @@ static int settle_outcome(const json_t *o, enum core_outcome *out, struct err *e
 /* What any settle takes: a key that none knows is named before what is missing. */
 static int settle_any_keys(const json_t *o, bool tx, struct err *e)
 {
-    static const char *const names[] = {"id",    "token", "outcome", "result", "error",
-                                        "delay", "until", "gate",    "lease",  "op"};
-    return json_only_keys(o, "a settle", names, ARRAY_LEN(names) - (tx ? 0 : 1), e);
+    static const char *const names[] = {"id",    "token", "outcome", "result", "error", "delay",
+                                        "until", "gate",  "lease",   "op",     "queue"};
+    return json_only_keys(o, "a settle", names, ARRAY_LEN(names) - (tx ? 0 : 2), e);
 }
 
 /* What else an outcome takes. */
@@ -54,10 +54,12 @@ static int settle_keys(const json_t *o, enum core_outcome outcome, bool tx, stru
         [SETTLE_BACKOFF] = {"gate", "until", "delay"},
         [SETTLE_EXTEND] = {"lease"},
     };
-    const char *names[8] = {"id", "token", "outcome"};
+    const char *names[9] = {"id", "token", "outcome"};
     size_t n = 3;
-    if (tx)
+    if (tx) {
         names[n++] = "op";
+        names[n++] = "queue";
+    }
     for (size_t i = 0; i < 3 && more[outcome][i] != NULL; i++)
         names[n++] = more[outcome][i];
     char what[32];
@@ -180,6 +182,7 @@ static void settle_item(struct queue_units *u, size_t i, const json_t *o)
     struct err *e = &it->err;
     if (queue_settle_read(o, api_now_ms(api_thread_of(u->req)), false, &s, &text, e) != 0)
         return;
+    s.queue = http_param(u->req, "name");
     it->tag = (int)s.outcome;
     uuid_format(&s.id, it->id);
     if (buf_failed(&text)) {

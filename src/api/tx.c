@@ -8,7 +8,7 @@
  *     {"op": "lease.check",   "name": "nightly", "token": 88123},
  *     {"op": "kv.put",        "key": "last-run", "value": 7, "if_version": 3},
  *     {"op": "send",          "queue": "mail", "body": {..}, "delay": "10m"},
- *     {"op": "settle",        "id": "..", "token": 7, "outcome": "ack"}]}
+ *     {"op": "settle", "queue": "mail", "id": "..", "token": 7, "outcome": "ack"}]}
  *
  * A later operation sees what the earlier ones did. Conditions (the checks) are looked at before
  * all of them. The answer has a result for each operation, or the problem of the first that did not

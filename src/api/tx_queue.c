@@ -32,7 +32,12 @@ static int tx_settle_add(const json_t *op, const struct tx_queue *q, struct txn 
 {
     struct core_settle s = {.token = 0};
     AUTO(buf_fini) struct buf text = BUF_INIT(QUEUE_RESULT_BYTES + 1);
+    const json_t *queue = json_object_get(op, "queue");
     int rc = queue_settle_read(op, q->now, true, &s, &text, e);
+    s.queue = json_string_value(queue);
+    if (rc == 0 && queue != NULL)
+        rc = s.queue != NULL ? queue_name_check(s.queue, "queue", e)
+                             : err_field(e, ERR_INVALID, "queue", "queue is the name of one");
     if (rc == 0 && buf_failed(&text))
         rc = err_field(e, ERR_TOO_LARGE, "result", "a result has at most %d bytes",
                        QUEUE_RESULT_BYTES);

@@ -56,6 +56,7 @@ static int apply_settle(struct queues *q, const struct apply *a, struct cursor *
 {
     struct settle_view v;
     int rc = settle_decode(c, &v, e);
+    v.settle.tenant = tenant_of(a);
     v.settle.place = CORE_PLACE(a->seq, a->offset);
     return rc < 0 ? rc : core_settle(q->core, &v.settle, e);
 }

@@ -253,6 +253,7 @@ enum core_outcome {
     SETTLE_EXTEND,  /* a lease of its own until now + lease_ms */
 };
 struct core_settle {
+    const char *tenant, *queue; /* that the record is in; NULL: any */
     struct uuid id;
     uint64_t token;
     uint64_t place; /* of the settle: where result or error text lie */

@@ -533,7 +533,8 @@ int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *tex
     if (text_len > max)
         return err_field(e, ERR_TOO_LARGE, s->outcome == SETTLE_ACK ? "result" : "error",
                          "at most %zu bytes", max);
-    if (text_fits(s->gate, CORE_TEXT_MAX, "gate", e) < 0)
+    if (text_fits(s->gate, CORE_TEXT_MAX, "gate", e) < 0 ||
+        text_fits(s->queue, CORE_TEXT_MAX, "queue", e) < 0)
         return ERR_INVALID;
     struct buf *b = op_begin(t, QUEUE_OP_SETTLE);
     buf_add(b, s->id.b, sizeof s->id.b);
@@ -545,6 +546,7 @@ int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *tex
     buf_add_u64(b, (uint64_t)s->until);
     buf_add_u32(b, s->lease_ms);
     short_add(b, s->gate);
+    short_add(b, s->queue);
     buf_add_bytes(b, text, text_len);
     txn_end(t);
     return 0;
@@ -553,7 +555,7 @@ int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *tex
 int settle_decode(struct cursor *c, struct settle_view *v, struct err *e)
 {
     struct core_settle *s = &v->settle;
-    char *gate = v->gate;
+    char *gate = v->gate, *queue = v->queue;
     memset(s, 0, sizeof *s);
     uuid_read(c, &s->id);
     s->token = cursor_u64(c);
@@ -563,6 +565,7 @@ int settle_decode(struct cursor *c, struct settle_view *v, struct err *e)
     s->until = (int64_t)cursor_u64(c);
     s->lease_ms = cursor_u32(c);
     s->gate = short_read(c, &gate, CORE_TEXT_MAX);
+    s->queue = short_read(c, &queue, CORE_TEXT_MAX);
     v->text = cursor_bytes(c, &v->text_len);
     s->has_result = v->text_len > 0;
     if (c->bad || outcome < SETTLE_ACK || outcome > SETTLE_EXTEND || reason >= REASON_COUNT)

@@ -71,7 +71,7 @@ struct settle_view {
     struct core_settle settle;
     const uint8_t *text;
     size_t text_len;
-    char gate[CORE_TEXT_MAX + 1];
+    char gate[CORE_TEXT_MAX + 1], queue[CORE_TEXT_MAX + 1];
 };
 int settle_decode(struct cursor *c, struct settle_view *v, struct err *e);
 

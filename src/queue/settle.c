@@ -1,4 +1,6 @@
 /* Queue core: what comes of an execution. */
+#include <string.h>
+
 #include "queue/core_priv.h"
 
 enum { LEASE_MIN_MS = 1000, LEASE_MAX_MS = 12 * 3600 * 1000 };
@@ -33,6 +35,18 @@ static int settle_find(const struct core *c, const struct uuid *id, uint64_t tok
                          "the lease with token %llu is over; the record is %s",
                          (unsigned long long)token, rec_state_name((enum rec_state)r->state));
     return 0;
+}
+
+/* Who names a queue means a record of that one. */
+static int settle_find_in(const struct core *c, const struct core_settle *s, uint32_t *n,
+                          struct err *e)
+{
+    uint32_t at = rec_find(c, core_fingerprint(&s->id));
+    const struct queue *q = at == NONE ? NULL : core_kind(c, core_rec(c, at))->queue;
+    if (q != NULL && ((s->tenant != NULL && strcmp(s->tenant, q->tenant->name) != 0) ||
+                      (s->queue != NULL && strcmp(s->queue, q->name) != 0)))
+        return err_field(e, ERR_NOT_FOUND, "id", "there is no such record in this queue");
+    return settle_find(c, &s->id, s->token, n, e);
 }
 
 int core_held(const struct core *c, const struct uuid *id, uint64_t token, struct err *e)
@@ -161,7 +175,7 @@ int core_settle(struct core *c, const struct core_settle *s, struct err *e)
     uint32_t n;
     int rc = settle_check(c, s, e);
     if (rc == 0)
-        rc = settle_find(c, &s->id, s->token, &n, e);
+        rc = settle_find_in(c, s, &n, e);
     if (rc < 0)
         return rc;
     if (s->outcome < SETTLE_ACK || s->outcome > SETTLE_EXTEND)

@@ -462,7 +462,11 @@ class Together(Queues):
         q = self.queue()
         self.send(q, 1)
         m = self.lease(q)[0]
-        settle = {"op": "settle", "id": m["id"], "token": m["token"], "outcome": "ack"}
+        settle = {"op": "settle", "queue": q, "id": m["id"], "token": m["token"], "outcome": "ack"}
+        self.refused("POST", "/api/tx", {"ops": [{**settle, "queue": q + "x"}]}, status=404, code="not_found",
+                     words="this queue")
+        self.refused("POST", f"{Q}{q}x/settle", {k: settle[k] for k in ("id", "token", "outcome")}, status=404,
+                     code="not_found", words="this queue")
         self.refused("POST", "/api/tx", {"ops": [settle, {"op": "entity.save", "entity": "sent", "value": {}}]}, words="to")
         self.assertEqual(self.refused("POST", "/api/tx", {"ops": [{"op": "send", "queue": "no-such", "body": 1}, settle]},
                                       status=404, code="not_found")["failed_op"], 0)
