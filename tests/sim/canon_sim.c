@@ -26,6 +26,7 @@
 #include "ledger/ledger.h"
 #include "sim/scenario.h"
 #include "support/canon_rules.h"
+#include "support/sim_ledger.h"
 #include "support/simdisk.h"
 #include "support/simworld.h"
 
@@ -73,7 +74,7 @@ struct node {
     struct list requests;
     struct answer *answers;
     size_t answers_count;
-    bool closed, chain;
+    bool chain;
 };
 
 struct request {
@@ -114,16 +115,6 @@ static int node_opened(void *self, struct db *db, struct err *e)
     (void)e;
     ((struct node *)self)->db = db;
     return 0;
-}
-
-static void node_closed(void *arg)
-{
-    ((struct node *)arg)->closed = true;
-}
-
-static bool node_is_closed(void *arg)
-{
-    return ((struct node *)arg)->closed;
 }
 
 static bool node_is_idle(void *arg)
@@ -209,9 +200,7 @@ static void node_close(struct node *n)
     for (int i = 0; i < ENGINES; i++)
         canon_engine_free(n->engines[i]);
     canon_sweep_stop(n->canon);
-    n->closed = false;
-    ledger_close(n->ledger, node_closed, n);
-    if (!sim_run_until(n->sim, node_is_closed, n, 60000))
+    if (!sim_ledger_close(n->sim, n->ledger))
         sim_fail("the ledger does not close");
     node_free_domains(n);
     n->db = NULL;

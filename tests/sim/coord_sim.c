@@ -23,6 +23,7 @@
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
 #include "sim/scenario.h"
+#include "support/sim_ledger.h"
 #include "support/simdisk.h"
 #include "support/simworld.h"
 
@@ -77,7 +78,6 @@ struct node {
     struct coord *coord;
     struct ledger *ledger;
     struct db *db;
-    bool closed;
     uint64_t opened_ns;
     struct client clients[CLIENTS];
     struct note *grants, *works;
@@ -94,16 +94,6 @@ static int node_opened(void *self, struct db *db, struct err *e)
     (void)e;
     ((struct node *)self)->db = db;
     return 0;
-}
-
-static void node_closed(void *arg)
-{
-    ((struct node *)arg)->closed = true;
-}
-
-static bool node_is_closed(void *arg)
-{
-    return ((struct node *)arg)->closed;
 }
 
 static bool clients_are_idle(void *arg)
@@ -136,9 +126,7 @@ static void node_close(struct node *n)
     if (!sim_run_until(n->sim, clients_are_idle, n, 120000))
         sim_fail("a client has no answer after two minutes");
     coord_stop(n->coord);
-    n->closed = false;
-    ledger_close(n->ledger, node_closed, n);
-    if (!sim_run_until(n->sim, node_is_closed, n, 60000))
+    if (!sim_ledger_close(n->sim, n->ledger))
         sim_fail("the ledger does not close");
     sim_run(n->sim, 5);
     coord_free(n->coord);

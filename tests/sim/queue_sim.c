@@ -21,6 +21,7 @@
 #include "queue/queue_priv.h"
 #include "sim/queue_book.h"
 #include "sim/scenario.h"
+#include "support/sim_ledger.h"
 #include "support/simdisk.h"
 #include "support/simworld.h"
 
@@ -60,7 +61,7 @@ struct node {
     struct consumer_sim consumers[BOOK_CONSUMERS];
     struct list acts;
     uint64_t opened_ns, sent_before;
-    bool closed, live, peace;
+    bool live, peace;
 };
 
 enum act_kind { ACT_SEND, ACT_SETTLE, ACT_OPEN, ACT_RENEW, ACT_LEAVE, ACT_OPERATE };
@@ -616,16 +617,6 @@ static void node_declare(struct node *n)
 
 /* ---- the node ---- */
 
-static void node_closed(void *arg)
-{
-    ((struct node *)arg)->closed = true;
-}
-
-static bool node_is_closed(void *arg)
-{
-    return ((struct node *)arg)->closed;
-}
-
 static bool node_is_idle(void *arg)
 {
     return list_is_empty(&((struct node *)arg)->acts);
@@ -684,9 +675,7 @@ static void node_close(struct node *n)
     if (!sim_run_until(n->sim, consumers_are_gone, n, 1000))
         sim_fail("a consumer does not come to an end");
     queues_stop(n->queues);
-    n->closed = false;
-    ledger_close(n->ledger, node_closed, n);
-    if (!sim_run_until(n->sim, node_is_closed, n, 60000))
+    if (!sim_ledger_close(n->sim, n->ledger))
         sim_fail("the ledger does not close");
     sim_run(n->sim, 10); /* answers are on their way */
     queues_free(n->queues);

@@ -7,6 +7,7 @@
 #include "db/db.h"
 #include "support/ember.h"
 #include "support/ledger_kit.h"
+#include "support/sim_ledger.h"
 #include "support/simdisk.h"
 #include "support/simworld.h"
 #include "support/unit.h"
@@ -19,7 +20,7 @@ struct node {
     size_t ballast;
     struct ledger *ledger;
     struct ledger_options options;
-    bool closed, done;
+    bool done;
 };
 
 static struct node *node; /* of the running test */
@@ -52,21 +53,9 @@ static void node_begin(struct node *n)
         fail_msg("%s", e.text);
 }
 
-static void node_closed(void *arg)
-{
-    ((struct node *)arg)->closed = true;
-}
-
-static bool node_is_closed(void *arg)
-{
-    return ((struct node *)arg)->closed;
-}
-
 static void node_close(struct node *n)
 {
-    n->closed = false;
-    ledger_close(n->ledger, node_closed, n);
-    assert_true(sim_run_until(n->sim, node_is_closed, n, 60000));
+    assert_true(sim_ledger_close(n->sim, n->ledger));
 }
 
 /* Without a word. */
