@@ -90,10 +90,10 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
     for (size_t i = 0; a->o.coord != NULL && i < ARRAY_LEN(coord); i++)
         if (http_router_add(r, coord[i]->routes, coord[i]->count, e) != 0)
             return e->code;
-    const struct api_routes *queues[] = {&api_queue_routes,        &api_queue_send_routes,
-                                         &api_queue_settle_routes, &api_queue_lease_routes,
-                                         &api_queue_peek_routes,   &api_queue_operate_routes,
-                                         &api_queue_gates_routes};
+    const struct api_routes *queues[] = {
+        &api_queue_routes,       &api_queue_send_routes,   &api_queue_settle_routes,
+        &api_queue_lease_routes, &api_queue_peek_routes,   &api_queue_operate_routes,
+        &api_queue_gates_routes, &api_queue_stream_routes, &api_queue_consume_routes};
     for (size_t i = 0; a->o.queues != NULL && i < ARRAY_LEN(queues); i++)
         if (http_router_add(r, queues[i]->routes, queues[i]->count, e) != 0)
             return e->code;
@@ -201,6 +201,7 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
     t->loop = loop;
     t->ids.make = api_make_id;
     list_init(&t->queue_waits);
+    list_init(&t->flows);
     int rc = api_reader_open(a, &t->db, e);
     if (rc == 0)
         rc = api_reader_open(a, &t->points, e);
@@ -226,6 +227,7 @@ void api_thread_drain(struct api_thread *t)
 {
     api_feed_close(t);
     api_queue_drain(t);
+    api_flows_drain(t);
 }
 
 void api_thread_free(struct api_thread *t)

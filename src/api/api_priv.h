@@ -65,6 +65,8 @@ struct api_thread {
     struct api_feed *feed;   /* feed.c */
     struct list queue_waits; /* queue_lease.c */
     bool queue_drained;
+    struct list flows; /* flow.c */
+    size_t flows_count;
     struct entity_ids ids;
     struct uuid_gen gen;
     uint8_t random[API_RANDOM_BYTES];
@@ -301,9 +303,11 @@ extern const struct api_routes api_feed_routes, api_transfer_routes, api_history
     api_canon_routes, api_canon_read_routes, api_health_routes, api_docs_routes, api_scripts_routes,
     api_node_routes, api_definitions_routes, api_trace_routes, api_tx_routes, api_leases_routes,
     api_values_routes, api_counts_routes, api_inbox_routes, api_queue_routes, api_queue_send_routes,
-    api_queue_settle_routes, api_queue_lease_routes, api_queue_peek_routes,
-    api_queue_operate_routes, api_queue_gates_routes;
+    api_queue_stream_routes, api_queue_consume_routes, api_queue_settle_routes,
+    api_queue_lease_routes, api_queue_peek_routes, api_queue_operate_routes, api_queue_gates_routes;
 
+/* flow.c: streams of lines end with what is under way. */
+void api_flows_drain(struct api_thread *t);
 /* queue_lease.c: those who wait for messages wait no longer. */
 void api_queue_drain(struct api_thread *t);
 

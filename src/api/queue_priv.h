@@ -1,8 +1,8 @@
 /* What the files of the queues' routes share: queue.c (queues: declared, shown, dropped, paused),
  * queue_options.c and queue_declare.c (what options mean), queue_send.c, queue_settle.c and
  * queue_operate.c (many records, each a unit of its own: queue_units.c), queue_lease.c (long
- * polling), queue_peek.c and queue_look.c (records as they are), queue_read.c (what lies in the
- * log), queue_gates.c (gates and lanes). */
+ * polling), queue_stream.c and queue_consume.c (lines both ways), queue_peek.c and queue_look.c
+ * (records as they are), queue_read.c (what lies in the log), queue_gates.c (gates and lanes). */
 #ifndef KOAN_API_QUEUE_PRIV_H
 #define KOAN_API_QUEUE_PRIV_H
 
@@ -68,12 +68,21 @@ int queue_declared(const json_t *o, struct core_queue *q, struct err *e);
 /* The other way: members of an object, without its braces. */
 void queue_declared_print(const struct core_queue *q, struct buf *out);
 
+/* ---- queue_send.c ---- */
+
+/* Where it goes, who sends it, and an id if it brings none. The texts are those of the request. */
+void queue_draft_address(struct queue_draft *d, struct http_request *req, const char *queue);
+/* "id":..,"duplicate":..} of the result of a send: the end of an object. */
+void queue_print_sent(struct buf *out, struct cursor result);
+
 /* ---- queue_settle.c ---- */
 
 /* Of {"id", "token", "outcome", ..}; `tx`: with "op". The texts are those of `o`; result or error
  * into `text`. */
 int queue_settle_read(const json_t *o, int64_t now, bool tx, struct core_settle *s,
                       struct buf *text, struct err *e);
+/* "ack" */
+const char *queue_settle_name(enum core_outcome outcome);
 
 /* ---- queue_units.c ---- */
 
@@ -131,8 +140,9 @@ struct queue_reading {
     struct queue_shown *shown;
     size_t count;
     bool ids_only;
-    size_t bytes; /* of all texts; past QUEUE_READ_BYTES only ids are read */
-    size_t read;  /* how many came before that */
+    size_t bytes_max; /* 0: QUEUE_READ_BYTES */
+    size_t bytes;     /* of all texts; past bytes_max only ids are read */
+    size_t read;      /* how many came before that */
     void (*done)(struct queue_reading *r);
 };
 void queue_read_start(struct queue_reading *r, struct http_request *req);

@@ -119,7 +119,7 @@ static void read_run(struct api_job *j, struct db *db)
     struct queue_stored *stored = mem_new(sizeof *stored);
     buf_init(&en.bytes, LEDGER_READ_MAX);
     for (size_t i = 0; i < r->count; i++) {
-        bool full = r->bytes < QUEUE_READ_BYTES;
+        bool full = r->bytes < (r->bytes_max > 0 ? r->bytes_max : QUEUE_READ_BYTES);
         if (r->shown[i].err.code == 0)
             shown_read(r, &en, &r->shown[i], stored, r->ids_only || !full);
         r->read = full ? i + 1 : r->read;

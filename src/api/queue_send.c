@@ -21,30 +21,34 @@ static bool uuid_is_zero(const struct uuid *id)
     return memcmp(id, &zero, sizeof zero) == 0;
 }
 
-/* The rest of the message, and the operation. */
-static int send_add(struct queue_units *u, size_t i, const char *queue, struct queue_draft *d,
-                    struct err *e)
+void queue_draft_address(struct queue_draft *d, struct http_request *req, const char *queue)
 {
-    struct api_thread *t = api_thread_of(u->req);
+    struct api_thread *t = api_thread_of(req);
     struct envelope env;
-    api_envelope(u->req, &env);
+    api_envelope(req, &env);
     d->m.send.queue = queue;
     d->m.correlation = env.correlation;
     d->m.traceparent = env.traceparent;
     if (uuid_is_zero(&d->m.send.id))
         t->ids.make(&t->ids, &d->m.send.id);
+}
+
+/* The rest of the message, and the operation. */
+static int send_add(struct queue_units *u, size_t i, const char *queue, struct queue_draft *d,
+                    struct err *e)
+{
+    queue_draft_address(d, u->req, queue);
     struct txn *txn = queue_units_txn(u, i);
     return txn == NULL ? 0 : queue_txn_send(txn, &d->m, e);
 }
 
-static void send_print(struct buf *out, struct queue_item *it)
+void queue_print_sent(struct buf *out, struct cursor result)
 {
     struct core_sent sent;
     char id[UUID_TEXT];
-    struct cursor c = it->result;
-    queue_sent_read(&c, &sent);
+    queue_sent_read(&result, &sent);
     uuid_format(&sent.id, id);
-    buf_addf(out, "{\"id\":\"%s\",\"duplicate\":%s,\"merged\":%s,\"depth\":%llu}", id,
+    buf_addf(out, "\"id\":\"%s\",\"duplicate\":%s,\"merged\":%s,\"depth\":%llu}", id,
              sent.duplicate ? "true" : "false", sent.merged ? "true" : "false",
              (unsigned long long)sent.depth);
 }
@@ -66,7 +70,8 @@ static void send_one_done(struct queue_units *u)
     queue_sent_read(&c, &sent);
     uuid_format(&sent.id, id);
     struct buf out = BUF_INIT(1024);
-    send_print(&out, it);
+    buf_addc(&out, '{');
+    queue_print_sent(&out, it->result);
     queue_units_headers(u);
     http_headerf(req, "Location", "%s/%s", http_path(req), id);
     queue_units_free(u);
@@ -190,10 +195,12 @@ static void send_many_done(struct queue_units *u)
         if (i > 0)
             buf_addc(&out, ',');
         failed += it->err.code != 0;
-        if (it->err.code != 0)
+        if (it->err.code != 0) {
             queue_print_failed(&out, NULL, &it->err);
-        else
-            send_print(&out, it);
+            continue;
+        }
+        buf_addc(&out, '{');
+        queue_print_sent(&out, it->result);
     }
     buf_addf(&out, "],\"counts\":{\"sent\":%zu,\"failed\":%zu}}", u->count - failed, failed);
     queue_units_headers(u);

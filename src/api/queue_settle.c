@@ -18,6 +18,11 @@ static const char *const settle_names[] = {
     [SETTLE_EXTEND] = "extend",
 };
 
+const char *queue_settle_name(enum core_outcome outcome)
+{
+    return settle_names[outcome];
+}
+
 static int settle_outcome(const json_t *o, enum core_outcome *out, struct err *e)
 {
     const char *text = json_string_value(json_object_get(o, "outcome"));

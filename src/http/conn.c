@@ -511,7 +511,7 @@ void http_conn_sweep(struct http_conn *c)
         why = now - c->wrote_ms > HTTP_WRITE_STALL_MS ? "it does not read its answer" : NULL;
     else if (c->reading != NULL && !c->reading->headers_done)
         why = waited > HTTP_HEADER_WAIT_MS ? "its headers take too long" : NULL;
-    else if (c->reading != NULL)
+    else if (c->reading != NULL && !c->reading->waits)
         why = http_conn_body_is_slow(c, now) ? "its body comes too slowly" : NULL;
     else if (list_is_empty(&c->requests))
         why = waited > (c->fed == 0 ? HTTP_HEADER_WAIT_MS : HTTP_IDLE_MS) ? "idle" : NULL;

@@ -209,9 +209,9 @@ typedef void http_cancel_cb(struct http_request *req, void *arg);
 void http_on_cancel(struct http_request *req, http_cancel_cb *gone, void *arg);
 bool http_is_cancelled(const struct http_request *req);
 
-/* The request waits for something that others do (a long poll): from now on it is not counted among
- * those at work, and a client that sends no more has left. Whoever lets it wait bounds how many do.
- */
+/* The request waits for something that others do (a long poll, lines that a client sends as they
+ * come to it): from now on it is not counted among those at work, its body may come as slowly as it
+ * likes, and a client that sends no more has left. Whoever lets it wait bounds how many do. */
 void http_uncounted(struct http_request *req);
 
 /* ---- the answer ---- */

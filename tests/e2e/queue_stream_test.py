@@ -1,0 +1,306 @@
+"""Messages as lines both ways, on connections that last: senders, consumers, and what ends them."""
+import json
+import socket
+import threading
+import time
+import unittest
+
+from e2e.node import App
+
+Q = "/api/queues/%2F/"
+
+
+class Lines:
+    """A request whose body and answer go on side by side."""
+
+    def __init__(self, port, path, verb="POST", kind="application/x-ndjson"):
+        self.s = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.s.makefile("rb")
+        head = f"{verb} {path} HTTP/1.1\r\nHost: x\r\n"
+        if verb == "POST":
+            head += f"Content-Type: {kind}\r\nTransfer-Encoding: chunked\r\n"
+        self.s.sendall((head + "\r\n").encode())
+        self.head = None
+        self.left = b""
+
+    def send(self, *lines):
+        self.raw("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines).encode())
+
+    def raw(self, text):
+        self.s.sendall(b"%x\r\n%s\r\n" % (len(text), text))
+
+    def end(self):
+        self.s.sendall(b"0\r\n\r\n")
+
+    def status(self):
+        if self.head is None:
+            lines = []
+            while (line := self.file.readline()) not in (b"\r\n", b""):
+                lines.append(line.decode().rstrip())
+            self.head = lines
+        return int(self.head[0].split()[1])
+
+    def chunk(self):
+        self.status()
+        size = int(self.file.readline() or b"0", 16)
+        data = self.file.read(size)
+        self.file.readline()
+        return data
+
+    def text(self):
+        """The next line of the answer, None at its end."""
+        while b"\n" not in self.left:
+            more = self.chunk()
+            if not more:
+                return None
+            self.left += more
+        line, self.left = self.left.split(b"\n", 1)
+        return line.decode()
+
+    def line(self):
+        while (text := self.text()) == "":
+            pass
+        return None if text is None else json.loads(text)
+
+    def event(self):
+        """The next event and its data; comments are passed over."""
+        name = data = None
+        while (text := self.text()) is not None:
+            if text.startswith("event: "):
+                name = text[7:]
+            elif text.startswith("data: "):
+                data = json.loads(text[6:])
+            elif text == "" and name:
+                return name, data
+        return None, None
+
+    def refusal(self):
+        self.status()
+        length = next(int(h.split()[1]) for h in self.head if h.lower().startswith("content-length"))
+        return json.loads(self.file.read(length))
+
+    def close(self):
+        self.file.close()
+        self.s.close()
+
+
+class Streams(App):
+    names = iter(range(10 ** 9))
+
+    def queue(self, **options):
+        name = f"s{next(self.names)}"
+        self.ok("PUT", Q + name, options, 201)
+        return name
+
+    def open(self, path, **more):
+        s = Lines(self.server.port, path, **more)
+        self.addCleanup(s.close)
+        return s
+
+    def counts(self, name):
+        return self.ok("GET", Q + name).json
+
+    def wait_counts(self, name, **wanted):
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            now = self.counts(name)
+            if all(now[k] == v for k, v in wanted.items()):
+                return
+            time.sleep(0.02)
+        self.fail(f"{wanted} did not come: {now}")
+
+
+class Sending(Streams):
+    def test_each_line_is_answered_in_its_order_while_the_body_goes_on(self):
+        q = self.queue()
+        s = self.open(f"{Q}{q}/stream")
+        for i in range(3):
+            s.send({"body": {"n": i}, "key": "k"})
+            answer = s.line()
+            self.assertEqual((answer["line"], answer["depth"], answer["duplicate"]), (i + 1, i + 1, False))
+        s.send(*[{"body": i} for i in range(500)])
+        self.assertEqual([s.line()["line"] for _ in range(500)], list(range(4, 504)))
+        self.assertEqual(self.counts(q)["messages_ready"], 503)
+        s.end()
+        self.assertIsNone(s.line())
+
+    def test_a_line_that_is_refused_refuses_no_other(self):
+        q = self.queue()
+        s = self.open(f"{Q}{q}/stream")
+        s.send({"body": 1}, {"body": 2, "prio": 1}, "{", {"body": 3})
+        a, b, c, d = (s.line() for _ in range(4))
+        self.assertIn("id", a)
+        self.assertIn("prio", b["error"]["detail"])
+        self.assertEqual(c["error"]["code"], "invalid")
+        self.assertEqual((d["line"], d["depth"]), (4, 2))
+
+    def test_lines_may_come_in_pieces_and_the_last_needs_no_end(self):
+        q = self.queue()
+        s = self.open(f"{Q}{q}/stream")
+        text = b'{"body": "one"}\n\n{"body": "two"}'
+        for i in range(0, len(text), 5):
+            s.raw(text[i:i + 5])
+        s.end()
+        self.assertEqual([s.line()["line"], s.line()["line"], s.line()], [1, 2, None])
+
+    def test_a_line_without_end_is_too_long(self):
+        q = self.queue()
+        s = self.open(f"{Q}{q}/stream")
+        s.send({"body": 1})
+        self.assertEqual(s.line()["line"], 1)
+        try:
+            for _ in range(80):
+                s.raw(b"x" * 65536)
+        except OSError:
+            pass
+        self.assertIn("longer", s.line()["error"]["detail"])
+        self.assertEqual(self.counts(q)["messages_ready"], 1)
+
+    def test_who_reads_no_answers_is_not_read_from(self):  # H3
+        q = self.queue()
+        s = self.open(f"{Q}{q}/stream")
+        s.s.settimeout(2)
+        line = (json.dumps({"body": "x" * 1000}) + "\n").encode() * 60
+        sent = 0
+        try:
+            for sent in range(1000):
+                s.raw(line)
+        except TimeoutError:
+            pass
+        self.assertLess(sent, 999)
+        self.assertLess(self.counts(q)["messages_ready"], 59940)
+
+    def test_a_queue_that_is_not_there_is_each_lines_error_unless_it_is_to_be_made(self):
+        s = self.open(f"{Q}nowhere/stream")
+        s.send({"body": 1})
+        self.assertEqual(s.line()["error"]["code"], "not_found")
+        s = self.open(f"{Q}made-here/stream?create=true")
+        s.send({"body": 1})
+        self.assertEqual(s.line()["depth"], 1)
+
+    def test_what_cannot_be_a_stream_is_refused(self):
+        q = self.queue()
+        s = self.open(f"{Q}{q}/stream", kind="application/json")
+        self.assertEqual((s.status(), s.refusal()["code"]), (415, "media_type"))
+        self.refused("POST", f"{Q}{q}/stream?x=1", "", status=400, words="x", **{"Content-Type": "application/x-ndjson"})
+        self.refused("POST", f"{Q}{q}/consume", "", 422, "unsupported", "Idempotency-Key",
+                     **{"Content-Type": "application/x-ndjson", "Idempotency-Key": "a"})
+
+
+class Consuming(Streams):
+    def test_messages_come_as_they_are_sent_and_are_settled_on_the_same_connection(self):  # Q1
+        q = self.queue()
+        c = self.open(f"{Q}{q}/consume?prefetch=2")
+        for i in range(4):
+            self.ok("POST", f"{Q}{q}/messages", {"n": i}, 201)
+        one, two = c.line(), c.line()
+        self.assertEqual((one["body"], two["body"], one["attempt"]), ({"n": 0}, {"n": 1}, 1))
+        self.assertEqual(self.counts(q)["messages_unacknowledged"], 2)
+        c.send({"id": one["id"], "token": one["token"], "outcome": "ack"})
+        got = [c.line(), c.line()]
+        self.assertIn({"line": 1, "id": one["id"], "outcome": "ack"}, got)
+        self.assertEqual([m["body"] for m in got if "token" in m], [{"n": 2}])
+        c.send({"id": one["id"], "token": one["token"], "outcome": "ack"})
+        self.assertIn(c.line()["error"]["code"], ("fenced", "not_found"))
+
+    def test_what_is_not_settled_goes_back_when_the_connection_ends_and_uses_no_try(self):
+        q = self.queue()
+        for i in range(3):
+            self.ok("POST", f"{Q}{q}/messages", {"n": i}, 201)
+        c = self.open(f"{Q}{q}/consume?prefetch=10")
+        self.assertEqual([c.line()["body"]["n"] for _ in range(3)], [0, 1, 2])
+        c.close()
+        self.wait_counts(q, messages_ready=3, messages_unacknowledged=0)
+        c = self.open(f"{Q}{q}/consume", verb="GET")
+        first = [c.event() for _ in range(3)]
+        self.assertEqual([(name, m["body"]["n"], m["attempt"], m["deliveries"]) for name, m in first],
+                         [("message", n, 1, 2) for n in range(3)])
+        c.close()
+        self.wait_counts(q, messages_ready=3)
+
+    def test_events_are_settled_by_the_route_for_it(self):
+        q = self.queue()
+        c = self.open(f"{Q}{q}/consume?prefetch=1", verb="GET")
+        for i in range(2):
+            self.ok("POST", f"{Q}{q}/messages", {"n": i}, 201)
+        for i in range(2):
+            name, m = c.event()
+            self.assertEqual((name, m["body"]["n"]), ("message", i))
+            self.ok("POST", f"{Q}{q}/settle", {"id": m["id"], "token": m["token"], "outcome": "ack"})
+        self.assertIn("text/event-stream", " ".join(c.head))
+
+    def test_a_held_message_is_the_holders_for_longer_than_its_lease(self):  # Q4
+        q = self.queue()
+        c = self.open(f"{Q}{q}/consume?lease=1s")
+        self.ok("POST", f"{Q}{q}/messages", {"n": 1}, 201)
+        m = c.line()
+        time.sleep(3)
+        c.send({"id": m["id"], "token": m["token"], "outcome": "ack"})
+        self.assertEqual(c.line()["outcome"], "ack")
+
+    def test_a_message_that_is_lost_to_its_holder_is_told(self):
+        q = self.queue()
+        c = self.open(f"{Q}{q}/consume")
+        self.ok("POST", f"{Q}{q}/messages?timeout=1s&attempts=1", {"n": 1}, 201)
+        m = c.line()
+        self.assertEqual(c.line(), {"lost": m["token"]})
+
+    def test_two_consumers_share_and_each_message_goes_to_one(self):  # Q1
+        q = self.queue()
+        both = [self.open(f"{Q}{q}/consume?prefetch=5") for _ in range(2)]
+        s = self.open(f"{Q}{q}/stream")
+        s.send(*[{"body": i} for i in range(10)])
+        got = [c.line()["body"] for c in both for _ in range(5)]
+        self.assertEqual(sorted(got), list(range(10)))
+
+    def test_large_bodies_come_whole_and_in_order(self):
+        q = self.queue()
+        for i in range(40):
+            self.ok("POST", f"{Q}{q}/messages", {"n": i, "x": "y" * 900_000}, 201)
+        c = self.open(f"{Q}{q}/consume?prefetch=40")
+        for i in range(40):
+            m = c.line()
+            self.assertEqual((m["body"]["n"], len(m["body"]["x"])), (i, 900_000))
+
+    def test_a_queue_that_is_not_there_is_404(self):
+        c = self.open(f"{Q}nowhere/consume", verb="GET")
+        self.assertEqual((c.status(), c.refusal()["code"]), (404, "not_found"))
+        for query, word in (("prefetch=0", "prefetch"), ("lease=0", "lease"), ("labels=x", "labels"), ("x=1", "x")):
+            self.refused("GET", f"{Q}nowhere/consume?{query}", status=400, words=word)
+
+
+class Ending(Streams):
+    def again(self):
+        """The server once more, over the same data."""
+        type(self).server = self.house.node("--scripts", self.house.path("scripts"))
+        self.setUp()
+
+    def test_a_node_that_stops_ends_streams_and_hands_back_what_was_held(self):
+        q = self.queue()
+        s, c = self.open(f"{Q}{q}/stream"), self.open(f"{Q}{q}/consume")
+        s.send({"body": 1})
+        self.assertEqual((s.line()["line"], c.line()["body"]), (1, 1))
+        stopped = threading.Thread(target=self.server.stop)
+        stopped.start()
+        self.assertEqual(s.line()["error"]["code"], "draining")
+        self.assertEqual(c.line()["error"]["code"], "draining")
+        self.assertIsNone(s.line())
+        stopped.join()
+        self.again()
+        m = self.ok("POST", f"{Q}{q}/lease", {"wait": 5}).json["messages"]
+        self.assertEqual([(x["body"], x["attempt"]) for x in m], [(1, 1)])
+
+    def test_what_was_answered_survives_kill_9(self):  # Q2
+        q = self.queue()
+        s = self.open(f"{Q}{q}/stream")
+        s.send(*[{"body": i} for i in range(2000)])
+        answered = [s.line() for _ in range(1000)]
+        self.server.kill()
+        self.again()
+        self.assertGreaterEqual(self.counts(q)["messages_ready"], 1000)
+        self.assertEqual(len({a["id"] for a in answered}), 1000)
+
+
+if __name__ == "__main__":
+    unittest.main()
