@@ -322,8 +322,9 @@ void flow_begin(struct flow *f)
 void api_flows_drain(struct api_thread *t)
 {
     struct err e = ERR_INIT;
-    err_set(&e, ERR_DRAINING, "this node is leaving: what was answered is done, the rest is to be "
-                              "sent to another one");
+    err_set(&e, ERR_DRAINING,
+            "this node is leaving: what was answered is done, the rest is to be "
+            "sent to another one");
     LIST_EACH_SAFE(it, &t->flows)
     {
         flow_stop(LIST_OF(it, struct flow, link), &e);

@@ -10,8 +10,8 @@
  * sent, so that a connection that is gone is noticed.
  *
  * The flow ends when the body has, or the node drains, or a line is too long to be read; what is
- * under way is answered still, then comes finish(), which ends it by flow_end(). When the client has
- * gone, what is under way ends in silence. */
+ * under way is answered still, then comes finish(), which ends it by flow_end(). When the client
+ * has gone, what is under way ends in silence. */
 #ifndef KOAN_API_FLOW_PRIV_H
 #define KOAN_API_FLOW_PRIV_H
 
@@ -21,9 +21,9 @@
 
 enum {
     FLOW_LINE_MAX = 4 << 20,
-    FLOW_ITEMS_MAX = 1024,      /* under way, of one flow */
-    FLOW_BYTES_MAX = 16 << 20,  /* their lines */
-    FLOWS_MAX = 1000,           /* of one thread */
+    FLOW_ITEMS_MAX = 1024,     /* under way, of one flow */
+    FLOW_BYTES_MAX = 16 << 20, /* their lines */
+    FLOWS_MAX = 1000,          /* of one thread */
     FLOW_BEAT_MS = 15 * 1000,
 };
 

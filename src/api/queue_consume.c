@@ -25,8 +25,8 @@
 
 enum {
     CONSUME_PREFETCH = 32,
-    CONSUME_RENEWS = 3,       /* in a lease */
-    CONSUME_BYTES = 1 << 20,  /* read ahead of the client */
+    CONSUME_RENEWS = 3,      /* in a lease */
+    CONSUME_BYTES = 1 << 20, /* read ahead of the client */
 };
 
 struct consuming {
@@ -186,9 +186,10 @@ static void consuming_show(struct consuming *c)
         c->shown[i].body = c->read[i].body;
         c->shown[i].edited = c->read[i].edited;
     }
-    c->reading =
-        (struct queue_reading){.shown = c->shown, .count = c->read_count,
-                               .bytes_max = CONSUME_BYTES, .done = consuming_read};
+    c->reading = (struct queue_reading){.shown = c->shown,
+                                        .count = c->read_count,
+                                        .bytes_max = CONSUME_BYTES,
+                                        .done = consuming_read};
     c->reads = true;
     queue_read_start(&c->reading, c->flow.req);
 }
@@ -204,8 +205,7 @@ static void consuming_line(struct flow *f, const char *p, size_t n)
     struct core_settle s = {.token = 0};
     AUTO(buf_fini) struct buf text = BUF_INIT(QUEUE_RESULT_BYTES + 1);
     AUTO(json_unref) json_t *o = json_read(p, n, &it->err);
-    if (o != NULL &&
-        queue_settle_read(o, api_now_ms(f->thread), false, &s, &text, &it->err) == 0) {
+    if (o != NULL && queue_settle_read(o, api_now_ms(f->thread), false, &s, &text, &it->err) == 0) {
         s.queue = c->name;
         it->tag = (int)s.outcome;
         uuid_format(&s.id, it->id);
@@ -425,9 +425,9 @@ static int consume_options(struct consuming *c, struct http_request *req, struct
     }
     if (rc == 0 && labels != NULL) {
         c->asked = json_read(labels, strlen(labels), e);
-        rc = c->asked == NULL ? err_context(e, "labels")
-                              : queue_labels(c->asked, "labels", c->labels, &c->labels_count,
-                                             &c->held, e);
+        rc = c->asked == NULL
+                 ? err_context(e, "labels")
+                 : queue_labels(c->asked, "labels", c->labels, &c->labels_count, &c->held, e);
     }
     c->lease_ms = (uint32_t)lease_ms;
     return rc;
@@ -440,7 +440,8 @@ static void consume_start(struct http_request *req, const struct flow_calls *cal
     struct err e = ERR_INIT;
     if (!queue_of_route(req, &tenant, &name) ||
         !API_QUERY_ONLY(req, "prefetch", "lease", "labels") ||
-        !api_query_int(req, "prefetch", 1, CORE_CREDIT_MAX, CONSUME_PREFETCH, &prefetch))
+        !api_query_int(req, "prefetch", 1, CORE_CREDIT_MAX, CONSUME_PREFETCH, &prefetch) ||
+        (!calls->events && !flow_may(req)))
         return;
     struct consuming *c = mem_new(sizeof *c);
     c->prefetch = (uint32_t)prefetch;
@@ -463,8 +464,7 @@ static void consume_start(struct http_request *req, const struct flow_calls *cal
 
 static void consume_post(struct http_request *req)
 {
-    if (flow_may(req))
-        consume_start(req, &lines_calls);
+    consume_start(req, &lines_calls);
 }
 
 static void consume_get(struct http_request *req)

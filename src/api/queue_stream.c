@@ -87,7 +87,7 @@ static void stream_post(struct http_request *req)
 }
 
 static const struct http_route stream_table[] = {
-    {HTTP_VERB_POST, "/api/queues/:vhost/:name/stream", stream_post,
-     HTTP_LONG | HTTP_STREAM_BODY, 0},
+    {HTTP_VERB_POST, "/api/queues/:vhost/:name/stream", stream_post, HTTP_LONG | HTTP_STREAM_BODY,
+     0},
 };
 const struct api_routes api_queue_stream_routes = {stream_table, ARRAY_LEN(stream_table)};
