@@ -183,7 +183,7 @@ static void flow_line(struct flow *f, const char *p, size_t n)
 static size_t flow_split(struct flow *f, const char *p, size_t n)
 {
     size_t used = 0;
-    while (!f->over && !flow_is_full(f)) {
+    while (used < n && !f->over && !flow_is_full(f)) {
         const char *end = memchr(p + used, '\n', n - used);
         if (end == NULL)
             break;
