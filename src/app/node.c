@@ -25,6 +25,7 @@
 #include "http/server.h"
 #include "io/file.h"
 #include "io/tls.h"
+#include "job/job.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
 #include "queue/queue.h"
@@ -135,6 +136,15 @@ static int node_open_data(struct node *n, struct err *e)
 
 /* ---- modules ---- */
 
+static void node_start_jobs(struct node *n)
+{
+    struct jobs_options o = {.ledger = n->ledger,
+                             .queues = n->queues,
+                             .world = loop_world(n->ledger_loop),
+                             .health = n->health};
+    jobs_start(n->jobs, &o);
+}
+
 static int node_open_ledger(struct node *n, struct err *e)
 {
     if (loop_new("ledger", &n->ledger_loop, e) != 0)
@@ -145,6 +155,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     n->settings = settings_new();
     n->queues = queues_new();
     n->coord = coord_new();
+    n->jobs = jobs_new();
     entities_set_trace(n->entities, n->trace);
     if (canon_new(n->entities, &n->canon, e) != 0)
         return e->code;
@@ -158,12 +169,14 @@ static int node_open_ledger(struct node *n, struct err *e)
     };
     struct domain domains[] = {
         *entities_domain(n->entities), *canon_domain(n->canon),   *script_domain(),
-        *settings_domain(n->settings), *queues_domain(n->queues), *coord_domain(n->coord)};
+        *settings_domain(n->settings), *queues_domain(n->queues), *coord_domain(n->coord),
+        *jobs_domain(n->jobs)};
     if (ledger_open(&o, loop_world(n->ledger_loop), domains, ARRAY_LEN(domains), &n->ledger, e) !=
         0)
         return e->code;
     node_settings_watch(n);
     canon_sweep_start(n->canon, n->ledger, loop_world(n->ledger_loop));
+    node_start_jobs(n); /* it hears what ends in the queue */
     queues_start(n->queues, n->ledger, loop_world(n->ledger_loop));
     coord_start(n->coord, n->ledger, loop_world(n->ledger_loop));
     n->sweeper = entity_sweeper_start(n->entities, n->ledger, loop_world(n->ledger_loop));
@@ -338,6 +351,7 @@ static void node_ledger_closed(void *arg)
 static void node_end_ledger(struct node *n)
 {
     canon_sweep_stop(n->canon);
+    jobs_stop(n->jobs);
     queues_stop(n->queues);
     coord_stop(n->coord);
     entity_sweeper_stop(n->sweeper);
@@ -371,6 +385,7 @@ static void node_close_ledger(struct node *n)
     settings_free(n->settings);
     queues_free(n->queues);
     coord_free(n->coord);
+    jobs_free(n->jobs);
     if (n->ledger_loop != NULL)
         loop_free(n->ledger_loop);
 }

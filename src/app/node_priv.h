@@ -28,6 +28,7 @@ struct entities;
 struct http_router;
 struct http_server;
 struct health_board;
+struct jobs;
 struct ledger;
 struct queues;
 struct remote_config;
@@ -79,6 +80,7 @@ struct node {
     struct settings *settings;
     struct queues *queues;
     struct coord *coord;
+    struct jobs *jobs;
     struct ledger *ledger;
     struct entity_sweeper *sweeper;
     struct entity_builder *builder;

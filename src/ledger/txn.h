@@ -7,9 +7,8 @@
  * version halts a node; it is never skipped.
  *
  * Types are given out in blocks of 256: ledger 0x0000, entity 0x0100, queue 0x0200, coord 0x0300,
- * vault 0x0400, auth 0x0500, blob 0x0600, canon 0x0700, scripts 0x0800, settings 0x0900, tests
- * 0xff00. Numbers are
- * never reused. */
+ * vault 0x0400, auth 0x0500, blob 0x0600, canon 0x0700, scripts 0x0800, settings 0x0900, bus
+ * 0x0a00, job 0x0b00, tests 0xff00. Numbers are never reused. */
 #ifndef KOAN_LEDGER_TXN_H
 #define KOAN_LEDGER_TXN_H
 
