@@ -271,7 +271,7 @@ static int cli_run(struct cli *c, int argc, char **argv)
     if (cmd->max >= 0 && c->places_count > cmd->max)
         return cli_usage(c, "what is '%s'? `koan %s --help` says more", c->places[cmd->max],
                          cmd->name);
-    rc = cmd->run(c);
+    rc = cli_flag(c, "watch") != NULL ? cli_watch(c) : cmd->run(c);
     if (fflush(stdout) != 0 && rc == CLI_OK)
         rc = CLI_ERROR;
     return rc;

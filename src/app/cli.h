@@ -64,6 +64,16 @@ struct cli {
 
 int cli_main(int argc, char **argv);
 
+/* In the flags of a command that only looks: --watch runs it again each second, until it is
+ * interrupted. On a terminal each run takes the place of the one before; with --json each is a
+ * line. A server that cannot be reached is asked again. */
+#define CLI_WATCH_FLAG                                                                             \
+    {                                                                                              \
+        "watch", NULL, "again each second, until interrupted"                                      \
+    }
+extern const struct cli_flag cli_watch_flags[1]; /* for commands without other flags */
+int cli_watch(struct cli *c);                    /* for cli.c */
+
 /* The value of a flag (the last one given), "" for a switch, or NULL. */
 const char *cli_flag(const struct cli *c, const char *name);
 /* A flag's value as a number within bounds; 0, or a usage error that has been printed. */

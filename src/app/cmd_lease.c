@@ -105,6 +105,7 @@ static int cmd_lease_break(struct cli *c)
 }
 
 static const struct cli_flag lease_ls_flags[] = {
+    CLI_WATCH_FLAG,
     {"prefix", "TEXT", "only names that begin so"},
 };
 static const struct cli_flag lease_break_flags[] = {

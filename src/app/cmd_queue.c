@@ -236,6 +236,7 @@ static int cmd_queue_pause(struct cli *c)
 }
 
 static const struct cli_flag peek_flags[] = {
+    CLI_WATCH_FLAG,
     {"state", "STATE",
      "available, scheduled, executing, retryable, completed, discarded, cancelled"},
     {"limit", "N", "at most so many (20)"},
@@ -269,8 +270,9 @@ static const struct cli_flag purge_flags[] = {
         .remote = true, .run = run_, .flags = flags_, .flags_count = count_                        \
     }
 const struct cli_command cli_queue_commands[] = {
-    QUEUE("ls", "", "queues and their counters", 0, 0, cmd_queue_ls, NULL, 0),
-    QUEUE("show", "QUEUE [ID]", "a queue, or one message of it", 1, 2, cmd_queue_show, NULL, 0),
+    QUEUE("ls", "", "queues and their counters", 0, 0, cmd_queue_ls, cli_watch_flags, 1),
+    QUEUE("show", "QUEUE [ID]", "a queue, or one message of it", 1, 2, cmd_queue_show,
+          cli_watch_flags, 1),
     QUEUE("peek", "QUEUE", "messages, without leasing them", 1, 1, cmd_queue_peek, peek_flags,
           ARRAY_LEN(peek_flags)),
     QUEUE("send", "QUEUE JSON", "send a message (JSON, @FILE or -)", 2, 2, cmd_queue_send,
