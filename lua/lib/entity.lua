@@ -47,7 +47,7 @@ end
 
 local function is_empty(u) return (not u.writes or #u.writes == 0) and not u.sends and (not u.coord or #u.coord == 0) end
 
-local function commit(u, acks) return host.write(u.writes or {}, u.reads or {}, u.sends, acks, u.coord_ifs, u.coord) end
+local function commit(u, outcomes) return host.write(u.writes or {}, u.reads or {}, u.sends, outcomes, u.coord_ifs, u.coord) end
 
 -- At once, with what became of it; in a unit with what else that writes.
 local SENDS_MAX, SENDS_BYTES = 1000, 7 << 20
@@ -190,8 +190,9 @@ function host.gather(...)
 end
 
 -- The function of a queue's handler: what it wrote and sent is one unit with the ack of its delivery, unless `said()`
--- tells of another end. "ack": there was nothing to commit, so that is left to be said; "done": all of it is.
-function host.work(fn, said)
+-- tells of another end. "ack": there was nothing to commit, so that is left to be said; "done": all of it is. What it
+-- returned goes through sums(), which gives what is told with the ack (held.h).
+function host.work(fn, said, sums)
   local me = host.self()
   for try = 1, TRIES do
     local u = { handler = true }
@@ -201,8 +202,10 @@ function host.work(fn, said)
     local what, a, b = said()
     if what then return what, a, b end
     if not ok and not a then error(r, 0) end -- unless it has said that all is well
-    if is_empty(u) then return "ack" end
-    local done, e = pcall(commit, u, true)
+    if not ok then r = nil end
+    local outcomes = sums(r)
+    if is_empty(u) then return "ack", outcomes end
+    local done, e = pcall(commit, u, outcomes)
     if done then return "done" end
     if not may_repeat(e, try) then lost(e, u) end
   end

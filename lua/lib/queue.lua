@@ -78,16 +78,32 @@ local function new_ctx(info)
   return setmetatable(info, ctx)
 end
 
--- "done", or what is to be said of the delivery: "ack", "reject" reason, "snooze" until ...
+local RESULT_BYTES = 256 << 10
+
+-- What a handler returns is the result of its message, as JSON.
+local function result_of(value)
+  if value == nil then return nil end
+  local text = host.json_encode(value)
+  if #text > RESULT_BYTES then host.fail("too_large", "what a handler returns is at most 256 KiB; keep it elsewhere and return its key") end
+  return text
+end
+
+-- How the run of this ctx has ended where it said so itself: nothing, nil and true for an ack, or "reject" reason ...
+function host.said_by(c)
+  local e = ends[c]
+  if not e then return nil end
+  ends[c] = nil
+  if e[1] == "ack" then return nil, true end
+  return e[1], e[2], e[3]
+end
+
+-- "done", or what is to be said of the delivery: "ack" result, "reject" reason, "snooze" until ...
 function host.handle(run, text, info)
   local c = new_ctx(info)
-  return host.work(function() return run(host.json_decode(text), c) end, function()
-    local e = ends[c]
-    if not e then return nil end
-    ends[c] = nil
-    if e[1] == "ack" then return nil, true end
-    return e[1], e[2], e[3]
-  end)
+  local what, a, b = host.work(function() return run(host.json_decode(text), c) end, function() return host.said_by(c) end,
+    function(value) return { result = result_of(value) } end)
+  if what == "ack" then a = a.result end
+  return what, a, b
 end
 
 -- --- tests: t.deliver("mail", { to = "a" }) ---

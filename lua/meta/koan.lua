@@ -672,7 +672,7 @@ function limit(name, options) end
 function queue(name) end
 
 ---@class HandlerOptions: QueueOptions
----@field run fun(body: any, ctx: HandlerContext)
+---@field run fun(body: any, ctx: HandlerContext): any what it returns is the result of the message
 
 ---Works a queue: on "queue/mail" { run = function(mail, ctx) ... end }. What run writes and sends is committed with the
 ---end of the message, as one; if it fails, nothing of it is, and the message comes again.
@@ -700,7 +700,7 @@ function send(name, body, options) end
 ---@field tenant string
 ---@field correlation string
 local HandlerContext = {}
----Done, here and now. A handler that returns has said so.
+---Done, here and now, without a result. A handler that returns has said so, and what it returned is the result.
 function HandlerContext:ack() end
 ---Discarded now, with this reason.
 ---@param reason? string

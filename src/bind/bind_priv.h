@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/uuid.h"
 #include "bind/bind.h"
+#include "bind/held.h"
 #include "canon/canon.h"
 #include "entity/write.h"
 #include "http/fetch.h"
@@ -173,25 +174,19 @@ struct bind {
     uint64_t snapshot_ms;
 };
 
-/* The delivery that a run works: what it writes holds only while it is its own. */
-struct bind_held {
-    struct uuid id;
-    uint64_t token;
-};
-
 /* A run of ours: the run and who it acts for. */
 struct bind_run {
     struct vm_run run;
     struct bind_set *set;
     const struct envelope *env; /* outlives the run */
     struct trace_span span;
-    uint64_t began_ns, until_ns;  /* until_ns 0: as long as it likes */
-    struct bind_text *text;       /* of bind_run_text, else NULL */
-    const char *no_outside;       /* why it may not call other hosts; NULL: it may */
-    const char *no_writes;        /* why it may not change records; NULL: it may */
-    const char *stage_of;         /* the model, in a stage of canon; else NULL */
-    const struct bind_held *held; /* in the handler of a queue, else NULL */
-    bool asking;                  /* inside ctx:memo: it may all the same */
+    uint64_t began_ns, until_ns; /* until_ns 0: as long as it likes */
+    struct bind_text *text;      /* of bind_run_text, else NULL */
+    const char *no_outside;      /* why it may not call other hosts; NULL: it may */
+    const char *no_writes;       /* why it may not change records; NULL: it may */
+    const char *stage_of;        /* the model, in a stage of canon; else NULL */
+    struct bind_held_list held;  /* in the handler of a queue, else none */
+    bool asking;                 /* inside ctx:memo: it may all the same */
 };
 
 static inline struct bind_set *bind_set_of(struct lua_State *L)

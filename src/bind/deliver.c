@@ -40,25 +40,12 @@ static int deliver_push(lua_State *L, struct vm_run *run)
 static void deliver_take(lua_State *L, struct vm_run *run, int first, int count)
 {
     struct delivery *d = (struct delivery *)run;
-    const char *what = count > 0 ? lua_tostring(L, first) : "ack";
+    (void)count;
     lua_settop(L, first + 2);
-    d->end = DELIVERY_SETTLE;
-    if (strcmp(what, "done") == 0) {
-        d->end = DELIVERY_DONE;
-    } else if (strcmp(what, "reject") == 0) {
-        d->settle.outcome = SETTLE_REJECT;
-        snprintf(d->text, sizeof d->text, "%s", lua_tostring(L, first + 1));
-    } else if (strcmp(what, "release") == 0) {
-        d->settle.outcome = SETTLE_RELEASE;
-    } else if (strcmp(what, "nack") == 0) {
-        d->settle.outcome = SETTLE_NACK;
-        d->settle.delay_ms = lua_tointeger(L, first + 1);
-    } else if (strcmp(what, "snooze") == 0 || strcmp(what, "backoff") == 0) {
-        d->settle.outcome = SETTLE_SNOOZE;
-        d->settle.until = lua_tointeger(L, first + 1);
-        if (*what == 'b')
-            snprintf(d->gate, sizeof d->gate, "%s", lua_tostring(L, first + 2));
-    }
+    bool done = lua_type(L, first) == LUA_TSTRING && strcmp(lua_tostring(L, first), "done") == 0;
+    d->end = done ? DELIVERY_DONE : DELIVERY_SETTLE;
+    if (!done)
+        bind_outcome_take(L, first, &d->how);
 }
 
 static void deliver_back(struct delivery *d)
@@ -76,13 +63,14 @@ static void deliver_failed(struct delivery *d)
     const struct vm_run *run = &d->run.run;
     const char *code = run->err_code;
     d->end = run->err.code == ERR_FENCED ? DELIVERY_DONE : DELIVERY_SETTLE;
-    d->settle.outcome = SETTLE_NACK;
-    d->settle.code = (uint16_t)err_info(run->err.code)->http_status;
-    snprintf(d->text, sizeof d->text, "%s%s%s", code, *code != '\0' ? ": " : "", run->err.text);
+    d->how.settle.outcome = SETTLE_NACK;
+    d->how.settle.code = (uint16_t)err_info(run->err.code)->http_status;
+    d->how.text = mem_printf("%s%s%s", code, *code != '\0' ? ": " : "", run->err.text);
+    d->how.text_len = strlen(d->how.text);
     if (run->err.code == ERR_UNAVAILABLE && d->thread->cut)
         d->end = DELIVERY_DONE; /* the node stops, and hands it back */
     else
-        log_warn("script", "%s: %s attempt=%u message=%s correlation=%s", d->label, d->text,
+        log_warn("script", "%s: %s attempt=%u message=%s correlation=%s", d->label, d->how.text,
                  d->grant.attempt, d->id, d->env.correlation);
 }
 
@@ -133,8 +121,8 @@ static void deliver_nobody(struct delivery *d)
 {
     struct world *w = d->thread->world;
     d->end = d->run.set == NULL ? DELIVERY_DONE : DELIVERY_SETTLE;
-    d->settle.outcome = SETTLE_SNOOZE;
-    d->settle.until = w->wall_ms(w) + WORK_NOBODY_MS;
+    d->how.settle.outcome = SETTLE_SNOOZE;
+    d->how.settle.until = w->wall_ms(w) + WORK_NOBODY_MS;
     deliver_back(d);
 }
 
@@ -151,7 +139,7 @@ void bind_deliver(struct task *task)
         deliver_nobody(d);
         return;
     }
-    d->run.held = &d->held;
+    d->run.held = (struct bind_held_list){&d->held, 1};
     d->function = q->run;
     /* Before the timer, so that the error of one that only works has its place. */
     d->run.run.limits.ns = (uint64_t)(left > 1 ? left : 1) * 900000;

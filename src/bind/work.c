@@ -50,6 +50,7 @@ static void delivery_free(struct delivery *d)
     mem_free(d->key);
     mem_free(d->correlation);
     mem_free(d->traceparent);
+    bind_outcome_fini(&d->how);
     mem_free(d);
 }
 
@@ -112,21 +113,18 @@ static void settle_done(struct unit *u)
 static void delivery_settle(struct delivery *d)
 {
     struct err e = ERR_INIT;
-    const char *text = d->text[0] != '\0' ? d->text : NULL;
+    const struct bind_outcome *how = &d->how;
     if (d->has_unit)
         unit_fini(&d->unit);
     unit_init(&d->unit, d->work->thread->runner, settle_done);
     d->has_unit = true;
     d->unit.txn.urgent = true;
     txn_envelope(&d->unit.txn, &d->env);
-    if (d->gate[0] != '\0') {
+    if (how->gate[0] != '\0') {
         queue_txn_if_delivery(&d->unit.txn, &d->held.id, d->held.token);
-        queue_txn_gate_close(&d->unit.txn, d->gate, d->settle.until);
+        queue_txn_gate_close(&d->unit.txn, how->gate, how->settle.until);
     }
-    d->settle.id = d->held.id;
-    d->settle.token = d->held.token;
-    if (queue_txn_settle(&d->unit.txn, &d->settle, text, text != NULL ? strlen(text) : 0, &e) !=
-            0 ||
+    if (bind_held_compose((struct bind_held_list){&d->held, 1}, how, &d->unit.txn, &e) != 0 ||
         ledger_propose(d->work->bind->ledger, &d->unit, &e) != 0)
         settle_failed(d, &e);
 }
@@ -135,7 +133,7 @@ void bind_delivered(struct task *task)
 {
     struct delivery *d = LIST_OF(task, struct delivery, task);
     d->away = false;
-    if (d->end == DELIVERY_DONE || (d->lost && d->settle.outcome == SETTLE_ACK))
+    if (d->end == DELIVERY_DONE || (d->lost && d->how.settle.outcome == SETTLE_ACK))
         delivery_drop(d);
     else
         delivery_settle(d);
@@ -215,7 +213,7 @@ static void grant_take(struct bind_work *w, const struct core_effect *f)
     struct delivery *d = mem_new(sizeof *d);
     d->work = w;
     d->grant = *f;
-    d->settle = (struct core_settle){.outcome = SETTLE_ACK, .delay_ms = -1};
+    bind_outcome_init(&d->how);
     snprintf(d->label, sizeof d->label, "queue/%s", f->queue);
     list_push(&w->live, &d->node);
     w->live_count++;

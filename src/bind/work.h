@@ -52,9 +52,7 @@ struct delivery {
 
     /* How it ended. */
     enum delivery_end end;
-    struct core_settle settle;
-    char gate[CORE_TEXT_MAX + 1];
-    char text[ERR_TEXT_MAX + 80]; /* with a code of the script's own in front */
+    struct bind_outcome how;
 };
 
 /* ---- deliver.c, on d->thread ---- */

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "bind/bind_priv.h"
 #include "bind/coord_lib.h"
+#include "bind/held.h"
 #include "bind/queue_lib.h"
 #include "entity/expand.h"
 
@@ -29,8 +30,8 @@ struct write {
     const struct queue_message **messages;
     size_t coord_conditions_count, coord_count; /* in the lists at 5 and 6 */
     const struct coord_op **coord_conditions, **coord;
-    const struct bind_held *held; /* the delivery that is worked, or NULL */
-    bool acks;                    /* the unit settles it */
+    struct bind_held_list held;          /* the deliveries that are worked */
+    const struct bind_outcome *outcomes; /* how the unit settles them; NULL: it does not */
     bool finished;
 };
 
@@ -61,18 +62,14 @@ static int write_compose_rest(struct write *op, struct txn *t, struct err *e)
     for (size_t i = 0; i < op->coord_count; i++)
         if (bind_coord_compose(op->coord[i], t, e) != 0)
             return e->code;
-    if (!op->acks)
-        return 0;
-    struct core_settle ack = {
-        .id = op->held->id, .token = op->held->token, .outcome = SETTLE_ACK, .delay_ms = -1};
-    return queue_txn_settle(t, &ack, NULL, 0, e);
+    return op->outcomes != NULL ? bind_held_compose(op->held, op->outcomes, t, e) : 0;
 }
 
 static int write_compose(struct entity_write *w, struct txn *t, bool before, struct err *e)
 {
     struct write *op = (struct write *)w;
-    if (before && op->held != NULL)
-        queue_txn_if_delivery(t, &op->held->id, op->held->token);
+    if (before)
+        bind_held_conditions(op->held, t);
     for (size_t i = 0; before && i < op->conditions_count; i++) {
         struct condition *c = &op->conditions[i];
         if (c->version != 0)
@@ -270,7 +267,7 @@ static void push_result(lua_State *L, const struct entity_item *it)
 
 static uint32_t conditions_of(const struct write *op)
 {
-    return (uint32_t)(op->conditions_count + op->coord_conditions_count + (op->held != NULL));
+    return (uint32_t)(op->conditions_count + op->coord_conditions_count + op->held.count);
 }
 
 /* What became of the first message: of a lone one it is the answer to its send. */
@@ -329,8 +326,8 @@ static void check_allowed(lua_State *L)
     vm_raise(L, &e);
 }
 
-/* host.write(items, conditions, messages, acks, coord_conditions, coord) -> results, of a lone
- * message or change of coord what became of it; all or nothing */
+/* host.write(items, conditions, messages, outcomes, coord_conditions, coord) -> results, of a lone
+ * message or change of coord what became of it; all or nothing. Outcomes: see held.h. */
 static int host_write(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -338,15 +335,16 @@ static int host_write(lua_State *L)
     size_t n = check_count(L, 1, "writes"), conditions = check_count(L, 2, "reads"),
            sends = check_count(L, 3, "sends"), ifs = check_count(L, 5, "reads of kv and counters"),
            coord = check_count(L, 6, "changes of kv and counters");
-    bool acks = lua_toboolean(L, 4);
     lua_settop(L, 6);
+    struct bind_held_list held = bind_run_of(L)->held;
+    const struct bind_outcome *outcomes = bind_check_outcomes(L, 4, held);
     struct bind_thread *t = bind_set_of(L)->thread;
     struct vm_guard *g = vm_guard_push(L, write_free);
     struct write *op = mem_new(sizeof *op);
     g->p = op;
     op->run = vm_run_of(L);
-    op->held = bind_run_of(L)->held;
-    op->acks = acks && op->held != NULL;
+    op->held = held;
+    op->outcomes = outcomes;
     op->w = (struct entity_write){.ledger = t->bind->ledger,
                                   .reader = t->reader,
                                   .hooks = &t->bind->hooks.hooks,

@@ -165,6 +165,23 @@ class Ends(HandlersCase):
         self.until(["busy try 1", "behind try 1"])
         self.assertGreater(time.monotonic() - began, 1.4)
 
+    def test_what_a_handler_returns_is_its_result_and_one_that_is_none_is_a_failed_try(self):
+        self.serve("""
+            queue "dead" {}
+            queue "work" { attempts = 1, dead_to = "dead", keep = { completed = "1h" } }
+            on "queue/work" { run = function(m)
+              note("done " .. m)
+              if m == "big" then return string.rep("x", 256 * 1024) end
+              if m == "none" then return { f = print } end
+              return { of = m }
+            end }
+            on "queue/dead" { run = function(m) note("dead " .. m) return { again = m } end }
+        """)
+        for m in ("big", "none", "a"):
+            self.send("work", m)
+        self.until(["dead big", "dead none", "done a"])
+        self.assertIn("what a handler returns is at most 256 KiB", self.server.text)
+
     def test_a_conflict_is_run_again_at_once_and_nothing_is_lost(self):
         self.serve("""
             on "queue/add" { concurrency = 16, attempts = 50, backoff = { "10ms" }, run = function(m)
