@@ -2,12 +2,12 @@
  *
  *   OPENING  a consumer with so much credit is opened, with a lease that outlasts the wait
  *   WAITING  until it is granted something, or the wait is over, or the client has gone
- *   CLOSING  something came: its credit is taken back, and its lease begins anew, as asked for;
- *            else it leaves, and what was granted meanwhile goes back without a try being used
+ *   CLOSING  something came: it is retired, and its lease begins anew, as asked for; else it
+ *            leaves, and what was granted meanwhile goes back without a try being used
  *   READING  the bodies, on the pool; then the answer
  *
- * The consumer stays in the core, without credit, until all that it holds is settled, or lapsed. It
- * outlives its request by what the queue still has to tell it. */
+ * The consumer stays in the core, without credit, until its lease is over. It outlives its request
+ * by what the queue still has to tell it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -186,12 +186,10 @@ static void lease_show(struct queue_lease *l)
     queue_read_start(&l->reading, l->req);
 }
 
-/* ---- closing ---- */
+/* ---- opening, closing ---- */
 
-static int lease_propose(struct queue_lease *l, uint32_t credit, uint32_t lease_ms, bool leave,
-                         void (*done)(struct unit *u), struct err *e)
+static struct txn *lease_unit(struct queue_lease *l, void (*done)(struct unit *u))
 {
-    const char *queue = l->name;
     struct envelope env = {.tenant = API_TENANT};
     if (l->req != NULL)
         api_envelope(l->req, &env);
@@ -199,23 +197,31 @@ static int lease_propose(struct queue_lease *l, uint32_t credit, uint32_t lease_
     l->unit.txn.urgent = true;
     l->unit.txn.grows = false;
     txn_envelope(&l->unit.txn, &env);
-    struct core_consumer o = {.id = l->consumer.id,
-                              .node = l->thread->api->o.node_id,
-                              .tenant = API_TENANT,
-                              .queues = &queue,
-                              .queues_count = 1,
-                              .credit = credit,
-                              .lease_ms = lease_ms,
-                              .labels = l->labels,
-                              .labels_count = l->labels_count};
-    if (leave)
-        queue_txn_leave(&l->unit.txn, &o.id);
-    else
-        queue_txn_open(&l->unit.txn, &o);
+    return &l->unit.txn;
+}
+
+static int lease_propose(struct queue_lease *l, struct err *e)
+{
     int rc = ledger_propose(l->thread->api->o.ledger, &l->unit, e);
     if (rc != 0)
         unit_fini(&l->unit);
     return rc;
+}
+
+static int lease_open(struct queue_lease *l, void (*done)(struct unit *u), struct err *e)
+{
+    const char *queue = l->name;
+    struct core_consumer o = {.id = l->consumer.id,
+                              .node = queues_node(l->thread->api->o.queues),
+                              .tenant = API_TENANT,
+                              .queues = &queue,
+                              .queues_count = 1,
+                              .credit = l->max,
+                              .lease_ms = (uint32_t)l->wait_ms + LEASE_OPEN_MORE_MS,
+                              .labels = l->labels,
+                              .labels_count = l->labels_count};
+    queue_txn_open(lease_unit(l, done), &o);
+    return lease_propose(l, e);
 }
 
 static void lease_closed(struct unit *u)
@@ -237,7 +243,12 @@ static void lease_close(struct queue_lease *l)
     struct err e = ERR_INIT;
     l->waiting = false;
     l->leaves = l->got_count == 0 || http_is_cancelled(l->req);
-    if (lease_propose(l, 0, l->lease_ms, l->leaves, lease_closed, &e) != 0)
+    struct txn *t = lease_unit(l, lease_closed);
+    if (l->leaves)
+        queue_txn_leave(t, &l->consumer.id);
+    else
+        queue_txn_retire(t, &l->consumer.id, l->lease_ms);
+    if (lease_propose(l, &e) != 0)
         lease_refuse(l, &e);
 }
 
@@ -357,8 +368,7 @@ static void lease_start(struct http_request *req, const char *name, json_t *body
     list_push(&t->queue_waits, &l->link);
     queues_listen(t->api->o.queues, &l->consumer);
     http_on_cancel(req, lease_cancelled, l);
-    if (lease_propose(l, l->max, (uint32_t)l->wait_ms + LEASE_OPEN_MORE_MS, false, lease_opened,
-                      &e) != 0)
+    if (lease_open(l, lease_opened, &e) != 0)
         lease_refuse(l, &e);
 }
 

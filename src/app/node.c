@@ -177,7 +177,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     node_settings_watch(n);
     canon_sweep_start(n->canon, n->ledger, loop_world(n->ledger_loop));
     node_start_jobs(n); /* it hears what ends in the queue */
-    queues_start(n->queues, n->ledger, loop_world(n->ledger_loop));
+    queues_start(n->queues, n->ledger, loop_world(n->ledger_loop), n->id);
     coord_start(n->coord, n->ledger, loop_world(n->ledger_loop));
     n->sweeper = entity_sweeper_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     n->builder = entity_builder_start(n->entities, n->ledger, loop_world(n->ledger_loop));

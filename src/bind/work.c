@@ -335,7 +335,7 @@ static void propose(struct bind_work *w, void (*done)(struct unit *u),
 static void add_open(struct bind_work *w, struct txn *t)
 {
     struct core_consumer c = {.id = w->consumer.id,
-                              .node = "node",
+                              .node = queues_node(w->bind->queues),
                               .worker = true,
                               .credit = w->credit,
                               .lease_ms = w->lease_ms};

@@ -125,11 +125,22 @@ static int apply_id(struct queues *q, enum queue_op type, struct cursor *c, stru
              : type == QUEUE_OP_LAPSE  ? core_lapse(q->core, &id, &flag, e)
              : type == QUEUE_OP_CANCEL ? core_cancel(q->core, &id, &flag, e)
              : type == QUEUE_OP_RETRY  ? core_retry(q->core, &id, e)
+             : type == QUEUE_OP_WAKE   ? core_wake(q->core, &id, e)
              : type == QUEUE_OP_PURGE  ? core_purge(q->core, &id, e)
                                        : core_move(q->core, &id, name, e);
     if (rc == 0 && (type == QUEUE_OP_LAPSE || type == QUEUE_OP_CANCEL))
         buf_add_u8(result, flag);
     return rc;
+}
+
+static int apply_retire(struct queues *q, struct cursor *c, struct err *e)
+{
+    struct uuid id;
+    uuid_read(c, &id);
+    uint32_t lease_ms = cursor_u32(c);
+    if (c->bad || cursor_left(c) > 0)
+        return op_bad("retire", e);
+    return core_retire(q->core, &id, lease_ms, e);
 }
 
 static int apply_lapse_record(struct queues *q, struct cursor *c, struct buf *result, struct err *e)
@@ -176,6 +187,8 @@ APPLY(renew, apply_id(q, QUEUE_OP_RENEW, c, result, e))
 APPLY(leave, apply_id(q, QUEUE_OP_LEAVE, c, result, e))
 APPLY(lapse, apply_id(q, QUEUE_OP_LAPSE, c, result, e))
 APPLY(lapse_record, apply_lapse_record(q, c, result, e))
+APPLY(retire, apply_retire(q, c, e))
+APPLY(wake, apply_id(q, QUEUE_OP_WAKE, c, result, e))
 APPLY(cancel, apply_id(q, QUEUE_OP_CANCEL, c, result, e))
 APPLY(retry, apply_id(q, QUEUE_OP_RETRY, c, result, e))
 APPLY(move, apply_id(q, QUEUE_OP_MOVE, c, result, e))
@@ -225,6 +238,8 @@ const struct domain_op queue_ops[] = {
     OP(QUEUE_OP_LAPSE, lapse, "queue.lapse"),
     OP(QUEUE_OP_LAPSE_RECORD, lapse_record, "queue.lapse_record"),
     OP(QUEUE_OP_TICK, tick, "queue.tick"),
+    OP(QUEUE_OP_RETIRE, retire, "queue.retire"),
+    OP(QUEUE_OP_WAKE, wake, "queue.wake"),
     OP(QUEUE_OP_CANCEL, cancel, "queue.cancel"),
     OP(QUEUE_OP_RETRY, retry, "queue.retry"),
     OP(QUEUE_OP_MOVE, move, "queue.move"),

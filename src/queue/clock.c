@@ -1,9 +1,14 @@
 /* Queue: what time alone brings, proposed by who leads. Everything else that the time changes
  * happens in the core, at the begin of any entry; so an entry without anything is enough. */
+#include <string.h>
+
 #include "base/log.h"
 #include "queue/queue_priv.h"
 
-enum { CLOCK_WAIT_MS = 1000 }; /* clocks are set: never asleep for longer */
+enum {
+    CLOCK_WAIT_MS = 1000, /* clocks are set: never asleep for longer */
+    CLOCK_SWEEP = 1000,   /* consumers retired by one unit */
+};
 
 static void clock_arm(struct queue_clock *k, int64_t delay)
 {
@@ -45,8 +50,8 @@ static void clock_proposed(struct unit *u)
     unit_fini(u);
     if (k->stopped)
         return;
-    if (failed)
-        clock_arm(k, CLOCK_WAIT_MS);
+    if (failed || !k->swept)
+        clock_arm(k, failed ? CLOCK_WAIT_MS : 0);
     else
         clock_rearm(k);
 }
@@ -66,20 +71,67 @@ static void clock_add(struct txn *t, const struct core_expiry *x, bool lapse)
     txn_end(t);
 }
 
-static void clock_propose(struct queue_clock *k, const struct core_expiry *x, bool lapse)
+/* k->unit; or later. */
+static void clock_send(struct queue_clock *k)
 {
     struct err e = ERR_INIT;
-    unit_init(&k->unit, k->world->runner, clock_proposed);
-    txn_envelope(&k->unit.txn, &(struct envelope){.reason = lapse ? "its lease is over" : "due"});
-    k->unit.txn.grows = false;
-    k->unit.txn.urgent = true;
-    clock_add(&k->unit.txn, x, lapse);
     k->flying = true;
     if (ledger_propose(k->ledger, &k->unit, &e) == 0)
         return;
     k->flying = false;
     unit_fini(&k->unit);
     clock_arm(k, CLOCK_WAIT_MS);
+}
+
+static void clock_propose(struct queue_clock *k, const struct core_expiry *x, bool lapse)
+{
+    unit_init(&k->unit, k->world->runner, clock_proposed);
+    txn_envelope(&k->unit.txn, &(struct envelope){.reason = lapse ? "its lease is over" : "due"});
+    k->unit.txn.grows = false;
+    k->unit.txn.urgent = true;
+    clock_add(&k->unit.txn, x, lapse);
+    clock_send(k);
+}
+
+/* ---- who is gone ---- */
+
+struct sweep {
+    struct queue_clock *clock;
+    struct txn *txn;
+    uint32_t count;
+};
+
+/* It would take what comes, and nobody works it: whoever ran it ran in an earlier process. */
+static void sweep_one(void *arg, const struct core_consumer *s, uint32_t held)
+{
+    struct sweep *w = arg;
+    const struct queues *q = w->clock->queues;
+    (void)held;
+    if (s->credit == 0 || w->count == CLOCK_SWEEP || strcmp(s->node, q->node) != 0 ||
+        queue_listener(q, &s->id) != NULL)
+        return;
+    queue_txn_retire(w->txn, &s->id, 0);
+    w->count++;
+}
+
+/* True: some are on their way out. */
+static bool clock_sweep(struct queue_clock *k)
+{
+    struct sweep w = {.clock = k, .txn = &k->unit.txn};
+    unit_init(&k->unit, k->world->runner, clock_proposed);
+    txn_envelope(&k->unit.txn, &(struct envelope){.reason = "their process is gone"});
+    k->unit.txn.grows = false;
+    k->unit.txn.urgent = true;
+    pthread_mutex_lock(&k->queues->lock);
+    core_consumers(k->queues->core, sweep_one, &w);
+    pthread_mutex_unlock(&k->queues->lock);
+    k->swept = w.count == 0;
+    if (k->swept) {
+        unit_fini(&k->unit);
+        return false;
+    }
+    clock_send(k);
+    return true;
 }
 
 static void clock_fire(struct world_timer *t)
@@ -91,6 +143,8 @@ static void clock_fire(struct world_timer *t)
     if (k->stopped || k->flying)
         return;
     ledger_status(k->ledger, &now);
+    if (!k->swept && now.leader && clock_sweep(k))
+        return;
     int64_t wall = k->world->wall_ms(k->world);
     bool lapse = clock_expiry(k, &x) <= wall && x.at != INT64_MAX;
     if (now.leader && (lapse || core_next_due(k->queues->core) <= wall))
@@ -117,7 +171,7 @@ void queue_clock_start(struct queue_clock *k, struct queues *q, struct ledger *l
     k->timer.fire = clock_fire;
     k->started_ns = w->mono_ns(w);
     ledger_watch(l, &k->watch);
-    clock_rearm(k);
+    clock_fire(&k->timer); /* who is gone goes before anything else can be proposed */
 }
 
 void queue_clock_stop(struct queue_clock *k)

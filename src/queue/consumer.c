@@ -417,12 +417,20 @@ static void consumer_drop(struct core *c, struct consumer *s)
     undo_free(&c->undo, s);
 }
 
-/* The first, by place, of what it holds; when it lapsed, of what has no lease of its own. */
-static uint32_t held_first(const struct core *c, const struct consumer *s, bool lapsed)
+enum held {
+    HELD_ALL,
+    HELD_LAPSED, /* what has no lease of its own, or not any more */
+    HELD_NEW,    /* what was granted in this entry */
+};
+
+/* The first of these, by place. */
+static uint32_t held_first(const struct core *c, const struct consumer *s, enum held which)
 {
     uint32_t first = NONE;
     for (uint32_t i = s->held_first; i != NONE; i = core_extra(c, core_rec(c, i))->held_next) {
-        if (lapsed && core_extra(c, core_rec(c, i))->own_lease > c->at)
+        const struct extra *x = core_extra(c, core_rec(c, i));
+        if ((which == HELD_LAPSED && x->own_lease > c->at) ||
+            (which == HELD_NEW && x->token != c->seq))
             continue;
         if (first == NONE || oldest_heap.before(c, i, first))
             first = i;
@@ -440,16 +448,21 @@ static int64_t held_until(const struct core *c, const struct consumer *s)
     return until;
 }
 
-/* It takes nothing more; then each that it holds comes back, in order of place. Of one that lapsed
- * those stay that have a lease of their own, and it for their sake. */
-static void consumer_end(struct core *c, struct consumer *s, bool lapsed)
+static void consumer_stop(struct core *c, struct consumer *s)
 {
     if (s->has_room)
         consumer_step_back(c, s);
     undo_note(&c->undo, s, sizeof *s);
     s->has_room = false;
     s->credit = 0;
-    for (uint32_t n; (n = held_first(c, s, lapsed)) != NONE;) {
+}
+
+/* It takes nothing more; then each that it holds comes back, in order of place. Of one that lapsed
+ * those stay that have a lease of their own, and it for their sake. */
+static void consumer_end(struct core *c, struct consumer *s, bool lapsed)
+{
+    consumer_stop(c, s);
+    for (uint32_t n; (n = held_first(c, s, lapsed ? HELD_LAPSED : HELD_ALL)) != NONE;) {
         if (lapsed)
             rec_lapse(c, n);
         else
@@ -504,4 +517,47 @@ int core_lapse(struct core *c, const struct uuid *id, bool *lapsed, struct err *
     if (*lapsed)
         consumer_end(c, s, true);
     return 0;
+}
+
+static void consumer_lose_new(struct core *c, struct consumer *s)
+{
+    for (uint32_t n; (n = held_first(c, s, HELD_NEW)) != NONE;) {
+        core_effect(c, EFFECT_LOST, n);
+        rec_hand_back(c, n);
+    }
+}
+
+int core_retire(struct core *c, const struct uuid *id, uint32_t lease_ms, struct err *e)
+{
+    struct consumer *s = consumer_find(c, id);
+    if (lease_ms != 0 && (lease_ms < LEASE_MIN_MS || lease_ms > LEASE_MAX_MS))
+        return err_field(e, ERR_INVALID, "lease", "a lease lasts from 1 s to 12 h");
+    if (s == NULL)
+        return 0;
+    consumer_stop(c, s);
+    if (lease_ms == 0)
+        consumer_lose_new(c, s);
+    if (s->held == 0) {
+        consumer_drop(c, s);
+    } else if (lease_ms != 0) {
+        SAVE(c, s->lease_ms);
+        s->lease_ms = lease_ms;
+        consumer_renew(c, s);
+    }
+    grants_make(c);
+    return 0;
+}
+
+void core_consumers(const struct core *c,
+                    void (*each)(void *arg, const struct core_consumer *s, uint32_t held),
+                    void *arg)
+{
+    for (const struct consumer *s = c->consumers; s != NULL; s = s->next) {
+        struct core_consumer o = {.id = s->id,
+                                  .node = s->name,
+                                  .worker = s->worker,
+                                  .credit = s->credit,
+                                  .lease_ms = s->lease_ms};
+        each(arg, &o, s->held);
+    }
 }

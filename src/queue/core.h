@@ -227,6 +227,11 @@ int core_open(struct core *c, const struct core_consumer *s, struct err *e);
 int core_renew(struct core *c, const struct uuid *consumer, struct err *e);
 /* What it holds is released: no try is used. */
 int core_leave(struct core *c, const struct uuid *consumer, struct err *e);
+/* It takes nothing more, and goes at once if it holds nothing, else when its lease is over. With
+ * `lease_ms` that lease begins anew, so long. 0: its process is gone; what this very entry granted
+ * to it, of which nobody was told, is lost without a try, and the rest keeps its lease. Nothing
+ * happens when there is no such consumer. */
+int core_retire(struct core *c, const struct uuid *consumer, uint32_t lease_ms, struct err *e);
 /* Its time is over: a try is used of each it holds. Does nothing when it was renewed: *lapsed. */
 int core_lapse(struct core *c, const struct uuid *consumer, bool *lapsed, struct err *e);
 /* Earliest end of a consumer's or a record's own lease; INT64_MAX: none. `consumer` or `record`. */
@@ -277,6 +282,8 @@ int core_held(const struct core *c, const struct uuid *id, uint64_t token, struc
 int core_cancel(struct core *c, const struct uuid *id, bool *asked, struct err *e);
 /* Any final state, RETRYABLE or SCHEDULED: available now, with all its tries. */
 int core_retry(struct core *c, const struct uuid *id, struct err *e);
+/* SCHEDULED: available now, with the tries that it has left. Any other state stays as it is. */
+int core_wake(struct core *c, const struct uuid *id, struct err *e);
 int core_move(struct core *c, const struct uuid *id, const char *queue, struct err *e);
 /* Another body for a waiting or discarded record. */
 int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t bytes, struct err *e);
@@ -285,7 +292,13 @@ int core_purge(struct core *c, const struct uuid *id, struct err *e);
 
 /* ---- what came of it ---- */
 
-enum core_effect_kind { EFFECT_GRANT = 1, EFFECT_CANCEL, EFFECT_ENDED, EFFECT_LOST };
+enum core_effect_kind {
+    EFFECT_GRANT = 1,
+    EFFECT_CANCEL,
+    EFFECT_ENDED,
+    EFFECT_LOST,
+    EFFECT_PURGED, /* forgotten before it had ended: by an operator, or with its queue */
+};
 struct core_effect { /* since core_entry(), in order */
     enum core_effect_kind kind;
     const char *tenant, *queue; /* where it is: the core's, until the next change */
@@ -294,6 +307,8 @@ struct core_effect { /* since core_entry(), in order */
     bool edited;                /* `body` is the place of an edit, not of a send */
     uint64_t token;
     struct uuid consumer; /* GRANT, CANCEL, LOST */
+    uint64_t result;      /* ENDED: place of the settle that ended it, if it told a result or an
+                             error; 0: none did */
     uint32_t attempt, deliveries;
     int64_t lease_until, timeout_at;
     enum rec_state state;
@@ -302,6 +317,11 @@ struct core_effect { /* since core_entry(), in order */
 const struct core_effect *core_effects(const struct core *c, size_t *count);
 
 /* ---- reading ---- */
+
+/* Each consumer; of `s` only id, node, worker, credit and lease_ms are set. */
+void core_consumers(const struct core *c,
+                    void (*each)(void *arg, const struct core_consumer *s, uint32_t held),
+                    void *arg);
 
 enum core_waits { /* why an AVAILABLE record does not run */
                   WAITS_NOTHING,

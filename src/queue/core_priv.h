@@ -319,6 +319,8 @@ struct core {
 
     struct core_effect *effects;
     uint32_t effects_cap, effects_count;
+    uint32_t settled; /* while a settle is applied: its record, and where its text lies */
+    uint64_t settled_place;
 };
 
 enum { REC_CHUNK = 4096, EXTRA_CHUNK = 256 };

@@ -19,6 +19,8 @@ void core_effect(struct core *c, enum core_effect_kind kind, uint32_t n)
                               .attempt = (uint32_t)r->attempts,
                               .deliveries = (uint32_t)r->deliveries,
                               .state = (enum rec_state)r->state};
+    if (kind == EFFECT_ENDED && n == c->settled)
+        f->result = c->settled_place;
     if (x == NULL)
         return;
     f->body = x->body != 0 ? x->body : r->place;

@@ -92,6 +92,19 @@ int core_retry(struct core *c, const struct uuid *id, struct err *e)
     return 0;
 }
 
+int core_wake(struct core *c, const struct uuid *id, struct err *e)
+{
+    uint32_t n;
+    int rc = operate_find(c, id, &n, e);
+    if (rc < 0 || core_rec(c, n)->state != REC_SCHEDULED)
+        return rc;
+    rec_unstand(c, n);
+    rec_extra(c, n); /* which remembers when it was to run: its deadline counts from there */
+    rec_later(c, n, c->at, REC_SCHEDULED);
+    grants_make(c);
+    return 0;
+}
+
 int core_move(struct core *c, const struct uuid *id, const char *queue, struct err *e)
 {
     uint32_t n;
@@ -149,8 +162,10 @@ int core_purge(struct core *c, const struct uuid *id, struct err *e)
     if (rc < 0)
         return rc;
     struct rec *r = core_rec(c, n);
-    if (!is_ended(r))
+    if (!is_ended(r)) {
         rec_unstand(c, n);
+        core_effect(c, EFFECT_PURGED, n);
+    }
     keyline_leave(c, n);
     rec_forget(c, n);
     grants_make(c);

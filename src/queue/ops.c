@@ -130,6 +130,14 @@ void queue_txn_leave(struct txn *t, const struct uuid *consumer)
     op_id(t, QUEUE_OP_LEAVE, consumer);
 }
 
+void queue_txn_retire(struct txn *t, const struct uuid *consumer, uint32_t lease_ms)
+{
+    struct buf *b = op_begin(t, QUEUE_OP_RETIRE);
+    buf_add(b, consumer->b, sizeof consumer->b);
+    buf_add_u32(b, lease_ms);
+    txn_end(t);
+}
+
 void queue_txn_cancel(struct txn *t, const struct uuid *id)
 {
     op_id(t, QUEUE_OP_CANCEL, id);
@@ -143,6 +151,11 @@ bool queue_cancel_asked(struct cursor *result)
 void queue_txn_retry(struct txn *t, const struct uuid *id)
 {
     op_id(t, QUEUE_OP_RETRY, id);
+}
+
+void queue_txn_wake(struct txn *t, const struct uuid *id)
+{
+    op_id(t, QUEUE_OP_WAKE, id);
 }
 
 void queue_txn_purge(struct txn *t, const struct uuid *id)

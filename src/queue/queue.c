@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "queue/queue_priv.h"
 
 enum { LOW_ENTRIES = 4096 }; /* the lowest place in use is looked for again after so many */
@@ -98,7 +99,7 @@ static void consumer_run(struct task *t)
         c->arrived(c);
 }
 
-static struct queue_consumer *listener(const struct queues *q, const struct uuid *id)
+struct queue_consumer *queue_listener(const struct queues *q, const struct uuid *id)
 {
     struct queue_consumer *c = q->consumers;
     while (c != NULL && memcmp(c->id.b, id->b, sizeof id->b) != 0)
@@ -136,12 +137,16 @@ static void listener_push(struct queues *q, struct queue_consumer *c, const stru
     runner_post(c->home, &c->task);
 }
 
+static bool effect_is_end(const struct core_effect *f)
+{
+    return f->kind == EFFECT_ENDED || f->kind == EFFECT_PURGED;
+}
+
 static void committed_cb(void *self, uint64_t seq, int64_t at)
 {
     struct queues *q = self;
     size_t count;
     const struct core_effect *f = core_effects(q->core, &count);
-    (void)seq, (void)at;
     if (q->spill.arrived)
         q->low_seq = 0; /* look again what is the lowest */
     spill_committed(&q->spill);
@@ -150,14 +155,28 @@ static void committed_cb(void *self, uint64_t seq, int64_t at)
     pthread_mutex_lock(&q->lock);
     struct queue_consumer *c = NULL;
     for (size_t i = 0; i < count; i++) {
-        if (f[i].kind == EFFECT_ENDED)
+        if (effect_is_end(&f[i]))
             continue;
         if (c == NULL || memcmp(c->id.b, f[i].consumer.b, sizeof c->id.b) != 0)
-            c = listener(q, &f[i].consumer);
+            c = queue_listener(q, &f[i].consumer);
         if (c != NULL && !c->leaving)
             listener_push(q, c, &f[i]);
     }
+    queue_watches_tell(q, f, count);
     pthread_mutex_unlock(&q->lock);
+    for (size_t i = 0; q->started && i < count; i++) {
+        for (struct queue_ear *ear = effect_is_end(&f[i]) ? q->ears : NULL; ear != NULL;
+             ear = ear->next)
+            ear->ended(ear, &f[i], seq, at);
+    }
+}
+
+void queues_hear(struct queues *q, struct queue_ear *ear)
+{
+    ASSERT(!q->started);
+    ear->next = NULL;
+    *q->ears_end = ear;
+    q->ears_end = &ear->next;
 }
 
 void queues_listen(struct queues *q, struct queue_consumer *c)
@@ -233,6 +252,9 @@ struct queues *queues_new(void)
     q->core = core_new();
     q->spill.core = q->core;
     q->names = map_new();
+    q->ears_end = &q->ears;
+    for (size_t i = 0; i < WATCH_CHAINS; i++)
+        list_init(&q->watches[i]);
     q->hot = (struct domain_hot){.entry = hot_entry_cb,
                                  .save = hot_save_cb,
                                  .load = hot_load_cb,
@@ -257,6 +279,7 @@ void queues_free(struct queues *q)
 {
     if (q == NULL)
         return;
+    ASSERT(q->watches_count == 0);
     spill_fini(&q->spill);
     core_free(q->core);
     map_free(q->names, mem_free);
@@ -269,11 +292,18 @@ const struct domain *queues_domain(struct queues *q)
     return &q->domain;
 }
 
-void queues_start(struct queues *q, struct ledger *l, struct world *w)
+void queues_start(struct queues *q, struct ledger *l, struct world *w, const char *node)
 {
     q->home = w->runner;
     q->spill.ledger = l;
+    q->started = true;
+    str_copy(q->node, sizeof q->node, node);
     queue_clock_start(&q->clock, q, l, w);
+}
+
+const char *queues_node(const struct queues *q)
+{
+    return q->node;
 }
 
 void queues_stop(struct queues *q)

@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/list.h"
 #include "io/world.h"
 #include "queue/core.h"
 
@@ -51,8 +52,13 @@ struct queues *queues_new(void);
 void queues_free(struct queues *q); /* takes NULL; after the ledger */
 /* For ledger_open(). Lives as long as `q`. */
 const struct domain *queues_domain(struct queues *q);
-/* Keeps the time from now on. On the thread of `w`, which is the ledger's. */
-void queues_start(struct queues *q, struct ledger *l, struct world *w);
+/* Keeps the time from now on. On the thread of `w`, which is the ledger's. `node` names this node
+ * in what its consumers open, CORE_TEXT_MAX at most; those of that name whom nobody here listens
+ * for are of a process that is gone: they are retired with the first unit, so that nothing is
+ * granted to them. */
+void queues_start(struct queues *q, struct ledger *l, struct world *w, const char *node);
+/* That name, as long as `q` lives: for core_consumer.node. */
+const char *queues_node(const struct queues *q);
 /* Proposes nothing more. On the same thread, before ledger_close(). */
 void queues_stop(struct queues *q);
 
@@ -89,10 +95,14 @@ void queue_txn_gate_close(struct txn *t, const char *name, int64_t until);
 void queue_txn_open(struct txn *t, const struct core_consumer *c);
 void queue_txn_renew(struct txn *t, const struct uuid *consumer);
 void queue_txn_leave(struct txn *t, const struct uuid *consumer);
+/* See core_retire(). */
+void queue_txn_retire(struct txn *t, const struct uuid *consumer, uint32_t lease_ms);
 
 void queue_txn_cancel(struct txn *t, const struct uuid *id);
 bool queue_cancel_asked(struct cursor *result); /* it was executing: its holder is told */
 void queue_txn_retry(struct txn *t, const struct uuid *id);
+/* See core_wake(). */
+void queue_txn_wake(struct txn *t, const struct uuid *id);
 void queue_txn_move(struct txn *t, const struct uuid *id, const char *queue);
 int queue_txn_edit(struct txn *t, const struct uuid *id, const void *body, size_t body_len,
                    struct err *e);
@@ -143,6 +153,55 @@ void queues_listen(struct queues *q, struct queue_consumer *c);
 struct core_effect *queues_take(struct queues *q, struct queue_consumer *c, size_t *count);
 /* Any thread. `gone` follows on `home`. */
 void queues_unlisten(struct queues *q, struct queue_consumer *c);
+
+/* ---- ends ---- */
+
+/* Hears of every record that ended (EFFECT_ENDED) or was forgotten before it had (EFFECT_PURGED),
+ * in order, when that is committed: on the ledger's thread, which must not be kept. What ended
+ * before queues_start() is not told again: who has to know looks for itself. */
+struct queue_ear {
+    struct queue_ear *next;
+    /* `f` and its texts: until it returns. */
+    void (*ended)(struct queue_ear *ear, const struct core_effect *f, uint64_t seq, int64_t at);
+};
+/* Before queues_start(). Lives as long as `q`. */
+void queues_hear(struct queues *q, struct queue_ear *ear);
+
+enum queue_watch_end {
+    QUEUE_WATCH_ENDED = 1, /* state, reason and result say how */
+    QUEUE_WATCH_GONE,      /* there is no such record: it ended and is not kept, or was purged */
+    QUEUE_WATCH_LEFT,      /* queues_unwatch() */
+};
+
+/* Waits for the end of one record. Part of the caller's struct, the module's from queues_watch()
+ * until ended(), which runs exactly once, on `home`, at once where the record has ended already. A
+ * dead letter that moved to another queue has ended, as DISCARDED, until it is retried there.
+ *
+ * A record that nobody keeps is gone with its end. Who wants its result watches before the unit
+ * that sends it is proposed, `coming` set: that it is not there then says nothing. Whether it was
+ * sent, or is another record's (merged, duplicate), is for the caller to see from that unit. */
+struct queue_watch {
+    struct task task;
+    struct list node;
+    struct queues *queues;
+    struct uuid id;
+    struct runner *home;
+    bool coming;
+    void (*ended)(struct queue_watch *w);
+
+    /* In ended(). */
+    enum queue_watch_end end; /* 0 before */
+    enum rec_state state;
+    enum rec_reason reason;
+    uint64_t result; /* a place, for queue_place_read() and QUEUE_PLACE_SETTLE; 0: none */
+
+    uint64_t fingerprint;
+    bool asking;
+};
+/* Any thread. */
+void queues_watch(struct queues *q, struct queue_watch *w);
+/* Any thread, before ended() ran: it runs soon, if not already on its way with the record's end. */
+void queues_unwatch(struct queues *q, struct queue_watch *w);
 
 /* ---- questions ---- */
 

@@ -1,10 +1,12 @@
 /* Queue, inside its folder: the module beside the core. queue.c opens, announces, asks; clock.c
- * proposes ticks and lapses; ops.c and apply.c are the operations. */
+ * proposes ticks and lapses, and retires who is gone; watch.c waits for ends; ops.c and apply.c
+ * are the operations. */
 #ifndef KOAN_QUEUE_QUEUE_PRIV_H
 #define KOAN_QUEUE_QUEUE_PRIV_H
 
 #include <pthread.h>
 
+#include "base/list.h"
 #include "base/map.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
@@ -25,9 +27,18 @@ struct queue_clock {
     uint64_t started_ns; /* no lapse is proposed for QUEUE_GRACE_MS */
     struct unit unit;
     bool flying, stopped;
+    bool swept; /* consumers of a process that is gone are retired */
 };
 void queue_clock_start(struct queue_clock *k, struct queues *q, struct ledger *l, struct world *w);
 void queue_clock_stop(struct queue_clock *k);
+
+/* NULL: nobody here listens for it. With the lock. */
+struct queue_consumer *queue_listener(const struct queues *q, const struct uuid *id);
+
+/* watch.c; with the lock. */
+void queue_watches_tell(struct queues *q, const struct core_effect *f, size_t count);
+
+enum { WATCH_CHAINS = 1024 };
 
 struct queues {
     struct core *core;
@@ -40,7 +51,13 @@ struct queues {
 
     pthread_mutex_t lock; /* the list of who listens, and what waits for each */
     struct queue_consumer *consumers;
-    struct map *names; /* of tenants and queues that grants have spoken of */
+    struct map *names;                 /* of tenants and queues that grants have spoken of */
+    struct list watches[WATCH_CHAINS]; /* by fingerprint */
+    size_t watches_count;
+
+    struct queue_ear *ears, **ears_end;
+    bool started;
+    char node[CORE_TEXT_MAX + 1];
 
     struct send_view send_view; /* of the operation that is being applied */
     struct consumer_view consumer_view;

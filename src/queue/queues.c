@@ -1,8 +1,10 @@
 /* Queue core: queues, their declarations and counts; weights of lanes and tenants; gates declared.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/mem.h"
 #include "queue/core_priv.h"
 
 enum { NAME_MAX_BYTES = 128 };
@@ -193,20 +195,48 @@ int core_declare(struct core *c, const struct core_queue *o, struct err *e)
 
 /* ---- dropping ---- */
 
-static void queue_forget_records(struct core *c, struct queue *q)
+static void queue_forget_record(struct core *c, uint32_t n)
 {
-    for (uint32_t n = 1; n < c->recs_count; n++) {
-        struct rec *r = core_rec(c, n);
-        if (r->state == 0 || core_kind(c, r)->queue != q)
-            continue;
-        if (r->state == REC_EXECUTING) {
-            core_effect(c, EFFECT_LOST, n);
-            execution_end(c, n);
-        }
-        rec_unstand(c, n);
-        keyline_leave(c, n);
-        rec_forget(c, n);
+    struct rec *r = core_rec(c, n);
+    if (r->state == REC_EXECUTING) {
+        core_effect(c, EFFECT_LOST, n);
+        execution_end(c, n);
     }
+    rec_unstand(c, n);
+    if (r->state < REC_COMPLETED)
+        core_effect(c, EFFECT_PURGED, n);
+    keyline_leave(c, n);
+    rec_forget(c, n);
+}
+
+struct placed {
+    uint64_t place;
+    uint32_t n;
+};
+
+static int placed_order(const void *a, const void *b)
+{
+    const struct placed *pa = a, *pb = b;
+    return pa->place < pb->place ? -1 : pa->place > pb->place;
+}
+
+/* In order of place: the numbers of records are not the same on every node. */
+static int queue_forget_records(struct core *c, struct queue *q, uint64_t count, struct err *e)
+{
+    AUTO(mem_freep) struct placed *all = mem_try((count + 1) * sizeof *all);
+    size_t found = 0;
+    if (all == NULL)
+        return err_set(e, ERR_NOMEM, "queue '%s': %llu records", q->name,
+                       (unsigned long long)count);
+    for (uint32_t n = 1; n < c->recs_count && found < count; n++) {
+        const struct rec *r = core_rec(c, n);
+        if (r->state != 0 && core_kind(c, r)->queue == q)
+            all[found++] = (struct placed){.place = r->place, .n = n};
+    }
+    qsort(all, found, sizeof *all, placed_order);
+    for (size_t i = 0; i < found; i++)
+        queue_forget_record(c, all[i].n);
+    return 0;
 }
 
 static void queue_unlink(struct core *c, struct queue *q)
@@ -278,7 +308,9 @@ int core_drop(struct core *c, const char *tenant, const char *name, bool force, 
     if (records > 0 && !force)
         return err_set(e, ERR_CONFLICT, "queue '%s' holds %llu records; purge it, or use force",
                        name, (unsigned long long)records);
-    queue_forget_records(c, q);
+    int rc = queue_forget_records(c, q, records, e);
+    if (rc < 0)
+        return rc;
     queue_disband(c, q);
     queue_unlink(c, q);
     for (struct line *l = q->lines; l != NULL; l = l->next) {

@@ -180,7 +180,10 @@ int core_settle(struct core *c, const struct core_settle *s, struct err *e)
         return rc;
     if (s->outcome < SETTLE_ACK || s->outcome > SETTLE_EXTEND)
         return err_field(e, ERR_INVALID, "outcome", "unknown");
+    c->settled = n;
+    c->settled_place = s->has_result ? s->place : 0;
     outcome(c, n, s);
+    c->settled = NONE;
     grants_make(c);
     return 0;
 }

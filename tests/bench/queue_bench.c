@@ -291,7 +291,7 @@ static void up(const char *dir)
     bench.node.also = &bench.domain;
     if (kit_node_open(&bench.node, &e) < 0)
         fail("open", &e);
-    queues_start(bench.queues, bench.node.ledger, loop_world(bench.node.loop));
+    queues_start(bench.queues, bench.node.ledger, loop_world(bench.node.loop), "n");
     loop_start(bench.node.loop, &e);
 }
 

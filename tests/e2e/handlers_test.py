@@ -1,4 +1,5 @@
 """Queues worked by Lua: effects and ack are one unit, errors are tries, and no handler harms another."""
+import http.client
 import http.server
 import json
 import os
@@ -336,6 +337,42 @@ class Crash(HandlersCase):
             time.sleep(0.1)
         self.assertTrue(count("note", sent) and count("sum", sent), self.server.text[-2000:])
         self.assertNotIn("twice", self.titles())
+
+    def test_what_comes_after_a_kill_goes_to_who_lives_at_once_and_with_its_first_try(self):
+        self.serve("""
+            queue "out" {}
+            on "queue/work" { run = function(m, ctx) note(m .. " " .. ctx.attempt) end }
+        """)
+        self.send("work", "before")
+        self.until(["before 1"])
+        lease = "/api/queues/default/out/lease"
+        pollers = [self.server.client() for _ in range(3)]
+
+        def poll(client):
+            try:
+                client("POST", lease, {"max": 5, "wait": "20s"})
+            except OSError:
+                pass  # killed
+            except http.client.HTTPException:
+                pass
+        threads = [threading.Thread(target=poll, args=(c,)) for c in pollers]
+        for t in threads:
+            t.start()
+        self.send("work", "due", delay="0.5")
+        self.send("out", "due", delay="0.5")
+        time.sleep(0.2)
+        self.server.kill()
+        for t in threads:
+            t.join(10)
+        time.sleep(0.5)  # it becomes due while nobody is there
+        self.again()
+        begun = time.monotonic()
+        self.send("work", "after")
+        self.send("out", "after")
+        self.until(["before 1", "due 1", "after 1"], 3)
+        got = self.ask("POST", lease, {"max": 5, "wait": "3s"}).json["messages"]
+        self.assertEqual([(m["body"], m["attempt"]) for m in got], [("due", 1), ("after", 1)])
+        self.assertLess(time.monotonic() - begun, 3)
 
 
 class Order(HandlersCase):

@@ -1,12 +1,13 @@
-/* The payloads of the queue: any bytes give an operation or a refusal, and what is decoded stays
- * inside its copy. */
+/* The payloads of the queue: any bytes give an operation or a refusal, what is decoded stays inside
+ * its copy, and applied, whatever it is taken for, it leaves a state that holds together. */
 #include <stdint.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "queue/ops_priv.h"
+#include "ledger/txn.h"
+#include "queue/queue_priv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -41,6 +42,24 @@ static void fuzz_consumer(struct cursor c)
     mem_free(v);
 }
 
+static void fuzz_apply(const uint8_t *data, size_t size)
+{
+    static const struct envelope env = {.tenant = "t", .principal = "p"};
+    AUTO(buf_fini) struct buf result = BUF_INIT(1 << 20);
+    struct queues *q = queues_new();
+    struct apply a = {.seq = 1, .at = 1000, .env = &env};
+    ASSERT(core_entry(q->core, a.seq, a.at, NULL) == 0);
+    for (size_t i = 0; i < queue_ops_count; i++) {
+        struct cursor c;
+        cursor_init(&c, data, size);
+        core_unit(q->core);
+        a.offset += 64;
+        queue_ops[i].apply(q, &a, 1, &c, &result, NULL);
+    }
+    core_check(q->core);
+    queues_free(q);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct cursor c, d, s;
@@ -54,5 +73,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         text_inside(q.queue.dead_to, CORE_TEXT_MAX);
     if (settle_decode(&s, &settle, NULL) == 0)
         ASSERT(settle.text_len <= size);
+    fuzz_apply(data, size);
     return 0;
 }

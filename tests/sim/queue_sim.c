@@ -645,7 +645,7 @@ static void node_open(struct node *n)
         book_opened(&n->book, n->queues->core);
     n->opened_ns = sim_now_ns(n->sim);
     n->live = true;
-    queues_start(n->queues, n->ledger, sim_world(n->sim));
+    queues_start(n->queues, n->ledger, sim_world(n->sim), "n");
     for (uint32_t i = 0; i < BOOK_CONSUMERS; i++) {
         struct consumer_sim *s = &n->consumers[i];
         *s = (struct consumer_sim){.node = n, .index = i};

@@ -34,7 +34,7 @@ static void lab_begin(struct job_lab *l)
         PANIC("%s", e.text);
     struct jobs_options o = {.ledger = l->ledger, .queues = l->queues, .world = w};
     jobs_start(l->jobs, &o);
-    queues_start(l->queues, l->ledger, w);
+    queues_start(l->queues, l->ledger, w, "n");
 }
 
 static void lab_end(struct job_lab *l)

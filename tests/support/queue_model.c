@@ -237,7 +237,9 @@ void model_effect(struct queue_model *m, enum core_effect_kind kind, const struc
                               .deliveries = r->deliveries,
                               .state = state,
                               .reason = r->reason};
-    if (kind != EFFECT_ENDED) {
+    if (kind == EFFECT_ENDED)
+        x->result = m->settled;
+    if (kind != EFFECT_ENDED && kind != EFFECT_PURGED) {
         x->token = r->token;
         x->consumer = r->consumer;
     }
@@ -304,10 +306,13 @@ int model_drop(struct queue_model *m, const char *tenant, const char *name, bool
             continue;
         if (!force)
             return ERR_CONFLICT;
-        if (r->state == REC_EXECUTING) {
+        enum rec_state before = r->state;
+        if (before == REC_EXECUTING) {
             model_effect(m, EFFECT_LOST, r, REC_EXECUTING);
             model_stop(m, r);
         }
+        if (!model_is_ended(r))
+            model_effect(m, EFFECT_PURGED, r, before);
         r->state = 0;
     }
     size_t kept = 0;

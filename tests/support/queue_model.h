@@ -130,6 +130,7 @@ struct model_state {
 struct queue_model {
     struct model_state s, unit, entry; /* now, and what to go back to */
     struct core_effect effect[MODEL_EFFECTS];
+    uint64_t settled;         /* while a settle is applied: the place of its text */
     struct queue_model *then; /* where model_next_change() looks ahead */
 };
 
@@ -154,12 +155,14 @@ int model_send(struct queue_model *m, const struct core_send *s, struct core_sen
 int model_open(struct queue_model *m, const struct core_consumer *c);
 int model_renew(struct queue_model *m, const struct uuid *consumer);
 int model_leave(struct queue_model *m, const struct uuid *consumer);
+int model_retire(struct queue_model *m, const struct uuid *consumer, uint32_t lease_ms);
 int model_lapse(struct queue_model *m, const struct uuid *consumer, bool *lapsed);
 int model_lapse_record(struct queue_model *m, uint64_t fingerprint, uint64_t token, bool *lapsed);
 int model_settle(struct queue_model *m, const struct core_settle *s);
 int model_held(const struct queue_model *m, const struct uuid *id, uint64_t token);
 int model_cancel(struct queue_model *m, const struct uuid *id, bool *asked);
 int model_retry(struct queue_model *m, const struct uuid *id);
+int model_wake(struct queue_model *m, const struct uuid *id);
 int model_move(struct queue_model *m, const struct uuid *id, const char *queue);
 int model_edit(struct queue_model *m, const struct uuid *id, uint64_t place, uint32_t bytes);
 int model_purge(struct queue_model *m, const struct uuid *id);

@@ -105,6 +105,32 @@ int model_leave(struct queue_model *m, const struct uuid *consumer)
     return 0;
 }
 
+int model_retire(struct queue_model *m, const struct uuid *consumer, uint32_t lease_ms)
+{
+    struct uuid id = *consumer;
+    struct model_consumer *c = model_find_consumer(m, &id);
+    if (lease_is_wrong(lease_ms))
+        return ERR_INVALID;
+    if (c == NULL)
+        return 0;
+    c->credit = 0;
+    for (size_t i = 0; lease_ms == 0 && i < m->s.records; i++) {
+        struct model_record *r = &m->s.record[i];
+        if (!is_held_by(r, &id) || r->granted != m->s.seq)
+            continue;
+        model_effect(m, EFFECT_LOST, r, REC_EXECUTING);
+        model_release(m, r);
+    }
+    if (model_executing_for(m, c) == 0) {
+        consumer_remove(m, c);
+    } else if (lease_ms != 0) {
+        c->lease_ms = lease_ms;
+        c->expires_at = m->s.now + lease_ms;
+    }
+    model_finish(m);
+    return 0;
+}
+
 int model_lapse(struct queue_model *m, const struct uuid *consumer, bool *lapsed)
 {
     struct uuid id = *consumer;
@@ -230,16 +256,9 @@ static int settle_check(const struct core_settle *s)
     return ERR_INVALID;
 }
 
-int model_settle(struct queue_model *m, const struct core_settle *s)
+static int settle_outcome(struct queue_model *m, struct model_record *r,
+                          const struct core_settle *s)
 {
-    int rc = settle_check(s);
-    if (rc != 0)
-        return rc;
-    struct model_record *r = model_find(m, &s->id);
-    if (r == NULL)
-        return ERR_NOT_FOUND;
-    if (r->state != REC_EXECUTING || r->token != s->token)
-        return ERR_FENCED;
     switch (s->outcome) {
     case SETTLE_ACK:
         settle_ack(m, r, s);
@@ -262,6 +281,22 @@ int model_settle(struct queue_model *m, const struct core_settle *s)
     }
     model_finish(m);
     return 0;
+}
+
+int model_settle(struct queue_model *m, const struct core_settle *s)
+{
+    int rc = settle_check(s);
+    if (rc != 0)
+        return rc;
+    struct model_record *r = model_find(m, &s->id);
+    if (r == NULL)
+        return ERR_NOT_FOUND;
+    if (r->state != REC_EXECUTING || r->token != s->token)
+        return ERR_FENCED;
+    m->settled = s->has_result ? s->place : 0;
+    rc = settle_outcome(m, r, s);
+    m->settled = 0;
+    return rc;
 }
 
 /* ---- operators ---- */
@@ -293,6 +328,17 @@ int model_retry(struct queue_model *m, const struct uuid *id)
         return ERR_CONFLICT;
     r->reason = REASON_NONE;
     model_begin_again(m, r);
+    model_finish(m);
+    return 0;
+}
+
+int model_wake(struct queue_model *m, const struct uuid *id)
+{
+    struct model_record *r = model_find(m, id);
+    if (r == NULL)
+        return ERR_NOT_FOUND;
+    if (r->state == REC_SCHEDULED)
+        model_available(m, r, m->s.now);
     model_finish(m);
     return 0;
 }
@@ -344,6 +390,8 @@ int model_purge(struct queue_model *m, const struct uuid *id)
         return ERR_NOT_FOUND;
     if (r->state == REC_EXECUTING)
         return ERR_CONFLICT;
+    if (!model_is_ended(r))
+        model_effect(m, EFFECT_PURGED, r, r->state);
     r->state = 0;
     model_finish(m);
     return 0;

@@ -53,6 +53,7 @@ static bool same_effect(struct queue_pair *p, size_t i, const struct core_effect
     FIELD(timeout_at);
     FIELD(state);
     FIELD(reason);
+    FIELD(result);
 #undef FIELD
     return true;
 }
@@ -354,6 +355,10 @@ static bool step_consumer(struct queue_pair *p, const struct queue_step *s, int 
     } else if (s->kind == STEP_RENEW) {
         *rc = core_renew(p->core, &id, NULL);
         SAME("core_renew", *rc, model_renew(p->model, &id));
+    } else if (s->kind == STEP_RETIRE) {
+        uint32_t lease = queue_step_lease(s);
+        *rc = core_retire(p->core, &id, lease, NULL);
+        SAME("core_retire", *rc, model_retire(p->model, &id, lease));
     } else {
         *rc = core_leave(p->core, &id, NULL);
         SAME("core_leave", *rc, model_leave(p->model, &id));
@@ -388,6 +393,10 @@ static bool step_operator(struct queue_pair *p, const struct queue_step *s, int 
     case STEP_RETRY:
         *rc = core_retry(p->core, &id, NULL);
         SAME("core_retry", *rc, model_retry(p->model, &id));
+        return true;
+    case STEP_WAKE:
+        *rc = core_wake(p->core, &id, NULL);
+        SAME("core_wake", *rc, model_wake(p->model, &id));
         return true;
     case STEP_MOVE:
         *rc = core_move(p->core, &id, queue_step_queue(s->queue), NULL);
@@ -473,12 +482,14 @@ static bool call(struct queue_pair *p, const struct queue_step *s, int *rc)
     case STEP_OPEN:
     case STEP_RENEW:
     case STEP_LEAVE:
+    case STEP_RETIRE:
         return step_consumer(p, s, rc);
     case STEP_LAPSE:
     case STEP_LAPSE_RECORD:
         return step_lapse(p, s, rc);
     case STEP_CANCEL:
     case STEP_RETRY:
+    case STEP_WAKE:
     case STEP_MOVE:
     case STEP_EDIT:
     case STEP_PURGE:

@@ -66,7 +66,7 @@ static const struct {
     {STEP_CANCEL, 4},     {STEP_RETRY, 5},   {STEP_MOVE, 3},      {STEP_EDIT, 2},
     {STEP_PURGE, 2},      {STEP_DECLARE, 8}, {STEP_DROP, 1},      {STEP_PAUSE, 3},
     {STEP_CLOSE, 1},      {STEP_LANE, 2},    {STEP_TENANT, 1},    {STEP_GATE, 4},
-    {STEP_GATE_CLOSE, 4},
+    {STEP_GATE_CLOSE, 4}, {STEP_RETIRE, 3},  {STEP_WAKE, 5},
 };
 
 static enum step_kind draw_kind(uint64_t *random)
@@ -123,6 +123,8 @@ static uint32_t draw_target(enum step_kind kind, const struct queue_model *m, ui
     case STEP_SETTLE:
     case STEP_LAPSE_RECORD:
         return draw_record(m, REC_EXECUTING, number, random);
+    case STEP_WAKE:
+        return draw_record(m, REC_SCHEDULED, number, random);
     case STEP_RETRY:
     case STEP_MOVE:
         return draw_record(m, retried[below(random, ARRAY_LEN(retried))], number, random);
@@ -300,6 +302,12 @@ void queue_step_declare(const struct queue_step *s, struct core_queue *out)
         out->keep_discarded_ms = keeps[nth(s, 11, 4)];
     out->keep_count = nth(s, 12, 3);
     out->dedup_window_ms = windows[nth(s, 13, 3)];
+}
+
+uint32_t queue_step_lease(const struct queue_step *s)
+{
+    static const uint32_t leases[] = {0, 0, 5000, 90000, 999};
+    return leases[s->choice[0] % ARRAY_LEN(leases)];
 }
 
 uint32_t queue_step_cap(const struct queue_step *s)

@@ -29,10 +29,12 @@ enum step_kind {
     STEP_OPEN,
     STEP_RENEW,
     STEP_LEAVE,
+    STEP_RETIRE,
     STEP_LAPSE,
     STEP_LAPSE_RECORD,
     STEP_CANCEL,
     STEP_RETRY,
+    STEP_WAKE,
     STEP_MOVE,
     STEP_EDIT,
     STEP_PURGE,
@@ -82,6 +84,7 @@ void queue_step_open(const struct queue_step *s, struct core_consumer *out,
 void queue_step_settle(const struct queue_step *s, int64_t now, uint64_t seq, uint64_t token,
                        struct core_settle *out);
 void queue_step_declare(const struct queue_step *s, struct core_queue *out);
+uint32_t queue_step_lease(const struct queue_step *s); /* of one that retires */
 uint32_t queue_step_cap(const struct queue_step *s);
 uint32_t queue_step_weight(const struct queue_step *s);
 void queue_step_gate_of(const struct queue_step *s, struct core_gate *out);

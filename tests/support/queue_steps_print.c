@@ -171,11 +171,14 @@ void queue_step_print(const struct queue_step *s, FILE *f)
     static const char *const of_record[] = {[STEP_LAPSE_RECORD] = "lapse record",
                                             [STEP_CANCEL] = "cancel",
                                             [STEP_RETRY] = "retry",
+                                            [STEP_WAKE] = "wake",
                                             [STEP_MOVE] = "move",
                                             [STEP_EDIT] = "edit",
                                             [STEP_PURGE] = "purge"};
-    static const char *const of_consumer[] = {
-        [STEP_RENEW] = "renew", [STEP_LEAVE] = "leave", [STEP_LAPSE] = "lapse"};
+    static const char *const of_consumer[] = {[STEP_RENEW] = "renew",
+                                              [STEP_LEAVE] = "leave",
+                                              [STEP_RETIRE] = "retire",
+                                              [STEP_LAPSE] = "lapse"};
     static const char *const plain[] = {[STEP_ENTRY] = "entry",
                                         [STEP_UNIT] = "unit",
                                         [STEP_UNDO_UNIT] = "undo the unit",
@@ -194,6 +197,8 @@ void queue_step_print(const struct queue_step *s, FILE *f)
         print_open(s, f);
     } else if (s->kind <= STEP_LAPSE) {
         fprintf(f, "%s consumer %u", of_consumer[s->kind], s->target);
+        if (s->kind == STEP_RETIRE)
+            fprintf(f, ", lease %u", queue_step_lease(s));
     } else if (s->kind <= STEP_PURGE) {
         fprintf(f, "%s #%u%s", of_record[s->kind], s->target,
                 s->wrong_token && s->kind == STEP_LAPSE_RECORD ? " with another token" : "");

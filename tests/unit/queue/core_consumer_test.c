@@ -12,6 +12,20 @@ static int64_t next_expiry(struct queue_kit *k)
     return x.at;
 }
 
+struct listed {
+    uint32_t count, credit, held;
+};
+
+static void list_one(void *arg, const struct core_consumer *s, uint32_t held)
+{
+    struct listed *l = arg;
+    assert_string_equal(s->node, "n");
+    assert_true(s->worker);
+    l->count++;
+    l->credit += s->credit;
+    l->held += held;
+}
+
 TEST(a_consumer_that_is_not_renewed_lapses_and_a_try_of_all_it_holds_is_used) /* Q3 */
 {
     struct queue_kit *k = *state;
@@ -195,6 +209,88 @@ TEST(credit_that_is_taken_away_lets_run_what_runs)
     assert_int_equal(kit_state(k, 3), REC_EXECUTING);
 }
 
+TEST(a_consumer_that_is_retired_takes_nothing_more_and_keeps_its_lease)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_consumer_id(1);
+    bool lapsed;
+    kit_open(k, 1, 2, .lease_ms = 5000);
+    kit_send(k, 1);
+    kit_pass(k, 1000);
+    assert_int_equal(core_retire(k->c, &id, 0, &k->e), 0);
+    kit_send(k, 2);
+    assert_int_equal(kit_state(k, 1), REC_EXECUTING);
+    assert_int_equal(kit_state(k, 2), REC_AVAILABLE);
+    assert_int_equal(kit_look(k, 1).lease_until, k->now + 4000);
+    kit_settle(k, 1, SETTLE_ACK);
+    assert_int_equal(kit_state(k, 2), REC_AVAILABLE);
+    kit_pass(k, 4000);
+    assert_int_equal(core_lapse(k->c, &id, &lapsed, &k->e), 0);
+    assert_true(lapsed);
+    assert_int_equal(next_expiry(k), INT64_MAX);
+}
+
+TEST(a_consumer_that_retires_may_begin_its_lease_anew)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_consumer_id(1);
+    kit_open(k, 1, 1, .lease_ms = 5000);
+    kit_send(k, 1);
+    kit_pass(k, 4000);
+    assert_int_equal(core_retire(k->c, &id, 999, &k->e), ERR_INVALID);
+    assert_int_equal(core_retire(k->c, &id, 60000, &k->e), 0);
+    assert_int_equal(kit_look(k, 1).lease_until, k->now + 60000);
+    kit_pass(k, 1000);
+    assert_int_equal(core_renew(k->c, &id, &k->e), 0);
+    assert_int_equal(next_expiry(k), k->now + 60000);
+}
+
+TEST(a_consumer_that_is_retired_and_holds_nothing_is_gone)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_consumer_id(1);
+    kit_open(k, 1, 3);
+    assert_int_equal(core_retire(k->c, &id, 30000, &k->e), 0);
+    assert_int_equal(core_renew(k->c, &id, &k->e), ERR_NOT_FOUND);
+    assert_int_equal(core_retire(k->c, &id, 0, &k->e), 0);
+    assert_int_equal(next_expiry(k), INT64_MAX);
+    assert_int_equal(kit_counts(k, "q").consumers, 0);
+}
+
+TEST(what_was_granted_to_a_process_that_is_gone_in_this_entry_goes_to_another_with_its_try)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_consumer_id(1), second = kit_id(2);
+    struct core_effect lost;
+    kit_open(k, 1, 3);
+    kit_send(k, 1);
+    kit_send(k, 2, .run_at = k->now + 50);
+    kit_pass(k, 100);
+    assert_int_equal(kit_state(k, 2), REC_EXECUTING);
+    assert_int_equal(core_retire(k->c, &id, 0, &k->e), 0);
+    assert_int_equal(kit_effects(k, EFFECT_LOST, &lost), 1);
+    assert_int_equal(lost.id, core_fingerprint(&second));
+    assert_int_equal(kit_state(k, 1), REC_EXECUTING);
+    assert_int_equal(kit_look(k, 2).attempts, 0);
+    kit_open(k, 2, 1);
+    kit_pass(k, 0);
+    assert_int_equal(kit_state(k, 2), REC_EXECUTING);
+    assert_int_equal(kit_look(k, 2).attempts, 1);
+}
+
+TEST(consumers_are_listed_with_what_they_hold)
+{
+    struct queue_kit *k = *state;
+    struct listed list = {0};
+    kit_open(k, 1, 3);
+    kit_open(k, 2, 0);
+    kit_send(k, 1);
+    core_consumers(k->c, list_one, &list);
+    assert_int_equal(list.count, 2);
+    assert_int_equal(list.credit, 3);
+    assert_int_equal(list.held, 1);
+}
+
 TEST(a_record_has_one_token_at_a_time_and_each_is_greater) /* Q1 */
 {
     struct queue_kit *k = *state;
@@ -223,6 +319,12 @@ int main(void)
         KIT_TEST(a_lease_has_bounds),
         KIT_TEST(a_consumer_names_queues_that_are_there),
         KIT_TEST(credit_that_is_taken_away_lets_run_what_runs),
+        KIT_TEST(a_consumer_that_is_retired_takes_nothing_more_and_keeps_its_lease),
+        KIT_TEST(a_consumer_that_retires_may_begin_its_lease_anew),
+        KIT_TEST(a_consumer_that_is_retired_and_holds_nothing_is_gone),
+        KIT_TEST(
+            what_was_granted_to_a_process_that_is_gone_in_this_entry_goes_to_another_with_its_try),
+        KIT_TEST(consumers_are_listed_with_what_they_hold),
         KIT_TEST(a_record_has_one_token_at_a_time_and_each_is_greater),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

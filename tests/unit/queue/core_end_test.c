@@ -1,0 +1,176 @@
+/* What is told of the end of a record, what wakes it before its time, and what forgets it. */
+#include "queue/core.h"
+
+#include "support/unit.h"
+
+#include "support/queue_kit.h"
+
+static struct core_effect ended(struct queue_kit *k)
+{
+    struct core_effect f = {0};
+    assert_int_equal(kit_effects(k, EFFECT_ENDED, &f), 1);
+    return f;
+}
+
+TEST(the_end_of_a_record_tells_where_its_result_lies)
+{
+    struct queue_kit *k = *state;
+    uint64_t place = 0;
+    kit_open(k, 1, 1);
+    kit_send(k, 1);
+    kit_settle_with(k, 1, SETTLE_ACK, (s_.has_result = true, place = s_.place));
+    assert_int_equal(ended(k).result, place);
+    assert_int_equal(ended(k).state, REC_COMPLETED);
+    kit_pass(k, 1);
+    kit_send(k, 2);
+    kit_settle(k, 2, SETTLE_ACK);
+    assert_int_equal(ended(k).result, 0);
+}
+
+TEST(the_end_of_a_record_that_failed_tells_where_its_last_error_lies)
+{
+    struct queue_kit *k = *state;
+    uint64_t place = 0;
+    kit_open(k, 1, 1);
+    kit_send(k, 1, .attempts = 2);
+    kit_settle_with(k, 1, SETTLE_NACK, (s_.has_result = true, s_.delay_ms = 0));
+    assert_int_equal(kit_effects(k, EFFECT_ENDED, NULL), 0);
+    kit_pass(k, 1);
+    kit_settle_with(k, 1, SETTLE_NACK, (s_.has_result = true, place = s_.place));
+    assert_int_equal(ended(k).result, place);
+    assert_int_equal(ended(k).reason, REASON_ATTEMPTS);
+}
+
+TEST(an_end_that_no_settle_brought_has_no_result)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_id(1);
+    bool asked;
+    kit_open(k, 1, 1);
+    kit_send(k, 1, .attempts = 2);
+    kit_settle_with(k, 1, SETTLE_NACK, s_.has_result = true);
+    kit_pass(k, 1);
+    assert_int_equal(core_cancel(k->c, &id, &asked, &k->e), 0);
+    assert_int_equal(ended(k).state, REC_CANCELLED);
+    assert_int_equal(ended(k).result, 0);
+}
+
+/* ---- waking ---- */
+
+TEST(what_was_sent_for_later_can_be_woken)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_id(1);
+    kit_send(k, 1, .run_at = k->now + 100000);
+    kit_pass(k, 10);
+    assert_int_equal(core_wake(k->c, &id, &k->e), 0);
+    assert_int_equal(kit_state(k, 1), REC_AVAILABLE);
+    assert_int_equal(kit_look(k, 1).run_at, k->now);
+    kit_open(k, 1, 1);
+    assert_int_equal(kit_state(k, 1), REC_EXECUTING);
+}
+
+TEST(what_is_snoozed_can_be_woken_and_keeps_its_tries)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_id(1);
+    kit_open(k, 1, 1);
+    kit_send(k, 1, .attempts = 2);
+    kit_settle_with(k, 1, SETTLE_NACK, s_.delay_ms = 0);
+    kit_pass(k, 1);
+    kit_settle_with(k, 1, SETTLE_SNOOZE, s_.until = k->now + 60000);
+    kit_pass(k, 1);
+    assert_int_equal(kit_state(k, 1), REC_SCHEDULED);
+    assert_int_equal(core_wake(k->c, &id, &k->e), 0);
+    assert_int_equal(kit_state(k, 1), REC_EXECUTING);
+    assert_int_equal(kit_look(k, 1).attempts, 2);
+    kit_settle(k, 1, SETTLE_NACK);
+    assert_int_equal(kit_look(k, 1).reason, REASON_ATTEMPTS);
+}
+
+TEST(a_wake_changes_nothing_of_what_does_not_wait_for_its_time)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_id(1), none = kit_id(9);
+    kit_open(k, 1, 1);
+    kit_send(k, 1);
+    assert_int_equal(core_wake(k->c, &id, &k->e), 0);
+    assert_int_equal(kit_state(k, 1), REC_EXECUTING);
+    kit_settle(k, 1, SETTLE_NACK);
+    assert_int_equal(core_wake(k->c, &id, &k->e), 0);
+    assert_int_equal(kit_state(k, 1), REC_RETRYABLE);
+    assert_int_equal(core_wake(k->c, &none, &k->e), ERR_NOT_FOUND);
+}
+
+TEST(the_deadline_of_what_was_woken_counts_from_when_it_was_to_run)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_id(1);
+    kit_open(k, 1, 1);
+    kit_send(k, 1, .run_at = k->now + 5000, .deadline_ms = 1000);
+    assert_int_equal(core_wake(k->c, &id, &k->e), 0);
+    kit_settle_with(k, 1, SETTLE_SNOOZE, s_.until = k->now + 60000);
+    kit_pass(k, 5999);
+    assert_int_equal(kit_state(k, 1), REC_SCHEDULED);
+    kit_pass(k, 1);
+    assert_int_equal(kit_look(k, 1).reason, REASON_DEFERRED_TOO_LONG);
+}
+
+/* ---- forgetting ---- */
+
+TEST(what_is_purged_before_it_ended_is_told)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_id(1);
+    struct core_effect f = {0};
+    kit_send(k, 1);
+    assert_int_equal(core_purge(k->c, &id, &k->e), 0);
+    assert_int_equal(kit_effects(k, EFFECT_PURGED, &f), 1);
+    assert_int_equal(f.id, core_fingerprint(&id));
+    kit_open(k, 1, 1);
+    kit_send(k, 2);
+    kit_settle(k, 2, SETTLE_REJECT);
+    id = kit_id(2);
+    assert_int_equal(core_purge(k->c, &id, &k->e), 0);
+    assert_int_equal(kit_effects(k, EFFECT_PURGED, NULL), 1); /* that one had ended */
+}
+
+TEST(a_queue_that_is_dropped_by_force_forgets_alike_on_every_node)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_id(1);
+    kit_open(k, 1, 1);
+    kit_send(k, 1);
+    kit_send(k, 2);
+    kit_send(k, 3);
+    kit_settle(k, 1, SETTLE_ACK);
+    id = kit_id(3);
+    assert_int_equal(core_purge(k->c, &id, &k->e), 0);
+    kit_send(k, 4);
+    kit_send(k, 5);
+    struct core *copy = kit_copy(k); /* numbers its records anew */
+    assert_int_equal(core_entry(copy, k->seq + 1, k->now + 1, &k->e), 0);
+    kit_pass(k, 1);
+    assert_int_equal(core_drop(copy, "a", "q", true, &k->e), 0);
+    assert_int_equal(core_drop(k->c, "a", "q", true, &k->e), 0);
+    assert_int_equal(core_hash(copy), core_hash(k->c));
+    assert_int_equal(kit_effects(k, EFFECT_PURGED, NULL), 3);
+    assert_int_equal(kit_effects(k, EFFECT_LOST, NULL), 1);
+    core_free(copy);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        KIT_TEST(the_end_of_a_record_tells_where_its_result_lies),
+        KIT_TEST(the_end_of_a_record_that_failed_tells_where_its_last_error_lies),
+        KIT_TEST(an_end_that_no_settle_brought_has_no_result),
+        KIT_TEST(what_was_sent_for_later_can_be_woken),
+        KIT_TEST(what_is_snoozed_can_be_woken_and_keeps_its_tries),
+        KIT_TEST(a_wake_changes_nothing_of_what_does_not_wait_for_its_time),
+        KIT_TEST(the_deadline_of_what_was_woken_counts_from_when_it_was_to_run),
+        KIT_TEST(what_is_purged_before_it_ended_is_told),
+        KIT_TEST(a_queue_that_is_dropped_by_force_forgets_alike_on_every_node),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
