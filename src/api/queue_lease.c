@@ -6,8 +6,8 @@
  *            leaves, and what was granted meanwhile goes back without a try being used
  *   READING  the bodies, on the pool; then the answer
  *
- * The consumer stays in the core, without credit, until its lease is over. It outlives its request
- * by what the queue still has to tell it. */
+ * The consumer stays in the core, without credit, until all that it holds is settled, or lapsed. It
+ * outlives its request by what the queue still has to tell it. */
 #include <stdlib.h>
 #include <string.h>
 

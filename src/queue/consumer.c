@@ -372,6 +372,7 @@ int core_open(struct core *c, const struct core_consumer *o, struct err *e)
     SAVE(c, c->workers);
     c->workers = c->workers - old.worker + o->worker;
     s->worker = o->worker;
+    s->retired = false;
     s->credit = o->credit;
     s->lease_ms = o->lease_ms == 0 ? LEASE_MS : o->lease_ms;
     consumer_set_labels(c, s, o);
@@ -472,10 +473,18 @@ static void consumer_end(struct core *c, struct consumer *s, bool lapsed)
         SAVE(c, s->expires);
         s->expires = held_until(c, s);
         heap_moved(c, &c->undo, &c->expiries, &expiry_heap, s->expires_pos);
-    } else {
+    } else if (!s->retired) { /* else it went with the last */
         consumer_drop(c, s);
     }
     grants_make(c);
+}
+
+void consumer_released(struct core *c, struct consumer *s)
+{
+    if (s->retired && s->held == 0)
+        consumer_drop(c, s);
+    else
+        consumer_review(c, s, false);
 }
 
 /* The queue is about to go. */
@@ -537,7 +546,9 @@ int core_retire(struct core *c, const struct uuid *id, uint32_t lease_ms, struct
     consumer_stop(c, s);
     if (lease_ms == 0)
         consumer_lose_new(c, s);
-    if (s->held == 0) {
+    SAVE(c, s->retired);
+    s->retired = s->held > 0;
+    if (!s->retired) {
         consumer_drop(c, s);
     } else if (lease_ms != 0) {
         SAVE(c, s->lease_ms);

@@ -227,10 +227,10 @@ int core_open(struct core *c, const struct core_consumer *s, struct err *e);
 int core_renew(struct core *c, const struct uuid *consumer, struct err *e);
 /* What it holds is released: no try is used. */
 int core_leave(struct core *c, const struct uuid *consumer, struct err *e);
-/* It takes nothing more, and goes at once if it holds nothing, else when its lease is over. With
- * `lease_ms` that lease begins anew, so long. 0: its process is gone; what this very entry granted
- * to it, of which nobody was told, is lost without a try, and the rest keeps its lease. Nothing
- * happens when there is no such consumer. */
+/* It takes nothing more, and goes when it holds nothing, at once, with the last or at the end of
+ * its lease; unless it is opened again. With `lease_ms` that lease begins anew, so long. 0: its
+ * process is gone; what this very entry granted to it, of which nobody was told, is lost without a
+ * try, and the rest keeps its lease. Nothing happens when there is no such consumer. */
 int core_retire(struct core *c, const struct uuid *consumer, uint32_t lease_ms, struct err *e);
 /* Its time is over: a try is used of each it holds. Does nothing when it was renewed: *lapsed. */
 int core_lapse(struct core *c, const struct uuid *consumer, bool *lapsed, struct err *e);

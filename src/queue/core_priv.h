@@ -271,6 +271,7 @@ struct consumer {
     int64_t expires;
     uint32_t expires_pos;
     bool worker, has_room;
+    bool retired; /* goes with the last that it holds */
     struct sub *subs;
     uint32_t subs_count;
     struct label *labels;
@@ -448,6 +449,8 @@ bool consumer_could(const struct consumer *s, const struct needs *needs);
 void consumer_hold(struct core *c, struct consumer *s, uint32_t n);
 void consumer_unhold(struct core *c, struct consumer *s, uint32_t n);
 void consumer_review(struct core *c, struct consumer *s, bool turn);
+/* It holds one less. May be gone then. */
+void consumer_released(struct core *c, struct consumer *s);
 /* Stands where its turn is if it has room, or nowhere: for who is being loaded. */
 void consumer_seat(struct core *c, struct consumer *s, bool stand);
 struct consumer *consumer_for(const struct core *c, const struct queue *q,

@@ -191,7 +191,7 @@ void execution_end(struct core *c, uint32_t n)
     SAVE(c, lane->executing);
     lane->executing--;
     consumer_unhold(c, s, n);
-    consumer_review(c, s, false);
+    consumer_released(c, s);
     rec_set_where(c, r, WHERE_NOWHERE);
     gate_leave(c, x);
 }

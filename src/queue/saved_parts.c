@@ -359,6 +359,8 @@ static void pass_consumer_queues(struct core *c, struct pass *p, struct core_con
     o->queues_count = count;
 }
 
+enum { SAVED_WORKER = 1, SAVED_RETIRED = 2 };
+
 struct consumer_rooms {
     struct label_room labels[CORE_LABELS_MAX], only[CORE_LABELS_MAX];
     char node[CORE_TEXT_MAX + 1];
@@ -372,9 +374,11 @@ static void pass_consumer(struct core *c, struct pass *p, struct consumer *s,
     struct core_consumer o = {.lease_ms = 0};
     uint64_t number = 0, turn = 0;
     int64_t expires = 0;
+    uint8_t flags =
+        s == NULL ? 0
+                  : (uint8_t)((s->worker ? SAVED_WORKER : 0) | (s->retired ? SAVED_RETIRED : 0));
     if (s != NULL) {
-        o = (struct core_consumer){
-            .id = s->id, .worker = s->worker, .credit = s->credit, .lease_ms = s->lease_ms};
+        o = (struct core_consumer){.id = s->id, .credit = s->credit, .lease_ms = s->lease_ms};
         number = s->number;
         turn = s->turn;
         expires = s->expires;
@@ -382,8 +386,11 @@ static void pass_consumer(struct core *c, struct pass *p, struct consumer *s,
     pass_bytes(p, o.id.b, sizeof o.id.b);
     o.node = pass_text(p, s == NULL ? NULL : s->name, rooms->node);
     text_must(p, o.node);
-    pass_bool(p, &o.worker);
+    pass_u8(p, &flags);
+    o.worker = flags & SAVED_WORKER;
     pass_u32(p, &o.credit);
+    if (flags > SAVED_WORKER + SAVED_RETIRED || (flags >= SAVED_RETIRED && o.credit > 0))
+        pass_fail(p, ERR_CORRUPT, "a consumer that is not as one can be");
     pass_u32(p, &o.lease_ms);
     pass_u64(p, &number);
     pass_u64(p, &turn);
@@ -401,6 +408,7 @@ static void pass_consumer(struct core *c, struct pass *p, struct consumer *s,
         return;
     }
     consumer_seat(c, s, false);
+    s->retired = flags & SAVED_RETIRED;
     s->turn = turn;
     s->expires = expires;
     heap_moved(c, &c->undo, &c->expiries, &expiry_heap, s->expires_pos);

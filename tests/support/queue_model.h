@@ -97,7 +97,7 @@ struct model_gate {
 
 struct model_consumer {
     struct uuid id;
-    bool worker;
+    bool worker, retired;
     char tenant[MODEL_TEXT];
     char queues[MODEL_SUBSCRIBED][MODEL_TEXT], only[MODEL_LABELS][MODEL_TEXT];
     struct model_label labels[MODEL_LABELS];

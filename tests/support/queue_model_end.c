@@ -94,7 +94,9 @@ void model_stop(struct queue_model *m, struct model_record *r)
     r->state = REC_AVAILABLE;
     r->token = 0;
     r->own_lease = 0;
-    if (c != NULL && !had && has_room(m, c))
+    if (c != NULL && c->retired && model_executing_for(m, c) == 0)
+        model_consumer_remove(m, c);
+    else if (c != NULL && !had && has_room(m, c))
         c->turn = ++m->s.turns;
 }
 

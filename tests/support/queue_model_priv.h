@@ -26,6 +26,7 @@ void model_copy(struct model_state *to, const struct model_state *from);
 
 bool model_is_waiting(const struct model_record *r);
 bool model_is_ended(const struct model_record *r);
+void model_consumer_remove(struct queue_model *m, struct model_consumer *c);
 uint32_t model_executing_for(const struct queue_model *m, const struct model_consumer *c);
 /* Grants nothing. */
 struct model_queue *model_declare_only(struct queue_model *m, const struct core_queue *c);

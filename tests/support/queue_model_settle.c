@@ -30,6 +30,7 @@ static void consumer_fill(struct model_consumer *to, const struct core_consumer 
 {
     ASSERT(c->labels_count <= MODEL_LABELS && c->only_count <= MODEL_LABELS);
     to->worker = c->worker;
+    to->retired = false;
     to->queues_count = 0;
     if (!c->worker) {
         ASSERT(c->queues_count <= MODEL_SUBSCRIBED);
@@ -79,7 +80,7 @@ int model_renew(struct queue_model *m, const struct uuid *consumer)
     return 0;
 }
 
-static void consumer_remove(struct queue_model *m, struct model_consumer *c)
+void model_consumer_remove(struct queue_model *m, struct model_consumer *c)
 {
     size_t at = (size_t)(c - m->s.consumer);
     m->s.consumers--;
@@ -97,7 +98,7 @@ int model_leave(struct queue_model *m, const struct uuid *consumer)
     struct model_consumer *c = model_find_consumer(m, &id);
     if (c == NULL)
         return ERR_NOT_FOUND;
-    consumer_remove(m, c);
+    model_consumer_remove(m, c);
     for (size_t i = 0; i < m->s.records; i++)
         if (is_held_by(&m->s.record[i], &id))
             model_release(m, &m->s.record[i]);
@@ -121,8 +122,9 @@ int model_retire(struct queue_model *m, const struct uuid *consumer, uint32_t le
         model_effect(m, EFFECT_LOST, r, REC_EXECUTING);
         model_release(m, r);
     }
-    if (model_executing_for(m, c) == 0) {
-        consumer_remove(m, c);
+    c->retired = model_executing_for(m, c) > 0;
+    if (!c->retired) {
+        model_consumer_remove(m, c);
     } else if (lease_ms != 0) {
         c->lease_ms = lease_ms;
         c->expires_at = m->s.now + lease_ms;
@@ -152,8 +154,9 @@ int model_lapse(struct queue_model *m, const struct uuid *consumer, bool *lapsed
         model_effect(m, EFFECT_LOST, r, REC_EXECUTING);
         model_fail(m, r, REASON_LAPSED, -1);
     }
-    if (model_executing_for(m, c) == 0)
-        consumer_remove(m, c);
+    c = model_find_consumer(m, &id); /* a retired one went with its last */
+    if (c != NULL && model_executing_for(m, c) == 0)
+        model_consumer_remove(m, c);
     model_finish(m);
     return 0;
 }

@@ -214,20 +214,43 @@ TEST(a_consumer_that_is_retired_takes_nothing_more_and_keeps_its_lease)
     struct queue_kit *k = *state;
     struct uuid id = kit_consumer_id(1);
     bool lapsed;
-    kit_open(k, 1, 2, .lease_ms = 5000);
+    kit_open(k, 1, 3, .lease_ms = 5000);
     kit_send(k, 1);
+    kit_send(k, 2, .attempts = 1);
     kit_pass(k, 1000);
     assert_int_equal(core_retire(k->c, &id, 0, &k->e), 0);
-    kit_send(k, 2);
+    kit_send(k, 3);
     assert_int_equal(kit_state(k, 1), REC_EXECUTING);
-    assert_int_equal(kit_state(k, 2), REC_AVAILABLE);
+    assert_int_equal(kit_state(k, 3), REC_AVAILABLE);
     assert_int_equal(kit_look(k, 1).lease_until, k->now + 4000);
     kit_settle(k, 1, SETTLE_ACK);
-    assert_int_equal(kit_state(k, 2), REC_AVAILABLE);
+    assert_int_equal(kit_state(k, 3), REC_AVAILABLE);
     kit_pass(k, 4000);
     assert_int_equal(core_lapse(k->c, &id, &lapsed, &k->e), 0);
     assert_true(lapsed);
+    assert_int_equal(kit_look(k, 2).reason, REASON_LAPSED);
     assert_int_equal(next_expiry(k), INT64_MAX);
+}
+
+TEST(a_consumer_that_is_retired_goes_with_the_last_that_it_holds)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_consumer_id(1);
+    kit_open(k, 1, 2);
+    kit_send(k, 1);
+    kit_send(k, 2);
+    assert_int_equal(core_retire(k->c, &id, 60000, &k->e), 0);
+    kit_settle(k, 1, SETTLE_ACK);
+    struct core *copy = kit_copy(k);
+    struct core_settle s = kit_settlement(k, 2, SETTLE_ACK);
+    assert_int_equal(core_renew(k->c, &id, &k->e), 0);
+    kit_settle(k, 2, SETTLE_ACK);
+    assert_int_equal(core_renew(k->c, &id, &k->e), ERR_NOT_FOUND);
+    assert_int_equal(next_expiry(k), INT64_MAX);
+    assert_int_equal(core_entry(copy, k->seq + 1, k->now, &k->e), 0);
+    assert_int_equal(core_settle(copy, &s, &k->e), 0);
+    assert_int_equal(core_renew(copy, &id, &k->e), ERR_NOT_FOUND);
+    core_free(copy);
 }
 
 TEST(a_consumer_that_retires_may_begin_its_lease_anew)
@@ -320,6 +343,7 @@ int main(void)
         KIT_TEST(a_consumer_names_queues_that_are_there),
         KIT_TEST(credit_that_is_taken_away_lets_run_what_runs),
         KIT_TEST(a_consumer_that_is_retired_takes_nothing_more_and_keeps_its_lease),
+        KIT_TEST(a_consumer_that_is_retired_goes_with_the_last_that_it_holds),
         KIT_TEST(a_consumer_that_retires_may_begin_its_lease_anew),
         KIT_TEST(a_consumer_that_is_retired_and_holds_nothing_is_gone),
         KIT_TEST(
