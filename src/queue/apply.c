@@ -52,6 +52,43 @@ static int apply_send(struct queues *q, const struct apply *a, struct cursor *c,
     return rc;
 }
 
+/* A queue for what nobody listens to is made by the first such message. */
+static int discarded_declare(struct queues *q, const struct core_send *s, int64_t keep_ms,
+                             struct err *e)
+{
+    struct core_queue o;
+    struct core_counts n;
+    if (core_find(q->core, s->tenant, s->queue, &o, &n, NULL) == 0)
+        return 0;
+    o = (struct core_queue){.tenant = s->tenant, .name = s->queue};
+    core_queue_defaults(&o);
+    o.keep_discarded_ms = keep_ms;
+    return core_declare(q->core, &o, e);
+}
+
+static int apply_send_discarded(struct queues *q, const struct apply *a, struct cursor *c,
+                                struct buf *result, struct err *e)
+{
+    struct core_sent sent;
+    struct send_view *v = &q->send_view;
+    int rc = send_decode(c, v, e);
+    if (rc < 0)
+        return rc;
+    uint8_t why = cursor_u8(c);
+    int64_t keep_ms = (int64_t)cursor_u64(c);
+    if (c->bad || cursor_left(c) > 0 || why == REASON_NONE || why >= REASON_COUNT)
+        return op_bad("send_discarded", e);
+    v->send.tenant = tenant_of(a);
+    v->send.place = CORE_PLACE(a->seq, a->offset);
+    v->send.discard = (enum rec_reason)why;
+    rc = discarded_declare(q, &v->send, keep_ms, e);
+    if (rc == 0)
+        rc = core_send(q->core, &v->send, &sent, e);
+    if (rc == 0)
+        sent_add(result, &sent);
+    return rc;
+}
+
 static int apply_settle(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
 {
     struct settle_view v;
@@ -181,6 +218,7 @@ APPLY(tenant, apply_tenant(q, a, c, e))
 APPLY(gate, apply_named(q, a, QUEUE_OP_GATE, c, e))
 APPLY(gate_close, apply_named(q, a, QUEUE_OP_GATE_CLOSE, c, e))
 APPLY(send, apply_send(q, a, c, result, e))
+APPLY(send_discarded, apply_send_discarded(q, a, c, result, e))
 APPLY(settle, apply_settle(q, a, c, e))
 APPLY(open, apply_open(q, a, c, e))
 APPLY(renew, apply_id(q, QUEUE_OP_RENEW, c, result, e))
@@ -230,6 +268,7 @@ const struct domain_op queue_ops[] = {
     OP(QUEUE_OP_GATE, gate, "queue.gate"),
     OP(QUEUE_OP_GATE_CLOSE, gate_close, "queue.gate_close"),
     OP(QUEUE_OP_SEND, send, "queue.send"),
+    OP(QUEUE_OP_SEND_DISCARDED, send_discarded, "queue.send_discarded"),
     OP(QUEUE_OP_SETTLE, settle, "queue.settle"),
     {QUEUE_IF_DELIVERY, 1, true, DOMAIN_ATOMIC, "queue.if_delivery", op_delivery, false},
     OP(QUEUE_OP_OPEN, open, "queue.open"),

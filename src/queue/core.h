@@ -65,9 +65,10 @@ enum {
     CORE_LANES_MAX = 16,
     CORE_SUBSCRIBED_MAX = 64, /* queues of one consumer that names them */
     CORE_CREDIT_MAX = 2000,
-    CORE_DIED_MAX = 8,     /* queues a record can die in; then it stays */
-    CORE_ERRORS_KEPT = 20, /* of a record, the newest */
-    CORE_DUE_MAX = 10000,  /* moved by one core_entry(); the rest by the next */
+    CORE_DIED_MAX = 8,          /* queues a record can die in; then it stays */
+    CORE_ERRORS_KEPT = 20,      /* of a record, the newest */
+    CORE_UNWORKED_MAX = 100000, /* sent as discarded, kept of one queue: the newest */
+    CORE_DUE_MAX = 10000,       /* moved by one core_entry(); the rest by the next */
     CORE_GATE_PER_MAX_MS = 86400000,
     LANE_SCALE = 5040, /* divides by all small weights */
 };
@@ -195,7 +196,8 @@ struct core_send { /* zero-initialise; the defaults are the core's */
     const char *gates[CORE_GATES_MAX];
     const struct core_label *needs;
     uint8_t gates_count, needs_count;
-    bool create; /* an undeclared queue is declared with defaults */
+    bool create;             /* an undeclared queue is declared with defaults */
+    enum rec_reason discard; /* not to be worked: it is discarded for it as soon as it is there */
 };
 struct core_sent {
     struct uuid id; /* of the record: the sent one, or the one that was there */

@@ -438,19 +438,37 @@ static void send_add_rest(struct buf *b, const struct queue_message *m, uint32_t
         short_add(b, m->traceparent);
 }
 
-int queue_txn_send(struct txn *t, const struct queue_message *m, struct err *e)
+static void send_add(struct buf *b, const struct queue_message *m)
 {
-    int rc = message_check(m, e);
-    if (rc < 0)
-        return rc;
     uint32_t f = send_flags(m);
-    struct buf *b = op_begin(t, QUEUE_OP_SEND);
     buf_add_u32(b, f);
     buf_add(b, m->send.id.b, sizeof m->send.id.b);
     short_add(b, m->send.queue);
     send_add_options(b, m, f);
     send_add_rest(b, m, f);
     buf_add_bytes(b, m->body, m->body_len);
+}
+
+int queue_txn_send(struct txn *t, const struct queue_message *m, struct err *e)
+{
+    int rc = message_check(m, e);
+    if (rc < 0)
+        return rc;
+    send_add(op_begin(t, QUEUE_OP_SEND), m);
+    txn_end(t);
+    return 0;
+}
+
+int queue_txn_send_discarded(struct txn *t, const struct queue_message *m, int64_t keep_ms,
+                             struct err *e)
+{
+    int rc = message_check(m, e);
+    if (rc < 0)
+        return rc;
+    struct buf *b = op_begin(t, QUEUE_OP_SEND_DISCARDED);
+    send_add(b, m);
+    buf_add_u8(b, (uint8_t)m->send.discard);
+    buf_add_u64(b, (uint64_t)keep_ms);
     txn_end(t);
     return 0;
 }

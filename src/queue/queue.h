@@ -75,6 +75,10 @@ struct queue_message {
 };
 /* ERR_TOO_LARGE, ERR_INVALID: nothing was added. */
 int queue_txn_send(struct txn *t, const struct queue_message *m, struct err *e);
+/* What nobody is to work, and is kept to be found: `send.discard` says why. A queue that is not
+ * there is declared, and keeps its discarded records so long. The result is that of a send. */
+int queue_txn_send_discarded(struct txn *t, const struct queue_message *m, int64_t keep_ms,
+                             struct err *e);
 void queue_sent_read(struct cursor *result, struct core_sent *out);
 
 /* `text`: result of an ack, error of a nack or reject; may be NULL. `s->place` is not read. */

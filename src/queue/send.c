@@ -43,6 +43,8 @@ static int gates_check(const struct core_send *s, struct err *e)
 
 static int send_check(const struct core_send *s, struct err *e)
 {
+    if (s->discard != REASON_NONE && (s->unique != NULL || s->run_at != 0))
+        return err_field(e, ERR_INVALID, "discard", "what is discarded waits for nothing");
     if (s->priority > CORE_PRIORITY_MAX)
         return err_field(e, ERR_INVALID, "priority", "0 to %d", CORE_PRIORITY_MAX);
     if (s->attempts > CORE_ATTEMPTS_MAX)
@@ -209,6 +211,15 @@ static void send_new(struct core *c, const struct core_send *s, struct queue *q,
     rec_later(c, n, run_at, REC_SCHEDULED);
 }
 
+static void send_discard(struct core *c, const struct core_send *s, struct queue *q)
+{
+    uint32_t n = rec_find(c, core_fingerprint(&s->id));
+    rec_unstand(c, n);
+    rec_finish(c, n, REC_DISCARDED, s->discard);
+    while (q->count[REC_DISCARDED] > CORE_UNWORKED_MAX)
+        rec_forget(c, queue_ended(q, REC_DISCARDED)->first);
+}
+
 int core_send(struct core *c, const struct core_send *s, struct core_sent *out, struct err *e)
 {
     *out = (struct core_sent){.id = s->id};
@@ -237,6 +248,8 @@ int core_send(struct core *c, const struct core_send *s, struct core_sent *out, 
         return rc < 0 ? rc : 0;
     send_make_room(c, q, s->bytes);
     send_new(c, s, q, lane, needs);
+    if (s->discard != REASON_NONE)
+        send_discard(c, s, q);
     sent_fill(q, out);
     grants_make(c);
     return 0;
