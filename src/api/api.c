@@ -97,6 +97,10 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
     for (size_t i = 0; a->o.queues != NULL && i < ARRAY_LEN(queues); i++)
         if (http_router_add(r, queues[i]->routes, queues[i]->count, e) != 0)
             return e->code;
+    const struct api_routes *topics[] = {&api_topics_routes, &api_topics_again_routes};
+    for (size_t i = 0; a->o.bus != NULL && i < ARRAY_LEN(topics); i++)
+        if (http_router_add(r, topics[i]->routes, topics[i]->count, e) != 0)
+            return e->code;
     if (a->o.node_call != NULL &&
         http_router_add(r, api_node_routes.routes, api_node_routes.count, e) != 0)
         return e->code;

@@ -34,6 +34,7 @@
 struct api;
 struct api_node_call;
 struct api_thread;
+struct bus;
 struct canon;
 struct canon_engine;
 struct coord;
@@ -91,6 +92,7 @@ struct api_script_call {
 struct api_options {
     struct ledger *ledger;
     struct queues *queues; /* NULL: the routes of queues are not there */
+    struct bus *bus;       /* NULL: those of topics are not; never without queues */
     struct entities *entities;
     struct coord *coord;        /* NULL: its routes are not there */
     struct canon *canon;        /* NULL: canon routes answer `not_found` */

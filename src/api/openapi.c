@@ -1,7 +1,7 @@
 /* GET /openapi.json: what this node serves, from what its scripts declare.
  *
  * schema/openapi/ has what is the same everywhere: base.json (node, errors, headers), canon.json,
- * coord.json,
+ * coord.json, topics.json,
  * and entity.json, the paths of one entity with {Name} and {path} to be filled in. Fields become
  * schemas in openapi_fields.c, routes of scripts
  * become paths in openapi_routes.c. A document of many entities is large, so it is made on the
@@ -196,6 +196,15 @@ static void openapi_add_queues(json_t *doc)
     openapi_add_tag(doc, "Queues", json_string("Messages and jobs that wait to be worked."));
 }
 
+static void openapi_add_topics(json_t *doc)
+{
+    AUTO(json_unref) json_t *part = openapi_file("schema/openapi/topics.json", NULL);
+    json_t *components = openapi_member(doc, "components");
+    json_object_update(openapi_member(doc, "paths"), openapi_member(part, "paths"));
+    json_object_update(openapi_member(components, "schemas"), openapi_member(part, "schemas"));
+    openapi_add_tag(doc, "Topics", json_string("Messages published to whoever listens."));
+}
+
 static json_t *openapi_make(struct api *a)
 {
     json_t *doc = openapi_file("schema/openapi/base.json", NULL);
@@ -216,6 +225,8 @@ static json_t *openapi_make(struct api *a)
         openapi_add_coord(doc);
     if (a->o.queues != NULL)
         openapi_add_queues(doc);
+    if (a->o.bus != NULL)
+        openapi_add_topics(doc);
     AUTO(json_unref) json_t *scripts = a->o.scripts != NULL ? a->o.scripts(a->o.scripts_arg) : NULL;
     const json_t *routes = json_object_get(scripts, "routes");
     if (json_array_size(routes) > 0) {

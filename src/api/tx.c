@@ -8,6 +8,7 @@
  *     {"op": "lease.check",   "name": "nightly", "token": 88123},
  *     {"op": "kv.put",        "key": "last-run", "value": 7, "if_version": 3},
  *     {"op": "send",          "queue": "mail", "body": {..}, "delay": "10m"},
+ *     {"op": "publish",       "topic": "order.placed", "body": {..}, "key": "c-7"},
  *     {"op": "settle", "queue": "mail", "id": "..", "token": 7, "outcome": "ack"}]}
  *
  * A later operation sees what the earlier ones did. Conditions (the checks) are looked at before
@@ -20,8 +21,19 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "bus/bus.h"
 
-enum tx_kind { TX_SAVE, TX_PATCH, TX_REMOVE, TX_CHECK, TX_HELD, TX_PUT, TX_SEND, TX_SETTLE };
+enum tx_kind {
+    TX_SAVE,
+    TX_PATCH,
+    TX_REMOVE,
+    TX_CHECK,
+    TX_HELD,
+    TX_PUT,
+    TX_SEND,
+    TX_SETTLE,
+    TX_PUBLISH
+};
 
 /* One operation as it came. */
 struct tx_op {
@@ -31,10 +43,11 @@ struct tx_op {
     char id[ENTITY_NAME_MAX + ENTITY_ID_MAX + 2]; /* of a check: with the partition in front */
     uint64_t version;                             /* of a check; 0: see exists */
     bool exists;
-    json_t *text;          /* of those that are not about records: as it came */
-    uint32_t at;           /* of these: its place in the unit */
-    uint64_t put;          /* of kv.put: the version that it gave */
-    struct tx_queue queue; /* of send and settle */
+    json_t *text;           /* of those that are not about records: as it came */
+    uint32_t at;            /* of these: its place in the unit */
+    uint64_t put;           /* of kv.put: the version that it gave */
+    struct tx_queue queue;  /* of send, settle and publish */
+    struct tx_topic *topic; /* of publish */
 };
 
 /* It changes a record, and is among the items. */
@@ -54,6 +67,8 @@ static bool tx_is_queue(const struct tx_op *op)
 }
 
 struct tx {
+    struct bus *bus;
+    int tries; /* because who listens had changed */
     struct tx_op *ops;
     size_t count;
     struct entity_item *items;
@@ -64,10 +79,10 @@ struct tx {
 static const char *const tx_names[] = {
     [TX_SAVE] = "entity.save",   [TX_PATCH] = "entity.patch", [TX_REMOVE] = "entity.remove",
     [TX_CHECK] = "entity.check", [TX_HELD] = "lease.check",   [TX_PUT] = "kv.put",
-    [TX_SEND] = "send",          [TX_SETTLE] = "settle",
+    [TX_SEND] = "send",          [TX_SETTLE] = "settle",      [TX_PUBLISH] = "publish",
 };
 /* Of parts that are not there. */
-static const char *const tx_later[] = {"publish", "job.submit", "blob.link", "canon.arrive"};
+static const char *const tx_later[] = {"job.submit", "blob.link", "canon.arrive"};
 
 static void tx_free(struct tx *x)
 {
@@ -78,6 +93,7 @@ static void tx_free(struct tx *x)
     for (size_t i = 0; i < x->count; i++) {
         entity_def_unref(x->ops[i].def);
         json_decref(x->ops[i].text);
+        tx_topic_free(x->ops[i].topic);
     }
     mem_free(x->items);
     mem_free(x->ops);
@@ -103,7 +119,7 @@ static int tx_kind_of(const char *name, enum tx_kind *out, struct err *e)
     const char *nearest = str_nearest(name, tx_names, ARRAY_LEN(tx_names));
     return err_field(e, ERR_INVALID, "op",
                      "there is no operation '%.64s'%s%s%s; there are entity.save, entity.patch, "
-                     "entity.remove, entity.check, lease.check, kv.put, send, settle",
+                     "entity.remove, entity.check, lease.check, kv.put, send, settle, publish",
                      name, nearest != NULL ? "; did you mean '" : "",
                      nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
 }
@@ -130,7 +146,8 @@ static int tx_keys(enum tx_kind kind, const json_t *op, struct err *e)
     case TX_PUT:
     case TX_SEND:
     case TX_SETTLE:
-        break; /* tx_coord.c, tx_queue.c */
+    case TX_PUBLISH:
+        break; /* tx_coord.c, tx_queue.c, tx_topic.c */
     }
     return 0;
 }
@@ -237,13 +254,13 @@ static int tx_item(const json_t *op, enum tx_kind kind, struct entity_item *it, 
     return 0;
 }
 
-/* Of send and settle. */
+/* Of send, settle and publish. */
 static int tx_read_queue(struct http_request *req, const json_t *op, struct tx_op *out,
                          struct err *e)
 {
     struct api_thread *t = api_thread_of(req);
     struct envelope env;
-    if (t->api->o.queues == NULL)
+    if (t->api->o.queues == NULL || t->api->o.bus == NULL)
         return err_field(e, ERR_UNSUPPORTED, "op", "there are no queues here");
     api_envelope(req, &env);
     out->text = json_incref((json_t *)op);
@@ -252,6 +269,8 @@ static int tx_read_queue(struct http_request *req, const json_t *op, struct tx_o
                                    .correlation = env.correlation,
                                    .traceparent = env.traceparent};
     t->ids.make(&t->ids, &out->queue.id);
+    if (out->kind == TX_PUBLISH)
+        return tx_topic_new(op, &out->queue, t->api->o.bus, &out->topic, e);
     return tx_queue_check(op, &out->queue, e);
 }
 
@@ -272,7 +291,7 @@ static int tx_read_op(struct http_request *req, struct tx *x, const json_t *op, 
         out->text = json_incref((json_t *)op);
         return tx_coord_check(op, out->kind == TX_HELD, e);
     }
-    if (tx_is_queue(out))
+    if (tx_is_queue(out) || out->kind == TX_PUBLISH)
         return tx_read_queue(req, op, out, e);
     if ((rc = tx_entity(a, op, out, e)) != 0 ||
         (rc = tx_text(op, "id", ENTITY_ID_MAX, &id, e)) != 0 ||
@@ -323,21 +342,50 @@ static struct tx *tx_read(struct http_request *req, const json_t *body)
 
 /* ---- the unit ---- */
 
+/* Who listens to what is published, as of now. */
+static int tx_routes(struct tx *x, struct txn *t, struct err *e)
+{
+    const struct tx_topic *before = NULL;
+    int rc = 0;
+    for (size_t i = 0; i < x->count && rc == 0; i++)
+        if (x->ops[i].kind == TX_PUBLISH) {
+            rc = tx_topic_condition(x->ops[i].topic, before, t, e);
+            before = x->ops[i].topic;
+        }
+    return rc;
+}
+
+static bool tx_again(struct entity_write *w)
+{
+    struct tx *x = ((struct records_write *)w)->more;
+    for (size_t i = 0; i < x->count; i++)
+        if (x->ops[i].kind == TX_PUBLISH && tx_topic_is_stale(x->ops[i].topic))
+            return ++x->tries < BUS_TRIES;
+    return false;
+}
+
+static int tx_add(struct tx_op *op, struct txn *t, struct err *e)
+{
+    op->at = t->ops;
+    if (op->kind == TX_PUBLISH)
+        return tx_topic_add(op->topic, t, e);
+    return tx_is_queue(op) ? tx_queue_add(op->text, &op->queue, t, e)
+                           : tx_coord_add(op->text, op->kind == TX_HELD, t, e);
+}
+
 static int tx_compose(struct entity_write *w, struct txn *t, bool before, struct err *e)
 {
     struct tx *x = ((struct records_write *)w)->more;
-    int rc = 0;
+    int rc = before ? tx_routes(x, t, e) : 0;
     if (before)
         x->checks_at = t->ops;
     for (size_t i = 0; i < x->count && rc == 0; i++) {
         struct tx_op *op = &x->ops[i];
         if (tx_is_item(op) || tx_is_condition(op) != before)
             continue;
-        if (op->kind != TX_CHECK) {
-            op->at = t->ops;
-            rc = tx_is_queue(op) ? tx_queue_add(op->text, &op->queue, t, e)
-                                 : tx_coord_add(op->text, op->kind == TX_HELD, t, e);
-        } else if (op->version > 0)
+        if (op->kind != TX_CHECK)
+            rc = tx_add(op, t, e);
+        else if (op->version > 0)
             entity_txn_if_version(t, op->def, op->id, op->version);
         else if (op->exists)
             entity_txn_if_exists(t, op->def, op->id);
@@ -364,9 +412,13 @@ static size_t tx_fault(const struct tx *x, const struct entity_write *w, const s
     int failed = w->unit != NULL ? w->unit->failed_op - (int)x->checks_at : -1;
     size_t at = tx_check_at(x, failed);
     *why = &w->err;
-    for (size_t i = 0; at == x->count && w->unit != NULL && i < x->count; i++)
-        if (x->ops[i].kind >= TX_PUT && w->unit->failed_op == (int)x->ops[i].at)
+    for (size_t i = 0; at == x->count && w->unit != NULL && i < x->count; i++) {
+        const struct tx_op *op = &x->ops[i];
+        int span = op->kind == TX_PUBLISH ? tx_topic_span(op->topic) : 1;
+        if (op->kind >= TX_PUT && w->unit->failed_op >= (int)op->at &&
+            w->unit->failed_op < (int)op->at + span)
             at = i;
+    }
     for (size_t i = 0; at == x->count && i < x->items_count; i++) {
         const struct err *e = &x->items[i].err;
         if (e->code == 0 || e->code == ERR_CANCELED)
@@ -405,6 +457,8 @@ static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq
             buf_adds(&out, ",\"key\":");
             json_print_string(&out, key, strlen(key));
             buf_addf(&out, ",\"version\":%llu", (unsigned long long)op->put);
+        } else if (op->kind == TX_PUBLISH) {
+            tx_topic_print(op->topic, &out);
         } else if (tx_is_queue(op)) {
             tx_queue_print(op->text, &op->queue, &out);
         } else if (tx_is_item(op)) {
@@ -443,17 +497,32 @@ static void tx_puts(struct tx *x, struct cursor results)
     for (size_t i = 0; i < x->items_count && ledger_kept_next(&results, &one); i++)
         ;
     for (size_t i = 0; i < x->count; i++)
-        if (tx_has_result(&x->ops[i]) && ledger_kept_next(&results, &one))
+        if (x->ops[i].kind == TX_PUBLISH)
+            tx_topic_result(x->ops[i].topic, &results);
+        else if (tx_has_result(&x->ops[i]) && ledger_kept_next(&results, &one))
             tx_result(&x->ops[i], &one);
+}
+
+/* What is kept of it, beside the results. */
+static void tx_context(const struct entity_write *w, size_t first, size_t count, struct buf *out)
+{
+    const struct tx *x = ((const struct records_write *)w)->more;
+    records_context(w, first, count, out);
+    for (size_t i = 0; i < x->count; i++)
+        if (x->ops[i].kind == TX_PUBLISH)
+            tx_topic_keep(x->ops[i].topic, out);
 }
 
 /* True: it was done before, and is answered as then. */
 static bool tx_replayed(struct http_request *req, struct tx *x)
 {
     const struct api_kept *k = api_kept(req, 0);
-    if (k == NULL || !records_kept_items(k, x->items, x->items_count, NULL, NULL))
+    struct cursor context, results;
+    if (k == NULL || !records_kept_items(k, x->items, x->items_count, &context, NULL))
         return false;
-    struct cursor results;
+    for (size_t i = 0; i < x->count; i++)
+        if (x->ops[i].kind == TX_PUBLISH && !tx_topic_recall(x->ops[i].topic, &context))
+            return false;
     cursor_init(&results, k->results.data, k->results.len);
     tx_puts(x, results);
     api_replayed(req);
@@ -472,9 +541,12 @@ static void tx_done(struct entity_write *w)
     size_t at = tx_fault(x, w, &why);
     struct err e = *why;
     for (size_t i = 0; e.code == 0 && w->unit != NULL && i < x->count; i++) {
+        struct tx_op *o = &x->ops[i];
         struct cursor one;
-        if (tx_has_result(&x->ops[i]) && unit_result(w->unit, x->ops[i].at, &one))
-            tx_result(&x->ops[i], &one);
+        if (o->kind == TX_PUBLISH)
+            tx_topic_done(o->topic, w->unit, o->at);
+        else if (tx_has_result(o) && unit_result(w->unit, o->at, &one))
+            tx_result(o, &one);
     }
     entity_write_fini(w);
     if (e.code == 0)
@@ -501,6 +573,8 @@ static void tx_post(struct http_request *req)
     struct records_write *op = records_write_new(req, NULL, x->items, 0, tx_done);
     op->w.count = x->items_count;
     op->w.compose = tx_compose;
+    op->w.again = tx_again;
+    op->w.context = tx_context;
     op->more = x;
     records_write_start(op);
 }

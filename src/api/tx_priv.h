@@ -1,4 +1,4 @@
-/* Operations of POST /api/tx that are not about records: tx_coord.c, tx_queue.c. */
+/* Operations of POST /api/tx that are not about records: tx_coord.c, tx_queue.c, tx_topic.c. */
 #ifndef KOAN_API_TX_PRIV_H
 #define KOAN_API_TX_PRIV_H
 
@@ -8,9 +8,11 @@
 #include "queue/core.h"
 
 struct buf;
+struct bus;
 struct cursor;
 struct err;
 struct txn;
+struct unit;
 
 /* `held`: lease.check, else kv.put. 0, or what is wrong with it. */
 int tx_coord_check(const json_t *op, bool held, struct err *e);
@@ -28,5 +30,24 @@ int tx_queue_check(const json_t *op, const struct tx_queue *q, struct err *e);
 int tx_queue_add(const json_t *op, const struct tx_queue *q, struct txn *t, struct err *e);
 void tx_queue_result(struct tx_queue *q, struct cursor *result); /* of a send */
 void tx_queue_print(const json_t *op, const struct tx_queue *q, struct buf *out);
+
+/* Of a publish. `q`: id, time and origin of it. On failure too *out is the caller's to free. */
+struct tx_topic;
+int tx_topic_new(const json_t *op, const struct tx_queue *q, struct bus *bus, struct tx_topic **out,
+                 struct err *e);
+void tx_topic_free(struct tx_topic *p); /* takes NULL */
+/* Routes it, and adds the condition unless that of `before` says the same; then the operations. */
+int tx_topic_condition(struct tx_topic *p, const struct tx_topic *before, struct txn *t,
+                       struct err *e);
+int tx_topic_add(struct tx_topic *p, struct txn *t, struct err *e);
+bool tx_topic_is_stale(const struct tx_topic *p);
+/* How many operations it is; the result of the first, from the unit or among those kept. */
+int tx_topic_span(const struct tx_topic *p);
+void tx_topic_done(struct tx_topic *p, const struct unit *u, uint32_t at);
+void tx_topic_result(struct tx_topic *p, struct cursor *results);
+/* What a repeat needs beside the results; back, false when it is not that. */
+void tx_topic_keep(const struct tx_topic *p, struct buf *context);
+bool tx_topic_recall(struct tx_topic *p, struct cursor *context);
+void tx_topic_print(const struct tx_topic *p, struct buf *out);
 
 #endif

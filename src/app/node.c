@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "bind/script_store.h"
 #include "canon/canon.h"
+#include "bus/bus.h"
 #include "coord/coord.h"
 #include "entity/entity.h"
 #include "entity/build.h"
@@ -156,6 +157,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     n->queues = queues_new();
     n->coord = coord_new();
     n->jobs = jobs_new();
+    n->bus = bus_new();
     entities_set_trace(n->entities, n->trace);
     if (canon_new(n->entities, &n->canon, e) != 0)
         return e->code;
@@ -170,7 +172,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     struct domain domains[] = {
         *entities_domain(n->entities), *canon_domain(n->canon),   *script_domain(),
         *settings_domain(n->settings), *queues_domain(n->queues), *coord_domain(n->coord),
-        *jobs_domain(n->jobs)};
+        *jobs_domain(n->jobs),         *bus_domain(n->bus)};
     if (ledger_open(&o, loop_world(n->ledger_loop), domains, ARRAY_LEN(domains), &n->ledger, e) !=
         0)
         return e->code;
@@ -179,6 +181,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     node_start_jobs(n); /* it hears what ends in the queue */
     queues_start(n->queues, n->ledger, loop_world(n->ledger_loop), n->id);
     coord_start(n->coord, n->ledger, loop_world(n->ledger_loop));
+    bus_start(n->bus, n->ledger, loop_world(n->ledger_loop));
     n->sweeper = entity_sweeper_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     n->builder = entity_builder_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     struct ledger_status s;
@@ -243,6 +246,7 @@ static int node_open_api(struct node *n, struct err *e)
                             .queues = n->queues,
                             .entities = n->entities,
                             .coord = n->coord,
+                            .bus = n->bus,
                             .canon = n->canon,
                             .hooks = bind_entity_hooks(n->bind),
                             .engine = node_engine,
@@ -354,6 +358,7 @@ static void node_end_ledger(struct node *n)
     jobs_stop(n->jobs);
     queues_stop(n->queues);
     coord_stop(n->coord);
+    bus_stop(n->bus);
     entity_sweeper_stop(n->sweeper);
     entity_builder_stop(n->builder);
     ledger_close(n->ledger, node_ledger_closed, n);
@@ -386,6 +391,7 @@ static void node_close_ledger(struct node *n)
     queues_free(n->queues);
     coord_free(n->coord);
     jobs_free(n->jobs);
+    bus_free(n->bus);
     if (n->ledger_loop != NULL)
         loop_free(n->ledger_loop);
 }

@@ -23,6 +23,7 @@
 struct api;
 struct api_thread;
 struct canon;
+struct bus;
 struct coord;
 struct entities;
 struct http_router;
@@ -81,6 +82,7 @@ struct node {
     struct queues *queues;
     struct coord *coord;
     struct jobs *jobs;
+    struct bus *bus;
     struct ledger *ledger;
     struct entity_sweeper *sweeper;
     struct entity_builder *builder;

@@ -145,6 +145,34 @@ static size_t topic_words(const char *s, size_t n, struct topic_word out[TOPIC_M
     return count;
 }
 
+/* A '#' takes as few words as it can; when the rest does not fit, the last one takes one more. That
+ * is enough: what an earlier one could take the last can as well. */
+bool topic_matches(const char *pattern, size_t pattern_n, const char *topic, size_t topic_n)
+{
+    struct topic_word want[TOPIC_MAX + 1], have[TOPIC_MAX + 1];
+    size_t wants = topic_words(pattern, pattern_n, want), haves = topic_words(topic, topic_n, have);
+    size_t w = 0, h = 0, hash = wants, taken = 0;
+    while (h < haves) {
+        if (w < wants && want[w].kind == TOPIC_HASH) {
+            hash = w++;
+            taken = h;
+        } else if (w < wants &&
+                   (want[w].kind == TOPIC_STAR ||
+                    (want[w].n == have[h].n && memcmp(want[w].s, have[h].s, have[h].n) == 0))) {
+            w++;
+            h++;
+        } else if (hash < wants) {
+            w = hash + 1;
+            h = ++taken;
+        } else {
+            return false;
+        }
+    }
+    while (w < wants && want[w].kind == TOPIC_HASH)
+        w++;
+    return w == wants;
+}
+
 static struct topic_node *topic_word_edge(const struct topic_set *s, const struct topic_node *from,
                                           const char *word, size_t n)
 {

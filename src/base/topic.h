@@ -50,6 +50,9 @@ enum {
 int topic_check(const char *s, size_t n, struct err *e);
 int topic_check_pattern(const char *s, size_t n, struct err *e);
 
+/* One pattern against one topic, both checked before. */
+bool topic_matches(const char *pattern, size_t pattern_n, const char *topic, size_t topic_n);
+
 /* Never NULL. */
 struct topic_set *topic_set_new(void);
 void topic_set_free(struct topic_set *s); /* takes NULL */

@@ -180,6 +180,17 @@ const struct group *groups_at(const struct groups *g, size_t i)
     return &g->list[i];
 }
 
+const struct group *groups_pick(const struct groups *g, const char *name, const char *topic)
+{
+    for (size_t i = groups_count(g); i-- > 0;) {
+        const struct group *d = &g->list[i];
+        if (strcmp(d->name, name) == 0 &&
+            topic_matches(d->pattern, strlen(d->pattern), topic, strlen(topic)))
+            return d;
+    }
+    return NULL;
+}
+
 void groups_diff(const struct groups *before, const struct groups *after, group_change_cb *cb,
                  void *arg)
 {

@@ -60,6 +60,11 @@ void groups_free(struct groups *g); /* takes NULL */
 size_t groups_count(const struct groups *g);
 const struct group *groups_at(const struct groups *g, size_t i);
 
+/* Of the declarations of one group those may match a topic in several ways; this one is meant: the
+ * last in the order of patterns, where words come behind '*' and that behind '#', so the one that
+ * says more. NULL when none matches. The topic has passed topic_check(). */
+const struct group *groups_pick(const struct groups *g, const char *name, const char *topic);
+
 enum group_change { GROUP_ADDED, GROUP_REMOVED, GROUP_CHANGED };
 /* GROUP_CHANGED: other options; that it moved to another place is no change. `before` is NULL for
  * what was added, `after` for what was removed. */

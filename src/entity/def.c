@@ -22,11 +22,11 @@ static const char *const reserved_names[] = {"defs",       "removed",  "history"
                                              "violations", "gens",     "redo",    "migrations",
                                              "halts",      "leftovers"};
 static const char *const reserved_paths[] = {
-    "tx",       "queues",   "jobs",   "schedules", "canon", "blobs",   "cluster", "scale",
-    "auth",     "users",    "roles",  "tokens",    "audit", "tenants", "secrets", "config",
-    "flags",    "events",   "locks",  "leases",    "kv",    "inbox",   "media",   "recipes",
-    "admin",    "docs",     "health", "metrics",   "mcp",   "backup",  "restore", "timeline",
-    "entities", "counters", "limits", "gates",     "lanes"};
+    "tx",       "queues",   "jobs",     "schedules", "canon",   "blobs", "topics",  "cluster",
+    "scale",    "auth",     "users",    "roles",     "tokens",  "audit", "tenants", "secrets",
+    "config",   "flags",    "events",   "locks",     "leases",  "kv",    "inbox",   "media",
+    "recipes",  "admin",    "docs",     "health",    "metrics", "mcp",   "backup",  "restore",
+    "timeline", "entities", "counters", "limits",    "gates",   "lanes"};
 static const char *const def_keys[] = {
     "name",   "path", "fields",      "index", "require_version", "hooks",
     "access", "feed", "soft_remove", "ttl",   "history"};

@@ -346,6 +346,9 @@ static void unit_done(struct unit *u)
     struct job *j = JOB_OF(u, unit);
     if (u->err.code == 0) {
         job_results(j);
+    } else if (u->err.code == ERR_CONFLICT && j->impl->w->atomic && j->impl->w->again != NULL &&
+               j->impl->w->again(j->impl->w)) {
+        j->state = JOB_PROPOSE;
     } else if (u->err.code == ERR_VERSION_MISMATCH && job_has_hook(j) &&
                item_of(j, u->failed_op) != SIZE_MAX) {
         /* The row changed under the hook: look at it again. What the caller added is not ours. */

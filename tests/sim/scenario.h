@@ -16,6 +16,7 @@ uint64_t ledger_sim(uint64_t seed, FILE *trace);
 uint64_t ledger_flip_sim(uint64_t seed, FILE *trace);
 uint64_t canon_sim(uint64_t seed, FILE *trace);
 uint64_t coord_sim(uint64_t seed, FILE *trace);
+uint64_t bus_sim(uint64_t seed, FILE *trace);
 uint64_t queue_sim(uint64_t seed, FILE *trace);
 
 /* Says seed and scenario, how to see it again, and exits. */

@@ -227,10 +227,12 @@ void kit_node_init(struct kit_node *n, const char *dir)
 
 int kit_node_open(struct kit_node *n, struct err *e)
 {
-    struct domain d[2] = {kit_domain(&n->kit)};
+    struct domain d[3] = {kit_domain(&n->kit)};
+    size_t count = 1;
     if (n->also != NULL)
-        d[1] = *n->also;
-    size_t count = n->also != NULL ? 2 : 1;
+        d[count++] = *n->also;
+    if (n->third != NULL)
+        d[count++] = *n->third;
     return ledger_open(&n->options, loop_world(n->loop), d, count, &n->ledger, e);
 }
 

@@ -48,7 +48,8 @@ int64_t kit_rows(struct db *db);
 /* A ledger on a loop that the calling thread turns. */
 struct kit_node {
     struct kit kit;
-    const struct domain *also; /* another one beside the kit's, or NULL */
+    const struct domain *also;  /* another one beside the kit's, or NULL */
+    const struct domain *third; /* and one beside that, or NULL */
     struct loop *loop;
     struct ledger *ledger;
     char dir[256];

@@ -252,6 +252,45 @@ TEST(any_set_finds_what_trying_every_pattern_finds)
     topic_set_free(s);
 }
 
+enum { WORDS = 4 };
+
+/* The n-th name of up to four words of these; false: there are no more. */
+static bool name_of(size_t n, const char *const *words, size_t count, char out[16])
+{
+    size_t of = count, length = 1;
+    for (; n >= of && length < WORDS; length++) {
+        n -= of;
+        of *= count;
+    }
+    if (n >= of)
+        return false;
+    out[0] = '\0';
+    for (size_t i = 0; i < length; i++, n /= count) {
+        strcat(out, i > 0 ? "." : "");
+        strcat(out, words[n % count]);
+    }
+    return true;
+}
+
+TEST(a_pattern_by_itself_matches_what_it_matches_in_a_set)
+{
+    static const char *const words[] = {"a", "b", "*", "#"};
+    char pattern[16], topic[16];
+    size_t pairs = 0;
+    for (size_t i = 0; name_of(i, words, 4, pattern); i++) {
+        struct topic_set *s = topic_set_new();
+        assert_int_equal(topic_set_add(s, pattern, strlen(pattern), 0, NULL), 0);
+        for (size_t k = 0; name_of(k, words, 2, topic); k++, pairs++) {
+            size_t count;
+            topic_set_match(s, topic, strlen(topic), &count);
+            if (topic_matches(pattern, strlen(pattern), topic, strlen(topic)) != (count == 1))
+                fail_msg("'%s' and '%s'", pattern, topic);
+        }
+        topic_set_free(s);
+    }
+    assert_int_equal(pairs, 340 * 30);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +304,7 @@ int main(void)
         HEAP_TEST(a_node_is_looked_at_once_a_word_whatever_leads_to_it),
         HEAP_TEST(ten_thousand_patterns_that_begin_otherwise_cost_as_much_as_one),
         HEAP_TEST(any_set_finds_what_trying_every_pattern_finds),
+        HEAP_TEST(a_pattern_by_itself_matches_what_it_matches_in_a_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

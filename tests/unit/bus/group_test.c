@@ -221,6 +221,24 @@ TEST(without_listeners_a_message_is_kept_refused_or_dropped_as_was_asked)
     assert_string_equal(e.field, "unrouted");
 }
 
+TEST(of_several_patterns_of_a_group_that_is_meant_which_says_more)
+{
+    static const struct group_declared list[] = {
+        {"#", "a", "x.lua", 1, NULL},
+        {"order.*", "a", "x.lua", 2, NULL},
+        {"order.placed", "a", "x.lua", 3, NULL},
+        {"order.placed", "b", "x.lua", 4, NULL},
+    };
+    struct groups *g = build(list, ARRAY_LEN(list));
+    assert_int_equal(groups_pick(g, "a", "order.placed")->line, 3);
+    assert_int_equal(groups_pick(g, "a", "order.paid")->line, 2);
+    assert_int_equal(groups_pick(g, "a", "customer")->line, 1);
+    assert_null(groups_pick(g, "b", "order.paid"));
+    assert_null(groups_pick(g, "c", "order.placed"));
+    assert_null(groups_pick(NULL, "a", "order.placed"));
+    groups_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +249,7 @@ int main(void)
         HEAP_TEST(what_changes_is_what_was_added_removed_or_says_something_else),
         HEAP_TEST(applying_what_changed_to_the_old_set_gives_the_new_one),
         HEAP_TEST(without_listeners_a_message_is_kept_refused_or_dropped_as_was_asked),
+        HEAP_TEST(of_several_patterns_of_a_group_that_is_meant_which_says_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -366,6 +366,22 @@ TEST(the_lowest_place_is_that_of_what_is_still_needed)
     assert_int_equal(core_lowest_place(k->c, 0), kit_look(k, 2).place);
 }
 
+TEST(what_nobody_is_to_work_is_discarded_as_it_is_sent) /* B2 Q2 */
+{
+    struct queue_kit *k = *state;
+    struct core_send late = {.discard = REASON_NO_SUBSCRIBER, .run_at = k->now + 1};
+    kit_open(k, 1, 10);
+    kit_send(k, 1, .discard = REASON_NO_SUBSCRIBER, .key = "x");
+    assert_int_equal(kit_state(k, 1), REC_DISCARDED);
+    assert_int_equal(kit_look(k, 1).reason, REASON_NO_SUBSCRIBER);
+    assert_int_equal(kit_effects(k, EFFECT_GRANT, NULL), 0);
+    kit_send(k, 2, .key = "x"); /* holds back nothing */
+    assert_int_equal(kit_state(k, 2), REC_EXECUTING);
+    assert_int_equal(kit_try_send(k, 3, late), ERR_INVALID);
+    core_check(k->c);
+    core_free(kit_copy(k));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +408,7 @@ int main(void)
         KIT_TEST(a_queue_with_records_is_dropped_only_by_force),
         KIT_TEST(queues_are_listed_in_order_of_declaration_and_records_in_order_of_place),
         KIT_TEST(the_lowest_place_is_that_of_what_is_still_needed),
+        KIT_TEST(what_nobody_is_to_work_is_discarded_as_it_is_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

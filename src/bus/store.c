@@ -1,0 +1,110 @@
+/* SQL and payload helpers that the operations share. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "bus/bus_priv.h"
+#include "db/db.h"
+
+int bus_number(struct db *db, enum bus_number which, uint64_t *out, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s = db_stmt_get(db, "SELECT value FROM bus_numbers WHERE what = ?1", e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, which);
+    int rc = db_step(s, e);
+    *out = rc > 0 ? (uint64_t)db_col_int(s, 0) : 0;
+    return rc < 0 ? rc : 0;
+}
+
+int bus_number_next(struct db *db, enum bus_number which, uint64_t *out, struct err *e)
+{
+    int rc = bus_number(db, which, out, e);
+    if (rc != 0)
+        return rc;
+    ++*out;
+    struct db_stmt *s =
+        db_stmt_get(db, "INSERT OR REPLACE INTO bus_numbers(what, value) VALUES(?1, ?2)", e);
+    if (s == NULL)
+        return e->code;
+    db_bind_int(s, 1, which);
+    db_bind_int(s, 2, (int64_t)*out);
+    return db_run(s, e);
+}
+
+static int use_quota(enum bus_use what, int64_t used, struct err *e)
+{
+    if (what == BUS_USE_BYTES && used > BUS_RETAINED_BYTES)
+        return err_set(e, ERR_QUOTA,
+                       "a tenant keeps at most %d bytes of retained messages; retain topics for a "
+                       "shorter time",
+                       BUS_RETAINED_BYTES);
+    if (what == BUS_USE_WAITS && used > BUS_WAITS_MAX)
+        return err_set(e, ERR_QUOTA, "a tenant has at most %d records that wait for messages",
+                       BUS_WAITS_MAX);
+    return 0;
+}
+
+int bus_use_add(struct db *db, const char *tenant, enum bus_use what, int64_t delta, struct err *e)
+{
+    struct db_stmt *s =
+        db_stmt_get(db, "SELECT used FROM bus_use WHERE tenant = ?1 AND what = ?2", e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, tenant);
+    db_bind_int(s, 2, what);
+    int rc = db_step(s, e);
+    int64_t used = (rc > 0 ? db_col_int(s, 0) : 0) + delta;
+    db_stmt_done(s);
+    if (rc >= 0)
+        rc = delta > 0 ? use_quota(what, used, e) : 0;
+    if (rc != 0)
+        return rc;
+    s = db_stmt_get(db, "INSERT OR REPLACE INTO bus_use(tenant, what, used) VALUES(?1, ?2, ?3)", e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, tenant);
+    db_bind_int(s, 2, what);
+    db_bind_int(s, 3, used);
+    return db_run(s, e);
+}
+
+bool bus_text(struct cursor *c, char *out, size_t least, size_t max)
+{
+    size_t n = 0;
+    const char *p = cursor_bytes(c, &n);
+    out[0] = '\0';
+    if (c->bad || p == NULL || n < least || n > max || memchr(p, '\0', n) != NULL) {
+        c->bad = true;
+        return false;
+    }
+    memcpy(out, p, n);
+    out[n] = '\0';
+    return true;
+}
+
+struct bus_span bus_span(struct cursor *c, size_t max)
+{
+    struct bus_span s = {NULL, 0};
+    s.p = cursor_bytes(c, &s.n);
+    if (s.p == NULL)
+        s.n = 0;
+    if (s.n > max)
+        c->bad = true;
+    return s;
+}
+
+void bus_uuid(struct cursor *c, struct uuid *out)
+{
+    const void *p = cursor_raw(c, sizeof out->b);
+    memset(out, 0, sizeof *out);
+    if (p != NULL)
+        memcpy(out->b, p, sizeof out->b);
+}
+
+int bus_whole(const struct cursor *c, const char *op, struct err *e)
+{
+    if (!c->bad && cursor_left(c) == 0)
+        return 0;
+    return err_set(e, ERR_INVALID, "the payload of %s is damaged", op);
+}
