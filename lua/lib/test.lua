@@ -64,6 +64,12 @@ function t.advance(amount) t.clock(host.time_add(host.now(), amount)) end
 
 function t.deliver(name, body, options) return host.test_deliver(name, body, options) end
 
+function t.publish(topic, body, options)
+  local ends = host.test_publish(topic, body, options)
+  if host.job_published then host.job_published(topic, body, options) end
+  return ends
+end
+
 function t.request(line, options) return host.test_request(line, options) end
 
 -- --- running ---

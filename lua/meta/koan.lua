@@ -674,10 +674,26 @@ function queue(name) end
 ---@class HandlerOptions: QueueOptions
 ---@field run fun(body: any, ctx: HandlerContext): any what it returns is the result of the message
 
----Works a queue: on "queue/mail" { run = function(mail, ctx) ... end }. What run writes and sends is committed with the
+---@class Webhook
+---@field url string http or https; private addresses need http.allow
+---@field secret string|string[] "whsec_..", or the name of a value of the configuration; up to 4 that are valid at a time
+---@field timeout? string|number of one request; 15 s if not said, at most 60 s
+---@field format? "binary"|"structured" how it is a CloudEvent
+---@field source? string its source; "koan" if not said
+
+---@class ListenerOptions: HandlerOptions
+---@field group? string without: the name of the file
+---@field batch? integer run gets a list of so many bodies, or fewer
+---@field wait? string|number how long a batch is gathered; 100 ms if not said
+---@field webhook? Webhook instead of run: each message is a request
+---@field start? string|{ position: integer } of retained topics: "new", "first", a moment or a position
+---@field run? fun(body: any, ctx: HandlerContext|BatchContext): any
+
+---Works a queue: on "queue/mail" { run = function(mail, ctx) ... end }; or listens to topics: on "order.*" { group = "audit",
+---run = function(order, ctx) ... end }, each group having its own message. What run writes and sends is committed with the
 ---end of the message, as one; if it fails, nothing of it is, and the message comes again.
----@param what string "queue/NAME"
----@return fun(def: HandlerOptions)
+---@param what string "queue/NAME", or a pattern of topics
+---@return fun(def: HandlerOptions|ListenerOptions)
 function on(what) end
 
 ---With the unit of whatever runs: tx, the request of a route, the message that is worked; else at once.
@@ -686,6 +702,46 @@ function on(what) end
 ---@param options? SendOptions
 ---@return string id, { id: string, duplicate: boolean, merged: boolean, depth: integer }? sent at once only; depth: how many wait in the queue, with it
 function send(name, body, options) end
+
+---@class PublishOptions
+---@field key? string|integer each group works the messages of a key one at a time, in the order of publishing
+---@field mandatory? boolean an error when nobody listens
+---@field delay? string|number
+---@field run_at? Moment instead of delay
+---@field ttl? string|number not begun by then: discarded
+---@field priority? integer 0..31
+---@field dedup? string a second one within the queue's dedup_window is not sent
+---@field headers? table<string, string>
+
+---Publishes: each group that listens to the topic gets a message. In a unit it is committed with the rest.
+---@param topic string "order.placed"
+---@param body any
+---@param options? PublishOptions
+---@return string id, integer groups how many get it
+function publish(topic, body, options) end
+
+---@class RequestOptions
+---@field timeout? string|number 5 s if not said, at most 5 minutes
+---@field key? string|integer
+---@field ttl? string|number without: as long as the timeout
+---@field priority? integer
+---@field headers? table<string, string>
+
+---Publishes, at once, and waits for what the first handler that ends well returns. Not inside tx.
+---@param topic string
+---@param body any
+---@param options? RequestOptions
+---@return any answer
+function request(topic, body, options) end
+
+---@class TopicOptions
+---@field retain? string|number kept so long, for groups that start later
+---@field unrouted? "keep"|"drop" what becomes of what nobody listens to
+
+---How topics are kept: topic "customer.*" { retain = "7d" }
+---@param pattern string
+---@return fun(options: TopicOptions)
+function topic(pattern) end
 
 ---What a handler is given beside the body. Each of its functions ends the run where it stands; but for ack, nothing of
 ---what the run wrote or sent is committed.
@@ -699,6 +755,9 @@ function send(name, body, options) end
 ---@field deadline integer when this run is over its timeout, ms
 ---@field tenant string
 ---@field correlation string
+---@field type? string the media type of the body, where it was sent with one; what is no JSON is a text
+---@field topic? string of what was published
+---@field message_id? string that the publisher got; the same for all groups
 local HandlerContext = {}
 ---Done, here and now, without a result. A handler that returns has said so, and what it returned is the result.
 function HandlerContext:ack() end
@@ -717,6 +776,31 @@ function HandlerContext:backoff(gate, to) end
 ---A failed try; again after `delay`, or after the backoff of the message.
 ---@param delay? string|number
 function HandlerContext:nack(delay) end
+
+---One message of a batch: settled singly, in the unit of the run, which goes on.
+---@class BatchItem
+---@field id string
+---@field type? string
+---@field topic? string
+---@field message_id? string
+---@field key? string
+---@field attempt integer from 1
+---@field deliveries integer
+---@field headers table<string, string>
+local BatchItem = {}
+---Done, which is what it is if nothing is said.
+function BatchItem:ack() end
+---@param reason? string
+function BatchItem:reject(reason) end
+---@param delay? string|number
+function BatchItem:nack(delay) end
+---@param to string|integer
+function BatchItem:snooze(to) end
+function BatchItem:release() end
+
+---What a handler of batches is given beside the list of bodies. Its own functions are for all that were not settled singly.
+---@class BatchContext: HandlerContext
+---@field items BatchItem[] one for each body
 
 -- --- tests ---
 
@@ -750,13 +834,28 @@ function Test.advance(amounts) end
 ---@return { status: integer, headers: table<string, string>, body: string, json: any }
 function Test.request(line, options) end
 
----Runs the handler of a queue of these scripts with this body. What it saves is committed as it would be with the message;
----an error that it raises is raised here too.
----@param queue string
+---@class DeliveryEnd
+---@field outcome "ack"|"reject"|"release"|"snooze"|"backoff"|"nack"
+---@field reason? string
+---@field at? integer a moment
+---@field gate? string
+---@field delay? integer ms
+---@field items? DeliveryEnd[] of a batch: what became of each
+
+---Runs the handler of a queue of these scripts with this body; with `group` that of a topic, which is given a list if it
+---takes batches. What it saves is committed as it would be with the message; an error that it raises is raised here too.
+---@param name string a queue, or with `group` a topic
 ---@param body any
----@param options? { key?: string|integer, headers?: table<string, string>, attempt?: integer, deliveries?: integer }
----@return { outcome: "ack"|"reject"|"release"|"snooze"|"backoff"|"nack", reason?: string, at?: integer, gate?: string, delay?: integer } at: a moment; delay: ms
-function Test.deliver(queue, body, options) end
+---@param options? { key?: string|integer, headers?: table<string, string>, attempt?: integer, deliveries?: integer, group?: string }
+---@return DeliveryEnd
+function Test.deliver(name, body, options) end
+
+---Runs the handler of every group of these scripts that listens to the topic, but for webhooks.
+---@param topic string
+---@param body any
+---@param options? { key?: string|integer, headers?: table<string, string> }
+---@return table<string, DeliveryEnd> by group
+function Test.publish(topic, body, options) end
 
 ---In files that end in _test.lua: `koan check` runs it, with an empty ledger and a clock of its own.
 ---@param name string

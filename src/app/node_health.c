@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "bind/bind.h"
 #include "entity/build.h"
 #include "io/tls.h"
 #include "ledger/ledger.h"
@@ -45,6 +46,20 @@ static void node_health_indexes(struct node *n)
                   text, json_pack("{s:i, s:i}", "building", building, "violated", violated));
 }
 
+static void node_health_webhooks(struct node *n)
+{
+    AUTO(json_unref) json_t *paused = bind_webhooks_paused(n->bind);
+    size_t count = json_array_size(paused);
+    const char *first = json_string_value(json_array_get(paused, 0));
+    AUTO(mem_freep)
+    char *text = count > 0 ? mem_printf("%zu paused: a receiver answered 410, it wants no more, or "
+                                        "somebody has paused it; koan queue resume %s goes on",
+                                        count, first)
+                           : NULL;
+    health_report(n->health, "webhooks", count > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY, 0, text,
+                  count > 0 ? json_pack("{s:O}", "paused", paused) : NULL);
+}
+
 /* Read each time: it is renewed where it lies. */
 static void node_health_certificate(struct node *n)
 {
@@ -73,6 +88,7 @@ static void node_health_turn(struct world_timer *t)
     struct world *w = loop_world(n->control);
     node_health_disk(n);
     node_health_indexes(n);
+    node_health_webhooks(n);
     node_health_certificate(n);
     node_remote_health(n);
     w->timer_start(w, t, NODE_HEALTH_MS);

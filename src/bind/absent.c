@@ -11,8 +11,6 @@
 static const struct absent {
     const char *name, *needs;
 } absents[] = {
-    {"request", "the bus"},
-    {"publish", "the bus"},
     {"job", "jobs"},
     {"step", "jobs"},
     {"sleep", "jobs"},

@@ -84,6 +84,7 @@ static int thread_open(struct bind *b, int index, struct err *e)
     list_init(&t->texts);
     list_init(&t->calls);
     list_init(&t->deliveries);
+    list_init(&t->batches);
     list_init(&t->reads);
     int rc = loop_new(name, &t->loop, e);
     if (rc != 0)
@@ -207,6 +208,7 @@ static void bind_free(struct bind *b, int opened)
     bind_work_free(b);
     bind_routes_drop(b->routes);
     mem_free(b->status);
+    mem_free(b->hooks_paused);
     mem_free(b->settings);
     fetch_shared_free(b->fetch_shared);
     vm_meter_free(b->run_meter);
@@ -231,6 +233,7 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
     b->run_meter = vm_meter_new("run");
     b->ledger = o->ledger;
     b->queues = o->queues;
+    b->bus = o->bus;
     b->entities = o->entities;
     b->canon = o->canon;
     b->threads = mem_new_array((size_t)threads, sizeof *b->threads);

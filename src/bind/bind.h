@@ -42,6 +42,7 @@
 #include "io/world.h"
 
 struct bind;
+struct bus;
 struct canon;
 struct canon_engine;
 struct entities;
@@ -78,6 +79,7 @@ struct bind_clock {
 struct bind_options {
     struct ledger *ledger;
     struct queues *queues;  /* may be NULL: then nothing of it is there */
+    struct bus *bus;        /* may be NULL, with queues only: the same */
     bool works;             /* the queues that its scripts have handlers for */
     uint32_t work_lease_ms; /* 0: WORK_LEASE_MS */
     struct entities *entities;
@@ -140,6 +142,10 @@ void bind_deploy(struct bind *b, struct bind_deploy *d);
 void bind_deploy_fini(struct bind_deploy *d);
 /* {"entity", "percent"} of a migration under way: a new reference, or NULL. Any thread. */
 json_t *bind_migrating(struct bind *b);
+
+/* Queues of webhooks that are paused, a few seconds ago: their receivers want no more, or somebody
+ * has paused them. A new reference to an array of names. Any thread. */
+json_t *bind_webhooks_paused(struct bind *b);
 
 /* What entity_write wants. */
 struct entity_hooks *bind_entity_hooks(struct bind *b);

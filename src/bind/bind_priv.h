@@ -32,6 +32,7 @@ enum {
     BIND_SET_MAGIC = 0x4b4f4253,
 };
 
+struct bind_bus;
 struct bind_queues;
 struct bind_routes;
 struct bind_thread;
@@ -71,10 +72,11 @@ struct bind_set {
     int route_run[BIND_ROUTES_MAX]; /* references of functions */
     struct vm_meter *route_meter[BIND_ROUTES_MAX];
     struct bind_queues *queues; /* NULL: none declared */
+    struct bind_bus *bus;       /* NULL: nothing of topics declared */
     int library;                /* the table that the Lua library handed in */
     int save_hook, remove_hook, view_hook, stage, serve, finish, test_file, hooked, dry_saves,
-        migrate_rows, handle; /* its functions: references */
-    int stage_ctx;            /* the metatable of what a stage is given beside its data */
+        migrate_rows, handle, handle_batch; /* its functions: references */
+    int stage_ctx; /* the metatable of what a stage is given beside its data */
     char hash[17];
     size_t files;
 };
@@ -115,7 +117,7 @@ struct bind_thread {
     struct db *snapshot_dbs[BIND_SNAPSHOTS_IDLE];
     unsigned snapshots_idle, snapshots; /* kept; in use */
     struct list texts;                  /* runs of bind_run_text under way: they have no budget */
-    struct list deliveries;             /* of queues, under way: work.h */
+    struct list deliveries, batches;    /* of queues, under way: work.h */
     struct list calls; /* requests to routes under way, whose timeouts may be long */
     struct task stop, cancel, cut_task;
     atomic_bool cancelling; /* `cancel` is posted */
@@ -145,6 +147,7 @@ struct bind_more {
 struct bind {
     struct ledger *ledger;
     struct queues *queues; /* may be NULL */
+    struct bus *bus;       /* may be NULL */
     struct entities *entities;
     struct canon *canon;
     struct bind_hooks hooks;
@@ -164,8 +167,9 @@ struct bind {
     struct bind_routes *routes;          /* of the live set; under status_lock */
     char migrating[ENTITY_NAME_MAX + 1]; /* the entity, "" for none; under status_lock */
     int migrating_percent;
-    char *status;   /* JSON of the live set, replaced at each switch */
-    char *settings; /* JSON, replaced by bind_set_settings; under status_lock too */
+    char *status;       /* JSON of the live set, replaced at each switch */
+    char *hooks_paused; /* JSON, of status_lock */
+    char *settings;     /* JSON, replaced by bind_set_settings; under status_lock too */
     atomic_uint settings_version;
     struct fetch_shared *fetch_shared;
     const struct bind_clock *clock;
@@ -246,6 +250,8 @@ void bind_open_routes(struct lua_State *L);
 void bind_open_snapshot(struct lua_State *L);
 void bind_open_queue(struct lua_State *L);
 void bind_open_send(struct lua_State *L);
+void bind_open_bus(struct lua_State *L);
+void bind_open_publish(struct lua_State *L);
 void bind_open_coord(struct lua_State *L);
 void bind_open_pause(struct lua_State *L);
 

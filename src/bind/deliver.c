@@ -16,23 +16,31 @@ static void set_text(lua_State *L, const char *key, const char *value)
     lua_setfield(L, -2, key);
 }
 
-static int deliver_push(lua_State *L, struct vm_run *run)
+void bind_deliver_push_info(lua_State *L, const struct delivery *d)
 {
-    struct delivery *d = (struct delivery *)run;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, d->run.set->handle);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, d->function);
-    lua_pushlstring(L, d->body, d->body_len);
-    lua_createtable(L, 0, 10);
+    lua_createtable(L, 0, 13);
     set_text(L, "id", d->id);
     set_text(L, "queue", d->grant.queue);
     set_text(L, "key", d->key);
     set_text(L, "headers", d->headers);
+    set_text(L, "type", d->type);
+    set_text(L, "topic", d->topic);
+    set_text(L, "message_id", d->message_id);
     lua_pushinteger(L, d->grant.attempt);
     lua_setfield(L, -2, "attempt");
     lua_pushinteger(L, d->grant.deliveries);
     lua_setfield(L, -2, "deliveries");
     lua_pushinteger(L, d->grant.timeout_at);
     lua_setfield(L, -2, "deadline");
+}
+
+static int deliver_push(lua_State *L, struct vm_run *run)
+{
+    struct delivery *d = (struct delivery *)run;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->run.set->handle);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->function);
+    lua_pushlstring(L, d->body, d->body_len);
+    bind_deliver_push_info(L, d);
     return 3;
 }
 
@@ -98,7 +106,9 @@ static void deliver_late(struct world_timer *t)
 void bind_deliver_cancel(struct task *task)
 {
     struct delivery *d = LIST_OF(task, struct delivery, cancel_task);
-    if (d->running)
+    if (d->batch != NULL)
+        batch_cancel(d->batch, d->why);
+    else if (d->running)
         vm_cancel(&d->run.run, ERR_TIMEOUT, d->why);
 }
 
@@ -106,12 +116,13 @@ void bind_deliveries_cut(struct bind_thread *t, const struct err *e)
 {
     LIST_EACH(node, &t->deliveries)
     vm_cancel(&LIST_OF(node, struct delivery, here)->run.run, e->code, e->text);
+    bind_batches_cut(t, e);
 }
 
-/* A little before the ledger says that it is over, so that its own words stay. */
-static int64_t time_left(const struct delivery *d)
+/* Earlier than the ledger, so that its own words stay. */
+int64_t bind_deliver_left(const struct delivery *d)
 {
-    struct world *w = d->thread->world;
+    struct world *w = (d->thread != NULL ? d->thread : d->work->thread)->world;
     int64_t left = d->grant.timeout_at - w->wall_ms(w), early = left / 10;
     return left - (early > 100 ? 100 : early);
 }
@@ -126,25 +137,41 @@ static void deliver_nobody(struct delivery *d)
     deliver_back(d);
 }
 
+/* The function of the queue, or of its group for the message's topic; LUA_NOREF: none. */
+static int handler_of(struct delivery *d, struct vm_meter **meter)
+{
+    const struct bind_queue *q = bind_set_queue(d->thread->set, d->grant.queue);
+    const struct bind_listener *l = bind_listener_find(d->thread->set, d->grant.queue, d->topic);
+    if (l != NULL && l->kind == LISTENS_RUN) {
+        snprintf(d->label, sizeof d->label, "%s", l->label);
+        *meter = l->meter;
+        return l->run;
+    }
+    if (q == NULL || !q->handled || q->group != NULL)
+        return LUA_NOREF;
+    *meter = q->meter;
+    return q->run;
+}
+
 void bind_deliver(struct task *task)
 {
     struct delivery *d = LIST_OF(task, struct delivery, task);
     struct bind_thread *t = d->thread;
-    const struct bind_queue *q = bind_set_queue(t->set, d->grant.queue);
-    int64_t left = time_left(d);
+    struct vm_meter *meter = NULL;
+    d->function = handler_of(d, &meter);
+    int64_t left = bind_deliver_left(d);
     bind_run_init(&d->run, t->set, &d->env);
     bind_note_begin(&d->run, t);
     list_init(&d->here);
-    if (q == NULL || !q->handled || t->cut) {
+    if (d->function == LUA_NOREF || t->cut) {
         deliver_nobody(d);
         return;
     }
     d->run.held = (struct bind_held_list){&d->held, 1};
-    d->function = q->run;
     /* Before the timer, so that the error of one that only works has its place. */
     d->run.run.limits.ns = (uint64_t)(left > 1 ? left : 1) * 900000;
     d->run.until_ns = t->world->mono_ns(t->world) + d->run.run.limits.ns;
-    d->run.run.meter = q->meter;
+    d->run.run.meter = meter;
     d->run.run.push = deliver_push;
     d->run.run.take = deliver_take;
     d->run.run.done = deliver_done;

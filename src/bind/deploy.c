@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "bind/bind_priv.h"
+#include "bind/bus_lib.h"
 #include "bind/migrate.h"
 #include "bind/queue_deploy.h"
 #include "bind/queue_lib.h"
@@ -279,8 +280,10 @@ static void publish_status(struct deploy *op)
         for (int k = 0; k < 3; k++)
             add_function(functions, s->canons[i].name, stages[k], s->canons[i].stage[k]);
     for (size_t i = 0; s->queues != NULL && i < s->queues->count; i++)
-        if (s->queues->list[i].handled)
+        if (s->queues->list[i].run != LUA_NOREF)
             json_array_append_new(functions, json_string(s->queues->list[i].label));
+    for (size_t i = 0; s->bus != NULL && i < s->bus->count; i++)
+        json_array_append_new(functions, json_string(s->bus->list[i]->label));
     bind_routes_publish(op->bind, op->bind->threads[0].set);
     bind_work_published(op->bind);
     json_t *status =
@@ -356,7 +359,9 @@ static int add_record(struct deploy *op, struct err *e)
 static void deploy_propose(struct deploy *op)
 {
     struct err e = ERR_INIT;
-    if (add_definitions(op, &e) != 0 || add_record(op, &e) != 0 || op->d->check_only) {
+    if (add_definitions(op, &e) != 0 || add_record(op, &e) != 0 ||
+        bind_bus_add(op->bind->bus, op->parts[0].set, &op->unit.txn, &e) != 0 ||
+        op->d->check_only) {
         deploy_fail(op, &e);
         return;
     }

@@ -171,7 +171,7 @@ static int name_check(const char *name, struct err *e)
     return 0;
 }
 
-static struct bind_queue *queue_of(struct bind_set *s, const char *name, struct err *e)
+struct bind_queue *bind_queue_of(struct bind_set *s, const char *name, struct err *e)
 {
     struct bind_queue *q = bind_set_queue(s, name);
     if (q != NULL || name_check(name, e) != 0)
@@ -247,7 +247,7 @@ static int max_bytes_read(const json_t *o, struct core_queue *q, struct err *e)
     return rc;
 }
 
-static int concurrency_read(const json_t *o, struct bind_queue *q, struct err *e)
+int bind_concurrency_read(const json_t *o, struct bind_queue *q, struct err *e)
 {
     int64_t n = 0;
     if (json_object_get(o, "concurrency") == NULL)
@@ -278,7 +278,7 @@ static int queue_read(const json_t *o, struct bind_queue *q, struct err *e)
         choice_read(o, "on_dead", "go_on", "halt", &halts, e) != 0 ||
         text_read(o, "dead_to", q->arena, &c->dead_to, e) != 0 ||
         json_get_bool(o, "manual", &c->manual, e) == ERR_INVALID || keep_read(o, c, e) != 0 ||
-        concurrency_read(o, q, e) != 0 ||
+        bind_concurrency_read(o, q, e) != 0 ||
         bind_duration_read(o, "dedup_window", &c->dedup_window_ms, e) != 0)
         return e->code;
     c->max = (uint64_t)max;
@@ -296,7 +296,7 @@ static int handler_read(const json_t *o, struct bind_queue *q, struct err *e)
     if (json_only_keys(o, "a handler", names, ARRAY_LEN(names), e) != 0 ||
         bind_sending_read(o, q->arena, &q->sending, e) != 0)
         return e->code;
-    return concurrency_read(o, q, e);
+    return bind_concurrency_read(o, q, e);
 }
 
 /* ---- host functions ---- */
@@ -307,7 +307,7 @@ static struct bind_queue *declared(lua_State *L, const char *what, const char *n
         err_set(e, ERR_INVALID, "declarations stand at the top of a script, not in a function");
         return NULL;
     }
-    struct bind_queue *q = queue_of(bind_set_of(L), name, e);
+    struct bind_queue *q = bind_queue_of(bind_set_of(L), name, e);
     if (q != NULL && (*what == 'q' ? q->declared : q->handled))
         err_set(e, ERR_INVALID, "is declared twice");
     return q;

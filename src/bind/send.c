@@ -6,35 +6,52 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "bind/queue_lib.h"
-
-struct message {
-    struct queue_message m;
-    struct core_label needs[CORE_LABELS_MAX];
-    struct arena arena;
-    struct buf body, headers;
-};
+#include "bind/send_priv.h"
 
 static void message_free(void *p)
 {
-    struct message *s = p;
+    struct bind_message *s = p;
+    bus_route_unref(s->route);
     arena_fini(&s->arena);
     buf_fini(&s->body);
     buf_fini(&s->headers);
     mem_free(s);
 }
 
-const struct queue_message *bind_check_message(lua_State *L, int at)
+struct bind_message *bind_message_new(lua_State *L)
+{
+    struct vm_guard *g = vm_guard_push(L, message_free);
+    struct bind_message *s = mem_new(sizeof *s);
+    arena_init(&s->arena, BIND_QUEUE_MESSAGE);
+    buf_init(&s->body, QUEUE_BODY_MAX);
+    buf_init(&s->headers, QUEUE_HEADERS_BYTES);
+    g->p = s;
+    return s;
+}
+
+const struct bind_message *bind_check_message(lua_State *L, int at)
 {
     struct vm_guard *g = lua_touserdata(L, at);
     if (g == NULL || g->free != message_free)
         luaL_error(L, "not a message");
-    return &((struct message *)g->p)->m;
+    return g->p;
+}
+
+const struct bus_route *bind_message_route(const struct bind_message *s)
+{
+    return s->route;
+}
+
+int bind_message_compose(const struct bind_message *s, struct txn *t, struct err *e)
+{
+    return s->route != NULL ? bus_txn_publish(t, s->route, &s->published, e)
+                            : queue_txn_send(t, &s->m, e);
 }
 
 /* ---- options of this message alone ---- */
 
-static int text_of(const json_t *o, const char *key, struct message *s, const char **out,
-                   struct err *e)
+int bind_message_text(const json_t *o, const char *key, struct bind_message *s, const char **out,
+                      struct err *e)
 {
     const json_t *v = json_object_get(o, key);
     if (v == NULL)
@@ -50,7 +67,7 @@ static int text_of(const json_t *o, const char *key, struct message *s, const ch
     return *out == NULL ? err_field(e, ERR_TOO_LARGE, key, "%s: too many options", key) : 0;
 }
 
-static int when_read(const json_t *o, int64_t now, struct core_send *s, struct err *e)
+int bind_message_when(const json_t *o, int64_t now, int64_t *run_at, struct err *e)
 {
     const json_t *at = json_object_get(o, "run_at");
     int64_t delay = 0;
@@ -59,11 +76,11 @@ static int when_read(const json_t *o, int64_t now, struct core_send *s, struct e
     if (delay > 0 && at != NULL)
         return err_field(e, ERR_INVALID, "delay", "delay or run_at, not both");
     if (delay > 0)
-        s->run_at = now + delay;
-    if (json_is_string(at) && time_parse(json_string_value(at), json_string_length(at), &s->run_at))
+        *run_at = now + delay;
+    if (json_is_string(at) && time_parse(json_string_value(at), json_string_length(at), run_at))
         return 0;
     if (json_is_integer(at)) {
-        s->run_at = json_integer_value(at);
+        *run_at = json_integer_value(at);
         return 0;
     }
     return at == NULL ? 0
@@ -72,15 +89,15 @@ static int when_read(const json_t *o, int64_t now, struct core_send *s, struct e
 }
 
 /* "key", or { key =, mode = "skip" or "replace" } */
-static int unique_read(const json_t *o, struct message *s, struct err *e)
+static int unique_read(const json_t *o, struct bind_message *s, struct err *e)
 {
     static const char *const names[] = {"key", "mode"};
     const json_t *v = json_object_get(o, "unique");
     const char *mode = NULL;
     if (!json_is_object(v))
-        return text_of(o, "unique", s, &s->m.send.unique, e);
+        return bind_message_text(o, "unique", s, &s->m.send.unique, e);
     if (json_only_keys(v, "unique", names, ARRAY_LEN(names), e) != 0 ||
-        text_of(v, "key", s, &s->m.send.unique, e) != 0 ||
+        bind_message_text(v, "key", s, &s->m.send.unique, e) != 0 ||
         json_get_string(v, "mode", &mode, e) == ERR_INVALID)
         return e->code;
     if (s->m.send.unique == NULL)
@@ -93,7 +110,7 @@ static int unique_read(const json_t *o, struct message *s, struct err *e)
     return 0;
 }
 
-static int needs_read(const json_t *o, struct message *s, struct err *e)
+static int needs_read(const json_t *o, struct bind_message *s, struct err *e)
 {
     const char *name;
     json_t *v;
@@ -121,7 +138,7 @@ static int needs_read(const json_t *o, struct message *s, struct err *e)
     return 0;
 }
 
-static int headers_read(const json_t *o, struct message *s, struct err *e)
+int bind_message_headers(const json_t *o, struct bind_message *s, struct err *e)
 {
     const char *name;
     json_t *v;
@@ -136,29 +153,30 @@ static int headers_read(const json_t *o, struct message *s, struct err *e)
         if (!json_is_string(v))
             return err_field(e, ERR_INVALID, "headers", "header '%.60s' is no text", name);
     }
-    int rc = json_print(headers, &s->headers, e);
-    s->m.headers = buf_str(&s->headers);
-    return rc;
+    return json_print(headers, &s->headers, e);
 }
 
-static int options_read(const json_t *o, int64_t now, struct message *s, struct err *e)
+static int options_read(const json_t *o, int64_t now, struct bind_message *s, struct err *e)
 {
     static const char *const names[] = {"attempts", "backoff", "timeout", "ttl",   "deadline",
                                         "priority", "lane",    "gate",    "key",   "delay",
                                         "run_at",   "dedup",   "unique",  "needs", "headers"};
+    struct core_send *c = &s->m.send;
     if (o == NULL)
         return 0;
     if (json_only_keys(o, "send", names, ARRAY_LEN(names), e) != 0 ||
-        when_read(o, now, &s->m.send, e) != 0 || text_of(o, "key", s, &s->m.send.key, e) != 0 ||
-        text_of(o, "dedup", s, &s->m.send.dedup, e) != 0 || unique_read(o, s, e) != 0 ||
-        needs_read(o, s, e) != 0 || headers_read(o, s, e) != 0)
+        bind_message_when(o, now, &c->run_at, e) != 0 ||
+        bind_message_text(o, "key", s, &c->key, e) != 0 ||
+        bind_message_text(o, "dedup", s, &c->dedup, e) != 0 || unique_read(o, s, e) != 0 ||
+        needs_read(o, s, e) != 0 || bind_message_headers(o, s, e) != 0)
         return e->code;
+    s->m.headers = s->headers.len > 0 ? buf_str(&s->headers) : NULL;
     return 0;
 }
 
 /* ---- the message ---- */
 
-static int sending_take(struct message *s, const struct bind_queue *q, const json_t *o,
+static int sending_take(struct bind_message *s, const struct bind_queue *q, const json_t *o,
                         struct err *e)
 {
     struct bind_sending to = {.priority = -1};
@@ -180,37 +198,42 @@ static int sending_take(struct message *s, const struct bind_queue *q, const jso
 }
 
 /* What it belongs to goes with it. */
-static void trace_take(lua_State *L, struct message *s)
+void bind_message_trace(lua_State *L, struct bind_message *s)
 {
     const struct bind_run *r = bind_run_of(L);
     if (r->env->correlation == NULL)
         return;
-    s->m.correlation = arena_strndup(&s->arena, r->env->correlation, strlen(r->env->correlation));
+    s->correlation = arena_strndup(&s->arena, r->env->correlation, strlen(r->env->correlation));
     if (r->span.id != 0) {
         char *text = arena_new(&s->arena, TRACE_PARENT_TEXT);
         trace_format(&r->span, text);
-        s->m.traceparent = text;
+        s->traceparent = text;
     } else if (r->env->traceparent != NULL) {
-        s->m.traceparent =
-            arena_strndup(&s->arena, r->env->traceparent, strlen(r->env->traceparent));
+        s->traceparent = arena_strndup(&s->arena, r->env->traceparent, strlen(r->env->traceparent));
     }
 }
 
-static int message_fill(lua_State *L, struct message *s, const char *queue, const json_t *body,
-                        const json_t *options, struct err *e)
+int bind_message_body(struct bind_message *s, const json_t *body, struct err *e)
 {
-    struct bind_thread *t = bind_set_of(L)->thread;
-    s->m.send.queue = arena_strndup(&s->arena, queue, strlen(queue));
-    t->ids.ids.make(&t->ids.ids, &s->m.send.id);
-    if (options_read(options, t->world->wall_ms(t->world), s, e) != 0 ||
-        sending_take(s, bind_set_queue(bind_set_of(L), queue), options, e) != 0)
-        return e->code;
     if (body == NULL)
         buf_adds(&s->body, "null");
     else if (json_print(body, &s->body, e) != 0)
         return err_field(e, ERR_TOO_LARGE, "body",
                          "a body has at most %d KiB; keep it elsewhere and send its key",
                          QUEUE_BODY_MAX >> 10);
+    return 0;
+}
+
+static int message_fill(lua_State *L, struct bind_message *s, const char *queue, const json_t *body,
+                        const json_t *options, struct err *e)
+{
+    struct bind_thread *t = bind_set_of(L)->thread;
+    s->m.send.queue = arena_strndup(&s->arena, queue, strlen(queue));
+    t->ids.ids.make(&t->ids.ids, &s->m.send.id);
+    if (options_read(options, t->world->wall_ms(t->world), s, e) != 0 ||
+        sending_take(s, bind_set_queue(bind_set_of(L), queue), options, e) != 0 ||
+        bind_message_body(s, body, e) != 0)
+        return e->code;
     s->m.body = buf_str(&s->body);
     s->m.body_len = s->body.len;
     s->m.send.bytes = (uint32_t)s->body.len;
@@ -227,12 +250,7 @@ static int host_message(lua_State *L)
     vm_may_await(L, "send");
     json_t *body = lua_isnil(L, 2) ? NULL : bind_check_json(L, 2, "send: body");
     json_t *options = bind_check_json(L, 3, "send: options");
-    struct vm_guard *g = vm_guard_push(L, message_free);
-    struct message *s = mem_new(sizeof *s);
-    arena_init(&s->arena, BIND_QUEUE_MESSAGE);
-    buf_init(&s->body, QUEUE_BODY_MAX);
-    buf_init(&s->headers, QUEUE_HEADERS_BYTES);
-    g->p = s;
+    struct bind_message *s = bind_message_new(L);
     if (bind_set_of(L)->thread->bind->queues == NULL)
         err_set(&e, ERR_UNSUPPORTED, "the queue is not running here");
     else if (options != NULL && !json_is_object(options))
@@ -243,7 +261,9 @@ static int host_message(lua_State *L)
         err_context(&e, "send '%.80s'", queue);
         return vm_raise(L, &e);
     }
-    trace_take(L, s);
+    bind_message_trace(L, s);
+    s->m.correlation = s->correlation;
+    s->m.traceparent = s->traceparent;
     vm_charge(L, s->body.len / 16);
     uuid_format(&s->m.send.id, id);
     lua_pushstring(L, id);

@@ -8,13 +8,14 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "bind/bind_priv.h"
+#include "bind/bus_lib.h"
 #include "bind/queue_lib.h"
 
 /* The Lua part of the library, in the order in which it is loaded. */
 static const char *const library[] = {
-    "lua/lib/values.lua", "lua/lib/base.lua",  "lua/lib/entity.lua",
-    "lua/lib/canon.lua",  "lua/lib/http.lua",  "lua/lib/route.lua",
-    "lua/lib/queue.lua",  "lua/lib/coord.lua", "lua/lib/test.lua"};
+    "lua/lib/values.lua", "lua/lib/base.lua",  "lua/lib/entity.lua", "lua/lib/canon.lua",
+    "lua/lib/http.lua",   "lua/lib/route.lua", "lua/lib/queue.lua",  "lua/lib/bus.lua",
+    "lua/lib/coord.lua",  "lua/lib/test.lua"};
 
 static uint64_t set_mono_ns(struct vm_host *h)
 {
@@ -61,6 +62,7 @@ static void set_free(struct bind_set *s)
         vm_meter_free(s->route_meter[i]);
     bind_routes_drop(s->routes);
     bind_queues_free(s->queues);
+    bind_bus_free(s->bus);
     s->magic = 0;
     mem_free(s);
 }
@@ -135,6 +137,8 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_routes(L);
     bind_open_queue(L);
     bind_open_send(L);
+    bind_open_bus(L);
+    bind_open_publish(L);
     bind_open_coord(L);
     bind_open_pause(L);
     bind_open_absent(L);
@@ -156,6 +160,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     s->dry_saves = take_function(L, host, "dry_saves");
     s->migrate_rows = take_function(L, host, "migrate_rows");
     s->handle = take_function(L, host, "handle");
+    s->handle_batch = take_function(L, host, "handle_batch");
     lua_settop(L, host - 1);
 }
 
@@ -204,6 +209,8 @@ static int set_load(struct bind_set *s, const struct vm_source *files, size_t co
     int rc = bind_absent_check(kept, s->files, e);
     if (rc == 0)
         rc = vm_load(s->vm, kept, s->files, e);
+    if (rc == 0)
+        rc = bind_bus_finish(s, e);
     return rc != 0 ? rc : set_finish(s, e);
 }
 

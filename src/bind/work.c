@@ -1,4 +1,4 @@
-/* The consumer of this node: says how much it takes, renews its leases, reads the messages that it
+/* A consumer of this node: says how much it takes, renews its leases, reads the messages that it
  * is granted, gives them to script threads, and settles what these did not settle with their
  * writes. On script thread 0, but for the reading.
  *
@@ -16,127 +16,9 @@
 #include "base/mem.h"
 #include "bind/queue_lib.h"
 
-struct bind_work {
-    struct queue_consumer consumer; /* first */
-    struct bind *bind;
-    struct bind_thread *thread;
-    uint32_t lease_ms, credit; /* credit: as it was opened with */
-    bool wanted, open, listening, over;
-    bool flying; /* `unit` */
-    struct unit unit;
-    struct world_timer timer;
-    uint64_t renewed_ns;
-    struct list live; /* all deliveries */
-    size_t live_count;
-    struct list unread, reading; /* of them, by `here` */
-    struct loop_work read;
-    bool is_reading;
-    struct work_reader *reader;
-};
-
-static void work_tick(struct bind_work *w);
-
 struct runner *bind_work_home(struct bind_work *w)
 {
     return w->thread->runner;
-}
-
-/* ---- the end of a delivery ---- */
-
-static void delivery_free(struct delivery *d)
-{
-    mem_free(d->body);
-    mem_free(d->headers);
-    mem_free(d->key);
-    mem_free(d->correlation);
-    mem_free(d->traceparent);
-    bind_outcome_fini(&d->how);
-    mem_free(d);
-}
-
-static void delivery_free_task(struct task *task)
-{
-    delivery_free(LIST_OF(task, struct delivery, task));
-}
-
-static void delivery_drop(struct delivery *d)
-{
-    struct bind_work *w = d->work;
-    if (d->has_unit)
-        unit_fini(&d->unit);
-    list_remove(&d->node);
-    w->live_count--;
-    if (d->canceling) { /* behind the task that speaks of it */
-        d->task.run = delivery_free_task;
-        runner_post(d->thread->runner, &d->task);
-    } else {
-        delivery_free(d);
-    }
-    if (atomic_load(&w->bind->closing))
-        work_tick(w);
-}
-
-static void delivery_settle(struct delivery *d);
-
-static void settle_again(struct world_timer *t)
-{
-    struct delivery *d = LIST_OF(t, struct delivery, again);
-    d->waits = false;
-    delivery_settle(d);
-}
-
-/* What cannot be said now is said later; after that its timeout says it. */
-static void settle_failed(struct delivery *d, const struct err *e)
-{
-    struct world *world = d->work->thread->world;
-    bool passing = err_info(e->code)->retry == ERR_RETRY_AFTER || e->code == ERR_TIMEOUT;
-    if (!passing || ++d->tries > WORK_SETTLE_TRIES || atomic_load(&d->work->bind->closing)) {
-        if (e->code != ERR_FENCED && e->code != ERR_NOT_FOUND)
-            log_warn("script", "%s: message %s could not be settled: %s", d->label, d->id, e->text);
-        delivery_drop(d);
-        return;
-    }
-    d->waits = true;
-    d->again.fire = settle_again;
-    world->timer_start(world, &d->again, WORK_SETTLE_MS);
-}
-
-static void settle_done(struct unit *u)
-{
-    struct delivery *d = LIST_OF(u, struct delivery, unit);
-    if (u->err.code == 0)
-        delivery_drop(d);
-    else
-        settle_failed(d, &u->err);
-}
-
-static void delivery_settle(struct delivery *d)
-{
-    struct err e = ERR_INIT;
-    const struct bind_outcome *how = &d->how;
-    if (d->has_unit)
-        unit_fini(&d->unit);
-    unit_init(&d->unit, d->work->thread->runner, settle_done);
-    d->has_unit = true;
-    d->unit.txn.urgent = true;
-    txn_envelope(&d->unit.txn, &d->env);
-    if (how->gate[0] != '\0') {
-        queue_txn_if_delivery(&d->unit.txn, &d->held.id, d->held.token);
-        queue_txn_gate_close(&d->unit.txn, how->gate, how->settle.until);
-    }
-    if (bind_held_compose((struct bind_held_list){&d->held, 1}, how, &d->unit.txn, &e) != 0 ||
-        ledger_propose(d->work->bind->ledger, &d->unit, &e) != 0)
-        settle_failed(d, &e);
-}
-
-void bind_delivered(struct task *task)
-{
-    struct delivery *d = LIST_OF(task, struct delivery, task);
-    d->away = false;
-    if (d->end == DELIVERY_DONE || (d->lost && d->how.settle.outcome == SETTLE_ACK))
-        delivery_drop(d);
-    else
-        delivery_settle(d);
 }
 
 /* ---- reading, on the pool ---- */
@@ -152,22 +34,36 @@ static void read_cb(struct loop_work *r)
     }
 }
 
-static void delivery_start(struct delivery *d)
+struct bind_thread *work_least_busy(struct bind *b)
 {
-    struct bind *b = d->work->bind;
     struct bind_thread *least = &b->threads[0];
     for (int i = 1; i < b->threads_count; i++)
         if (atomic_load(&b->threads[i].runs) < atomic_load(&least->runs))
             least = &b->threads[i];
-    d->thread = least;
-    d->away = true;
+    atomic_fetch_add(&least->runs, 1);
+    return least;
+}
+
+static void delivery_start(struct delivery *d)
+{
     d->env = (struct envelope){.tenant = d->grant.tenant,
                                .correlation = d->correlation,
                                .causation = d->id,
                                .traceparent = d->traceparent};
-    d->task.run = bind_deliver;
-    atomic_fetch_add(&least->runs, 1);
-    runner_post(least->runner, &d->task);
+    switch (d->work->kind) {
+    case LISTENS_RUN:
+        d->thread = work_least_busy(d->work->bind);
+        d->away = true;
+        d->task.run = bind_deliver;
+        runner_post(d->thread->runner, &d->task);
+        return;
+    case LISTENS_BATCH:
+        gather_add(d->work, d);
+        return;
+    case LISTENS_WEBHOOK:
+        hook_start(d->work, d);
+        return;
+    }
 }
 
 static void read_start(struct bind_work *w);
@@ -186,6 +82,7 @@ static void read_done(struct loop_work *r)
         else
             delivery_start(d);
     }
+    gather_go(w);
     read_start(w);
     if (atomic_load(&w->bind->closing))
         work_tick(w);
@@ -223,7 +120,7 @@ static void grant_take(struct bind_work *w, const struct core_effect *f)
 static void delivery_cancel(struct delivery *d, bool lost, const char *why)
 {
     d->lost = d->lost || lost;
-    if (!d->away || d->canceling)
+    if (!d->away || d->canceling || (d->batched && !lost)) /* the others of its batch go on */
         return;
     d->canceling = true;
     snprintf(d->why, sizeof d->why, "%s", why);
@@ -269,6 +166,8 @@ static void gone_cb(struct queue_consumer *c)
 
 static uint32_t credit_of(struct bind_work *w)
 {
+    if (w->queue != NULL)
+        return w->credit_wanted;
     json_int_t n =
         json_integer_value(json_object_get(bind_settings_of(w->thread), "work_concurrency"));
     return n > 0 && n <= CORE_CREDIT_MAX ? (uint32_t)n : 16;
@@ -287,7 +186,8 @@ static void opened(struct unit *u)
         w->open = true;
         w->renewed_ns = w->thread->world->mono_ns(w->thread->world);
     } else {
-        log_warn("script", "queues are not worked yet: %s", u->err.text);
+        log_warn("script", "%s not worked yet: %s", w->queue != NULL ? w->queue : "queues are",
+                 u->err.text);
     }
     unit_fini(u);
     if (atomic_load(&w->bind->closing))
@@ -334,9 +234,13 @@ static void propose(struct bind_work *w, void (*done)(struct unit *u),
 
 static void add_open(struct bind_work *w, struct txn *t)
 {
+    const char *const queues[] = {w->queue};
     struct core_consumer c = {.id = w->consumer.id,
                               .node = queues_node(w->bind->queues),
-                              .worker = true,
+                              .worker = w->queue == NULL,
+                              .tenant = "default",
+                              .queues = queues,
+                              .queues_count = w->queue != NULL,
                               .credit = w->credit,
                               .lease_ms = w->lease_ms};
     queue_txn_open(t, &c);
@@ -354,7 +258,7 @@ static void add_leave(struct bind_work *w, struct txn *t)
 
 static void work_stop_tick(struct bind_work *w)
 {
-    if (w->live_count > 0 || w->is_reading || w->flying)
+    if (w->live_count > 0 || w->is_reading || w->flying || w->asking)
         return;
     if (w->open)
         propose(w, left, add_leave);
@@ -364,7 +268,7 @@ static void work_stop_tick(struct bind_work *w)
     }
 }
 
-static void work_tick(struct bind_work *w)
+void work_tick(struct bind_work *w)
 {
     if (atomic_load(&w->bind->closing)) {
         work_stop_tick(w);
@@ -373,8 +277,13 @@ static void work_tick(struct bind_work *w)
     uint64_t ms = since_renewed_ms(w);
     if (w->open && ms > w->lease_ms / 5 * 4)
         cancel_all(w, "its lease could not be renewed");
-    if (w->flying || !w->wanted)
+    if (w->flying)
         return;
+    if (!w->wanted) { /* what it holds is given back, and taken by whoever works it now */
+        if (w->open)
+            propose(w, left, add_leave);
+        return;
+    }
     uint32_t credit = credit_of(w);
     if (!w->open || credit != w->credit) {
         w->credit = credit;
@@ -388,12 +297,131 @@ static void timer_cb(struct world_timer *t)
 {
     struct bind_work *w = LIST_OF(t, struct bind_work, timer);
     struct world *world = w->thread->world;
-    if (!atomic_load(&w->bind->closing))
+    if (!atomic_load(&w->bind->closing)) {
         world->timer_start(world, t, w->lease_ms / 12);
+        hook_look(w);
+    }
     work_tick(w);
 }
 
 /* ---- life ---- */
+
+static void work_begin(struct bind_work *w)
+{
+    if (w->wanted)
+        return;
+    w->wanted = true;
+    if (w->started) {
+        work_tick(w);
+        return;
+    }
+    w->started = w->listening = true;
+    queues_listen(w->bind->queues, &w->consumer);
+    w->renewed_ns = w->thread->world->mono_ns(w->thread->world);
+    timer_cb(&w->timer);
+}
+
+static int work_new(struct bind *b, const char *queue, uint32_t lease_ms, struct bind_work **out,
+                    struct err *e)
+{
+    struct bind_work *w = *out = mem_new(sizeof *w);
+    w->bind = b;
+    w->thread = &b->threads[0];
+    w->queue = queue != NULL ? mem_strdup(queue) : NULL;
+    w->lease_ms = lease_ms;
+    w->timer.fire = timer_cb;
+    w->consumer.home = w->thread->runner;
+    w->consumer.arrived = arrived_cb;
+    w->consumer.gone = gone_cb;
+    w->thread->ids.ids.make(&w->thread->ids.ids, &w->consumer.id);
+    list_init(&w->others);
+    list_init(&w->live);
+    list_init(&w->unread);
+    list_init(&w->reading);
+    list_init(&w->gathered);
+    return work_reader_open(b->ledger, &w->reader, e);
+}
+
+static void work_free(struct bind_work *w)
+{
+    work_reader_free(w->reader);
+    hook_breakers_free(w);
+    mem_free(w->queue);
+    mem_free(w);
+}
+
+int bind_work_new(struct bind *b, uint32_t lease_ms, struct err *e)
+{
+    return work_new(b, NULL, lease_ms != 0 ? lease_ms : WORK_LEASE_MS, &b->work, e);
+}
+
+/* ---- those of one queue ---- */
+
+static struct bind_work *work_of(struct bind *b, const char *queue)
+{
+    LIST_EACH(node, &b->work->others)
+    {
+        struct bind_work *w = LIST_OF(node, struct bind_work, node);
+        if (strcmp(w->queue, queue) == 0)
+            return w;
+    }
+    struct err e = ERR_INIT;
+    struct bind_work *w;
+    if (work_new(b, queue, b->work->lease_ms, &w, &e) != 0) {
+        log_error("script", "%s cannot be worked: %s", queue, e.text);
+        work_free(w);
+        return NULL;
+    }
+    list_push(&b->work->others, &w->node);
+    return w;
+}
+
+/* Room for the batch that runs, and for the one that is gathered meanwhile. */
+static uint32_t credit_for(const struct bind_set *s, const struct bind_listener *l)
+{
+    uint32_t most = 0;
+    if (l->kind == LISTENS_WEBHOOK)
+        return WORK_HOOK_CREDIT;
+    for (size_t i = 0; i < s->bus->count; i++)
+        if (strcmp(s->bus->list[i]->group, l->group) == 0 && s->bus->list[i]->batch > most)
+            most = s->bus->list[i]->batch;
+    return most * WORK_BATCHES < CORE_CREDIT_MAX ? most * WORK_BATCHES : CORE_CREDIT_MAX;
+}
+
+/* They are given back with the leave that follows. */
+static void gathered_drop(struct bind_work *w)
+{
+    for (struct list *node; (node = list_pop(&w->gathered)) != NULL;)
+        delivery_drop(LIST_OF(node, struct delivery, here));
+}
+
+static void others_match(struct bind *b, const struct bind_set *s)
+{
+    LIST_EACH(node, &b->work->others)
+    LIST_OF(node, struct bind_work, node)->credit_wanted = 0;
+    for (size_t i = 0; s->queues != NULL && i < s->queues->count; i++) {
+        const struct bind_queue *q = &s->queues->list[i];
+        if (q->group == NULL || q->group->kind == LISTENS_RUN)
+            continue;
+        struct bind_work *w = work_of(b, q->q.name);
+        if (w == NULL)
+            continue;
+        w->kind = q->group->kind;
+        w->credit_wanted = credit_for(s, q->group);
+        work_begin(w);
+    }
+    LIST_EACH(node, &b->work->others)
+    {
+        struct bind_work *w = LIST_OF(node, struct bind_work, node);
+        w->wanted = w->credit_wanted > 0;
+        if (!w->wanted)
+            gathered_drop(w);
+        else if (w->kind == LISTENS_WEBHOOK)
+            hook_again(w);
+        else
+            gather_again(w);
+    }
+}
 
 void bind_work_published(struct bind *b)
 {
@@ -402,37 +430,22 @@ void bind_work_published(struct bind *b)
     bool handled = false;
     for (size_t i = 0; s->queues != NULL && i < s->queues->count; i++)
         handled = handled || s->queues->list[i].handled;
-    if (w == NULL || !handled || w->wanted)
+    if (w == NULL)
         return;
-    w->wanted = w->listening = true;
-    queues_listen(b->queues, &w->consumer);
-    w->renewed_ns = w->thread->world->mono_ns(w->thread->world);
-    timer_cb(&w->timer);
+    if (handled)
+        work_begin(w);
+    others_match(b, s);
 }
 
-int bind_work_new(struct bind *b, uint32_t lease_ms, struct err *e)
-{
-    struct bind_work *w = b->work = mem_new(sizeof *w);
-    w->bind = b;
-    w->thread = &b->threads[0];
-    w->lease_ms = lease_ms != 0 ? lease_ms : WORK_LEASE_MS;
-    w->timer.fire = timer_cb;
-    w->consumer.home = w->thread->runner;
-    w->consumer.arrived = arrived_cb;
-    w->consumer.gone = gone_cb;
-    w->thread->ids.ids.make(&w->thread->ids.ids, &w->consumer.id);
-    list_init(&w->live);
-    list_init(&w->unread);
-    list_init(&w->reading);
-    return work_reader_open(b->ledger, &w->reader, e);
-}
+/* ---- the end ---- */
 
-bool bind_work_is_over(struct bind *b)
+static bool work_is_over(struct bind_work *w)
 {
-    struct bind_work *w = b->work;
-    if (w == NULL || !w->wanted || w->over)
+    if (!w->started || w->over)
         return true;
     w->thread->world->timer_stop(w->thread->world, &w->timer);
+    w->thread->world->timer_stop(w->thread->world, &w->gather_timer);
+    gathered_drop(w);
     LIST_EACH_SAFE(node, &w->live)
     {
         struct delivery *d = LIST_OF(node, struct delivery, node);
@@ -445,11 +458,22 @@ bool bind_work_is_over(struct bind *b)
     return false;
 }
 
+bool bind_work_is_over(struct bind *b)
+{
+    if (b->work == NULL)
+        return true;
+    bool over = work_is_over(b->work);
+    LIST_EACH(node, &b->work->others)
+    over = work_is_over(LIST_OF(node, struct bind_work, node)) && over;
+    return over;
+}
+
 void bind_work_free(struct bind *b)
 {
     if (b->work == NULL)
         return;
-    work_reader_free(b->work->reader);
-    mem_free(b->work);
+    for (struct list *node; (node = list_pop(&b->work->others)) != NULL;)
+        work_free(LIST_OF(node, struct bind_work, node));
+    work_free(b->work);
     b->work = NULL;
 }

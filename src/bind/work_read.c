@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "bind/work.h"
 #include "db/db.h"
 
@@ -98,6 +99,22 @@ static int body_read_other(struct work_reader *w, struct delivery *d, struct que
     return rc != 0 ? rc : body_keep(d, body, n, e);
 }
 
+static char *header_text(const json_t *headers, const char *name)
+{
+    const char *text = json_string_value(json_object_get(headers, name));
+    return text != NULL ? mem_strdup(text) : NULL;
+}
+
+/* What was published says so in its headers. */
+static void topic_keep(struct delivery *d)
+{
+    if (d->headers == NULL || !str_starts(d->grant.queue, BUS_QUEUE_PREFIX))
+        return;
+    AUTO(json_unref) json_t *headers = json_read(d->headers, strlen(d->headers), NULL);
+    d->topic = header_text(headers, BUS_HEADER_TOPIC);
+    d->message_id = header_text(headers, BUS_HEADER_ID);
+}
+
 int work_read(struct work_reader *w, struct delivery *d, struct queue_stored *s, struct err *e)
 {
     struct place at;
@@ -110,6 +127,8 @@ int work_read(struct work_reader *w, struct delivery *d, struct queue_stored *s,
     d->key = keep(s->key);
     d->correlation = mem_strdup(s->correlation != NULL ? s->correlation : d->id);
     d->traceparent = keep(s->traceparent);
+    d->type = keep(s->type);
+    topic_keep(d);
     return d->grant.body != d->grant.place ? body_read_other(w, d, s, e)
                                            : body_keep(d, s->body, s->body_len, e);
 }

@@ -11,6 +11,7 @@
 #include "bind/coord_lib.h"
 #include "bind/held.h"
 #include "bind/queue_lib.h"
+#include "bus/bus.h"
 #include "entity/expand.h"
 
 struct condition {
@@ -27,7 +28,7 @@ struct write {
     size_t conditions_count;
     struct entity_def **defs; /* of the items */
     size_t sends;             /* messages in the list at SENDS */
-    const struct queue_message **messages;
+    const struct bind_message **messages;
     size_t coord_conditions_count, coord_count; /* in the lists at 5 and 6 */
     const struct coord_op **coord_conditions, **coord;
     struct bind_held_list held;          /* the deliveries that are worked */
@@ -57,7 +58,7 @@ static void write_free(void *p)
 static int write_compose_rest(struct write *op, struct txn *t, struct err *e)
 {
     for (size_t i = 0; i < op->sends; i++)
-        if (queue_txn_send(t, op->messages[i], e) != 0)
+        if (bind_message_compose(op->messages[i], t, e) != 0)
             return e->code;
     for (size_t i = 0; i < op->coord_count; i++)
         if (bind_coord_compose(op->coord[i], t, e) != 0)
@@ -65,11 +66,30 @@ static int write_compose_rest(struct write *op, struct txn *t, struct err *e)
     return op->outcomes != NULL ? bind_held_compose(op->held, op->outcomes, t, e) : 0;
 }
 
+/* Of all that is published one condition for each revision of the routes; how many. */
+static uint32_t compose_routes(const struct write *op, struct txn *t)
+{
+    const struct bus_route *last = NULL;
+    uint32_t count = 0;
+    for (size_t i = 0; i < op->sends; i++) {
+        const struct bus_route *r = bind_message_route(op->messages[i]);
+        if (r == NULL || (last != NULL && bus_route_revision(r) == bus_route_revision(last)))
+            continue;
+        if (t != NULL)
+            bus_txn_routes(t, r);
+        last = r;
+        count++;
+    }
+    return count;
+}
+
 static int write_compose(struct entity_write *w, struct txn *t, bool before, struct err *e)
 {
     struct write *op = (struct write *)w;
     if (before)
         bind_held_conditions(op->held, t);
+    if (before)
+        compose_routes(op, t);
     for (size_t i = 0; before && i < op->conditions_count; i++) {
         struct condition *c = &op->conditions[i];
         if (c->version != 0)
@@ -222,7 +242,7 @@ static void read_conditions(lua_State *L, struct write *op, size_t n)
 /* The messages themselves belong to the list, which stays on the stack. */
 static void read_sends(lua_State *L, struct write *op, size_t n)
 {
-    op->messages = mem_new_array(n + 1, sizeof *op->messages);
+    op->messages = mem_new_array(n + 1, sizeof(struct bind_message *));
     for (size_t i = 0; i < n; i++) {
         lua_rawgeti(L, 3, (lua_Integer)i + 1);
         op->messages[i] = bind_check_message(L, -1);
@@ -267,7 +287,8 @@ static void push_result(lua_State *L, const struct entity_item *it)
 
 static uint32_t conditions_of(const struct write *op)
 {
-    return (uint32_t)(op->conditions_count + op->coord_conditions_count + op->held.count);
+    return (uint32_t)(op->conditions_count + op->coord_conditions_count + op->held.count) +
+           compose_routes(op, NULL);
 }
 
 /* What became of the first message: of a lone one it is the answer to its send. */
@@ -276,7 +297,8 @@ static void push_sent(lua_State *L, const struct write *op)
     struct cursor c;
     struct core_sent sent;
     char id[UUID_TEXT];
-    if (op->w.unit == NULL || op->w.count > 0 || !unit_result(op->w.unit, conditions_of(op), &c)) {
+    if (op->w.unit == NULL || op->w.count > 0 || bind_message_route(op->messages[0]) != NULL ||
+        !unit_result(op->w.unit, conditions_of(op), &c)) {
         lua_pushnil(L);
         return;
     }

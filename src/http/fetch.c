@@ -421,6 +421,7 @@ int fetch_start(struct fetcher *fetcher, const struct fetch_request *r,
     fetch_write_head(f);
     if (rc == 0)
         rc = buf_check(&f->head, "the headers of the request", e);
+    f->unguarded = r->unguarded;
     f->connect_ms = r->connect_ms;
     f->connect_ends_ms = fetch_now_ms(f) + f->connect_ms;
     if (rc == 0)

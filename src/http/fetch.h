@@ -88,6 +88,7 @@ struct fetch_request {
     int redirects_max;
     size_t body_max;
     const char *allow; /* private addresses; may be NULL */
+    bool unguarded;    /* no breaker: the caller has one of its own */
 };
 
 /* 0: done() runs once, later, on the loop; then read the result and fetch_free(). Else nothing was

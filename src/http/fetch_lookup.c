@@ -308,6 +308,8 @@ int fetch_breaker_ask(struct fetch *f, struct err *e)
 {
     struct fetch_shared *s = f->fetcher->shared;
     uint64_t wait_ms = 0;
+    if (f->unguarded)
+        return 0;
     pthread_mutex_lock(&s->lock);
     struct breaker *b = breaker_of(f, false);
     f->asked = b == NULL || breaker_may(b, fetch_now_ms(f), &wait_ms);

@@ -50,10 +50,11 @@ struct fetch {
     struct tcp *tcp;
     struct buf head; /* of the request */
     size_t sent;
-    bool older; /* offer TLS 1.2 only */
-    bool asked; /* the breaker let us out, and is owed a word */
-    bool kept;  /* the connection has served another before */
-    bool keeps; /* the answer leaves it in order */
+    bool older;     /* offer TLS 1.2 only */
+    bool asked;     /* the breaker let us out, and is owed a word */
+    bool unguarded; /* no breaker is asked */
+    bool kept;      /* the connection has served another before */
+    bool keeps;     /* the answer leaves it in order */
 
     llhttp_t parser;
     struct buf name, value;

@@ -8,7 +8,7 @@ from e2e.node import App, Case, run
 # The names that the language of Koan has, as the guide lists them.
 LIBRARY = """entity tx send publish request on queue job step sleep wait_for canon recipe media blob secret lease counter limit kv cache
 cluster auth config flag log http json time uuid crypto base64 csv reject""".split()
-MISSING = {"request": "the bus", "publish": "the bus", "job": "jobs", "step": "jobs",
+MISSING = {"job": "jobs", "step": "jobs",
            "sleep": "jobs", "wait_for": "jobs", "recipe": "media", "media": "media", "blob": "blob storage", "secret": "the vault",
            "lease": "coordination", "cache": "coordination",
            "cluster": "the cluster", "auth": "users and roles"}
@@ -33,9 +33,12 @@ WORKING = {
     "limit": 'limit("author", { rate = 3 }):take()',
     "counter": 'counter.add("author", 7)',
     "kv": 'kv.get("nothing") == nil',
+    "publish": 'select(2, publish("author.x", 1))',
+    "request": 'select(2, pcall(request, "nobody", 1)).code',
 }
 GIVES = {"entity": 1, "tx": "t", "canon": "canonized", "config": 2, "flag": True, "http": 200, "json": 1, "time": "1970", "uuid": 36, "crypto": "ba7816bf",
-         "base64": "abc", "csv": "2", "reject": "NO", "queue": "invalid", "on": "invalid", "send": "not_found", "counter": 7, "limit": 2, "kv": True}
+         "base64": "abc", "csv": "2", "reject": "NO", "queue": "invalid", "on": "invalid", "send": "not_found", "counter": 7, "limit": 2, "kv": True,
+         "publish": 0, "request": "not_found"}
 
 
 class Library(Case):
@@ -62,10 +65,10 @@ class Library(Case):
         self.assertEqual(c("GET", "/api/note").status, 200)  # what was refused changed nothing
 
     def test_a_start_and_a_check_refuse_them_too(self):
-        self.write("scripts/app.lua", 'entity "Note" { fields = { text = text },\n  before_save = function(e) publish("mail", e) end }')
+        self.write("scripts/app.lua", 'entity "Note" { fields = { text = text },\n  before_save = function(e) blob("mail", e) end }')
         code, words = self.fails("--scripts", self.path("scripts"))
         self.assertEqual(code, 1)
-        self.assertRegex(words, r"app\.lua:2:29: publish: needs the bus")
+        self.assertRegex(words, r"app\.lua:2:29: blob: needs blob storage")
         code, out, _ = run("check", self.path("scripts"), "--json", cwd=self.dir)
         self.assertEqual(code, 1)
         self.assertEqual([(p["line"], p["column"]) for p in json.loads(out)["problems"]], [(2, 29)])

@@ -54,12 +54,12 @@ TEST(parts_that_are_not_there_yet_refuse_by_name)
 {
     refuses("job \"nightly\" {}",
             "app.lua:1:1: job: needs jobs, which this version of Koan does not have");
-    refuses("on \"x\" {}", "app.lua:1: on 'x': on \"queue/NAME\" works a queue");
+    refuses("on \"x/y\" {}", "app.lua:1: on 'x/y': on \"queue/NAME\" works a queue");
     refuses("x = cache.get('a')", "cache: needs coordination");
     /* Where it would be met some day only. */
     refuses("local function f()\n  return { key = secret.get('a') }\nend\nf = f",
             "app.lua:2:18: secret: needs the vault");
-    refuses("if publish then publish('q', {}) end", "publish: needs the bus");
+    refuses("if media then media('q', {}) end", "media: needs media");
     refuses("x = _G['cache'].get('a')", "cache: needs coordination");
     refuses("entity \"X\" { fields = { a = blob } }", "blob: needs blob storage");
 }

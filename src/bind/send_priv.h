@@ -1,0 +1,33 @@
+/* What send.c and publish.c share: a message on its way into a unit. */
+#ifndef KOAN_BIND_SEND_PRIV_H
+#define KOAN_BIND_SEND_PRIV_H
+
+#include <lua.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "bus/bus.h"
+#include "queue/queue.h"
+
+struct bind_message {
+    struct queue_message m;  /* of a send */
+    struct bus_route *route; /* of a publish; else NULL */
+    struct bus_message published;
+    struct core_label needs[CORE_LABELS_MAX];
+    const char *correlation, *traceparent;
+    struct arena arena;
+    struct buf body, headers;
+};
+
+/* Belongs to a guard that is left on the stack, which is what host.write() takes. */
+struct bind_message *bind_message_new(lua_State *L);
+int bind_message_text(const json_t *o, const char *key, struct bind_message *s, const char **out,
+                      struct err *e);
+/* delay, run_at; `*run_at` stays when neither is there. */
+int bind_message_when(const json_t *o, int64_t now, int64_t *run_at, struct err *e);
+int bind_message_headers(const json_t *o, struct bind_message *s, struct err *e);
+int bind_message_body(struct bind_message *s, const json_t *body, struct err *e);
+/* Whose it is: correlation and traceparent of the run. */
+void bind_message_trace(lua_State *L, struct bind_message *s);
+
+#endif

@@ -1,0 +1,116 @@
+/* How deliveries end: settled in a unit of their own, where what their runs wrote has not settled
+ * them, and forgotten. */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "bind/queue_lib.h"
+#include "bind/work.h"
+
+static void delivery_free(struct delivery *d)
+{
+    mem_free(d->body);
+    mem_free(d->headers);
+    mem_free(d->key);
+    mem_free(d->correlation);
+    mem_free(d->traceparent);
+    mem_free(d->type);
+    mem_free(d->topic);
+    mem_free(d->message_id);
+    mem_free(d->pattern);
+    bind_outcome_fini(&d->how);
+    mem_free(d);
+}
+
+static void delivery_free_task(struct task *task)
+{
+    delivery_free(LIST_OF(task, struct delivery, task));
+}
+
+void delivery_drop(struct delivery *d)
+{
+    struct bind_work *w = d->work;
+    if (d->has_unit)
+        unit_fini(&d->unit);
+    list_remove(&d->node);
+    w->live_count--;
+    if (d->canceling) { /* behind the task that speaks of it */
+        d->task.run = delivery_free_task;
+        runner_post(d->thread->runner, &d->task);
+    } else {
+        delivery_free(d);
+    }
+    if (atomic_load(&w->bind->closing))
+        work_tick(w);
+}
+
+static void settle_again(struct world_timer *t)
+{
+    struct delivery *d = LIST_OF(t, struct delivery, again);
+    d->waits = false;
+    delivery_settle(d);
+}
+
+/* What cannot be said now is said later; after that its timeout says it. */
+static void settle_failed(struct delivery *d, const struct err *e)
+{
+    struct world *world = d->work->thread->world;
+    bool passing = err_info(e->code)->retry == ERR_RETRY_AFTER || e->code == ERR_TIMEOUT;
+    if (!passing || ++d->tries > WORK_SETTLE_TRIES || atomic_load(&d->work->bind->closing)) {
+        if (e->code != ERR_FENCED && e->code != ERR_NOT_FOUND)
+            log_warn("script", "%s: message %s could not be settled: %s", d->label, d->id, e->text);
+        delivery_drop(d);
+        return;
+    }
+    d->waits = true;
+    d->again.fire = settle_again;
+    world->timer_start(world, &d->again, WORK_SETTLE_MS);
+}
+
+static void settle_done(struct unit *u)
+{
+    struct delivery *d = LIST_OF(u, struct delivery, unit);
+    if (u->err.code == 0)
+        delivery_drop(d);
+    else
+        settle_failed(d, &u->err);
+}
+
+void delivery_settle(struct delivery *d)
+{
+    struct err e = ERR_INIT;
+    const struct bind_outcome *how = &d->how;
+    if (d->has_unit)
+        unit_fini(&d->unit);
+    unit_init(&d->unit, d->work->thread->runner, settle_done);
+    d->has_unit = true;
+    d->unit.txn.urgent = true;
+    txn_envelope(&d->unit.txn, &d->env);
+    if (d->pauses)
+        queue_txn_pause(&d->unit.txn, d->grant.queue, true);
+    if (how->gate[0] != '\0') {
+        queue_txn_if_delivery(&d->unit.txn, &d->held.id, d->held.token);
+        queue_txn_gate_close(&d->unit.txn, how->gate, how->settle.until);
+    }
+    if (bind_held_compose((struct bind_held_list){&d->held, 1}, how, &d->unit.txn, &e) != 0 ||
+        ledger_propose(d->work->bind->ledger, &d->unit, &e) != 0)
+        settle_failed(d, &e);
+}
+
+void delivery_nobody(struct delivery *d)
+{
+    struct world *w = d->work->thread->world;
+    d->how.settle.outcome = SETTLE_SNOOZE;
+    d->how.settle.until = w->wall_ms(w) + WORK_NOBODY_MS;
+    delivery_settle(d);
+}
+
+void bind_delivered(struct task *task)
+{
+    struct delivery *d = LIST_OF(task, struct delivery, task);
+    d->away = false;
+    if (d->end == DELIVERY_DONE || (d->lost && d->how.settle.outcome == SETTLE_ACK))
+        delivery_drop(d);
+    else
+        delivery_settle(d);
+}
