@@ -21,6 +21,8 @@ local function note(u, op, bytes)
   u.coord[#u.coord + 1] = op
 end
 
+function host.note_coord(u, op) note(noting(u), op) end
+
 -- --- values ---
 
 kv = {}

@@ -47,7 +47,23 @@ end
 
 local function is_empty(u) return (not u.writes or #u.writes == 0) and not u.sends and (not u.coord or #u.coord == 0) end
 
-local function commit(u, outcomes) return host.write(u.writes or {}, u.reads or {}, u.sends, outcomes, u.coord_ifs, u.coord) end
+-- What it holds is given back in the same unit: whoever comes next finds what was done.
+local function commit(u, outcomes)
+  local changes, holds = u.coord, u.holds
+  if holds then
+    changes = table.move(changes or {}, 1, #(changes or {}), 1, {})
+    for _, hold in ipairs(holds) do changes[#changes + 1] = host.coord_release(hold) end
+  end
+  host.write(u.writes or {}, u.reads or {}, u.sends, outcomes, u.coord_ifs, changes)
+  for i = 1, holds and #holds or 0 do host.hold_done(holds[i]) end
+  u.holds = nil
+end
+
+-- A unit that is not committed has no use for what it holds.
+local function let_go(u)
+  for i = 1, u.holds and #u.holds or 0 do host.hold_end(u.holds[i]) end
+  u.holds = nil
+end
 
 -- At once, with what became of it; in a unit with what else that writes.
 local SENDS_MAX, SENDS_BYTES = 1000, 7 << 20
@@ -172,11 +188,20 @@ local function gather_once(fn, shape, keeps, ...)
   current[me] = u
   local ok, r = pcall(fn, ...)
   current[me] = nil
-  if not ok then error(r, 0) end
+  if not ok then
+    let_go(u)
+    error(r, 0)
+  end
   local answer = table.pack(shape(r))
-  if is_empty(u) or not keeps(answer[1]) then return true, answer end
+  if is_empty(u) or not keeps(answer[1]) then
+    let_go(u)
+    return true, answer
+  end
   local done, e = pcall(commit, u)
-  if not done then return false, e, u end
+  if not done then
+    let_go(u)
+    return false, e, u
+  end
   for _, saved in ipairs(u.saved or {}) do refresh(saved.name, saved.record) end
   return true, answer
 end
@@ -200,6 +225,7 @@ function host.work(fn, said, sums)
     local ok, r = pcall(fn)
     current[me] = nil
     local what, a, b = said()
+    if what or not ok and not a then let_go(u) end
     if what then return what, a, b end
     if not ok and not a then error(r, 0) end -- unless it has said that all is well
     if not ok then r = nil end
@@ -207,6 +233,7 @@ function host.work(fn, said, sums)
     if is_empty(u) then return "ack", outcomes end
     local done, e = pcall(commit, u, outcomes)
     if done then return "done" end
+    let_go(u)
     if not may_repeat(e, try) then lost(e, u) end
   end
 end
@@ -484,8 +511,16 @@ local function add_writing(E, name, wrap, methods)
   end
 end
 
-local function add_absent(E)
-  E.with_lease = function() host.fail("unsupported", "with_lease: this part of Koan is not in this version") end
+-- fn(record, held) runs while nobody else holds the lease of the record; nil when it is not there.
+local function add_leasing(E, name)
+  function E.with_lease(id, options, fn)
+    if fn == nil then options, fn = nil, options end
+    if type(id) == "table" then id = id.id end
+    if type(id) ~= "string" or type(fn) ~= "function" then
+      host.fail("invalid", "with_lease wants an id and a function: E.with_lease(id, { .. }, function(record, held) ... end)")
+    end
+    return mutex("entity/" .. name .. "/" .. id, options, function(held) return fn(E.get(id), held) end)
+  end
 end
 
 -- --- declaring ---
@@ -676,7 +711,7 @@ function make(name)
   add_reading(E, name, wrap, wrap_as(part))
   wraps[name] = wrap
   add_writing(E, name, wrap, methods)
-  add_absent(E)
+  add_leasing(E, name)
   if not name:find("/", 1, true) then add_partitions(E, name) end
   setmetatable(E, {
     __call = function(_, def)

@@ -169,6 +169,7 @@ function HookContext:protect(field) end
 ---@field index? (string[]|table)[] { { "tier", "-created_at" } }
 ---@field path? string the name in URLs
 ---@field require_version? boolean
+---@field lease_required? boolean a record is changed only by who holds its lease: with_lease, X-Koan-Lease
 ---@field soft_remove? boolean|string how long removed records are kept; true: "30d"
 ---@field ttl? boolean|string records have expires_at; a duration is the default, from creation
 ---@field feed? boolean false: its changes cannot be followed
@@ -266,8 +267,13 @@ function Entity.save_all(records) end
 ---@param which (string|Record)[]|{ filter: table, confirm?: string, dry_run?: boolean }
 ---@return integer removed
 function Entity.remove_all(which) end
----Not in this version.
-function Entity.with_lease() end
+---Runs fn while nobody else holds the lease "entity/{name}/{id}": with the record as it is then, nil if it is not there. Waited for
+---as a mutex; what is written inside holds only under it. Where the entity says lease_required, the way to change a record.
+---@param id string|Record
+---@param options LeaseOptions|fun(record: Record?, held: Held): ... may be left out
+---@param fn? fun(record: Record?, held: Held): ...
+---@return any ... what fn returned
+function Entity.with_lease(id, options, fn) end
 ---The records of a filter into another partition, as one unit of at most 500.
 ---@param options { filter: table, from?: string, to?: string }
 ---@return integer count
@@ -627,6 +633,96 @@ function Limit:try(n) end
 ---@param options LimitOptions
 ---@return Limit
 function limit(name, options) end
+
+-- --- what only one may do at a time ---
+
+---@class LeaseOptions
+---@field ttl? string|number how long it lasts without its holder, "1s" to "24h"; "30s" without. It is renewed at a third of that
+---@field wait? string|number for its turn, at most "60s" and as long as what runs may go on
+---@field owner? string for people who look at it; the principal without
+---@field meta? any for people, at most 4 KiB as JSON
+
+---@class Held
+---@field name string
+---@field token integer grows with each grant: systems outside refuse a smaller one than they have seen
+
+---Runs fn while nobody else holds the lease of this name, here or over /api/leases, and gives it back whatever happens. What is
+---committed inside holds only while it is held (`fenced`); once it is lost, what waits next raises `lease_lost`. Without `wait` it is
+---`locked` at once while somebody has it. In a route or handler that notes something inside, it is given back with their unit. Not inside tx.
+---@param name string 1 to 512 bytes
+---@param options LeaseOptions|fun(held: Held): ... may be left out
+---@param fn? fun(held: Held): ...
+---@return any ... what fn returned
+function lease(name, options, fn) end
+---A lease that is waited for: 60 s, or as long as what runs may go on.
+---@param name string
+---@param options LeaseOptions|fun(held: Held): ...
+---@param fn? fun(held: Held): ...
+---@return any ...
+function mutex(name, options, fn) end
+---At most n at a time; waited for as a mutex.
+---@param name string
+---@param n integer 1 to 10,000, the same for all who use it
+---@param options LeaseOptions|fun(held: Held): ...
+---@param fn? fun(held: Held): ...
+---@return any ...
+function semaphore(name, n, options, fn) end
+
+---Runs fn once this script is elected: as mutex. Others follow who is by leader().
+---@param name string
+---@param options LeaseOptions|fun(held: Held): ...
+---@param fn? fun(held: Held): ...
+---@return any ...
+function election(name, options, fn) end
+
+---@class Leader
+---@field id string
+---@field token integer
+---@field owner string
+---@field since string
+---@field expires string unless renewed
+---@field meta? any
+
+---Who holds the lease of this name; nil: nobody. With `unlike`, the token of who is known to hold it (0: nobody), it waits until that
+---is another, at most `wait`, "20s" without.
+---@param name string
+---@param options? { unlike?: integer, wait?: string|number }
+---@return Leader?
+function leader(name, options) end
+
+---@class Rwlock
+local Rwlock = {}
+---With other readers, without a writer. A writer who waits stops those who come later.
+---@param options LeaseOptions|fun(held: Held): ...
+---@param fn? fun(held: Held): ...
+---@return any ...
+function Rwlock:read(options, fn) end
+---Alone.
+---@param options LeaseOptions|fun(held: Held): ...
+---@param fn? fun(held: Held): ...
+---@return any ...
+function Rwlock:write(options, fn) end
+
+---rwlock("index"):read(function() ... end)
+---@param name string
+---@return Rwlock
+function rwlock(name) end
+
+-- --- what was expensive to find out ---
+
+---@class CacheOptions
+---@field ttl? string|number how long it is fresh, "5m" without
+---@field stale_for? string|number so much longer the old value serves while one caller fills it anew; both at most 30 days
+---@field tags? string[] at most 16; cache.flush(tag) makes all that have it worthless
+
+---The value of this name, or what fill finds out: one at a time fills, in the whole cluster, and the others wait for him; after 5 s they
+---fill alone. At most 256 KiB as JSON; nil is not kept. If fill fails the old value serves as long as stale_for says. Not inside tx.
+---@overload fun(name: string, options?: CacheOptions, fill: fun(): any): any
+cache = {
+  ---All values with this tag are found out anew, also those that are being filled now.
+  ---@param tag string 1 to 128 bytes
+  flush = function(tag) end,
+}
 
 -- --- queues ---
 

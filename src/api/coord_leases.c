@@ -31,46 +31,20 @@ static void leases_list(struct http_request *req)
     api_read(req, leases_list_now);
 }
 
-static void leases_get_now(struct http_request *req)
-{
-    struct err e = ERR_INIT;
-    json_t *o = NULL;
-    const char *name = API_QUERY_NONE(req) ? call_key(req, "name") : NULL;
-    if (name == NULL)
-        return;
-    if (coord_claims_get(api_thread_of(req)->db, API_TENANT, name, &o, &e) != 0)
-        http_problem(req, &e);
-    else
-        api_answer_json(req, 200, o);
-}
-
-static void leases_get(struct http_request *req)
-{
-    api_read(req, leases_get_now);
-}
-
 /* 423 with who holds it now. */
 static void leases_locked(struct http_request *req, const char *name, const struct err *e)
 {
-    AUTO(json_unref) json_t *o = NULL;
+    struct err shown = *e;
+    AUTO(json_unref) json_t *holder = NULL;
     AUTO(buf_fini) struct buf more = BUF_INIT(LEASES_JSON_MAX);
-    if (e->code == ERR_LOCKED &&
-        coord_claims_get(api_thread_of(req)->db, API_TENANT, name, &o, NULL) == 0) {
-        const json_t *holder = json_array_get(json_object_get(o, "holders"), 0);
-        if (holder != NULL) {
-            struct err shown = *e;
-            if (strstr(e->text, "is held by") == NULL)
-                err_set(&shown, e->code, "'%s' is held by '%s' since %s, until %s unless renewed",
-                        name, json_string_value(json_object_get(holder, "owner")),
-                        json_string_value(json_object_get(holder, "since")),
-                        json_string_value(json_object_get(holder, "expires")));
-            buf_adds(&more, "\"holder\":");
-            json_print(holder, &more, NULL);
-            http_problem_more(req, &shown, buf_failed(&more) ? NULL : buf_str(&more));
-            return;
-        }
+    coord_say_holder(api_thread_of(req)->db, API_TENANT, name, &holder, &shown);
+    if (holder == NULL) {
+        http_problem(req, &shown);
+        return;
     }
-    http_problem(req, e);
+    buf_adds(&more, "\"holder\":");
+    json_print(holder, &more, NULL);
+    http_problem_more(req, &shown, buf_failed(&more) ? NULL : buf_str(&more));
 }
 
 /* ---- acquire ---- */
@@ -336,7 +310,7 @@ static void leases_break(struct http_request *req)
 
 static const struct http_route leases_table[] = {
     {HTTP_VERB_GET, "/api/leases", leases_list, 0, 0},
-    {HTTP_VERB_GET, "/api/leases/:name", leases_get, 0, 0},
+    {HTTP_VERB_GET, "/api/leases/:name", api_lease_get, 0, 0},
     {HTTP_VERB_POST, "/api/leases/:name/acquire", leases_acquire, 0, 0},
     {HTTP_VERB_POST, "/api/leases/:name/renew", leases_renew, HTTP_URGENT, 0},
     {HTTP_VERB_POST, "/api/leases/:name/release", leases_release, HTTP_URGENT, 0},

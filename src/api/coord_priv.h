@@ -50,4 +50,7 @@ const char *call_key(struct http_request *req, const char *param);
 bool call_confirmed(struct http_request *req, const char *name);
 json_t *call_time(int64_t at);
 
+/* GET /api/leases/{name}: coord_watch.c */
+void api_lease_get(struct http_request *req);
+
 #endif

@@ -210,6 +210,7 @@ static int node_open_scripts(struct node *n, struct err *e)
     struct bind_options o = {.ledger = n->ledger,
                              .queues = n->queues,
                              .bus = n->bus,
+                             .coord = n->coord,
                              .works = n->work == NULL,
                              .work_lease_ms = (uint32_t)config_number(n->config, SET_WORK_LEASE),
                              .entities = n->entities,

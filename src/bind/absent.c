@@ -19,8 +19,6 @@ static const struct absent {
     {"media", "media"},
     {"blob", "blob storage"},
     {"secret", "the vault"},
-    {"lease", "coordination"},
-    {"cache", "coordination"},
     {"cluster", "the cluster"},
     {"auth", "users and roles"},
     {"levenshtein", "matching of similar records"},

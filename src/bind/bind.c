@@ -234,6 +234,7 @@ int bind_open(const struct bind_options *o, struct bind **out, struct err *e)
     b->ledger = o->ledger;
     b->queues = o->queues;
     b->bus = o->bus;
+    b->coord = o->coord;
     b->entities = o->entities;
     b->canon = o->canon;
     b->threads = mem_new_array((size_t)threads, sizeof *b->threads);

@@ -45,6 +45,7 @@ struct bind;
 struct bus;
 struct canon;
 struct canon_engine;
+struct coord;
 struct entities;
 struct entity_hooks;
 struct envelope;
@@ -80,6 +81,7 @@ struct bind_options {
     struct ledger *ledger;
     struct queues *queues;  /* may be NULL: then nothing of it is there */
     struct bus *bus;        /* may be NULL, with queues only: the same */
+    struct coord *coord;    /* may be NULL: then leases are refused */
     bool works;             /* the queues that its scripts have handlers for */
     uint32_t work_lease_ms; /* 0: WORK_LEASE_MS */
     struct entities *entities;

@@ -31,6 +31,7 @@ enum {
     BIND_SNAPSHOT_MS = 5 * 60 * 1000, /* how long such a loop has its snapshot, unless said */
     BIND_SET_MAGIC = 0x4b4f4253,
 };
+#define BIND_LEASE_LOST "lease_lost" /* the code of an error */
 
 struct bind_bus;
 struct bind_queues;
@@ -148,6 +149,7 @@ struct bind {
     struct ledger *ledger;
     struct queues *queues; /* may be NULL */
     struct bus *bus;       /* may be NULL */
+    struct coord *coord;   /* may be NULL */
     struct entities *entities;
     struct canon *canon;
     struct bind_hooks hooks;
@@ -191,6 +193,8 @@ struct bind_run {
     const char *stage_of;        /* the model, in a stage of canon; else NULL */
     struct bind_held_list held;  /* in the handler of a queue, else none */
     bool asking;                 /* inside ctx:memo: it may all the same */
+    bool has_holds, lost;        /* `holds` is a list; one of them was lost */
+    struct list holds;           /* leases that it has: hold.h */
 };
 
 static inline struct bind_set *bind_set_of(struct lua_State *L)
@@ -225,6 +229,13 @@ const struct bind_entity *bind_set_entity(const struct bind_set *s, const char *
 const struct bind_canon *bind_set_canon(const struct bind_set *s, const char *name);
 void bind_run_init(struct bind_run *r, struct bind_set *s, const struct envelope *env);
 
+/* Raises where this run may not change anything; `what` waits. */
+void bind_may_write(struct lua_State *L, const char *what);
+
+/* ---- hold.c ---- */
+/* The run has ended: gives back what it still holds. Before the run is freed. */
+void bind_holds_over(struct bind_run *r);
+
 /* ---- note.c ---- */
 /* Whether bind_note_run() notes it: unless it `always` is of interest, only when it is sampled or
  * failed. */
@@ -254,6 +265,8 @@ void bind_open_bus(struct lua_State *L);
 void bind_open_publish(struct lua_State *L);
 void bind_open_coord(struct lua_State *L);
 void bind_open_pause(struct lua_State *L);
+void bind_open_hold(struct lua_State *L);
+void bind_open_leader(struct lua_State *L);
 
 /* Scripts name the records of a partition "Entity/partition". What readers want for that (see
  * entity/read.h); a text left on the stack. Raises when it is no name. */

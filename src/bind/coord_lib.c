@@ -8,10 +8,21 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "bind/hold.h"
 #include "bind/queue_lib.h"
 #include "coord/coord.h"
 
-enum coord_kind { OP_PUT, OP_REMOVE, OP_VALUE_IS, OP_ADD, OP_COUNT_IS, OP_TAKE };
+enum coord_kind {
+    OP_PUT,
+    OP_REMOVE,
+    OP_VALUE_IS,
+    OP_ADD,
+    OP_COUNT_IS,
+    OP_TAKE,
+    OP_RELEASE,
+    OP_CACHE,
+    OP_FLUSH
+};
 
 struct coord_op {
     enum coord_kind kind;
@@ -20,6 +31,11 @@ struct coord_op {
     int64_t number;
     struct coord_put put;
     struct coord_take take;
+    struct coord_cached cached;
+    const char *tags[COORD_TAGS_MAX]; /* of `kept` */
+    json_t *kept;
+    struct coord_claim claim;
+    char id[COORD_ID_BYTES + 1]; /* of the claim */
     struct buf value;
 };
 
@@ -27,6 +43,7 @@ static void op_free(void *p)
 {
     struct coord_op *op = p;
     buf_fini(&op->value);
+    json_decref(op->kept);
     mem_free(op);
 }
 
@@ -53,6 +70,12 @@ int bind_coord_compose(const struct coord_op *op, struct txn *t, struct err *e)
         return coord_txn_if_count(t, op->name, op->number, e);
     case OP_TAKE:
         return coord_txn_take(t, &op->take, e);
+    case OP_RELEASE:
+        return coord_txn_release(t, &op->claim, e);
+    case OP_CACHE:
+        return coord_txn_cache(t, &op->cached, e);
+    case OP_FLUSH:
+        return coord_txn_flush(t, op->name, e);
     }
     return 0;
 }
@@ -304,6 +327,20 @@ static int coord_count_is(lua_State *L)
     return count_op(L, OP_COUNT_IS);
 }
 
+/* ---- leases ---- */
+
+/* host.coord_release(hold) -> op: given back with a unit */
+static int coord_release(lua_State *L)
+{
+    struct coord_claim c = bind_hold_claim(bind_check_hold(L, 1));
+    lua_settop(L, 0);
+    lua_pushstring(L, c.name);
+    struct coord_op *op = op_push(L, OP_RELEASE, "name");
+    str_copy(op->id, sizeof op->id, c.id);
+    op->claim = (struct coord_claim){.name = op->name, .token = c.token, .id = op->id};
+    return 1;
+}
+
 /* ---- limits ---- */
 
 static int take_read(const json_t *o, struct coord_take *k, struct err *e)
@@ -338,6 +375,113 @@ static int coord_take(lua_State *L)
     return op_checked(L, op, "limit");
 }
 
+/* ---- the cache ---- */
+
+static int tags_read(struct coord_op *op, struct err *e)
+{
+    const json_t *v;
+    size_t i;
+    json_array_foreach(op->kept, i, v)
+    {
+        if (i == COORD_TAGS_MAX || !json_is_string(v) ||
+            strlen(json_string_value(v)) != json_string_length(v))
+            return err_field(e, ERR_INVALID, "tags", "tags: a list of at most %d texts",
+                             COORD_TAGS_MAX);
+        op->tags[i] = json_string_value(v);
+    }
+    op->cached.tags = op->tags;
+    op->cached.tags_count = json_array_size(op->kept);
+    return 0;
+}
+
+static int cached_read(struct coord_op *op, const json_t *o, struct err *e)
+{
+    static const char *const names[] = {"ttl", "stale_for", "tags"};
+    op->cached.ttl_ms = COORD_CACHE_TTL_MS;
+    if (o == NULL)
+        return 0;
+    if (!json_is_object(o))
+        return err_set(e, ERR_INVALID, "options are a table like { ttl = \"10m\" }");
+    json_t *tags = json_object_get(o, "tags");
+    if (json_only_keys(o, "cache", names, ARRAY_LEN(names), e) != 0 ||
+        bind_duration_read(o, "ttl", &op->cached.ttl_ms, e) != 0 ||
+        bind_duration_read(o, "stale_for", &op->cached.stale_ms, e) != 0)
+        return e->code;
+    if (tags != NULL && !json_is_array(tags) &&
+        !(json_is_object(tags) && json_object_size(tags) == 0))
+        return err_field(e, ERR_INVALID, "tags", "tags: a list of at most %d texts",
+                         COORD_TAGS_MAX);
+    op->kept = json_is_array(tags) ? json_incref(tags) : NULL;
+    return tags_read(op, e);
+}
+
+/* host.coord_cache(name, options, value, since) -> op */
+static int coord_cache(lua_State *L)
+{
+    struct err e = ERR_INIT;
+    lua_settop(L, 4);
+    int64_t since = luaL_checkinteger(L, 4);
+    json_t *options = bind_check_json(L, 2, "cache: options");
+    json_t *value = bind_check_json(L, 3, "cache: value");
+    struct coord_op *op = op_push(L, OP_CACHE, "name");
+    if (cached_read(op, options, &e) == 0 && json_print(value, &op->value, &e) != 0)
+        err_field(&e, ERR_TOO_LARGE, "value", "value: at most %d KiB as JSON",
+                  COORD_VALUE_BYTES >> 10);
+    if (e.code != 0) {
+        err_context(&e, "cache '%.80s'", op->name);
+        return vm_raise(L, &e);
+    }
+    op->cached.name = op->name;
+    op->cached.value = op->value.data;
+    op->cached.n = op->value.len;
+    op->cached.since = (uint64_t)since;
+    return op_checked(L, op, "cache");
+}
+
+/* host.coord_flush(tag) -> op */
+static int coord_flush(lua_State *L)
+{
+    struct coord_op *op = op_push(L, OP_FLUSH, "tag");
+    return op_checked(L, op, "cache.flush");
+}
+
+/* host.cache_get(name) -> "fresh" or "stale", value; or nothing */
+static int cache_get(lua_State *L)
+{
+    struct bind_thread *t = reading(L, "cache");
+    const char *name = name_at(L, 1, "name");
+    struct err e = ERR_INIT;
+    bool fresh = false;
+    struct buf *b = bind_push_buf(L, COORD_VALUE_BYTES + 1);
+    struct vm_guard *g = vm_guard_push(L, bind_json_free);
+    int rc = coord_cache_get(t->reader, bind_tenant(L), name, t->world->wall_ms(t->world), &fresh,
+                             b, &e);
+    if (rc == ERR_NOT_FOUND)
+        return 0;
+    if (rc == 0)
+        g->p = json_read(buf_str(b), b->len, &e);
+    if (g->p == NULL)
+        return vm_raise(L, &e);
+    vm_charge(L, b->len / 16);
+    lua_pushstring(L, fresh ? "fresh" : "stale");
+    vm_push_json(L, g->p, VM_PLAIN);
+    return 2;
+}
+
+/* host.applied() -> the log index as of which it reads, or an earlier one */
+static int coord_applied(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)ledger_applied(bind_set_of(L)->thread->bind->ledger));
+    return 1;
+}
+
+/* host.can_write() -> whether this run may change anything here */
+static int coord_can_write(lua_State *L)
+{
+    lua_pushboolean(L, vm_can_await(L) && bind_run_of(L)->no_writes == NULL);
+    return 1;
+}
+
 void bind_open_coord(lua_State *L)
 {
     static const luaL_Reg fns[] = {{"kv_get", kv_get},
@@ -349,6 +493,12 @@ void bind_open_coord(lua_State *L)
                                    {"coord_add", coord_add},
                                    {"coord_count_is", coord_count_is},
                                    {"coord_take", coord_take},
+                                   {"coord_release", coord_release},
+                                   {"coord_cache", coord_cache},
+                                   {"coord_flush", coord_flush},
+                                   {"cache_get", cache_get},
+                                   {"applied", coord_applied},
+                                   {"can_write", coord_can_write},
                                    {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);
 }

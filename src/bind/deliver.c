@@ -70,7 +70,7 @@ static void deliver_failed(struct delivery *d)
 {
     const struct vm_run *run = &d->run.run;
     const char *code = run->err_code;
-    d->end = run->err.code == ERR_FENCED ? DELIVERY_DONE : DELIVERY_SETTLE;
+    d->end = run->err.code == ERR_FENCED && !d->run.lost ? DELIVERY_DONE : DELIVERY_SETTLE;
     d->how.settle.outcome = SETTLE_NACK;
     d->how.settle.code = (uint16_t)err_info(run->err.code)->http_status;
     d->how.text = mem_printf("%s%s%s", code, *code != '\0' ? ": " : "", run->err.text);
@@ -86,6 +86,7 @@ static void deliver_end(struct delivery *d)
 {
     struct world *w = d->thread->world;
     w->timer_stop(w, &d->deadline);
+    bind_holds_over(&d->run);
     bind_note_run(&d->run, d->thread, d->label, d->id, true);
     if (d->run.run.err.code != 0)
         deliver_failed(d);

@@ -1,7 +1,7 @@
 /* A coroutine that waits for a time, and how long its run has left. It wakes a few times a second
  * to see whether the run has been ended meanwhile. */
 #include "base/mem.h"
-#include "bind/bind_priv.h"
+#include "bind/hold.h"
 
 enum { PAUSE_SLICE_MS = 100 };
 
@@ -35,7 +35,8 @@ static void pause_start(struct pause *s)
 static void pause_over(struct world_timer *t)
 {
     struct pause *s = LIST_OF(t, struct pause, timer);
-    if (!s->run->killed && ms_until(s->thread->world, s->until_ns) > 0)
+    bool over = s->run->killed || bind_holds_lost((struct bind_run *)s->run);
+    if (!over && ms_until(s->thread->world, s->until_ns) > 0)
         pause_start(s);
     else
         vm_resume(s->run); /* s is gone after this line */
@@ -43,7 +44,8 @@ static void pause_over(struct world_timer *t)
 
 static int pause_k(lua_State *L, int status, lua_KContext ctx)
 {
-    (void)L, (void)status, (void)ctx;
+    (void)status, (void)ctx;
+    bind_holds_check(L);
     return 0;
 }
 

@@ -169,6 +169,11 @@ static void call_end(struct call *c)
     struct world *w = c->thread->world;
     w->timer_stop(w, &c->deadline);
     list_remove(&c->node);
+    bind_holds_over(&c->run);
+    if (strcmp(run->err_code, BIND_LEASE_LOST) == 0) { /* that somebody else has it now */
+        run->err.code = ERR_FENCED;
+        run->err_code[0] = '\0';
+    }
     if (run->killed && !run->starved)
         log_warn("script", "%s: %s correlation=%s", c->route->name, run->err.text,
                  c->env.correlation);

@@ -15,7 +15,7 @@
 static const char *const library[] = {
     "lua/lib/values.lua", "lua/lib/base.lua",  "lua/lib/entity.lua", "lua/lib/canon.lua",
     "lua/lib/http.lua",   "lua/lib/route.lua", "lua/lib/queue.lua",  "lua/lib/bus.lua",
-    "lua/lib/coord.lua",  "lua/lib/test.lua"};
+    "lua/lib/coord.lua",  "lua/lib/lease.lua", "lua/lib/cache.lua",  "lua/lib/test.lua"};
 
 static uint64_t set_mono_ns(struct vm_host *h)
 {
@@ -141,6 +141,8 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_publish(L);
     bind_open_coord(L);
     bind_open_pause(L);
+    bind_open_hold(L);
+    bind_open_leader(L);
     bind_open_absent(L);
     lua_pushvalue(L, host);
     lua_setfield(L, globals, "host");

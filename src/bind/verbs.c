@@ -229,6 +229,7 @@ static int read_somewhere(lua_State *L, struct rows *r, lua_KFunction k)
         read_from(r, r->thread->reader);
         return k(L, LUA_OK, (lua_KContext)r);
     }
+    vm_may_await(L, "reading");
     r->run = vm_run_of(L);
     list_push(&r->thread->reads, &r->node);
     if (!r->thread->reading) {

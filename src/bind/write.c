@@ -10,6 +10,7 @@
 #include "bind/bind_priv.h"
 #include "bind/coord_lib.h"
 #include "bind/held.h"
+#include "bind/hold.h"
 #include "bind/queue_lib.h"
 #include "bus/bus.h"
 #include "entity/expand.h"
@@ -33,6 +34,7 @@ struct write {
     const struct coord_op **coord_conditions, **coord;
     struct bind_held_list held;          /* the deliveries that are worked */
     const struct bind_outcome *outcomes; /* how the unit settles them; NULL: it does not */
+    uint32_t holds;                      /* conditions of leases, behind those */
     bool finished;
 };
 
@@ -86,10 +88,13 @@ static uint32_t compose_routes(const struct write *op, struct txn *t)
 static int write_compose(struct entity_write *w, struct txn *t, bool before, struct err *e)
 {
     struct write *op = (struct write *)w;
-    if (before)
+    if (before) {
         bind_held_conditions(op->held, t);
-    if (before)
+        op->holds = bind_holds_count((struct bind_run *)op->run);
+        if (bind_holds_compose((struct bind_run *)op->run, t, e) != 0)
+            return e->code;
         compose_routes(op, t);
+    }
     for (size_t i = 0; before && i < op->conditions_count; i++) {
         struct condition *c = &op->conditions[i];
         if (c->version != 0)
@@ -106,7 +111,10 @@ static int write_compose(struct entity_write *w, struct txn *t, bool before, str
 static void write_done(struct entity_write *w)
 {
     struct write *op = (struct write *)w;
+    uint32_t first = (uint32_t)op->held.count;
     op->finished = true;
+    if (w->err.code == ERR_FENCED && w->unit != NULL && w->unit->failed_op >= (int)first)
+        bind_holds_fenced((struct bind_run *)op->run, (uint32_t)w->unit->failed_op - first);
     vm_resume(op->run); /* op is gone when the coroutine has gone on */
 }
 
@@ -288,7 +296,7 @@ static void push_result(lua_State *L, const struct entity_item *it)
 static uint32_t conditions_of(const struct write *op)
 {
     return (uint32_t)(op->conditions_count + op->coord_conditions_count + op->held.count) +
-           compose_routes(op, NULL);
+           compose_routes(op, NULL) + op->holds;
 }
 
 /* What became of the first message: of a lone one it is the answer to its send. */
@@ -337,14 +345,14 @@ static int write_k(lua_State *L, int status, lua_KContext ctx)
 }
 
 /* What a hook or a stage saved would stay though what it judges is refused. */
-static void check_allowed(lua_State *L)
+void bind_may_write(lua_State *L, const char *what)
 {
-    vm_may_await(L, "writing");
+    vm_may_await(L, what);
     const char *why = bind_run_of(L)->no_writes;
     if (why == NULL)
         return;
     struct err e;
-    err_set(&e, ERR_UNSUPPORTED, "writing: %s", why);
+    err_set(&e, ERR_UNSUPPORTED, "%s: %s", what, why);
     vm_raise(L, &e);
 }
 
@@ -353,7 +361,7 @@ static void check_allowed(lua_State *L)
 static int host_write(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
-    check_allowed(L);
+    bind_may_write(L, "writing");
     size_t n = check_count(L, 1, "writes"), conditions = check_count(L, 2, "reads"),
            sends = check_count(L, 3, "sends"), ifs = check_count(L, 5, "reads of kv and counters"),
            coord = check_count(L, 6, "changes of kv and counters");

@@ -64,6 +64,7 @@ static int queue_grant(struct coord *self, const struct apply *a, struct lock *l
     c->token = a->seq;
     c->since = a->at;
     c->expires = a->at + c->ttl;
+    coord_changed(self, c->tenant, c->name, strlen(c->name));
     int rc = claim_update(a->db, c, e);
     return rc < 0 ? rc : claim_tell(self, c, COORD_EVENT_GRANTED, e);
 }
@@ -109,6 +110,7 @@ static int claim_end(struct coord *self, const struct apply *a, const struct cla
         rc = queue_drop(self, a, &l, c, kind, e);
     } else {
         lock_end(&l);
+        coord_changed(self, c->tenant, c->name, strlen(c->name));
         rc = claim_delete(a->db, c, e);
         if (rc == 0)
             rc = claim_tell(self, c, kind, e);
@@ -170,10 +172,12 @@ static int ask_enter(struct coord *self, const struct apply *a, const struct ask
                           .since = a->at,
                           .expires = a->at + (held ? k->ttl : k->wait),
                           .token = held ? a->seq : 0};
-    if (held)
+    if (held) {
         lock_grant(l, k->exclusive);
-    else
+        coord_changed(self, a->env->tenant, k->name.p, k->name.n);
+    } else {
         l->waiting++;
+    }
     coord_due(self, r.expires);
     rc = claim_insert(a->db, a->env->tenant, &r, e);
     if (rc == 0)
@@ -254,15 +258,58 @@ static int held_find(const struct apply *a, const struct held *h, struct claim *
                    (unsigned long long)other.token);
 }
 
+/* For whoever else is applied in this unit. */
+static int held_prove(struct coord *c, const struct apply *a, struct text name, struct err *e)
+{
+    if (c->proven_seq != a->seq || c->proven_unit != a->unit)
+        buf_reset(&c->proven);
+    c->proven_seq = a->seq;
+    c->proven_unit = a->unit;
+    buf_add(&c->proven, name.p, name.n);
+    buf_add_u8(&c->proven, 0);
+    return buf_failed(&c->proven) ? err_set(e, ERR_NOMEM, "no memory for what a unit holds") : 0;
+}
+
 int coord_apply_held(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                      struct buf *result, struct err *e)
 {
-    (void)self, (void)version, (void)result;
+    (void)version, (void)result;
     struct held h;
     struct claim found;
     held_decode(c, &h);
     int rc = coord_whole(c, "lease.check", e);
-    return rc < 0 ? rc : held_find(a, &h, &found, e);
+    if (rc == 0)
+        rc = held_find(a, &h, &found, e);
+    return rc < 0 ? rc : held_prove(self, a, h.name, e);
+}
+
+static bool held_is_proven(const struct coord *c, const struct apply *a, const char *name)
+{
+    if (c->proven_seq != a->seq || c->proven_unit != a->unit)
+        return false;
+    const char *p = (const char *)c->proven.data;
+    for (size_t at = 0, n; at < c->proven.len; at += n + 1) {
+        n = strlen(p + at);
+        if (strcmp(p + at, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+int coord_lease_check(void *self, const struct apply *a, const char *name, bool free_too,
+                      struct err *e)
+{
+    struct lock l;
+    struct text key = {name, strlen(name)};
+    struct ask k = {.name = key};
+    int rc = lock_load(a->db, a->env->tenant, key, &l, e);
+    if (rc < 0)
+        return rc;
+    bool alone = l.held > 0 && (l.form == COORD_LEASE || l.exclusive);
+    if ((alone && held_is_proven(self, a, name)) || (free_too && l.held == 0))
+        return 0;
+    return l.held > 0 ? ask_locked(a, &k, &l, e)
+                      : err_set(e, ERR_LOCKED, "nobody holds '%s'; acquire it first", name);
 }
 
 int coord_apply_renew(void *self, const struct apply *a, uint8_t version, struct cursor *c,

@@ -24,7 +24,9 @@ static const struct domain_op coord_ops[] = {
     {COORD_OP_BEGIN, 1, false, DOMAIN_PARTIAL, "inbox.begin", coord_apply_begin, false},
     {COORD_OP_PROCESSED, 1, false, DOMAIN_PARTIAL, "inbox.processed", coord_apply_processed, false},
     {COORD_OP_UNBEGIN, 1, false, DOMAIN_PARTIAL, "inbox.release", coord_apply_unbegin, false},
-    {COORD_OP_SWEEP, 1, false, DOMAIN_PARTIAL, "coord.sweep", coord_apply_sweep, false},
+    {COORD_OP_SWEEP, 2, false, DOMAIN_PARTIAL, "coord.sweep", coord_apply_sweep, false},
+    {COORD_OP_CACHE, 1, false, DOMAIN_PARTIAL, "cache.put", coord_apply_cache, false},
+    {COORD_OP_FLUSH, 1, false, DOMAIN_PARTIAL, "cache.flush", coord_apply_flush, false},
 };
 
 static int coord_opened(void *self, struct db *db, struct err *e)
@@ -45,6 +47,7 @@ static void coord_undo(void *self, bool entry_too)
 {
     struct coord *c = self;
     c->events_count = entry_too ? 0 : c->events_unit;
+    buf_reset(&c->proven);
 }
 
 static void coord_committed(void *self, uint64_t seq, int64_t at)
@@ -53,6 +56,7 @@ static void coord_committed(void *self, uint64_t seq, int64_t at)
     if (c->events_count > 0)
         coord_tell(c, seq);
     c->events_count = c->events_unit = 0;
+    coord_tell_watches(c);
     if (c->world != NULL)
         coord_passed(c, at);
 }
@@ -82,7 +86,11 @@ struct coord *coord_new(void)
                                 .unit = coord_unit,
                                 .undo = coord_undo,
                                 .committed = coord_committed};
+    buf_init(&c->proven, TXN_BYTES_MAX);
     c->waits = map_new();
+    c->watched = map_new();
+    list_init(&c->touched);
+    list_init(&c->fresh);
     c->armed_ms = UINT64_MAX;
     pthread_mutex_init(&c->lock, NULL);
     return c;
@@ -106,7 +114,9 @@ void coord_free(struct coord *c)
     leaving_free(c->leaving);
     leaving_free(c->left);
     map_free(c->waits, NULL);
+    map_free(c->watched, NULL);
     pthread_mutex_destroy(&c->lock);
+    buf_fini(&c->proven);
     mem_free(c->events);
     mem_free(c);
 }

@@ -29,6 +29,8 @@
  * is integers, so every node computes the same. An inbox key is begun under a short lease and then
  * processed; it is remembered for a day.
  *
+ * Who wants to know at once when a holder changes (an election) watches the name (coord_watch).
+ *
  * Waiting for a grant (coord_acquire) completes on the runner of who asked, exactly once, as a unit
  * does.
  *
@@ -41,8 +43,10 @@
 #include <stdint.h>
 
 #include "base/json.h"
+#include "base/list.h"
 #include "ledger/ledger.h"
 
+struct apply;
 struct coord;
 struct cursor;
 struct db;
@@ -56,17 +60,21 @@ enum {
     COORD_ID_BYTES = 64,        /* of a claim or an inbox lease */
     COORD_META_BYTES = 4 << 10, /* of a claim, JSON */
     COORD_VALUE_BYTES = 256 << 10,
-    COORD_VALUES_BYTES = 1 << 30, /* keys and values of a tenant together */
+    COORD_VALUES_BYTES = 1 << 30, /* keys and values of a tenant together; cached ones as much */
     COORD_ROWS_MAX = 1000000,     /* of a tenant: claims, keys, counters, buckets each */
-    COORD_INBOX_MAX = 10000000,   /* inbox keys of a tenant */
-    COORD_HOLDERS_MAX = 10000,    /* of one name */
-    COORD_WAITERS_MAX = 10000,    /* for one name; then queue_full */
+    COORD_TAGS_MAX = 16,          /* of a cached value */
+    COORD_TAG_BYTES = 128,
+    COORD_CACHE_TTL_MS = 5 * 60 * 1000,
+    COORD_INBOX_MAX = 10000000, /* inbox keys of a tenant */
+    COORD_HOLDERS_MAX = 10000,  /* of one name */
+    COORD_WAITERS_MAX = 10000,  /* for one name; then queue_full */
     COORD_TTL_MS = 30 * 1000,
     COORD_TTL_MIN_MS = 1000,
     COORD_TTL_MAX_MS = 24 * 60 * 60 * 1000,
     COORD_WAIT_MAX_MS = 60 * 1000,
     COORD_GRACE_MS = 10 * 1000, /* a new start waits so long for renewals */
     COORD_PAGE_MAX = 1000,      /* rows of one list */
+    COORD_WATCHES_MAX = 10000,  /* who wants to hear of holders, at once */
     COORD_SHOWN_MAX = 100,      /* holders, and waiters, of one name that are shown */
     COORD_LIMIT_MAX = 1000000,  /* rate, burst, and tokens of one take */
     COORD_LIMIT_PER_MAX_MS = 24 * 60 * 60 * 1000,
@@ -74,6 +82,7 @@ enum {
     COORD_INBOX_KEEP_MS = 24 * 60 * 60 * 1000,
 };
 #define COORD_INBOX_KEEP_MAX_MS ((int64_t)30 * 24 * 60 * 60 * 1000)
+#define COORD_CACHE_LIFE_MAX_MS ((int64_t)30 * 24 * 60 * 60 * 1000) /* ttl and stale_for */
 #define COORD_VALUE_TTL_MAX_MS ((int64_t)10 * 366 * 24 * 60 * 60 * 1000)
 
 struct coord *coord_new(void);
@@ -121,6 +130,11 @@ struct coord_claim {
 };
 /* The unit holds only while the claim does: ERR_FENCED. */
 int coord_txn_if_held(struct txn *t, const struct coord_claim *c, struct err *e);
+/* While an operation of another domain is applied: 0 when its unit has that condition for `name`, a
+ * lease that is still held, or (`free_too`) nobody holds it. Else ERR_LOCKED, with who does. `self`
+ * is a struct coord. */
+int coord_lease_check(void *self, const struct apply *a, const char *name, bool free_too,
+                      struct err *e);
 /* ERR_FENCED when it holds no more. ttl_ms 0: as it was. The result is read by coord_time_read().
  */
 int coord_txn_renew(struct txn *t, const struct coord_claim *c, int64_t ttl_ms, struct err *e);
@@ -161,6 +175,25 @@ void coord_give_up(struct coord_wait *w);
 /* The same of a grant that came too late for its asker. */
 void coord_give_back(struct coord *c, const char *name, const char *id);
 
+/* Who wants to hear that somebody else holds a name: part of the caller's struct. */
+struct coord_watch {
+    struct task task;
+    struct coord *coord;
+    struct runner *home;
+    void (*done)(struct coord_watch *w);
+    struct watched *of;
+    struct list node, fresh;
+    int code; /* in done(): 0, ERR_CANCELED or ERR_DRAINING */
+};
+void coord_watch_init(struct coord_watch *w, struct runner *home,
+                      void (*done)(struct coord_watch *w));
+/* Any thread. 0: done() runs exactly once, on `home`: when a holder of the name has come or gone
+ * since, maybe for nothing. So first this, then a look at who holds it, then waiting. */
+int coord_watch(struct coord *c, struct coord_watch *w, const char *tenant, const char *name,
+                struct err *e);
+/* Any thread, until done() runs: it does now. */
+void coord_unwatch(struct coord_watch *w);
+
 /* ---- values ---- */
 
 struct coord_put {
@@ -179,6 +212,22 @@ int coord_txn_remove(struct txn *t, const char *key, uint64_t if_version, struct
 /* The unit holds only at this version; 0: while the key is not there. ERR_VERSION_MISMATCH. */
 int coord_txn_if_value(struct txn *t, const char *key, uint64_t version, struct err *e);
 int coord_number_read(struct cursor *result, uint64_t *out, struct err *e);
+
+/* ---- the cache ---- who fills it, and whether alone, is bind's affair */
+
+struct coord_cached {
+    const char *name;
+    const void *value;
+    size_t n;
+    uint64_t since;           /* the log index that was applied when it began to be found out */
+    int64_t ttl_ms, stale_ms; /* fresh so long, of use so much longer */
+    const char *const *tags;
+    size_t tags_count;
+};
+/* Applied: ERR_QUOTA. */
+int coord_txn_cache(struct txn *t, const struct coord_cached *k, struct err *e);
+/* What has this tag, and was begun before this, is worthless. */
+int coord_txn_flush(struct txn *t, const char *tag, struct err *e);
 
 /* ---- counters and limits ---- */
 
@@ -228,6 +277,13 @@ int coord_txn_unbegin(struct txn *t, const char *key, const char *lease, struct 
 /* {"name","form","n","held","waiting","holders":[..],"waiters":[..]}; ERR_NOT_FOUND: nobody. */
 int coord_claims_get(struct db *db, const char *tenant, const char *name, json_t **out,
                      struct err *e);
+/* What refused an acquire as ERR_LOCKED, said with who holds it now; any other error stays.
+ * `holder`: a new reference of one of claims_get's holders, or NULL; may be NULL. */
+void coord_say_holder(struct db *db, const char *tenant, const char *name, json_t **holder,
+                      struct err *e);
+/* The token of the first holder, 0: nobody. */
+int coord_holder(struct db *db, const char *tenant, const char *name, uint64_t *token,
+                 struct err *e);
 /* How a claim stands: `out->held` or it waits; ERR_NOT_FOUND. */
 int coord_claim_find(struct db *db, const char *tenant, const char *name, const char *id,
                      struct coord_grant *out, struct err *e);
@@ -250,6 +306,9 @@ int coord_value_get(struct db *db, const char *tenant, const char *key, int64_t 
 /* [{"key","version","at","expires","bytes"}] */
 int coord_values_list(struct db *db, const char *tenant, const struct coord_page *p, int64_t now,
                       json_t **out, bool *more, struct err *e);
+/* The value is appended to `out`. ERR_NOT_FOUND also when it is past its use, or flushed. */
+int coord_cache_get(struct db *db, const char *tenant, const char *name, int64_t now, bool *fresh,
+                    struct buf *out, struct err *e);
 /* 0 when it is not there, with *found false. */
 int coord_counter_get(struct db *db, const char *tenant, const char *name, int64_t *out,
                       bool *found, struct err *e);

@@ -1,7 +1,7 @@
 /* Coord, inside its folder. The map: ask.c and value_ask.c (operations as bytes), lock.c, bucket.c,
- * leap.c (rules, pure), claims.c, values.c, inbox.c (operations applied), store.c, claim_store.c
- * (SQL), read.c, value_read.c (the reading half of the door), wait.c (who waits), lapse.c (what
- * time ends), coord.c (the rest). */
+ * leap.c (rules, pure), claims.c, values.c, inbox.c (operations applied), cache.c (all of the
+ * cache), store.c, claim_store.c (SQL), read.c, value_read.c (the reading half of the door), wait.c
+ * (who waits), watch.c (who watches), lapse.c (what time ends), coord.c (the rest). */
 #ifndef KOAN_COORD_COORD_PRIV_H
 #define KOAN_COORD_COORD_PRIV_H
 
@@ -36,6 +36,8 @@ enum coord_op {
     COORD_OP_PROCESSED = 0x0341,
     COORD_OP_UNBEGIN = 0x0342,
     COORD_OP_SWEEP = 0x0350,
+    COORD_OP_CACHE = 0x0360,
+    COORD_OP_FLUSH = 0x0361,
 };
 
 enum {
@@ -126,6 +128,12 @@ struct coord {
     int64_t due;   /* the next moment that something may be over; a hint, may be too early */
     int64_t spare; /* the same of what only takes room */
 
+    /* The names of the conditions `held` of unit `proven_unit` of entry `proven_seq`, each with its
+     * NUL; the ledger's thread. */
+    struct buf proven;
+    uint64_t proven_seq;
+    uint32_t proven_unit;
+
     /* lapse.c; the ledger's thread */
     struct ledger *ledger;
     struct world *world;
@@ -138,7 +146,13 @@ struct coord {
     bool leads, flying, stopped;
     bool back; /* some are held back: in their grace, or by a leap */
 
+    bool changed; /* the entry that is applied has changed holders; the ledger's thread */
+    atomic_size_t watching;
+
     pthread_mutex_t lock; /* what stands below */
+    struct map *watched;  /* tenant and name -> struct watched */
+    struct list touched;  /* those whose holders the entry has changed */
+    struct list fresh;    /* watches that have seen no commit */
     struct map *waits;    /* id of the claim -> struct coord_wait */
     struct leaving *leaving;
     struct leaving *left;   /* being proposed; the ledger's thread */
@@ -164,6 +178,11 @@ static inline void coord_spare(struct coord *c, int64_t at)
 /* wait.c: on the ledger's thread, when events are committed. */
 void coord_tell(struct coord *c, uint64_t seq);
 void coord_waits_look(struct coord *c, uint64_t mono_ms);
+
+/* watch.c: on the ledger's thread, while an entry is applied; when it is committed. */
+void coord_changed(struct coord *c, const char *tenant, const char *name, size_t n);
+void coord_tell_watches(struct coord *c);
+void coord_drain_watches(struct coord *c); /* with the lock */
 
 /* lapse.c */
 /* An entry is committed. */
@@ -212,6 +231,14 @@ int coord_apply_processed(void *self, const struct apply *a, uint8_t version, st
 int coord_apply_unbegin(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                         struct buf *result, struct err *e);
 
+/* cache.c */
+int coord_apply_cache(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                      struct buf *result, struct err *e);
+int coord_apply_flush(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                      struct buf *result, struct err *e);
+/* The log index of the last flush, 0: none. */
+int coord_flushed(struct db *db, const char *tenant, struct text tag, int64_t *seq, struct err *e);
+
 /* ---- store.c: what all tables share. `e` is never NULL here and below. ---- */
 
 enum coord_use {
@@ -222,6 +249,9 @@ enum coord_use {
     COORD_USE_BUCKETS = 5,
     COORD_USE_INBOX = 6,
     COORD_USE_VERSION = 7,
+    COORD_USE_CACHED = 8,
+    COORD_USE_CACHED_BYTES = 9,
+    COORD_USE_FLUSHES = 10,
 };
 int store_use(struct db *db, const char *tenant, enum coord_use what, int64_t *out, struct err *e);
 /* ERR_QUOTA past the limit. */

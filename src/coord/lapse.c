@@ -59,20 +59,22 @@ void coord_passed(struct coord *c, int64_t at)
 
 static int lapse_next(struct coord *c, struct err *e)
 {
-    int64_t values, limits, inbox;
+    static const char *const spare[] = {
+        "SELECT min(expires) FROM coord_values WHERE expires IS NOT NULL",
+        "SELECT min(full) FROM coord_limits",
+        "SELECT min(expires) FROM coord_inbox",
+        "SELECT min(expires) FROM coord_cache",
+        "SELECT min(expires) FROM coord_flushes",
+    };
+    int64_t least = INT64_MAX, at;
     int rc = store_number(c->db, "SELECT min(expires) FROM coord_claims", INT64_MAX, &c->due, e);
+    for (size_t i = 0; i < ARRAY_LEN(spare) && rc == 0; i++) {
+        rc = store_number(c->db, spare[i], INT64_MAX, &at, e);
+        least = rc == 0 && at < least ? at : least;
+    }
     if (rc == 0)
-        rc = store_number(c->db, "SELECT min(expires) FROM coord_values WHERE expires IS NOT NULL",
-                          INT64_MAX, &values, e);
-    if (rc == 0)
-        rc = store_number(c->db, "SELECT min(full) FROM coord_limits", INT64_MAX, &limits, e);
-    if (rc == 0)
-        rc = store_number(c->db, "SELECT min(expires) FROM coord_inbox", INT64_MAX, &inbox, e);
-    if (rc != 0)
-        return rc;
-    c->spare = values < limits ? values : limits;
-    c->spare = inbox < c->spare ? inbox : c->spare;
-    return 0;
+        c->spare = least;
+    return rc;
 }
 
 /* ---- what ---- */
@@ -155,7 +157,7 @@ static int lapse_gather(struct coord *c, struct txn *t, struct err *e)
     if (c->due <= now)
         rc = lapse_claims(c, t, now, e);
     if (rc == 0 && c->spare <= now) {
-        buf_add_u32(txn_begin(t, COORD_OP_SWEEP, 1), COORD_SWEEP_ROWS);
+        buf_add_u32(txn_begin(t, COORD_OP_SWEEP, 2), COORD_SWEEP_ROWS);
         txn_end(t);
     }
     return rc;
@@ -294,11 +296,19 @@ int coord_apply_sweep(void *self, const struct apply *a, uint8_t version, struct
         {"SELECT rowid, tenant, 0 FROM coord_inbox WHERE expires <= ?1 ORDER BY expires, tenant, "
          "key LIMIT 1",
          "DELETE FROM coord_inbox WHERE rowid = ?1", COORD_USE_INBOX, 0},
+        {"SELECT rowid, tenant, length(value) + length(CAST(name AS BLOB)) FROM coord_cache WHERE "
+         "expires <= ?1 ORDER BY expires, tenant, name LIMIT 1",
+         "DELETE FROM coord_cache WHERE rowid = ?1", COORD_USE_CACHED, COORD_USE_CACHED_BYTES},
+        {"SELECT rowid, tenant, 0 FROM coord_flushes WHERE expires <= ?1 ORDER BY expires, tenant, "
+         "tag LIMIT 1",
+         "DELETE FROM coord_flushes WHERE rowid = ?1", COORD_USE_FLUSHES, 0},
     };
-    (void)self, (void)version;
+    enum { SWEEPS_FIRST = 3 }; /* of version 1, from before there was a cache */
+    size_t count = version == 1 ? SWEEPS_FIRST : ARRAY_LEN(sweeps);
+    (void)self;
     uint32_t left = cursor_u32(c), swept = 0;
     int rc = coord_whole(c, "coord.sweep", e);
-    for (size_t i = 0; i < ARRAY_LEN(sweeps) && rc == 0; i++)
+    for (size_t i = 0; i < count && rc == 0; i++)
         while (swept < left && (rc = sweep_one(a, &sweeps[i], e)) > 0)
             swept++;
     if (rc < 0)

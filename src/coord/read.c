@@ -96,6 +96,37 @@ int coord_claims_get(struct db *db, const char *tenant, const char *name, json_t
     return rc;
 }
 
+int coord_holder(struct db *db, const char *tenant, const char *name, uint64_t *token,
+                 struct err *e)
+{
+    struct err own = ERR_INIT;
+    struct claim c;
+    int rc =
+        claim_first(db, tenant, (struct text){name, strlen(name)}, false, &c, e != NULL ? e : &own);
+    *token = rc > 0 ? c.token : 0;
+    return rc < 0 ? rc : 0;
+}
+
+void coord_say_holder(struct db *db, const char *tenant, const char *name, json_t **holder,
+                      struct err *e)
+{
+    AUTO(json_unref) json_t *o = NULL;
+    if (holder != NULL)
+        *holder = NULL;
+    if (e->code != ERR_LOCKED || coord_claims_get(db, tenant, name, &o, NULL) != 0)
+        return;
+    json_t *first = json_array_get(json_object_get(o, "holders"), 0);
+    if (first == NULL)
+        return;
+    if (strstr(e->text, "is held by") == NULL)
+        err_set(e, ERR_LOCKED, "'%s' is held by '%s' since %s, until %s unless renewed", name,
+                json_string_value(json_object_get(first, "owner")),
+                json_string_value(json_object_get(first, "since")),
+                json_string_value(json_object_get(first, "expires")));
+    if (holder != NULL)
+        *holder = json_incref(first);
+}
+
 int coord_claim_find(struct db *db, const char *tenant, const char *name, const char *id,
                      struct coord_grant *out, struct err *e)
 {

@@ -30,6 +30,9 @@ static int use_quota(enum coord_use what, int64_t used, struct err *e)
         [COORD_USE_BUCKETS] = {"limits", COORD_ROWS_MAX},
         [COORD_USE_INBOX] = {"inbox keys", COORD_INBOX_MAX},
         [COORD_USE_VERSION] = {"versions", INT64_MAX},
+        [COORD_USE_CACHED] = {"cached values", COORD_ROWS_MAX},
+        [COORD_USE_CACHED_BYTES] = {"bytes of cached values", COORD_VALUES_BYTES},
+        [COORD_USE_FLUSHES] = {"flushed tags", COORD_ROWS_MAX},
     };
     if (used <= limits[what].max)
         return 0;

@@ -236,6 +236,7 @@ void coord_drain(struct coord *c)
         over = false;
         pthread_mutex_lock(&c->lock);
         c->draining = true;
+        coord_drain_watches(c);
         for (struct map_iter it = {0}; !over && map_next(c->waits, &it);) {
             struct coord_wait *w = it.value;
             memcpy(name, w->name, sizeof name);

@@ -403,6 +403,8 @@ void vm_may_await(lua_State *L, const char *what)
         luaL_error(L, "%s: not inside a normaliser, which must answer at once", what);
     if (!lua_isyieldable(L))
         luaL_error(L, "%s: not inside a callback of sort or gsub, or a metamethod", what);
+    if (vm_run_of(L)->may_wait != NULL)
+        vm_run_of(L)->may_wait(L, vm_run_of(L));
 }
 
 int vm_await(lua_State *L, intptr_t ctx, int (*k)(lua_State *, int, intptr_t))

@@ -128,6 +128,8 @@ struct vm_run {
      * NULL. */
     void (*take)(struct lua_State *L, struct vm_run *run, int first, int count);
     void (*done)(struct vm_run *run);
+    /* It is about to wait (vm_may_await): may raise. May be NULL. */
+    void (*may_wait)(struct lua_State *L, struct vm_run *run);
 
     /* The result. */
     struct err err;     /* code 0: it returned */

@@ -10,7 +10,6 @@ LIBRARY = """entity tx send publish request on queue job step sleep wait_for can
 cluster auth config flag log http json time uuid crypto base64 csv reject""".split()
 MISSING = {"job": "jobs", "step": "jobs",
            "sleep": "jobs", "wait_for": "jobs", "recipe": "media", "media": "media", "blob": "blob storage", "secret": "the vault",
-           "lease": "coordination", "cache": "coordination",
            "cluster": "the cluster", "auth": "users and roles"}
 WORKING = {
     "entity": 'entity("Note").new { text = "e" }:save().version',
@@ -33,12 +32,14 @@ WORKING = {
     "limit": 'limit("author", { rate = 3 }):take()',
     "counter": 'counter.add("author", 7)',
     "kv": 'kv.get("nothing") == nil',
+    "cache": 'cache("author", nil, function() return 9 end)',
+    "lease": 'lease("author", function(held) return held.token > 0 end)',
     "publish": 'select(2, publish("author.x", 1))',
     "request": 'select(2, pcall(request, "nobody", 1)).code',
 }
 GIVES = {"entity": 1, "tx": "t", "canon": "canonized", "config": 2, "flag": True, "http": 200, "json": 1, "time": "1970", "uuid": 36, "crypto": "ba7816bf",
          "base64": "abc", "csv": "2", "reject": "NO", "queue": "invalid", "on": "invalid", "send": "not_found", "counter": 7, "limit": 2, "kv": True,
-         "publish": 0, "request": "not_found"}
+         "cache": 9, "lease": True, "publish": 0, "request": "not_found"}
 
 
 class Library(Case):

@@ -32,6 +32,11 @@ static const char *const rules[] = {
     "coord_counters)",
     "SELECT count(*) FROM coord_use WHERE what = 5 AND used <> (SELECT count(*) FROM coord_limits)",
     "SELECT count(*) FROM coord_use WHERE what = 6 AND used <> (SELECT count(*) FROM coord_inbox)",
+    "SELECT count(*) FROM coord_use WHERE what = 8 AND used <> (SELECT count(*) FROM coord_cache)",
+    "SELECT count(*) FROM coord_use WHERE what = 9 AND used <> (SELECT "
+    "coalesce(sum(length(value) + length(CAST(name AS BLOB))), 0) FROM coord_cache)",
+    "SELECT count(*) FROM coord_use WHERE what = 10 AND used <> (SELECT count(*) FROM "
+    "coord_flushes)",
 };
 
 static void fuzz_op(struct coord_lab *l, const struct domain_op *op, struct apply *a,
@@ -42,7 +47,7 @@ static void fuzz_op(struct coord_lab *l, const struct domain_op *op, struct appl
     a->seq++;
     ASSERT(db_savepoint(l->db, &e) == 0);
     l->coord->domain.unit(l->coord, a);
-    int rc = op->apply(l->coord, a, 1, payload, &result, &e);
+    int rc = op->apply(l->coord, a, op->version_max, payload, &result, &e);
     ASSERT(rc <= 0 && rc != ERR_CORRUPT && rc != ERR_INTERNAL);
     ASSERT(rc == 0 || *e.text != '\0');
     if (rc == 0) {

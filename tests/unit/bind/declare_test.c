@@ -55,12 +55,12 @@ TEST(parts_that_are_not_there_yet_refuse_by_name)
     refuses("job \"nightly\" {}",
             "app.lua:1:1: job: needs jobs, which this version of Koan does not have");
     refuses("on \"x/y\" {}", "app.lua:1: on 'x/y': on \"queue/NAME\" works a queue");
-    refuses("x = cache.get('a')", "cache: needs coordination");
+    refuses("x = auth.get('a')", "auth: needs users and roles");
     /* Where it would be met some day only. */
     refuses("local function f()\n  return { key = secret.get('a') }\nend\nf = f",
             "app.lua:2:18: secret: needs the vault");
     refuses("if media then media('q', {}) end", "media: needs media");
-    refuses("x = _G['cache'].get('a')", "cache: needs coordination");
+    refuses("x = _G['auth'].get('a')", "auth: needs users and roles");
     refuses("entity \"X\" { fields = { a = blob } }", "blob: needs blob storage");
 }
 
@@ -69,8 +69,8 @@ TEST(names_of_their_own_are_not_taken_for_those_of_parts_that_are_missing)
     struct house h;
     house_open(&h, 1);
     house_deployed_well(&h, "local lease, t = { get = function() return 1 end }, {}\n"
-                            "function queue(on) return on.send, t.cache end\n"
-                            "x = lease.get('a') + #'secret' -- cache\n"
+                            "function queue(on) return on.send, t.auth end\n"
+                            "x = lease.get('a') + #'secret' -- auth\n"
                             "y = queue { send = 2, job = 3 }\n");
     house_close(&h);
 }

@@ -4,6 +4,7 @@
 
 #include "coord/coord_priv.h"
 #include "db/db.h"
+#include "ledger/domain.h"
 #include "support/coord_lab.h"
 #include "support/unit.h"
 
@@ -391,6 +392,40 @@ static void model_step(struct model *m, struct coord_lab *l)
     }
 }
 
+static int check_as(struct coord_lab *l, uint64_t seq, const char *name, bool free_too,
+                    struct err *e)
+{
+    struct envelope env = {.tenant = "default", .principal = "ana"};
+    struct apply a = {.db = l->db, .seq = seq, .at = l->at, .env = &env};
+    err_clear(e);
+    return coord_lease_check(l->coord, &a, name, free_too, e);
+}
+
+TEST(what_a_unit_has_proven_counts_in_that_unit_alone) /* L4 */
+{
+    struct err e = ERR_INIT;
+    struct coord_lab l;
+    struct coord_grant a;
+    struct txn t;
+    coord_lab_open(&l);
+    assert_int_equal(check_as(&l, 1, "x", true, &e), 0);
+    assert_refused(check_as(&l, 1, "x", false, &e), ERR_LOCKED, "nobody holds 'x'");
+    struct coord_ask k = lease("x", "a");
+    assert_int_equal(coord_lab_acquire(&l, &k, &a, &e), 0);
+    assert_refused(check_as(&l, l.seq + 1, "x", true, &e), ERR_LOCKED, "is held by 'a'");
+    struct coord_claim c = {.name = "x", .token = a.token};
+    txn_init(&t);
+    assert_int_equal(coord_txn_if_held(&t, &c, &e), 0);
+    assert_int_equal(coord_lab_do(&l, &t, &e), 0);
+    assert_int_equal(check_as(&l, l.seq, "x", false, &e), 0);
+    assert_refused(check_as(&l, l.seq, "xy", false, &e), ERR_LOCKED, "nobody");
+    assert_refused(check_as(&l, l.seq + 1, "x", false, &e), ERR_LOCKED, "is held by 'a'");
+    l.coord->domain.undo(l.coord, true); /* the entry was not to be, another takes its place */
+    assert_refused(check_as(&l, l.seq, "x", false, &e), ERR_LOCKED, "is held by 'a'");
+    txn_fini(&t);
+    coord_lab_close(&l);
+}
+
 TEST(any_mixture_of_claims_does_what_a_plain_list_does) /* K1 */
 {
     struct coord_lab l;
@@ -423,6 +458,7 @@ int main(void)
         HEAP_TEST(a_grant_cannot_end_in_its_own_entry),
         HEAP_TEST(holders_of_a_semaphore_are_told_apart_by_their_ids),
         HEAP_TEST(what_is_asked_wrongly_is_refused),
+        HEAP_TEST(what_a_unit_has_proven_counts_in_that_unit_alone),
         HEAP_TEST(any_mixture_of_claims_does_what_a_plain_list_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -272,6 +272,80 @@ TEST(a_node_that_leaves_answers_who_waits)
     node_fini(&n);
 }
 
+struct watcher {
+    struct coord_watch watch; /* first */
+    int told;
+};
+
+static void watcher_done(struct coord_watch *w)
+{
+    ((struct watcher *)w)->told++;
+}
+
+static void watch(struct node *n, struct watcher *w, const char *name)
+{
+    struct err e = ERR_INIT;
+    w->told = 0;
+    coord_watch_init(&w->watch, sim_client(n->sim), watcher_done);
+    assert_int_equal(coord_watch(n->coord, &w->watch, "default", name, &e), 0);
+    sim_run(n->sim, 50);
+}
+
+TEST(who_watches_a_name_is_told_once_when_its_holder_comes_or_goes)
+{
+    struct node n;
+    struct watcher a, b, other;
+    node_init(&n);
+    watch(&n, &a, "x");
+    watch(&n, &b, "x");
+    watch(&n, &other, "y");
+    sim_run(n.sim, 2000);
+    assert_int_equal(a.told + b.told + other.told, 0);
+    ask_for(&n, 0, 0, 0);
+    assert_int_equal(got(&n, 0), 0);
+    assert_int_equal(a.told, 1);
+    assert_int_equal(b.told, 1);
+    assert_int_equal(a.watch.code, 0);
+    uint64_t token = 0;
+    assert_int_equal(coord_holder(n.db, "default", "x", &token, NULL), 0);
+    assert_int_equal(token, n.waits[0].grant.token);
+    watch(&n, &a, "x");
+    ask_for(&n, 1, 60000, 0); /* who waits is nobody's business; a fresh watch may be told of it */
+    if (a.told > 0)
+        watch(&n, &a, "x");
+    assert_int_equal(release(&n, token, true), 0);
+    assert_int_equal(a.told, 0);
+    assert_int_equal(release(&n, token, false), 0);
+    assert_int_equal(a.told, 1);
+    assert_int_equal(got(&n, 1), 0);
+    if (other.told == 0)
+        coord_unwatch(&other.watch);
+    sim_run(n.sim, 50);
+    assert_int_equal(other.told, 1);
+    node_fini(&n);
+}
+
+TEST(a_watch_ends_with_its_watcher_and_with_the_node)
+{
+    struct err e = ERR_INIT;
+    struct node n;
+    struct watcher a, b;
+    node_init(&n);
+    watch(&n, &a, "x");
+    watch(&n, &b, "x");
+    coord_unwatch(&a.watch);
+    coord_unwatch(&a.watch);
+    sim_run(n.sim, 50);
+    assert_int_equal(a.told, 1);
+    assert_int_equal(a.watch.code, ERR_CANCELED);
+    coord_drain(n.coord);
+    sim_run(n.sim, 50);
+    assert_int_equal(b.told, 1);
+    assert_int_equal(b.watch.code, ERR_DRAINING);
+    assert_refused(coord_watch(n.coord, &a.watch, "default", "x", &e), ERR_DRAINING, "ask another");
+    node_fini(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +355,8 @@ int main(void)
         HEAP_TEST(a_clock_that_is_set_ahead_costs_nobody_a_lease),
         HEAP_TEST(who_gives_up_leaves_the_queue),
         HEAP_TEST(a_node_that_leaves_answers_who_waits),
+        HEAP_TEST(who_watches_a_name_is_told_once_when_its_holder_comes_or_goes),
+        HEAP_TEST(a_watch_ends_with_its_watcher_and_with_the_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
