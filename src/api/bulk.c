@@ -212,7 +212,8 @@ static void bulk_post(struct http_request *req)
 {
     bool atomic;
     if (!API_QUERY_ONLY(req, "atomic", "partition") ||
-        !api_query_bool(req, "atomic", true, &atomic) || !api_once(req))
+        !api_query_bool(req, "atomic", true, &atomic) || !api_once(req) ||
+        !records_lease(req, NULL))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)
@@ -428,7 +429,8 @@ static void bulk_delete(struct http_request *req)
 {
     bool atomic, dry = false;
     if (!API_QUERY_ONLY(req, "atomic", "partition") ||
-        !api_query_bool(req, "atomic", true, &atomic) || !api_once(req) || !api_media_json(req))
+        !api_query_bool(req, "atomic", true, &atomic) || !api_once(req) || !api_media_json(req) ||
+        !records_lease(req, NULL))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)

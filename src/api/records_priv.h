@@ -11,12 +11,16 @@ struct records_write {
     void *more;        /* the caller's */
     bool recalled;     /* items were done by an earlier request with the same key */
     uint64_t kept_seq; /* the highest log index of those */
+    uint64_t lease;    /* token of the record's lease; 0: none was brought */
 };
 
 /* In the request's arena; `items` as well, or by the caller. Takes the reference. */
 struct records_write *records_write_new(struct http_request *req, struct entity_def *d,
                                         struct entity_item *items, size_t count,
                                         void (*done)(struct entity_write *w));
+/* X-Koan-Lease: TOKEN, of the record of this id; NULL: it has none of its own, and a token makes no
+ * sense. False: answered. */
+bool records_lease(struct http_request *req, const char *id);
 /* Starts it; on failure done() runs as it would have later, with the error in `w->err`. */
 void records_write_start(struct records_write *op);
 

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "coord/coord.h"
 #include "entity/filter.h"
 #include "entity/read.h"
 
@@ -209,6 +210,52 @@ static void records_write_done(struct entity_write *w)
 
 /* ---- what is asked ---- */
 
+/* The header's token; false: it is none. */
+static bool lease_token(const struct http_request *req, uint64_t *out)
+{
+    const char *text = http_header_in(req, "X-Koan-Lease");
+    *out = 0;
+    return text == NULL || (str_to_u64(text, strlen(text), out) && *out > 0 && *out <= INT64_MAX);
+}
+
+bool records_lease(struct http_request *req, const char *id)
+{
+    uint64_t token;
+    struct err e = ERR_INIT;
+    if (!lease_token(req, &token))
+        err_field(&e, ERR_INVALID, "X-Koan-Lease",
+                  "X-Koan-Lease: the token of the record's lease, a number");
+    else if (token > 0 && id == NULL)
+        err_field(&e, ERR_INVALID, "X-Koan-Lease",
+                  "X-Koan-Lease goes with the id of one record in the path; several leases at once "
+                  "are lease.check in POST /api/tx");
+    if (e.code != 0)
+        http_problem(req, &e);
+    return e.code == 0;
+}
+
+/* What sources say of a golden record waits for no lease. False: answered. */
+static bool records_is_unleased(struct http_request *req)
+{
+    if (http_header_in(req, "X-Koan-Lease") == NULL)
+        return true;
+    http_refuse(req, ERR_UNSUPPORTED,
+                "X-Koan-Lease: a golden record is made of what sources say, under no lease");
+    return false;
+}
+
+static int records_compose(struct entity_write *w, struct txn *t, bool before, struct err *e)
+{
+    const struct records_write *op = (const struct records_write *)w;
+    const struct entity_item *it = &w->items[0];
+    char name[ENTITY_LEASE_NAME];
+    if (!before)
+        return 0;
+    entity_lease_name(it->def, it->partition, it->id, strlen(it->id), name);
+    struct coord_claim c = {.name = name, .token = op->lease};
+    return coord_txn_if_held(t, &c, e);
+}
+
 static struct records_write *records_one(struct http_request *req, struct entity_def *d,
                                          const struct api_conditions *c, const char *id)
 {
@@ -219,6 +266,9 @@ static struct records_write *records_one(struct http_request *req, struct entity
     it->if_absent = c->none;
     if (id != NULL)
         memcpy(it->id, id, strlen(id) + 1);
+    lease_token(req, &op->lease);
+    if (op->lease > 0)
+        op->w.compose = records_compose;
     if (op->w.once != NULL && http_verb(req) != HTTP_VERB_DELETE)
         op->w.show_bytes = API_ONCE_BODY_MAX;
     return op;
@@ -260,7 +310,8 @@ static bool records_same_id(struct http_request *req, const json_t *doc, const c
 static void records_put(struct http_request *req, const char *id)
 {
     struct api_conditions c;
-    if (!API_QUERY_ONLY(req, "partition") || !api_once(req) || !api_conditions(req, &c))
+    if (!API_QUERY_ONLY(req, "partition") || !api_once(req) || !api_conditions(req, &c) ||
+        !records_lease(req, id))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL || records_replayed(req, d))
@@ -269,7 +320,8 @@ static void records_put(struct http_request *req, const char *id)
     if (doc == NULL || !records_same_id(req, doc, id))
         return;
     if (!records_is_plain(req, d)) {
-        api_direct_save(req, TAKE(d), id, TAKE(doc), &c);
+        if (records_is_unleased(req))
+            api_direct_save(req, TAKE(d), id, TAKE(doc), &c);
         return;
     }
     records_save(req, TAKE(d), TAKE(doc), &c, id);
@@ -317,7 +369,7 @@ static void records_patch(struct http_request *req)
     enum entity_patch_kind kind;
     const char *id = records_id(req);
     if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_once(req) ||
-        !api_conditions(req, &c) || !records_patch_kind(req, &kind))
+        !api_conditions(req, &c) || !records_lease(req, id) || !records_patch_kind(req, &kind))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL || !records_may_look(req, d, kind) || records_replayed(req, d))
@@ -327,7 +379,8 @@ static void records_patch(struct http_request *req)
         return;
     }
     if (!records_is_plain(req, d)) {
-        api_direct_patch(req, TAKE(d), kind, &c);
+        if (records_is_unleased(req))
+            api_direct_patch(req, TAKE(d), kind, &c);
         return;
     }
     AUTO(json_unref) json_t *patch = api_body(req);
@@ -345,7 +398,7 @@ static void records_delete(struct http_request *req)
     struct api_conditions c;
     const char *id = records_id(req);
     if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_once(req) ||
-        !api_conditions(req, &c) || !api_body_none(req))
+        !api_conditions(req, &c) || !records_lease(req, id) || !api_body_none(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL || records_replayed(req, d))
@@ -355,7 +408,8 @@ static void records_delete(struct http_request *req)
         return;
     }
     if (!records_is_plain(req, d)) {
-        api_direct_remove(req, TAKE(d), &c);
+        if (records_is_unleased(req))
+            api_direct_remove(req, TAKE(d), &c);
         return;
     }
     struct records_write *op = records_one(req, TAKE(d), &c, id);
@@ -368,7 +422,8 @@ static void records_restore(struct http_request *req)
 {
     static const struct api_conditions none;
     const char *id = records_id(req);
-    if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_once(req) || !api_body_none(req))
+    if (id == NULL || !API_QUERY_ONLY(req, "partition") || !api_once(req) ||
+        !records_lease(req, id) || !api_body_none(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL || records_replayed(req, d))
@@ -414,7 +469,8 @@ static void records_purge(struct http_request *req)
     bool dry;
     const char *id = records_id(req), *confirm;
     if (id == NULL || !API_QUERY_ONLY(req, "partition", "confirm", "dry_run") ||
-        !api_query_bool(req, "dry_run", false, &dry) || !api_once(req) || !api_body_none(req))
+        !api_query_bool(req, "dry_run", false, &dry) || !api_once(req) || !records_lease(req, id) ||
+        !api_body_none(req))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL || records_replayed(req, d))

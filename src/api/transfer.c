@@ -470,7 +470,7 @@ static int transfer_parse(struct transfer *t, const json_t *body, struct err *e)
 
 static void transfer_begin(struct http_request *req, enum transfer_kind kind)
 {
-    if (!API_QUERY_NONE(req) || !api_once(req))
+    if (!API_QUERY_NONE(req) || !api_once(req) || !records_lease(req, NULL))
         return;
     AUTO(entity_def_unrefp) struct entity_def *d = api_entity(req);
     if (d == NULL)

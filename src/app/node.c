@@ -159,6 +159,8 @@ static int node_open_ledger(struct node *n, struct err *e)
     n->jobs = jobs_new();
     n->bus = bus_new();
     entities_set_trace(n->entities, n->trace);
+    n->leases = (struct entity_leases){n->coord, coord_lease_check};
+    entities_set_leases(n->entities, &n->leases);
     if (canon_new(n->entities, &n->canon, e) != 0)
         return e->code;
     struct ledger_options o = {

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/uuid.h"
 #include "bind/bind.h"
+#include "entity/entity.h"
 #include "io/loop.h"
 #include "io/world.h"
 
@@ -81,6 +82,7 @@ struct node {
     struct settings *settings;
     struct queues *queues;
     struct coord *coord;
+    struct entity_leases leases;
     struct jobs *jobs;
     struct bus *bus;
     struct ledger *ledger;

@@ -443,6 +443,11 @@ int canon_model_check(const struct canon_model *m, const struct entity_def *d, s
                          "canon '%s': entity '%s' wants a version with every change, which a "
                          "source cannot know; remove require_version",
                          m->name, d->name);
+    if (d->lease_required)
+        return err_field(e, ERR_INVALID, "lease_required",
+                         "canon '%s': entity '%s' wants a lease with every change, which a source "
+                         "does not hold; remove lease_required",
+                         m->name, d->name);
     for (size_t i = 0; i < m->keys_count && rc == 0; i++)
         for (size_t k = 0; k < m->keys[i].parts_count && rc == 0; k++)
             if (strchr(m->keys[i].parts[k].field, '.') == NULL)

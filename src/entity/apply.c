@@ -135,10 +135,12 @@ static int save(struct change *c, const struct save_op *op, struct new_body *b, 
         if ((rc = change_find(c, e)) < 0 || (rc = check_conditions(c, op->if_version, e)) < 0)
             return rc;
         if (c->found && op->mode != ENTITY_CREATE)
-            return update(c, b, result, e);
+            return (rc = lease_check(&c->row, false, e)) < 0 ? rc : update(c, b, result, e);
         if (op->mode == ENTITY_REPLACE)
             return absent(c, e);
     }
+    if ((rc = lease_check(&c->row, true, e)) < 0)
+        return rc;
     if (!ttl_complete(c->row.def, c->row.a->at, b, &c->completed))
         return no_room(c, e);
     /* Creating is one statement: the unique index finds out whether the id is taken. */
@@ -183,7 +185,8 @@ static int patch_apply(void *self, const struct apply *a, uint8_t version, struc
     c.row.how = HOW_PATCH;
     if (!c.found && op.if_version == 0)
         return absent(&c, e);
-    if ((rc = check_conditions(&c, op.if_version, e)) < 0)
+    if ((rc = check_conditions(&c, op.if_version, e)) < 0 ||
+        (rc = lease_check(&c.row, false, e)) < 0)
         return rc;
     AUTO(json_unref) json_t *patch = json_read(op.patch, op.patch_len, e);
     if (patch == NULL || (rc = change_check_patch(c.row.def, op.kind, patch, e)) < 0)
@@ -212,7 +215,8 @@ static int remove_apply(void *self, const struct apply *a, uint8_t version, stru
     c.row.how = HOW_REMOVE;
     if (!c.found && op.version == 0)
         return absent(&c, e);
-    if ((rc = check_conditions(&c, op.version, e)) < 0 || (rc = removal_run(&c.row, &c.old, e)) < 0)
+    if ((rc = check_conditions(&c, op.version, e)) < 0 ||
+        (rc = lease_check(&c.row, false, e)) < 0 || (rc = removal_run(&c.row, &c.old, e)) < 0)
         return rc;
     struct entity_result r = {.outcome = ENTITY_REMOVED,
                               .version = c.old.version,
@@ -229,7 +233,7 @@ static int restore_apply(void *self, const struct apply *a, uint8_t version, str
     AUTO(change_fini) struct change c = {.found = false};
     int rc = op_read_remove(payload, version, false, &op, e);
     if (rc < 0 || (rc = write_begin(&c, self, a, &op.key, e)) < 0 ||
-        (rc = removed_restore(&c.row, &c.old, e)) < 0)
+        (rc = lease_check(&c.row, false, e)) < 0 || (rc = removed_restore(&c.row, &c.old, e)) < 0)
         return rc;
     struct entity_result r = {.outcome = ENTITY_RESTORED,
                               .version = c.old.version,
@@ -245,7 +249,8 @@ static int purge_apply(void *self, const struct apply *a, uint8_t version, struc
     struct remove_op op;
     AUTO(change_fini) struct change c = {.found = false};
     int rc = op_read_remove(payload, version, false, &op, e);
-    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 || (rc = change_find(&c, e)) < 0)
+    if (rc < 0 || (rc = change_begin(&c, self, a, &op.key, e)) < 0 ||
+        (rc = change_find(&c, e)) < 0 || (rc = lease_check(&c.row, false, e)) < 0)
         return rc;
     bool is_there = c.found;
     if ((rc = removed_purge(&c.row, &c.old, e)) < 0 ||

@@ -29,7 +29,7 @@ static const char *const reserved_paths[] = {
     "timeline", "entities", "counters", "limits",    "gates",   "lanes"};
 static const char *const def_keys[] = {
     "name",   "path", "fields",      "index", "require_version", "hooks",
-    "access", "feed", "soft_remove", "ttl",   "history"};
+    "access", "feed", "soft_remove", "ttl",   "history",         "lease_required"};
 static const char *const later_keys[] = {"partitions", "scope", "search"};
 static const char *const hook_names[] = {"before_save", "before_remove", "view"};
 static const char *const index_keys[] = {"fields", "unique"};
@@ -356,6 +356,8 @@ static int print_def(struct entity_def *d, struct err *e)
     json_object_set_new(o, "fields", fields);
     json_object_set_new(o, "index", indexes);
     json_object_set_new(o, "require_version", json_boolean(d->require_version));
+    if (d->lease_required) /* definitions from before it have their texts still */
+        json_object_set_new(o, "lease_required", json_true());
     json_object_set_new(o, "hooks", hooks);
     entity_keeping_print(d, o);
     json_t *access = entity_access_json(d);
@@ -381,6 +383,8 @@ static int parse(struct entity_def *d, const json_t *j, struct err *e)
         (rc = entity_access_parse(d, j, e)) < 0)
         return rc;
     rc = json_get_bool(j, "require_version", &d->require_version, e);
+    if (rc == 0 || rc == ERR_NOT_FOUND)
+        rc = json_get_bool(j, "lease_required", &d->lease_required, e);
     if (rc < 0 && rc != ERR_NOT_FOUND)
         return rc;
     return print_def(d, e);

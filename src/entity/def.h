@@ -44,6 +44,7 @@
  * ttl          none    records have a field expires_at (time), past which they are gone; a duration
  *                      gives those that do not say one, counted from their creation
  * feed         true    changes can be followed (GET /changes); only false is said
+ * lease_required          a record is changed only by who holds its lease
  * history      {"keep": "30d", "versions": 100}    replaced versions are kept
  *
  * Names that belong to parts of Koan which are not there yet (sealed, blob, scope
@@ -161,6 +162,7 @@ struct entity_def {
     struct entity_index *indexes;
     size_t indexes_count;
     bool require_version;
+    bool lease_required;    /* changes need the record's lease: entity.h */
     int64_t soft_remove_ms; /* removed records are kept so long; 0: not at all */
     bool no_feed;           /* its changes are not written down */
     bool ttl;               /* records have expires_at, the last of `fields` */

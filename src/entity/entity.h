@@ -63,6 +63,7 @@ enum {
     ENTITY_NARROW_ROWS = 10000,
     ENTITY_DEFS_MAX = 1000,
     ENTITY_REMOVE_MAX = 10000, /* records that one removal may change or take along */
+    ENTITY_LEASE_NAME = 2 * ENTITY_NAME_MAX + ENTITY_ID_MAX + 16, /* of a lease, with the NUL */
 };
 
 /* Types of operations: never reused. Payloads: schema/entity-operations.md. */
@@ -93,6 +94,19 @@ void entities_free(struct entities *s); /* takes NULL */
  * outlives the ledger. */
 struct trace;
 void entities_set_trace(struct entities *s, struct trace *t);
+/* Who holds the lease of a record: for entities with lease_required. Implemented beside this module
+ * and handed in. */
+struct entity_leases {
+    void *self;
+    /* While an operation is applied: 0 when the unit has the condition that it holds lease `name`,
+     * or (`free_too`) nobody holds that. ERR_LOCKED names who does. */
+    int (*check)(void *self, const struct apply *a, const char *name, bool free_too, struct err *e);
+};
+/* Before ledger_open; `l` outlives the ledger. Without it such entities refuse every change. */
+void entities_set_leases(struct entities *s, const struct entity_leases *l);
+/* "entity/Customer/42", in a partition "entity/Customer/draft/42". */
+void entity_lease_name(const struct entity_def *d, const char *part, const char *id, size_t id_len,
+                       char out[ENTITY_LEASE_NAME]);
 /* What ledger_open wants. The struct belongs to `s`. */
 const struct domain *entities_domain(struct entities *s);
 

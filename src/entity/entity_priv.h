@@ -180,6 +180,10 @@ struct row_change {
 /* Runs a statement whose parameters 1 to 4 are those of row_key_bind. */
 int row_key_run(const struct row_change *c, const char *sql, struct err *e);
 
+/* lease.c: this change, which `makes` a record that is not there, may be made by this unit. */
+int lease_check(const struct row_change *c, bool makes, struct err *e);
+const struct entity_leases *entities_leases(const struct entities *s);
+
 /* Each checks before it writes: after a refusal nothing has changed. */
 int rows_insert(const struct row_change *c, const struct new_body *b, struct err *e);
 int rows_update(const struct row_change *c, const struct stored_row *old, const struct new_body *b,

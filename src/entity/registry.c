@@ -26,6 +26,7 @@ struct entities {
     enum entities_work work;
     struct changes changes;
     struct notes notes;
+    const struct entity_leases *leases; /* or NULL */
     /* Every thread. The lock is held for a look-up or an exchange, never across a call elsewhere.
      */
     pthread_mutex_t lock;
@@ -226,6 +227,16 @@ struct changes *entities_changes(struct entities *s)
 struct notes *entities_notes(struct entities *s)
 {
     return &s->notes;
+}
+
+void entities_set_leases(struct entities *s, const struct entity_leases *l)
+{
+    s->leases = l;
+}
+
+const struct entity_leases *entities_leases(const struct entities *s)
+{
+    return s->leases;
 }
 
 void entities_set_trace(struct entities *s, struct trace *t)

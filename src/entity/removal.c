@@ -67,9 +67,13 @@ static int add(struct removal *r, const struct entity_def *d, const char *id, si
 {
     if (find(r, d->name, id, n) != NULL)
         return 0;
-    int held = migrate_check_held(d, r->c->a->at, e);
-    if (held < 0)
-        return held;
+    struct row_change one = *r->c;
+    one.def = d;
+    one.key.id = id;
+    one.key.id_len = n;
+    int rc = migrate_check_held(d, r->c->a->at, e);
+    if (rc < 0 || (rc = lease_check(&one, false, e)) < 0)
+        return rc;
     if (r->count > ENTITY_REMOVE_MAX)
         return err_set(e, ERR_TOO_LARGE,
                        "removing %s '%.*s' would change over %d records that refer to it, which "
