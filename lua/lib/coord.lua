@@ -161,10 +161,11 @@ local function take(self, verb, n, wait)
   if n == nil then n = 1 end
   if math.type(n) ~= "integer" then host.fail("invalid", verb .. " wants a whole number of tokens") end
   host.outside_tx("limit:" .. verb)
-  return propose(host.coord_take(of.name, of.options, n, wait)), of
+  if of.options.exact then return propose(host.coord_take(of.name, of.options, n, wait)), of end
+  return host.share_take(of.name, of.options, n, wait), of
 end
 
--- Its turn is reserved in the ledger, and waited for; not beyond the end of what runs.
+-- Its turn is reserved, and waited for; not beyond the end of what runs.
 function methods:take(n)
   local wait = math.max(0, (host.time_left() or TAKE_WAIT_MS) - TAKE_SPARE_MS)
   local got, of = take(self, "take", n, wait)

@@ -615,6 +615,7 @@ kv = {
 ---@field rate integer tokens that come each `per`, 1 to 1,000,000
 ---@field per? string|number "1s" without, at most "24h"
 ---@field burst? integer that many at once; rate without
+---@field exact? boolean each take is an entry of the ledger; else it is decided in memory, and the ledger hears of it once a second
 
 ---@class Limit
 local Limit = {}
@@ -628,7 +629,7 @@ function Limit:take(n) end
 ---@return integer? wait_ms until it may be tried again
 function Limit:try(n) end
 
----One bucket of this name for all scripts and for /api/limits, exact: limit("crm-api", { rate = 100, per = "1s" }):take()
+---One bucket of this name for all scripts and for /api/limits: limit("crm-api", { rate = 100, per = "1s" }):take()
 ---@param name string
 ---@param options LimitOptions
 ---@return Limit

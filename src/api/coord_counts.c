@@ -111,47 +111,72 @@ static void counters_remove(struct http_request *req)
 
 /* ---- limits ---- */
 
-static void taken_answer(struct http_request *req, struct cursor *result, uint64_t seq)
+static void taken_show(struct http_request *req, const struct coord_taken *t)
 {
-    struct coord_taken t;
     struct err e = ERR_INIT;
     char more[64];
-    (void)seq;
-    if (coord_taken_read(result, &t, &e) != 0) {
-        http_problem(req, &e);
-        return;
-    }
-    if (!t.taken) {
+    if (!t->taken) {
         err_set(&e, ERR_RATE_LIMITED, "limit '%s': the next turn is in %lld ms",
-                http_param(req, "name"), (long long)t.wait_ms);
-        snprintf(more, sizeof more, "\"wait_ms\":%lld", (long long)t.wait_ms);
-        http_retry_after(req, (unsigned)((t.wait_ms + 999) / 1000));
+                http_param(req, "name"), (long long)t->wait_ms);
+        snprintf(more, sizeof more, "\"wait_ms\":%lld", (long long)t->wait_ms);
+        http_retry_after(req, (unsigned)((t->wait_ms + 999) / 1000));
         http_problem_more(req, &e, more);
         return;
     }
     json_t *o = json_object();
     json_object_set_new(o, "name", json_string(http_param(req, "name")));
-    json_object_set_new(o, "left", json_integer(t.left));
-    json_object_set_new(o, "wait_ms", json_integer(t.wait_ms));
+    json_object_set_new(o, "left", json_integer(t->left));
+    json_object_set_new(o, "wait_ms", json_integer(t->wait_ms));
     api_answer_json(req, 200, o);
 }
 
+static void taken_answer(struct http_request *req, struct cursor *result, uint64_t seq)
+{
+    struct coord_taken t;
+    struct err e = ERR_INIT;
+    (void)seq;
+    if (coord_taken_read(result, &t, &e) != 0)
+        http_problem(req, &e);
+    else
+        taken_show(req, &t);
+}
+
+static void limits_share(struct http_request *req, const struct coord_take *k)
+{
+    struct api_thread *t = api_thread_of(req);
+    struct coord_taken taken;
+    struct err e = ERR_INIT;
+    if (coord_share_take(t->api->o.coord, t->db, API_TENANT, k, api_now_ms(t), &taken, &e) != 0)
+        http_problem(req, &e);
+    else
+        taken_show(req, &taken);
+}
+
+/* A repeat that is to have no further effect is the ledger's affair. */
 static void limits_take(struct http_request *req)
 {
-    static const char *const names[] = {"rate", "per", "burst", "n", "wait"};
+    static const char *const names[] = {"rate", "per", "burst", "n", "wait", "exact"};
     struct err e = ERR_INIT;
-    struct coord_take k = {.name = NULL};
+    bool exact = false;
     const char *name = API_QUERY_NONE(req) ? call_key(req, "name") : NULL;
+    struct coord_take k = {.name = name};
     AUTO(json_unref) json_t *body = name != NULL ? api_body_object(req) : NULL;
     if (body == NULL || !call_only(req, body, names, ARRAY_LEN(names)) ||
         !call_int(req, body, "rate", 0, &k.rate) || !call_ms(req, body, "per", 1000, &k.per_ms) ||
         !call_int(req, body, "burst", k.rate, &k.burst) || !call_int(req, body, "n", 1, &k.n) ||
         !call_ms(req, body, "wait", 0, &k.wait_ms))
         return;
+    if (json_get_bool(body, "exact", &exact, &e) == ERR_INVALID) {
+        http_problem(req, &e);
+        return;
+    }
+    if (!exact && http_header_in(req, "Idempotency-Key") == NULL) {
+        limits_share(req, &k);
+        return;
+    }
     struct coord_call *c = call_new(req, taken_answer);
     if (c == NULL)
         return;
-    k.name = name;
     int rc = coord_txn_take(&c->unit.txn, &k, &e);
     call_send(c, rc, &e);
 }

@@ -80,16 +80,14 @@ int bind_coord_compose(const struct coord_op *op, struct txn *t, struct err *e)
     return 0;
 }
 
-static void push_taken(lua_State *L, struct cursor *c)
+static void push_taken(lua_State *L, const struct coord_taken *taken)
 {
-    struct coord_taken taken = {.taken = false};
-    coord_taken_read(c, &taken, NULL);
     lua_createtable(L, 0, 3);
-    lua_pushboolean(L, taken.taken);
+    lua_pushboolean(L, taken->taken);
     lua_setfield(L, -2, "taken");
-    lua_pushinteger(L, taken.wait_ms);
+    lua_pushinteger(L, taken->wait_ms);
     lua_setfield(L, -2, "wait_ms");
-    lua_pushinteger(L, taken.left);
+    lua_pushinteger(L, taken->left);
     lua_setfield(L, -2, "left");
 }
 
@@ -98,13 +96,14 @@ int bind_coord_result(lua_State *L, const struct coord_op *op, const struct unit
     struct cursor c;
     uint64_t version = 0;
     int64_t before = 0, after = 0;
+    struct coord_taken taken = {.taken = false};
     bool there = u != NULL && unit_result(u, place, &c);
     if (there && op->kind == OP_PUT && coord_number_read(&c, &version, NULL) == 0)
         lua_pushinteger(L, (lua_Integer)version);
     else if (there && op->kind == OP_ADD && coord_added_read(&c, &before, &after, NULL) == 0)
         lua_pushinteger(L, after);
-    else if (there && op->kind == OP_TAKE)
-        push_taken(L, &c);
+    else if (there && op->kind == OP_TAKE && coord_taken_read(&c, &taken, NULL) == 0)
+        push_taken(L, &taken);
     else
         lua_pushnil(L);
     return 1;
@@ -345,12 +344,14 @@ static int coord_release(lua_State *L)
 
 static int take_read(const json_t *o, struct coord_take *k, struct err *e)
 {
-    static const char *const names[] = {"rate", "per", "burst"};
+    static const char *const names[] = {"rate", "per", "burst", "exact"};
+    bool exact;
     if (!json_is_object(o))
         return err_set(e, ERR_INVALID, "wants a table like { rate = 100, per = \"1s\" }");
     if (json_only_keys(o, "limit", names, ARRAY_LEN(names), e) != 0 ||
         json_get_int(o, "rate", &k->rate, e) == ERR_INVALID ||
-        json_get_int(o, "burst", &k->burst, e) == ERR_INVALID)
+        json_get_int(o, "burst", &k->burst, e) == ERR_INVALID ||
+        json_get_bool(o, "exact", &exact, e) == ERR_INVALID)
         return e->code;
     err_clear(e);
     k->per_ms = 1000;
@@ -359,8 +360,7 @@ static int take_read(const json_t *o, struct coord_take *k, struct err *e)
     return bind_duration_read(o, "per", &k->per_ms, e);
 }
 
-/* host.coord_take(name, options, n, wait_ms) -> op */
-static int coord_take(lua_State *L)
+static struct coord_op *take_push(lua_State *L)
 {
     struct err e = ERR_INIT;
     int64_t n = luaL_checkinteger(L, 3), wait_ms = luaL_checkinteger(L, 4);
@@ -368,11 +368,38 @@ static int coord_take(lua_State *L)
     struct coord_op *op = op_push(L, OP_TAKE, "name");
     op->take = (struct coord_take){.name = op->name, .n = n};
     op->take.wait_ms = wait_ms < COORD_WAIT_MAX_MS ? wait_ms : COORD_WAIT_MAX_MS;
-    if (take_read(options, &op->take, &e) != 0) {
+    if (take_read(options, &op->take, &e) == 0)
+        return op;
+    err_context(&e, "limit '%.80s'", op->name);
+    vm_raise(L, &e);
+    return NULL;
+}
+
+/* host.coord_take(name, options, n, wait_ms) -> op */
+static int coord_take(lua_State *L)
+{
+    const struct coord_op *op = take_push(L);
+    return op_checked(L, op, "limit");
+}
+
+/* host.share_take(name, options, n, wait_ms) -> what became of it, out of this node's share */
+static int share_take(lua_State *L)
+{
+    struct bind_thread *t = reading(L, "limit");
+    const struct coord_op *op = take_push(L);
+    struct coord_taken taken;
+    struct err e = ERR_INIT;
+    if (t->bind->coord == NULL)
+        err_set(&e, ERR_UNSUPPORTED, "coordination is not running here");
+    else
+        coord_share_take(t->bind->coord, t->reader, bind_tenant(L), &op->take,
+                         t->world->wall_ms(t->world), &taken, &e);
+    if (e.code != 0) {
         err_context(&e, "limit '%.80s'", op->name);
         return vm_raise(L, &e);
     }
-    return op_checked(L, op, "limit");
+    push_taken(L, &taken);
+    return 1;
 }
 
 /* ---- the cache ---- */
@@ -493,6 +520,7 @@ void bind_open_coord(lua_State *L)
                                    {"coord_add", coord_add},
                                    {"coord_count_is", coord_count_is},
                                    {"coord_take", coord_take},
+                                   {"share_take", share_take},
                                    {"coord_release", coord_release},
                                    {"coord_cache", coord_cache},
                                    {"coord_flush", coord_flush},

@@ -43,6 +43,12 @@ void bucket_take(struct bucket *b, const struct coord_take *k, struct coord_take
     out->left = b->level > 0 ? b->level / b->per : 0;
 }
 
+void bucket_use(struct bucket *b, int64_t level)
+{
+    int64_t least = -bucket_cap(b) - b->rate * COORD_WAIT_MAX_MS;
+    b->level = b->level - level > least ? b->level - level : least;
+}
+
 int64_t bucket_full(const struct bucket *b)
 {
     return b->at + bucket_ms(bucket_cap(b) - b->level, b->rate);

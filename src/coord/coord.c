@@ -27,6 +27,7 @@ static const struct domain_op coord_ops[] = {
     {COORD_OP_SWEEP, 2, false, DOMAIN_PARTIAL, "coord.sweep", coord_apply_sweep, false},
     {COORD_OP_CACHE, 1, false, DOMAIN_PARTIAL, "cache.put", coord_apply_cache, false},
     {COORD_OP_FLUSH, 1, false, DOMAIN_PARTIAL, "cache.flush", coord_apply_flush, false},
+    {COORD_OP_USE, 1, false, DOMAIN_PARTIAL, "limit.use", coord_apply_use, false},
 };
 
 static int coord_opened(void *self, struct db *db, struct err *e)
@@ -89,6 +90,8 @@ struct coord *coord_new(void)
     buf_init(&c->proven, TXN_BYTES_MAX);
     c->waits = map_new();
     c->watched = map_new();
+    c->shares = map_new();
+    pthread_mutex_init(&c->share_lock, NULL);
     list_init(&c->touched);
     list_init(&c->fresh);
     c->armed_ms = UINT64_MAX;
@@ -111,11 +114,13 @@ void coord_free(struct coord *c)
         return;
     if (c->flying) /* the ledger closed, and nobody was left to hear of it */
         unit_fini(&c->unit);
+    coord_shares_free(c);
     leaving_free(c->leaving);
     leaving_free(c->left);
     map_free(c->waits, NULL);
     map_free(c->watched, NULL);
     pthread_mutex_destroy(&c->lock);
+    pthread_mutex_destroy(&c->share_lock);
     buf_fini(&c->proven);
     mem_free(c->events);
     mem_free(c);

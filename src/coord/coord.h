@@ -26,8 +26,9 @@
  * swept.
  *
  * A counter is 64 bits and refuses to overflow. A limit is a bucket that fills with time; all of it
- * is integers, so every node computes the same. An inbox key is begun under a short lease and then
- * processed; it is remembered for a day.
+ * is integers, so every node computes the same. A take of it is exact as an operation, or is
+ * decided in memory out of the share that the node has, all of it as long as it is alone (share.c).
+ * An inbox key is begun under a short lease and then processed; it is remembered for a day.
  *
  * Who wants to know at once when a holder changes (an election) watches the name (coord_watch).
  *
@@ -253,6 +254,12 @@ struct coord_taken {
 };
 int coord_txn_take(struct txn *t, const struct coord_take *k, struct err *e);
 int coord_taken_read(struct cursor *result, struct coord_taken *out, struct err *e);
+
+/* The same of this node's share of the bucket, without waiting for the ledger, which hears of it
+ * once a second: `refuse` has no meaning here. Any thread, with a reader of its own and its clock.
+ */
+int coord_share_take(struct coord *c, struct db *db, const char *tenant, const struct coord_take *k,
+                     int64_t now, struct coord_taken *out, struct err *e);
 
 /* ---- inbox ---- */
 

@@ -1,7 +1,8 @@
 /* Coord, inside its folder. The map: ask.c and value_ask.c (operations as bytes), lock.c, bucket.c,
  * leap.c (rules, pure), claims.c, values.c, inbox.c (operations applied), cache.c (all of the
  * cache), store.c, claim_store.c (SQL), read.c, value_read.c (the reading half of the door), wait.c
- * (who waits), watch.c (who watches), lapse.c (what time ends), coord.c (the rest). */
+ * (who waits), watch.c (who watches), share.c (limits in memory), lapse.c (what time ends), coord.c
+ * (the rest). */
 #ifndef KOAN_COORD_COORD_PRIV_H
 #define KOAN_COORD_COORD_PRIV_H
 
@@ -32,6 +33,7 @@ enum coord_op {
     COORD_OP_COUNTER_REMOVE = 0x0321,
     COORD_OP_COUNT_IS = 0x0322,
     COORD_OP_TAKE = 0x0330,
+    COORD_OP_USE = 0x0331,
     COORD_OP_BEGIN = 0x0340,
     COORD_OP_PROCESSED = 0x0341,
     COORD_OP_UNBEGIN = 0x0342,
@@ -76,6 +78,8 @@ void bucket_fill(struct bucket *b, int64_t at);
 void bucket_change(struct bucket *b, const struct coord_take *k);
 void bucket_take(struct bucket *b, const struct coord_take *k, struct coord_taken *out);
 int64_t bucket_full(const struct bucket *b); /* when */
+/* So much of its level was taken, whether or not there was so much. */
+void bucket_use(struct bucket *b, int64_t level);
 
 /* ---- leap.c: ledger time against time that passes. Pure. ---- */
 
@@ -145,6 +149,15 @@ struct coord {
     uint64_t armed_ms; /* mono, when the timer fires; UINT64_MAX: not set */
     bool leads, flying, stopped;
     bool back; /* some are held back: in their grace, or by a leap */
+
+    /* share.c; the ledger's thread, but for the map */
+    struct unit share_unit;
+    struct share **told; /* those of the unit under way */
+    size_t told_count;
+    uint64_t tell_ms; /* mono, when next */
+    bool telling;
+    pthread_mutex_t share_lock;
+    struct map *shares;
 
     bool changed; /* the entry that is applied has changed holders; the ledger's thread */
     atomic_size_t watching;
@@ -231,6 +244,18 @@ int coord_apply_processed(void *self, const struct apply *a, uint8_t version, st
 int coord_apply_unbegin(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                         struct buf *result, struct err *e);
 
+int coord_check_take(const struct coord_take *k, struct err *e); /* value_ask.c */
+/* counters.c: 1 when it is there, else `b` is left alone. */
+int bucket_row(struct db *db, const char *tenant, struct text name, struct bucket *b,
+               struct err *e);
+int bucket_save(struct db *db, const char *tenant, struct text name, const struct bucket *b,
+                struct err *e);
+/* share.c */
+/* `last`: also before its time. */
+void coord_shares_look(struct coord *c, uint64_t mono_ms, bool last);
+void coord_shares_free(struct coord *c);
+int coord_apply_use(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                    struct buf *result, struct err *e);
 /* cache.c */
 int coord_apply_cache(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                       struct buf *result, struct err *e);

@@ -109,6 +109,19 @@ static int take_decode(struct cursor *c, struct take *t, struct err *e)
     return coord_whole(c, "limit.take", e);
 }
 
+int bucket_row(struct db *db, const char *tenant, struct text name, struct bucket *b, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s = store_at(
+        db, "SELECT rate, per, burst, level, at FROM coord_limits WHERE tenant = ?1 AND name = ?2",
+        tenant, name, e);
+    int rc = s == NULL ? e->code : db_step(s, e);
+    if (rc > 0)
+        *b = (struct bucket){db_col_int(s, 0), db_col_int(s, 1), db_col_int(s, 2), db_col_int(s, 3),
+                             db_col_int(s, 4)};
+    return rc;
+}
+
 /* 1: it is there. */
 static int bucket_load(const struct apply *a, const struct take *t, struct bucket *b, struct err *e)
 {
@@ -117,28 +130,21 @@ static int bucket_load(const struct apply *a, const struct take *t, struct bucke
                          .burst = t->k.burst,
                          .level = t->k.burst * t->k.per_ms,
                          .at = a->at};
-    AUTO(db_stmt_donep)
-    struct db_stmt *s = store_at(
-        a->db,
-        "SELECT rate, per, burst, level, at FROM coord_limits WHERE tenant = ?1 AND name = ?2",
-        a->env->tenant, t->name, e);
-    int rc = s == NULL ? e->code : db_step(s, e);
+    int rc = bucket_row(a->db, a->env->tenant, t->name, b, e);
     if (rc <= 0)
         return rc;
-    *b = (struct bucket){db_col_int(s, 0), db_col_int(s, 1), db_col_int(s, 2), db_col_int(s, 3),
-                         db_col_int(s, 4)};
     bucket_fill(b, a->at);
     bucket_change(b, &t->k);
     return 1;
 }
 
-static int bucket_store(const struct apply *a, const struct take *t, const struct bucket *b,
-                        struct err *e)
+int bucket_save(struct db *db, const char *tenant, struct text name, const struct bucket *b,
+                struct err *e)
 {
-    struct db_stmt *s = store_at(a->db,
+    struct db_stmt *s = store_at(db,
                                  "INSERT OR REPLACE INTO coord_limits(tenant, name, rate, per, "
                                  "burst, level, at, full) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                                 a->env->tenant, t->name, e);
+                                 tenant, name, e);
     if (s == NULL)
         return e->code;
     db_bind_int(s, 3, b->rate);
@@ -169,7 +175,7 @@ int coord_apply_take(void *self, const struct apply *a, uint8_t version, struct 
                        (int)t.name.n, t.name.p, (long long)taken.wait_ms);
     rc = store_use_add(a->db, a->env->tenant, COORD_USE_BUCKETS, is_new, e);
     if (rc == 0)
-        rc = bucket_store(a, &t, &b, e);
+        rc = bucket_save(a->db, a->env->tenant, t.name, &b, e);
     if (rc != 0)
         return rc;
     coord_spare(self, bucket_full(&b));

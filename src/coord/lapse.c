@@ -172,6 +172,7 @@ static void lapse_look(struct coord *c)
     uint64_t mono = lapse_mono_ms(c);
     leaps_see(&c->leaps, lapse_now(c), mono);
     coord_waits_look(c, mono);
+    coord_shares_look(c, mono, false);
     ledger_status(c->ledger, &s);
     if (s.leader && !c->leads)
         c->led_ms = mono;
@@ -245,6 +246,7 @@ void coord_stop(struct coord *c)
         return;
     coord_drain(c);
     c->stopped = true;
+    coord_shares_look(c, 0, true);
     c->world->timer_stop(c->world, &c->timer);
 }
 

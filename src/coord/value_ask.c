@@ -90,7 +90,7 @@ int coord_txn_counter_remove(struct txn *t, const char *name, struct err *e)
     return 0;
 }
 
-int coord_txn_take(struct txn *t, const struct coord_take *k, struct err *e)
+int coord_check_take(const struct coord_take *k, struct err *e)
 {
     int rc = ask_name("name", k->name, e);
     if (rc == 0 && (k->rate < 1 || k->rate > COORD_LIMIT_MAX))
@@ -104,6 +104,12 @@ int coord_txn_take(struct txn *t, const struct coord_take *k, struct err *e)
             err_field(e, ERR_INVALID, "n", "n: 1 to the burst, which is %lld", (long long)k->burst);
     if (rc == 0 && (k->wait_ms < 0 || k->wait_ms > COORD_WAIT_MAX_MS))
         rc = err_field(e, ERR_INVALID, "wait", "wait: at most %ds", COORD_WAIT_MAX_MS / 1000);
+    return rc;
+}
+
+int coord_txn_take(struct txn *t, const struct coord_take *k, struct err *e)
+{
+    int rc = coord_check_take(k, e);
     if (rc != 0)
         return rc;
     struct buf *b = txn_begin(t, COORD_OP_TAKE, 1);

@@ -346,6 +346,56 @@ TEST(a_watch_ends_with_its_watcher_and_with_the_node)
     node_fini(&n);
 }
 
+static struct coord_taken share(struct node *n, int64_t tokens)
+{
+    struct err e = ERR_INIT;
+    struct coord_taken out;
+    struct coord_take k = {
+        .name = "crm", .rate = 10, .per_ms = 3600 * 1000, .burst = 10, .n = tokens};
+    struct world *w = sim_world(n->sim);
+    assert_int_equal(coord_share_take(n->coord, n->db, "default", &k, w->wall_ms(w), &out, &e), 0);
+    return out;
+}
+
+/* Through the ledger: what is left behind it. */
+static int64_t exact(struct node *n, int64_t tokens)
+{
+    struct err e = ERR_INIT;
+    struct one o = {.done = false};
+    struct coord_taken out;
+    struct cursor c;
+    struct coord_take k = {
+        .name = "crm", .rate = 10, .per_ms = 3600 * 1000, .burst = 10, .n = tokens};
+    unit_init(&o.unit, sim_client(n->sim), one_done);
+    assert_int_equal(coord_txn_take(&o.unit.txn, &k, &e), 0);
+    assert_int_equal(ledger_propose(n->ledger, &o.unit, &e), 0);
+    assert_true(sim_run_until(n->sim, one_is_done, &o, 60000));
+    assert_true(unit_result(&o.unit, 0, &c));
+    assert_int_equal(coord_taken_read(&c, &out, &e), 0);
+    unit_fini(&o.unit);
+    return out.left;
+}
+
+TEST(what_a_node_gives_out_of_its_share_reaches_the_ledger_and_comes_back)
+{
+    struct node n;
+    node_init(&n);
+    assert_int_equal(share(&n, 3).left, 7);
+    assert_int_equal(share(&n, 1).left, 6);
+    sim_run(n.sim, 2500);
+    assert_int_equal(exact(&n, 2), 4);
+    assert_int_equal(share(&n, 1).left, 5); /* it has not heard of it yet */
+    sim_run(n.sim, 2500);
+    assert_int_equal(share(&n, 1).left, 2);
+    assert_false(share(&n, 5).taken);
+    node_close(&n); /* tells the last of it */
+    node_open(&n);
+    assert_int_equal(share(&n, 1).left, 1);
+    sim_run(n.sim, 3 * 3600 * 1000);
+    assert_int_equal(share(&n, 1).left, 9);
+    node_fini(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +407,7 @@ int main(void)
         HEAP_TEST(a_node_that_leaves_answers_who_waits),
         HEAP_TEST(who_watches_a_name_is_told_once_when_its_holder_comes_or_goes),
         HEAP_TEST(a_watch_ends_with_its_watcher_and_with_the_node),
+        HEAP_TEST(what_a_node_gives_out_of_its_share_reaches_the_ledger_and_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
