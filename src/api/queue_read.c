@@ -87,6 +87,37 @@ static int shown_body(struct queue_reading *r, struct read_entry *en, struct que
     return 0;
 }
 
+/* What was told with a settlement: the result, which is JSON, or the words of the last error. */
+static int shown_told(struct queue_reading *r, struct read_entry *en, uint64_t place,
+                      const char *name, struct err *e, struct buf *out)
+{
+    const void *text;
+    size_t n;
+    uint64_t at;
+    if (place == 0)
+        return 0;
+    if (entry_at(r, en, place, &at, e) != 0 ||
+        queue_body_read(en->bytes.data, en->bytes.len, at, QUEUE_PLACE_SETTLE, &text, &n, e) != 0)
+        return e->code;
+    if (n == 0)
+        return 0;
+    buf_addf(out, ",\"%s\":", name);
+    if (*name == 'r')
+        buf_add(out, text, n);
+    else
+        json_print_string(out, text, n);
+    return 0;
+}
+
+static int shown_end(struct queue_reading *r, struct read_entry *en, struct queue_shown *s,
+                     struct buf *out)
+{
+    if (!s->has_view)
+        return 0;
+    int rc = shown_told(r, en, s->view.result, "result", &s->err, out);
+    return rc == 0 ? shown_told(r, en, s->view.error, "error", &s->err, out) : rc;
+}
+
 static void shown_read(struct queue_reading *r, struct read_entry *en, struct queue_shown *s,
                        struct queue_stored *stored, bool id_only)
 {
@@ -104,7 +135,8 @@ static void shown_read(struct queue_reading *r, struct read_entry *en, struct qu
     text_add(&out, "key", stored->key);
     text_add(&out, "correlation", stored->correlation);
     text_add(&out, "traceparent", stored->traceparent);
-    if (shown_body(r, en, s, stored, &out) == 0 && buf_check(&out, "a message", &s->err) == 0) {
+    if (shown_body(r, en, s, stored, &out) == 0 && shown_end(r, en, s, &out) == 0 &&
+        buf_check(&out, "a message", &s->err) == 0) {
         s->texts_len = out.len;
         s->texts = buf_take(&out);
         r->bytes += s->texts_len;

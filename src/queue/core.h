@@ -153,7 +153,9 @@ int core_declare(struct core *c, const struct core_queue *q, struct err *e);
 int core_drop(struct core *c, const char *tenant, const char *name, bool force, struct err *e);
 int core_pause(struct core *c, const char *tenant, const char *name, bool paused, struct err *e);
 int core_close(struct core *c, const char *tenant, const char *name, bool closed, struct err *e);
-/* weight 1..1000; cap 0 pauses, UINT32_MAX: none. Undeclared lanes have weight 1, no cap. */
+/* Of a lane that nobody has declared: `system` 8, `canon` and `default` 4, any other 1. */
+uint32_t core_lane_weight(const char *name);
+/* weight 1..1000; cap 0 pauses, UINT32_MAX: none. Undeclared lanes have no cap. */
 int core_lane(struct core *c, const char *name, uint32_t weight, uint32_t cap, struct err *e);
 /* Share of a tenant, 1..1000; 1 when never set. */
 int core_tenant(struct core *c, const char *tenant, uint32_t weight, struct err *e);
@@ -345,7 +347,9 @@ struct core_view {
     char waits_for[CORE_TEXT_MAX + 1]; /* name of gate, label, lane; the key */
     const char *tenant, *queue, *lane; /* the core's, until the next change */
     uint64_t place, body, result;
-    bool edited; /* `body` is the place of an edit, not of a send */
+    bool edited;    /* `body` is the place of an edit, not of a send */
+    uint64_t error; /* of the settle that told the last one; 0: there was none, or no words */
+    uint16_t error_code;
     uint32_t bytes;
     int64_t run_at; /* of waiting ones; of ended ones when they ended */
     uint32_t attempts, deliveries, attempts_max;

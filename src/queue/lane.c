@@ -31,6 +31,19 @@ struct tenant *tenant_get(struct core *c, const char *name)
     return t;
 }
 
+uint32_t core_lane_weight(const char *name)
+{
+    static const struct {
+        const char *name;
+        uint32_t weight;
+    } known[] = {{"system", 8}, {"canon", 4}, {"default", 4}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(known[i].name, name) == 0)
+            return known[i].weight;
+    }
+    return 1;
+}
+
 struct lane *lane_get(struct core *c, const char *name)
 {
     for (uint32_t i = 0; i < c->lanes_count; i++) {
@@ -41,7 +54,7 @@ struct lane *lane_get(struct core *c, const char *name)
         return NULL;
     struct lane *l = undo_alloc(&c->undo, sizeof *l);
     l->name = undo_strdup(&c->undo, name);
-    l->weight = 1;
+    l->weight = core_lane_weight(name);
     l->cap = UINT32_MAX;
     l->number = c->lanes_count;
     SAVE(c, c->lanes[c->lanes_count]);

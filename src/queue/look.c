@@ -110,6 +110,11 @@ int core_look(const struct core *c, const struct uuid *id, struct core_view *out
     out->body = x->body != 0 ? x->body : r->place;
     out->edited = x->edited;
     out->result = x->result;
+    if (x->errors != NULL && x->errors->count > 0) {
+        const struct rec_error *last = &x->errors->ring[(x->errors->count - 1) % CORE_ERRORS_KEPT];
+        out->error = last->place;
+        out->error_code = last->code;
+    }
     if (r->state != REC_EXECUTING)
         return 0;
     out->token = x->token;

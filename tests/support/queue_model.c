@@ -89,6 +89,13 @@ struct model_consumer *model_find_consumer(const struct queue_model *m, const st
     return NULL;
 }
 
+static uint32_t lane_weight(const char *name)
+{
+    if (strcmp(name, "system") == 0)
+        return 8;
+    return strcmp(name, "canon") == 0 || strcmp(name, "default") == 0 ? 4 : 1;
+}
+
 struct model_lane *model_lane_of(struct queue_model *m, const char *name)
 {
     for (size_t i = 0; i < m->s.lanes; i++)
@@ -96,7 +103,7 @@ struct model_lane *model_lane_of(struct queue_model *m, const char *name)
             return &m->s.lane[i];
     ASSERT(m->s.lanes < MODEL_LANES);
     struct model_lane *l = &m->s.lane[m->s.lanes++];
-    *l = (struct model_lane){.weight = 1, .cap = UINT32_MAX};
+    *l = (struct model_lane){.weight = lane_weight(name), .cap = UINT32_MAX};
     model_text(l->name, name);
     return l;
 }

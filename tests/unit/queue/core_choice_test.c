@@ -378,9 +378,6 @@ TEST(lanes_have_their_share_under_any_flood) /* Q8 */
     struct queue_kit *k = *state;
     uint32_t granted[3] = {0};
     struct core_send kinds[] = {{.lane = "system"}, {.lane = "default"}, {.lane = "bulk"}};
-    core_lane(k->c, "system", 8, UINT32_MAX, NULL);
-    core_lane(k->c, "default", 4, UINT32_MAX, NULL);
-    core_lane(k->c, "bulk", 1, UINT32_MAX, NULL);
     flood(k, kinds, 3, 1300, granted);
     assert_share(granted[0], 1300, 8, 13);
     assert_share(granted[1], 1300, 4, 13);
