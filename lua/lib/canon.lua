@@ -112,7 +112,20 @@ function verbs.__call(model, def)
   return model
 end
 
+-- Stored as a message, with the unit of whatever runs; worked later.
+local function arrive_later(name, data, options)
+  local mode = options.mode
+  if mode ~= "queue" and mode ~= "stage" then
+    host.fail("invalid", "arrive: mode is \"queue\" (worked later) or \"stage\" (held for a person), not " .. tostring(mode))
+  end
+  local queue, body, lane, key = host.queued(name, data, options, mode == "stage")
+  local message, id, bytes = host.message(queue, nil, { lane = lane, key = key }, body)
+  local sent = host.propose_send(message, bytes)
+  return { outcome = mode == "stage" and "staged" or "queued", record = sent and sent.id or id, queue = queue }
+end
+
 function verbs:arrive(data, options)
+  if type(options) == "table" and options.mode ~= nil then return arrive_later(self.name, data, options) end
   host.outside_tx("arrive")
   return host.arrive(self.name, data, options)
 end

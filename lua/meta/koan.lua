@@ -409,9 +409,10 @@ function StageContext:view(name, view) end
 ---@field name string
 ---@overload fun(definition: ModelDefinition): Model
 local Model = {}
+---With `mode` it is a message of the unit that runs, and worked later ("queue") or when a person has let it in ("stage").
 ---@param data table what the source says
----@param options? { origin: string, source_id: string?, observed_at: string?, tags: table?, skip_distribution: boolean? }
----@return { outcome: string, id: string?, version: integer?, reason: string?, changes: table? }
+---@param options? { origin: string, source_id: string?, observed_at: string?, tags: table?, skip_distribution: boolean?, mode: "queue"|"stage"|nil }
+---@return { outcome: string, id: string?, version: integer?, reason: string?, changes: table?, record: string?, queue: string? }
 function Model:arrive(data, options) end
 ---Follows merges.
 ---@param id string

@@ -101,6 +101,9 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
     for (size_t i = 0; a->o.bus != NULL && i < ARRAY_LEN(topics); i++)
         if (http_router_add(r, topics[i]->routes, topics[i]->count, e) != 0)
             return e->code;
+    if (a->o.queues != NULL && a->o.canon != NULL &&
+        http_router_add(r, api_canon_staged_routes.routes, api_canon_staged_routes.count, e) != 0)
+        return e->code;
     if (a->o.node_call != NULL &&
         http_router_add(r, api_node_routes.routes, api_node_routes.count, e) != 0)
         return e->code;

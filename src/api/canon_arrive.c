@@ -97,13 +97,23 @@ static struct canon_model *canon_route_once(struct http_request *req)
     return NULL;
 }
 
+static bool canon_mode(struct http_request *req, enum canon_mode *mode)
+{
+    struct err e = ERR_INIT;
+    if (canon_mode_read(http_query(req, "mode"), mode, &e) == 0)
+        return true;
+    http_problem(req, &e);
+    return false;
+}
+
 static void canon_post_one(struct http_request *req)
 {
     bool skip;
-    if (!API_QUERY_ONLY(req, "source_id", "observed_at", "origin", "skip_distribution") ||
-        !api_once(req) || !canon_skips(req, &skip))
+    enum canon_mode mode;
+    if (!API_QUERY_ONLY(req, "source_id", "observed_at", "origin", "skip_distribution", "mode") ||
+        !canon_mode(req, &mode) || !api_once(req) || !canon_skips(req, &skip))
         return;
-    struct canon_model *m = canon_route_once(req);
+    struct canon_model *m = mode == CANON_MODE_NOW ? canon_route_once(req) : canon_route_model(req);
     if (m == NULL)
         return;
     AUTO(json_unref) json_t *data = api_body_object(req);
@@ -125,7 +135,10 @@ static void canon_post_one(struct http_request *req)
     p->one.data = TAKE(data);
     p->one.tags = canon_tags(req);
     p->r.skip_distribution = skip;
-    canon_post_start(p, CANON_POST_ARRIVE);
+    if (mode != CANON_MODE_NOW)
+        canon_post_later(p, mode, false);
+    else
+        canon_post_start(p, CANON_POST_ARRIVE);
 }
 
 /* ---- many ---- */
@@ -160,8 +173,7 @@ static json_t *canon_item_take(json_t *item, const char *key)
     return v;
 }
 
-/* `spared`: its data is there as text alone. */
-static int canon_item(json_t *item, bool spared, struct canon_arrival *a, struct err *e)
+int canon_item(json_t *item, bool spared, struct canon_arrival *a, struct err *e)
 {
     const char *at = NULL;
     int rc;
@@ -210,12 +222,12 @@ static int canon_items(struct canon_post *p, json_t *list, const struct json_not
 }
 
 /* What a source says is kept as text too, or alone. */
-static struct json_note *canon_notes(const struct canon_model *m)
+static struct json_note *canon_notes(bool alone)
 {
     struct json_note *notes = mem_new_array(CANON_BULK_MAX, sizeof *notes);
     for (size_t i = 0; i < CANON_BULK_MAX; i++) {
         notes[i].member = "data";
-        notes[i].spare = canon_model_has_intake(m);
+        notes[i].spare = alone;
     }
     return notes;
 }
@@ -223,12 +235,15 @@ static struct json_note *canon_notes(const struct canon_model *m)
 static void canon_post_bulk(struct http_request *req)
 {
     bool skip;
-    if (!API_QUERY_ONLY(req, "skip_distribution") || !api_once(req) || !canon_skips(req, &skip))
+    enum canon_mode mode;
+    if (!API_QUERY_ONLY(req, "skip_distribution", "mode") || !canon_mode(req, &mode) ||
+        !api_once(req) || !canon_skips(req, &skip))
         return;
     struct canon_model *m = canon_route_model(req);
     if (m == NULL)
         return;
-    AUTO(mem_freep) struct json_note *notes = canon_notes(m);
+    AUTO(mem_freep)
+    struct json_note *notes = canon_notes(mode != CANON_MODE_NOW || canon_model_has_intake(m));
     json_t *list = api_body_noted(req, CANON_BULK_MAX, notes);
     if (list == NULL) {
         canon_model_unref(m);
@@ -241,6 +256,8 @@ static void canon_post_bulk(struct http_request *req)
     p->r.skip_distribution = skip;
     if (canon_items(p, list, notes, &p->r.err) != 0)
         canon_post_refuse(p);
+    else if (mode != CANON_MODE_NOW)
+        canon_post_later(p, mode, true);
     else if (canon_post_recall(p))
         canon_post_end(p);
     else

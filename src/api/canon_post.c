@@ -164,7 +164,7 @@ struct canon_post *canon_post_new(struct http_request *req, struct canon_model *
     return p;
 }
 
-static void canon_post_free(struct canon_post *p)
+void canon_post_free(struct canon_post *p)
 {
     canon_request_fini(&p->r);
     if (p->arrivals != &p->one)

@@ -45,6 +45,8 @@ bool canon_post_recall(struct canon_post *p);
 void canon_post_end(struct canon_post *p);
 /* The end without a start: p->r.err says why. */
 void canon_post_refuse(struct canon_post *p);
+/* Without an answer. */
+void canon_post_free(struct canon_post *p);
 /* The model of the path, or 404 naming the nearest. A reference of the caller's. */
 struct canon_model *canon_route_model(struct http_request *req);
 /* An arrival that was taken answers 200 or 202; `e` is what a failed one answers. */
@@ -57,6 +59,28 @@ void canon_answer_failed(struct http_request *req, const struct canon_arrival *a
                          const struct err *e);
 /* The answer for one arrival. */
 void canon_answer_one(struct http_request *req, const struct canon_arrival *a);
+
+/* ---- canon_arrive.c ---- */
+/* One of many: {"source_id", "observed_at", "origin", "data", "tags"}. Data and tags are taken out
+ * of it; the texts stay. `spared`: its data is there as text alone. */
+int canon_item(json_t *item, bool spared, struct canon_arrival *a, struct err *e);
+
+/* ---- canon_queue.c: arrivals that are worked later ---- */
+enum canon_mode { CANON_MODE_NOW, CANON_MODE_QUEUE, CANON_MODE_STAGE };
+/* NULL: now. */
+int canon_mode_read(const char *text, enum canon_mode *out, struct err *e);
+const char *canon_mode_outcome(enum canon_mode mode); /* "queued", "staged" */
+/* Stores what has come, and answers; takes the request. */
+void canon_post_later(struct canon_post *p, enum canon_mode mode, bool bulk);
+struct canon_sending {
+    int64_t now;
+    bool skip_distribution;
+    const char *correlation, *traceparent;
+};
+/* The operation that stores one. */
+int canon_queue_send(struct txn *t, const char *model, enum canon_mode mode,
+                     const struct canon_arrival *a, const struct uuid *id,
+                     const struct canon_sending *s, struct err *e);
 
 /* canon_bulk.c. Takes NULL. */
 void canon_bulk_free(struct bulk *b);

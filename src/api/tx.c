@@ -9,6 +9,7 @@
  *     {"op": "kv.put",        "key": "last-run", "value": 7, "if_version": 3},
  *     {"op": "send",          "queue": "mail", "body": {..}, "delay": "10m"},
  *     {"op": "publish",       "topic": "order.placed", "body": {..}, "key": "c-7"},
+ *     {"op": "canon.arrive",  "model": "Customer", "mode": "queue", "origin": "crm", "data": {..}},
  *     {"op": "settle", "queue": "mail", "id": "..", "token": 7, "outcome": "ack"}]}
  *
  * A later operation sees what the earlier ones did. Conditions (the checks) are looked at before
@@ -32,7 +33,8 @@ enum tx_kind {
     TX_PUT,
     TX_SEND,
     TX_SETTLE,
-    TX_PUBLISH
+    TX_PUBLISH,
+    TX_ARRIVE
 };
 
 /* One operation as it came. */
@@ -46,7 +48,7 @@ struct tx_op {
     json_t *text;           /* of those that are not about records: as it came */
     uint32_t at;            /* of these: its place in the unit */
     uint64_t put;           /* of kv.put: the version that it gave */
-    struct tx_queue queue;  /* of send, settle and publish */
+    struct tx_queue queue;  /* of send, settle, publish and arrive */
     struct tx_topic *topic; /* of publish */
 };
 
@@ -63,7 +65,7 @@ static bool tx_is_condition(const struct tx_op *op)
 
 static bool tx_is_queue(const struct tx_op *op)
 {
-    return op->kind == TX_SEND || op->kind == TX_SETTLE;
+    return op->kind == TX_SEND || op->kind == TX_SETTLE || op->kind == TX_ARRIVE;
 }
 
 struct tx {
@@ -77,12 +79,13 @@ struct tx {
 };
 
 static const char *const tx_names[] = {
-    [TX_SAVE] = "entity.save",   [TX_PATCH] = "entity.patch", [TX_REMOVE] = "entity.remove",
-    [TX_CHECK] = "entity.check", [TX_HELD] = "lease.check",   [TX_PUT] = "kv.put",
-    [TX_SEND] = "send",          [TX_SETTLE] = "settle",      [TX_PUBLISH] = "publish",
+    [TX_SAVE] = "entity.save",    [TX_PATCH] = "entity.patch", [TX_REMOVE] = "entity.remove",
+    [TX_CHECK] = "entity.check",  [TX_HELD] = "lease.check",   [TX_PUT] = "kv.put",
+    [TX_SEND] = "send",           [TX_SETTLE] = "settle",      [TX_PUBLISH] = "publish",
+    [TX_ARRIVE] = "canon.arrive",
 };
 /* Of parts that are not there. */
-static const char *const tx_later[] = {"job.submit", "blob.link", "canon.arrive"};
+static const char *const tx_later[] = {"job.submit", "blob.link"};
 
 static void tx_free(struct tx *x)
 {
@@ -109,9 +112,6 @@ static int tx_kind_of(const char *name, enum tx_kind *out, struct err *e)
             *out = (enum tx_kind)i;
             return 0;
         }
-    if (strcmp(name, "canon.arrive") == 0)
-        return err_field(e, ERR_UNSUPPORTED, "op",
-                         "an arrival is a unit of its own: POST /api/canon/{model}");
     for (size_t i = 0; i < ARRAY_LEN(tx_later); i++)
         if (strcmp(name, tx_later[i]) == 0)
             return err_field(e, ERR_UNSUPPORTED, "op",
@@ -119,7 +119,8 @@ static int tx_kind_of(const char *name, enum tx_kind *out, struct err *e)
     const char *nearest = str_nearest(name, tx_names, ARRAY_LEN(tx_names));
     return err_field(e, ERR_INVALID, "op",
                      "there is no operation '%.64s'%s%s%s; there are entity.save, entity.patch, "
-                     "entity.remove, entity.check, lease.check, kv.put, send, settle, publish",
+                     "entity.remove, entity.check, lease.check, kv.put, send, settle, publish, "
+                     "canon.arrive",
                      name, nearest != NULL ? "; did you mean '" : "",
                      nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
 }
@@ -147,7 +148,8 @@ static int tx_keys(enum tx_kind kind, const json_t *op, struct err *e)
     case TX_SEND:
     case TX_SETTLE:
     case TX_PUBLISH:
-        break; /* tx_coord.c, tx_queue.c, tx_topic.c */
+    case TX_ARRIVE:
+        break; /* tx_coord.c, tx_queue.c, tx_topic.c, tx_canon.c */
     }
     return 0;
 }
@@ -254,7 +256,7 @@ static int tx_item(const json_t *op, enum tx_kind kind, struct entity_item *it, 
     return 0;
 }
 
-/* Of send, settle and publish. */
+/* Of send, settle, publish and arrive. */
 static int tx_read_queue(struct http_request *req, const json_t *op, struct tx_op *out,
                          struct err *e)
 {
@@ -271,6 +273,9 @@ static int tx_read_queue(struct http_request *req, const json_t *op, struct tx_o
     t->ids.make(&t->ids, &out->queue.id);
     if (out->kind == TX_PUBLISH)
         return tx_topic_new(op, &out->queue, t->api->o.bus, &out->topic, e);
+    if (out->kind == TX_ARRIVE &&
+        tx_arrive_check(op, t->api->o.canon, t->api->o.entities, &out->queue, e) != 0)
+        return e->code;
     return tx_queue_check(op, &out->queue, e);
 }
 
@@ -481,13 +486,13 @@ static void tx_result(struct tx_op *op, struct cursor *result)
 {
     if (op->kind == TX_PUT)
         op->put = cursor_u64(result);
-    if (op->kind == TX_SEND)
+    if (op->kind == TX_SEND || op->kind == TX_ARRIVE)
         tx_queue_result(&op->queue, result);
 }
 
 static bool tx_has_result(const struct tx_op *op)
 {
-    return op->kind == TX_PUT || op->kind == TX_SEND;
+    return op->kind == TX_PUT || op->kind == TX_SEND || op->kind == TX_ARRIVE;
 }
 
 /* Versions of values and sent messages, from the results behind those of the items. */

@@ -5,11 +5,13 @@
 #include <stdbool.h>
 
 #include "base/json.h"
+#include "entity/def.h"
 #include "queue/core.h"
 
 struct buf;
 struct bus;
 struct cursor;
+struct entities;
 struct err;
 struct txn;
 struct unit;
@@ -18,17 +20,21 @@ struct unit;
 int tx_coord_check(const json_t *op, bool held, struct err *e);
 int tx_coord_add(const json_t *op, bool held, struct txn *t, struct err *e);
 
-/* Of a send or settle: what does not change when the unit is made again, and what came of it. */
+struct canon;
+
+/* Of a send, settle or arrival: what does not change when the unit is made again, and what came of
+ * it. */
 struct tx_queue {
     bool settle;
-    struct uuid id; /* of a message that brings none */
+    char model[ENTITY_NAME_MAX + 1]; /* of an arrival; else "" */
+    struct uuid id;                  /* of a message that brings none */
     int64_t now;
     const char *correlation, *traceparent;
     struct core_sent sent;
 };
 int tx_queue_check(const json_t *op, const struct tx_queue *q, struct err *e);
 int tx_queue_add(const json_t *op, const struct tx_queue *q, struct txn *t, struct err *e);
-void tx_queue_result(struct tx_queue *q, struct cursor *result); /* of a send */
+void tx_queue_result(struct tx_queue *q, struct cursor *result); /* of a send, an arrival */
 void tx_queue_print(const json_t *op, const struct tx_queue *q, struct buf *out);
 
 /* Of a publish. `q`: id, time and origin of it. On failure too *out is the caller's to free. */
@@ -49,5 +55,10 @@ void tx_topic_result(struct tx_topic *p, struct cursor *results);
 void tx_topic_keep(const struct tx_topic *p, struct buf *context);
 bool tx_topic_recall(struct tx_topic *p, struct cursor *context);
 void tx_topic_print(const struct tx_topic *p, struct buf *out);
+/* tx_canon.c: canon.arrive; the rest as above. */
+int tx_arrive_check(const json_t *op, struct canon *c, struct entities *entities,
+                    struct tx_queue *q, struct err *e);
+int tx_arrive_add(const json_t *op, const struct tx_queue *q, struct txn *t, struct err *e);
+void tx_arrive_print(const json_t *op, const struct tx_queue *q, struct buf *out);
 
 #endif

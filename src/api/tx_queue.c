@@ -46,6 +46,8 @@ static int tx_settle_add(const json_t *op, const struct tx_queue *q, struct txn 
 
 int tx_queue_add(const json_t *op, const struct tx_queue *q, struct txn *t, struct err *e)
 {
+    if (q->model[0] != '\0')
+        return tx_arrive_add(op, q, t, e);
     return q->settle ? tx_settle_add(op, q, t, e) : tx_send_add(op, q, t, e);
 }
 
@@ -66,6 +68,10 @@ void tx_queue_result(struct tx_queue *q, struct cursor *result)
 void tx_queue_print(const json_t *op, const struct tx_queue *q, struct buf *out)
 {
     char id[UUID_TEXT];
+    if (q->model[0] != '\0') {
+        tx_arrive_print(op, q, out);
+        return;
+    }
     if (!q->settle) {
         uuid_format(&q->sent.id, id);
         buf_addf(out, ",\"id\":\"%s\",\"outcome\":\"%s\"", id,

@@ -145,6 +145,38 @@ static void cmd_canon_show_arrivals(struct cli *c, const json_t *rows)
     cli_table_print(c, &t, 0);
 }
 
+/* Of records that wait for a person: what the source says comes last, and may be cut. */
+static void cmd_canon_show_staged(struct cli *c, const json_t *o)
+{
+    static const char *const heads[] = {"RECORD", "origin", "source_id", "since", "says"};
+    struct cli_table t;
+    size_t i;
+    json_t *row;
+    const json_t *rows = json_object_get(o, "items");
+    if (json_array_size(rows) == 0) {
+        puts("none");
+        return;
+    }
+    cli_table_head(&t, heads, ARRAY_LEN(heads));
+    json_array_foreach((json_t *)rows, i, row)
+    {
+        const json_t *body = json_object_get(row, "body");
+        cmd_canon_text(&t, row, "id");
+        cmd_canon_text(&t, body, "origin");
+        cmd_canon_text(&t, body, "source_id");
+        cmd_canon_text(&t, body, "arrived_at");
+        cmd_canon_text(&t, body, "data");
+    }
+    cli_table_print(c, &t, 0);
+}
+
+static void cmd_canon_show_outcome(struct cli *c, const json_t *o)
+{
+    (void)c;
+    printf("%s %s\n", json_string_value(json_object_get(o, "record")),
+           json_string_value(json_object_get(o, "outcome")));
+}
+
 static void cmd_canon_show_json(struct cli *c, const json_t *o)
 {
     cli_print_json(c, o);
@@ -233,6 +265,34 @@ static int cmd_canon_resume(struct cli *c)
                          cmd_canon_show_json);
 }
 
+static int cmd_canon_staged(struct cli *c)
+{
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_CANON_PATH_MAX);
+    AUTO(json_unref) json_t *answer = NULL;
+    buf_adds(&path, "/api/queues/%2F/canon.");
+    url_encode(c->places[0], strlen(c->places[0]), &path);
+    buf_adds(&path, ".staged/messages?state=available&limit=100");
+    int rc = remote_once(c, "GET", buf_str(&path), NULL, NULL, &answer);
+    if (rc == CLI_OK && c->json)
+        cli_print_json(c, answer);
+    else if (rc == CLI_OK)
+        cmd_canon_show_staged(c, answer);
+    return rc;
+}
+
+static int cmd_canon_approve(struct cli *c)
+{
+    return cmd_canon_ask(c, "POST", (const char *[]){"?", "staged", "?", "approve", ""}, "", NULL,
+                         cmd_canon_show_outcome);
+}
+
+static int cmd_canon_reject(struct cli *c)
+{
+    AUTO(json_unref) json_t *body = json_pack("{s:s}", "reason", c->places[2]);
+    return cmd_canon_ask(c, "POST", (const char *[]){"?", "staged", "?", "reject", ""}, "", body,
+                         cmd_canon_show_outcome);
+}
+
 static const struct cli_flag cmd_canon_why_flags[] = {
     {"with", "ID", "and what it shares with this one"},
 };
@@ -251,6 +311,10 @@ const struct cli_command cli_canon_commands[] = {
     CANON("lineage", "MODEL ID", "the arrivals behind a golden record", 2, 2, cmd_canon_lineage,
           NULL, 0),
     CANON("parked", "MODEL", "arrivals that wait for somebody", 1, 1, cmd_canon_parked, NULL, 0),
+    CANON("staged", "MODEL", "arrivals that a person lets in first", 1, 1, cmd_canon_staged, NULL,
+          0),
+    CANON("approve", "MODEL RECORD", "let a staged arrival in", 2, 2, cmd_canon_approve, NULL, 0),
+    CANON("reject", "MODEL RECORD REASON", "end a staged arrival", 3, 3, cmd_canon_reject, NULL, 0),
     CANON("resume", "MODEL ARRIVAL [PATCH]", "go on with a parked arrival", 2, 3, cmd_canon_resume,
           NULL, 0),
     {0},

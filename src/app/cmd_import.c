@@ -248,8 +248,13 @@ static int cmd_import_target(struct cmd_import *ci)
         return cli_usage(ci->cli, "%s", e.text);
     char kebab[256];
     str_kebab(name, kebab, sizeof kebab);
+    const char *mode = cli_flag(ci->cli, "mode");
+    if (mode != NULL &&
+        (o->canon == NULL || (strcmp(mode, "queue") != 0 && strcmp(mode, "stage") != 0)))
+        return cli_usage(ci->cli, "--mode is queue or stage, and belongs to --canon");
     if (o->canon != NULL) {
-        snprintf(ci->path, sizeof ci->path, "/api/canon/%s/bulk", name);
+        snprintf(ci->path, sizeof ci->path, "/api/canon/%s/bulk%s%s", name,
+                 mode != NULL ? "?mode=" : "", mode != NULL ? mode : "");
         ci->headers =
             mem_printf("X-Canon-Origin: %s\r\n", o->origin != NULL ? o->origin : "direct");
     } else {
@@ -354,6 +359,7 @@ static const struct cli_flag cmd_import_flags[] = {
     {"source-id", "FIELD", "canon: the field with the source's own id"},
     {"observed-at", "TIME", "canon: when the source saw it, the same for all"},
     {"observed-field", "FIELD", "canon: the field with that time"},
+    {"mode", "queue|stage", "canon: worked later, or when a person has let them in"},
     {"format", "FORMAT", "ndjson, json or csv (by name and content)"},
     {"rejects", "FILE", "refused records, with line and reason, as NDJSON"},
     {"resume", NULL, "go on where an import of this file stopped"},

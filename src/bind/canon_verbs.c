@@ -1,4 +1,5 @@
-/* canon("X"):arrive, get, find, why. */
+/* canon("X"):arrive, get, find, why. An arrival with a mode is a message (host.queued), which
+ * commits with the unit of whatever runs. */
 #include <string.h>
 
 #include "base/buf.h"
@@ -68,8 +69,8 @@ static int arrive_k(lua_State *L, int status, lua_KContext ctx)
 
 static void read_options(lua_State *L, struct arrive *op)
 {
-    static const char *const names[] = {"origin", "source_id", "observed_at", "tags",
-                                        "skip_distribution"};
+    static const char *const names[] = {"origin", "source_id",         "observed_at",
+                                        "tags",   "skip_distribution", "mode"};
     struct err e = ERR_INIT;
     struct canon_arrival *a = &op->arrival;
     const char *when = NULL;
@@ -137,6 +138,69 @@ static int host_arrive(lua_State *L)
     if (canon_arrive(engine, model, &op->r, &e) != 0)
         return vm_raise(L, &e);
     return vm_await(L, (intptr_t)op, arrive_k);
+}
+
+struct queued {
+    struct arrive op; /* first: what arrive_free() gets */
+    struct buf text;
+};
+
+static void queued_free(void *p)
+{
+    struct queued *q = p;
+    json_decref(q->op.arrival.data);
+    json_decref(q->op.arrival.tags);
+    json_decref(q->op.options);
+    buf_fini(&q->text);
+    mem_free(q);
+}
+
+static int queued_read(struct bind_thread *t, const char *model, struct queued *q, struct err *e)
+{
+    const struct canon_arrival *a = &q->op.arrival;
+    if (!json_is_object(a->data))
+        return err_set(e, ERR_INVALID, "arrive: what a source says is a table with names");
+    struct canon_model *m = canon_find(t->bind->canon, model);
+    if (m == NULL)
+        return canon_unknown(t->bind->canon, model, e);
+    int rc = canon_arrival_check(m, a, e);
+    canon_model_unref(m);
+    return rc != 0 ? rc
+                   : canon_queued_print(a, t->world->wall_ms(t->world), q->op.r.skip_distribution,
+                                        &q->text, e);
+}
+
+/* host.queued(model, data, options, staged) -> queue, body, lane, key: the message of an arrival
+ * that is worked later */
+static int host_queued(lua_State *L)
+{
+    const char *model = luaL_checkstring(L, 1);
+    char queue[CANON_QUEUE_NAME_MAX], key[CANON_QUEUE_KEY_MAX];
+    struct bind_thread *t = bind_set_of(L)->thread;
+    struct err e = ERR_INIT;
+    vm_may_await(L, "arrive");
+    if (t->bind->canon == NULL) {
+        err_set(&e, ERR_UNSUPPORTED, "canon is not running");
+        return vm_raise(L, &e);
+    }
+    struct vm_guard *g = vm_guard_push(L, queued_free);
+    struct queued *q = mem_new(sizeof *q);
+    buf_init(&q->text, CANON_QUEUE_BODY_MAX);
+    g->p = q;
+    q->op.arrival.observed_at = INT64_MIN;
+    bind_check_json(L, 2, "arrive");
+    q->op.arrival.data = bind_take(L, -1);
+    bind_check_json(L, 3, "arrive");
+    q->op.options = bind_take(L, -1);
+    read_options(L, &q->op);
+    if (queued_read(t, model, q, &e) != 0)
+        return vm_raise(L, &e);
+    canon_queue_name(model, lua_toboolean(L, 4), queue);
+    lua_pushstring(L, queue);
+    lua_pushlstring(L, q->text.data, q->text.len);
+    lua_pushstring(L, CANON_LANE);
+    lua_pushstring(L, canon_queue_key(&q->op.arrival, key)); /* or nil */
+    return 4;
 }
 
 static struct bind_thread *canon_thread(lua_State *L)
@@ -233,8 +297,12 @@ static int host_asking(lua_State *L)
 
 void bind_open_canon(lua_State *L)
 {
-    static const luaL_Reg fns[] = {{"arrive", host_arrive}, {"survivor", host_survivor},
-                                   {"find", host_find},     {"why", host_why},
-                                   {"asking", host_asking}, {NULL, NULL}};
+    static const luaL_Reg fns[] = {{"arrive", host_arrive},
+                                   {"survivor", host_survivor},
+                                   {"find", host_find},
+                                   {"why", host_why},
+                                   {"asking", host_asking},
+                                   {"queued", host_queued},
+                                   {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);
 }

@@ -26,7 +26,37 @@ static bool is_same(const struct core_queue *a, const struct core_queue *b)
 /* Names that scripts cannot give are of Koan's own parts, which work them themselves. */
 static bool is_of_scripts(const struct core_queue *q)
 {
-    return strcmp(q->tenant, "default") == 0 && strpbrk(q->name, "/:*# ") == NULL;
+    return strcmp(q->tenant, "default") == 0 && strpbrk(q->name, "/:*# ") == NULL &&
+           !canon_queue_is_ours(q->name);
+}
+
+/* ---- queues of canon: what an operator has made of them stays ---- */
+
+static void canon_want(struct bind_queues_change *c, const struct core *core, const char *model,
+                       bool staged)
+{
+    char name[CANON_QUEUE_NAME_MAX];
+    struct core_queue q = {.name = NULL};
+    struct core_counts n;
+    canon_queue_name(model, staged, name);
+    bool is_new = core_find(core, "default", name, &q, &n, NULL) != 0;
+    if (!is_new && (staged ? q.manual : q.handled))
+        return;
+    struct core_queue *mine = &c->canon[c->canon_count++];
+    core_queue_defaults(mine);
+    mine->name = mem_strdup(name);
+    mine->manual = staged;
+    mine->handled = !staged;
+    mine->keep_completed_ms = staged ? CANON_STAGED_KEEP_MS : CANON_QUEUE_KEEP_MS;
+    mine->keep_count = CANON_QUEUE_KEEP_COUNT;
+}
+
+static void canon_ask(struct bind_queues_change *c, const struct core *core)
+{
+    for (size_t i = 0; i < c->canons; i++) {
+        canon_want(c, core, c->set->canons[i].name, false);
+        canon_want(c, core, c->set->canons[i].name, true);
+    }
 }
 
 static void leave(struct bind_queues_change *c, const struct core_queue *q)
@@ -61,6 +91,7 @@ static void ask_cb(struct queue_ask *a, const struct core *core)
     for (size_t i = 0; i < count; i++)
         if (!same[i])
             c->wanted[c->wanted_count++] = &s->list[i];
+    canon_ask(c, core);
 }
 
 static void done_cb(struct queue_ask *a)
@@ -78,6 +109,8 @@ bool bind_queues_ask(struct bind_queues_change *c, struct bind *b, const struct 
     c->set = set;
     c->wanted = mem_new_array(count + 1, sizeof *c->wanted);
     c->left = mem_new_array(BIND_QUEUES_MAX, sizeof *c->left);
+    c->canons = b->canon != NULL ? set->canons_count : 0;
+    c->canon = mem_new_array(2 * c->canons + 1, sizeof *c->canon);
     c->ask.ask = ask_cb;
     c->ask.done = done_cb;
     c->ask.home = b->threads[0].runner;
@@ -91,10 +124,17 @@ void bind_queues_add(const struct bind_queues_change *c, struct txn *t)
         queue_txn_declare(t, &c->wanted[i]->q);
     for (size_t i = 0; i < c->left_count; i++)
         queue_txn_declare(t, &c->left[i]);
+    for (size_t i = 0; i < c->canon_count; i++)
+        queue_txn_declare(t, &c->canon[i]);
 }
 
 void bind_queues_change_fini(struct bind_queues_change *c)
 {
+    for (size_t i = 0; i < c->canon_count; i++)
+        mem_free((char *)(uintptr_t)c->canon[i].name);
+    mem_free(c->canon);
+    c->canon = NULL;
+    c->canon_count = 0;
     for (size_t i = 0; i < c->left_count; i++) {
         mem_free((char *)(uintptr_t)c->left[i].name);
         mem_free((char *)(uintptr_t)c->left[i].dead_to);

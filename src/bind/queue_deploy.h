@@ -14,7 +14,9 @@ struct bind_queues_change {
     const struct bind_set *set;
     const struct bind_queue **wanted; /* of the set: new ones, and changed ones */
     struct core_queue *left;          /* whose handler is in the set no more; texts are ours */
-    size_t wanted_count, left_count;
+    struct core_queue *canon;         /* of its models, which are not there yet; so are these */
+    size_t wanted_count, left_count, canon_count;
+    size_t canons;                              /* models of the set */
     void (*done)(struct bind_queues_change *c); /* on the thread that asked */
 };
 

@@ -176,6 +176,10 @@ struct bind_queue *bind_queue_of(struct bind_set *s, const char *name, struct er
     struct bind_queue *q = bind_set_queue(s, name);
     if (q != NULL || name_check(name, e) != 0)
         return q;
+    if (canon_queue_is_ours(name)) {
+        err_set(e, ERR_INVALID, "queues named canon. are canon's, which declares and works them");
+        return NULL;
+    }
     if (s->queues == NULL)
         s->queues = mem_new(sizeof *s->queues);
     if (s->queues->count == BIND_QUEUES_MAX) {

@@ -18,12 +18,12 @@ static void message_free(void *p)
     mem_free(s);
 }
 
-struct bind_message *bind_message_new(lua_State *L)
+struct bind_message *bind_message_new(lua_State *L, size_t body_max)
 {
     struct vm_guard *g = vm_guard_push(L, message_free);
     struct bind_message *s = mem_new(sizeof *s);
     arena_init(&s->arena, BIND_QUEUE_MESSAGE);
-    buf_init(&s->body, QUEUE_BODY_MAX);
+    buf_init(&s->body, body_max);
     buf_init(&s->headers, QUEUE_HEADERS_BYTES);
     g->p = s;
     return s;
@@ -224,15 +224,19 @@ int bind_message_body(struct bind_message *s, const json_t *body, struct err *e)
     return 0;
 }
 
+/* `text`: the body as JSON, of Koan's own; else NULL. */
 static int message_fill(lua_State *L, struct bind_message *s, const char *queue, const json_t *body,
-                        const json_t *options, struct err *e)
+                        const json_t *options, const char *text, struct err *e)
 {
     struct bind_thread *t = bind_set_of(L)->thread;
     s->m.send.queue = arena_strndup(&s->arena, queue, strlen(queue));
     t->ids.ids.make(&t->ids.ids, &s->m.send.id);
     if (options_read(options, t->world->wall_ms(t->world), s, e) != 0 ||
-        sending_take(s, bind_set_queue(bind_set_of(L), queue), options, e) != 0 ||
-        bind_message_body(s, body, e) != 0)
+        sending_take(s, bind_set_queue(bind_set_of(L), queue), options, e) != 0)
+        return e->code;
+    if (text != NULL)
+        buf_adds(&s->body, text);
+    else if (bind_message_body(s, body, e) != 0)
         return e->code;
     s->m.body = buf_str(&s->body);
     s->m.body_len = s->body.len;
@@ -240,23 +244,24 @@ static int message_fill(lua_State *L, struct bind_message *s, const char *queue,
     return 0;
 }
 
-/* host.message(queue, body, options) -> message, id, bytes */
+/* host.message(queue, body, options, text) -> message, id, bytes */
 static int host_message(lua_State *L)
 {
     const char *queue = luaL_checkstring(L, 1);
     struct err e = ERR_INIT;
     char id[UUID_TEXT];
-    lua_settop(L, 3);
+    lua_settop(L, 4);
     vm_may_await(L, "send");
+    const char *text = lua_tostring(L, 4);
     json_t *body = lua_isnil(L, 2) ? NULL : bind_check_json(L, 2, "send: body");
     json_t *options = bind_check_json(L, 3, "send: options");
-    struct bind_message *s = bind_message_new(L);
+    struct bind_message *s = bind_message_new(L, text != NULL ? CORE_BODY_MAX : QUEUE_BODY_MAX);
     if (bind_set_of(L)->thread->bind->queues == NULL)
         err_set(&e, ERR_UNSUPPORTED, "the queue is not running here");
     else if (options != NULL && !json_is_object(options))
         err_set(&e, ERR_INVALID, "options are a table like { delay = \"10m\" }");
     else
-        message_fill(L, s, queue, body, options, &e);
+        message_fill(L, s, queue, body, options, text, &e);
     if (e.code != 0) {
         err_context(&e, "send '%.80s'", queue);
         return vm_raise(L, &e);

@@ -30,7 +30,8 @@ static void read_cb(struct loop_work *r)
     LIST_EACH(node, &w->reading)
     {
         struct delivery *d = LIST_OF(node, struct delivery, here);
-        work_read(w->reader, d, s, &d->err);
+        if (work_read(w->reader, d, s, &d->err) == 0)
+            bind_arrival_read(w->bind, d);
     }
 }
 
@@ -50,6 +51,10 @@ static void delivery_start(struct delivery *d)
                                .correlation = d->correlation,
                                .causation = d->id,
                                .traceparent = d->traceparent};
+    if (d->arrival != NULL) {
+        bind_arrival_start(d->work->thread, d);
+        return;
+    }
     switch (d->work->kind) {
     case LISTENS_RUN:
         d->thread = work_least_busy(d->work->bind);
@@ -427,7 +432,7 @@ void bind_work_published(struct bind *b)
 {
     struct bind_work *w = b->work;
     const struct bind_set *s = b->threads[0].set;
-    bool handled = false;
+    bool handled = b->canon != NULL && s->canons_count > 0;
     for (size_t i = 0; s->queues != NULL && i < s->queues->count; i++)
         handled = handled || s->queues->list[i].handled;
     if (w == NULL)

@@ -1,6 +1,7 @@
 /* What the files share that work messages: work.c (consumers of this node, on script thread 0),
  * work_end.c (how a delivery ends, there too), deliver.c (one delivery, on the thread that runs
- * it), gather.c and batch.c (the same for batches), hook_call.c (webhooks).
+ * it), gather.c and batch.c (the same for batches), hook_call.c (webhooks), arrival.c (one that is
+ * an arrival of canon's).
  *
  *     ledger ---grants---> work: body read on the pool ---post---> deliver: the function runs
  *                            ^         |                                |
@@ -68,6 +69,8 @@ struct bind_work {
     uint64_t asked_ns;
 };
 
+struct bind_arrival;
+
 enum delivery_end { DELIVERY_DONE, DELIVERY_SETTLE };
 
 struct delivery {
@@ -80,12 +83,13 @@ struct delivery {
     struct bind_thread *thread; /* NULL: not given to one yet */
     struct core_effect grant;
     struct bind_held held;
-    struct err err; /* it could not be read */
-    bool running;   /* the thread's own: the function is under way */
-    bool away;      /* a script thread has it */
-    bool lost;      /* it is not ours any more: its outcome is of no interest */
-    bool waits;     /* for `again` */
-    bool canceling; /* `cancel_task` has been posted */
+    struct bind_arrival *arrival; /* NULL: for a function */
+    struct err err;               /* it could not be read */
+    bool running;                 /* the thread's own: the function is under way */
+    bool away;                    /* a script thread has it */
+    bool lost;                    /* it is not ours any more: its outcome is of no interest */
+    bool waits;                   /* for `again` */
+    bool canceling;               /* `cancel_task` has been posted */
     bool has_unit;
     bool pauses;         /* its queue too, when it is settled */
     int function;        /* reference, while it runs */
@@ -113,6 +117,13 @@ struct delivery {
 /* ---- deliver.c, on d->thread ---- */
 void bind_deliver(struct task *task); /* d->task */
 void bind_deliver_cancel(struct task *task);
+
+/* ---- arrival.c ---- */
+/* d->arrival, if it is one: from its body. Any thread. */
+void bind_arrival_read(struct bind *b, struct delivery *d);
+/* Goes to its engine, and comes back by bind_delivered(). On `t`, which is work.c's. */
+void bind_arrival_start(struct bind_thread *t, struct delivery *d);
+void bind_arrival_free(struct bind_arrival *a); /* takes NULL */
 
 /* A function is to work it: on the thread that has least to do. */
 struct bind_thread *work_least_busy(struct bind *b);

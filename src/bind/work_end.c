@@ -9,6 +9,7 @@
 
 static void delivery_free(struct delivery *d)
 {
+    bind_arrival_free(d->arrival);
     mem_free(d->body);
     mem_free(d->headers);
     mem_free(d->key);

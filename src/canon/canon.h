@@ -29,7 +29,8 @@
  * pipeline.c (the tick of one arrival), prepare.c (its first phases on other threads), parts.c (a
  * withdrawal), direct.c (a golden record changed directly), memo.c (what was had from outside),
  * working.c (the working set), engine.c (requests, proposals, retries), outbox.c (proposals
- * together), resume.c, whole.c (requests that are one unit), kept.c (keys of requests), wait.c and
+ * together), resume.c, whole.c (requests that are one unit), kept.c (keys of requests), queued.c
+ * (arrivals as messages), wait.c and
  * wake.c (parked until a key comes), apply.c and conditions.c (operations), store*.c (all SQL),
  * read.c (why, lineage, summary, tombstones). */
 #ifndef KOAN_CANON_CANON_H
@@ -188,6 +189,7 @@ struct canon_arrival {
     const char *origin;    /* declared in `sources`, or "direct" */
     const char *source_id; /* NULL: a hash of its keys */
     int64_t observed_at;   /* ms; INT64_MIN: the time of arrival */
+    int64_t arrived_at;    /* ms; 0: now */
     json_t *data;          /* object, or JSON-patch; ownership passes to the request */
     const char *text;      /* what json_print() makes of the object, which then need not be printed,
                               nor be there (`data` NULL); NULL: not at hand. Lives as long as the
@@ -199,6 +201,8 @@ struct canon_arrival {
      * stored. */
     uint64_t if_version; /* 0: whatever it is */
     bool if_exists, if_absent;
+    bool again;    /* the last that its source said may be this very one, of which nothing came: it
+                      is no repeat */
     uint32_t part; /* with `once`: of its unit; those of one request differ */
     bool done;     /* by an earlier request with the same key: the result is set, it is left */
 
@@ -217,6 +221,14 @@ struct canon_arrival {
     uint64_t seq;        /* log position */
 };
 
+/* How an arrival that is stored ends, as far as is known before its unit is committed. */
+struct canon_ending {
+    enum canon_outcome outcome;
+    const char *reason, *arrival_id, *golden_id; /* "" when there is none */
+    const char *detail, *field;                  /* parked, failed: in words; of what, or "" */
+    uint32_t merged;
+};
+
 /* Up to CANON_BULK_MAX arrivals, worked in order, one unit each (but see `whole`). Part of the
  * caller's struct. done() runs once on `home`; the arrays belong to the caller and are freed by
  * canon_request_fini() after that. */
@@ -233,6 +245,12 @@ struct canon_request {
     /* NULL, or the key of a request that is done once (ledger/once.h): each unit has it.
      * ERR_CONFLICT and reason REPEAT then also mean that it was done before. */
     const struct ledger_once *once;
+    /* NULL, or what the caller adds to the unit of each arrival that is stored, whatever came of it
+     * (not with `whole`). On the engine's thread, each time that the unit is made: first its
+     * conditions (`end` NULL), then its operations. Not called of what is not stored: its
+     * arrival_id is "". */
+    int (*also)(struct canon_request *r, const struct canon_ending *end, struct txn *t,
+                struct err *e);
     void (*done)(struct canon_request *r);
     struct err err; /* set when the request as a whole was refused: no such model, draining */
     void *impl;
@@ -243,6 +261,50 @@ void canon_request_fini(struct canon_request *r);
 size_t canon_kept_count(struct cursor context);
 bool canon_kept_read(struct cursor context, struct cursor results, uint64_t seq,
                      struct canon_arrival *arrivals, size_t count);
+
+/* Origin and source id as the model takes them: what need not wait for the engine to be refused. */
+int canon_arrival_check(const struct canon_model *m, const struct canon_arrival *a, struct err *e);
+
+/* ---- arrivals as messages ----
+ *
+ * An arrival that is worked later is the body of a message, an object:
+ *
+ *   {"origin", "source_id", "observed_at", "arrived_at", "tags", "skip_distribution", "data"}
+ *
+ * The queue of a model's is canon.MODEL; those that a person lets in first wait in
+ * canon.MODEL.staged. Whoever sends them names lane and key as below. */
+#define CANON_LANE "canon"
+enum {
+    CANON_QUEUE_NAME_MAX = 64 + 16,
+    CANON_QUEUE_KEY_MAX = 64 + 1 + 256,
+    CANON_QUEUE_BODY_MAX = 2 * CANON_BODY_MAX, /* with tags */
+    CANON_QUEUE_KEEP_COUNT = 10000,            /* outcomes of a queue that are kept, the newest */
+};
+#define CANON_QUEUE_KEEP_MS ((int64_t)3600 * 1000)            /* so long */
+#define CANON_STAGED_KEEP_MS ((int64_t)30 * 24 * 3600 * 1000) /* those that a person rejected */
+void canon_queue_name(const char *model, bool staged, char out[CANON_QUEUE_NAME_MAX]);
+/* The model whose arrivals are in a queue of this name, staged ones not; false: it is none. */
+bool canon_queue_model(const char *queue, char out[CANON_QUEUE_NAME_MAX]);
+/* Queues with such names are canon's own. */
+bool canon_queue_is_ours(const char *queue);
+/* What one source says of one thing is worked in its order. NULL when it does not name the thing.
+ */
+const char *canon_queue_key(const struct canon_arrival *a, char out[CANON_QUEUE_KEY_MAX]);
+/* ERR_TOO_LARGE. `now`: when it came. */
+int canon_queued_print(const struct canon_arrival *a, int64_t now, bool skip_distribution,
+                       struct buf *out, struct err *e);
+struct canon_queued {
+    struct canon_arrival arrival; /* its texts in `held`, and in what was read */
+    bool skip_distribution;
+    json_t *held;
+};
+/* `spare`: of the document its text is enough. ERR_INVALID. In any case to be freed, unless the
+ * arrival has gone to a request, which frees what is its. Any thread. */
+int canon_queued_read(const char *text, size_t n, bool spare, struct canon_queued *out,
+                      struct err *e);
+void canon_queued_fini(struct canon_queued *q);
+/* {"outcome", ..}: what came of it, as it is kept with the message. */
+void canon_ending_print(const struct canon_ending *end, struct buf *out);
 
 /* Another thread that can run intake, validate and normalisers for an engine. */
 struct canon_hand {

@@ -43,7 +43,9 @@ struct canon_job *job_new(struct engine_request *er, struct canon_arrival *a)
     j->erase = er->erase;
     j->state = er->kind == KIND_WITHDRAW ? JOB_AGGREGATE : JOB_INTAKE;
     j->source_id = a->source_id && a->source_id[0] ? mem_strdup(a->source_id) : NULL;
-    j->observed_at = a->observed_at != INT64_MIN ? a->observed_at : en->world->wall_ms(en->world);
+    j->observed_at = a->observed_at != INT64_MIN ? a->observed_at
+                     : a->arrived_at != 0        ? a->arrived_at
+                                                 : en->world->wall_ms(en->world);
     j->hooks = en->hooks;
     j->call.env = er->r->env;
     j->call.done = stage_done;

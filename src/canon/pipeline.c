@@ -68,8 +68,9 @@ static void job_broken(struct canon_job *j, const struct err *e)
  * effect. */
 static bool is_repeat(const struct canon_job *j, const struct work_source *s)
 {
-    return j->kind == KIND_ARRIVE && !job_has_precondition(j) && s->row.rev > 0 &&
-           s->row.last_hash == j->body_hash && s->row.last_def == j->working->model->hash;
+    return j->kind == KIND_ARRIVE && !j->arrival->again && !job_has_precondition(j) &&
+           s->row.rev > 0 && s->row.last_hash == j->body_hash &&
+           s->row.last_def == j->working->model->hash;
 }
 
 /* Nothing of the source came through, and by now what failed was removed with it: the set remembers
@@ -105,10 +106,8 @@ static bool left_as_repeat(struct canon_job *j)
     return true;
 }
 
-static int check_origin(const struct canon_job *j, struct err *e)
+static int check_origin(const struct canon_model *m, const char *origin, struct err *e)
 {
-    const struct canon_model *m = j->working->model;
-    const char *origin = j->arrival->origin;
     if (origin == NULL || *origin == '\0')
         return err_field(e, ERR_INVALID, "origin",
                          "an arrival needs an origin: one of the model's sources");
@@ -130,6 +129,14 @@ static int check_source_id(const char *id, struct err *e)
     for (char *p = copy; (p = strchr(p, '/')) != NULL;)
         *p = '_';
     return str_check_id(copy, strlen(copy), e) == 0 ? 0 : err_context(e, "source_id");
+}
+
+int canon_arrival_check(const struct canon_model *m, const struct canon_arrival *a, struct err *e)
+{
+    int rc = check_origin(m, a->origin, e);
+    if (rc != 0 || a->source_id == NULL || *a->source_id == '\0')
+        return rc;
+    return check_source_id(a->source_id, e);
 }
 
 static int take_body(struct canon_job *j, struct err *e)
@@ -156,7 +163,7 @@ static int take_body(struct canon_job *j, struct err *e)
 
 static int take_document(struct canon_job *j, struct err *e)
 {
-    int rc = check_origin(j, e);
+    int rc = check_origin(j->working->model, j->arrival->origin, e);
     if (rc != 0)
         return rc;
     bool text_alone = j->arrival->data == NULL && j->arrival->text != NULL;

@@ -188,6 +188,32 @@ static int compose_save(struct canon_job *j, struct txn *t, const struct texts *
     return rc;
 }
 
+/* The field that its error speaks of: the first, where several are wrong. */
+static const char *ending_field(const struct canon_job *j)
+{
+    const json_t *first = json_array_get(j->call.evidence, 0);
+    const char *field = json_string_value(json_object_get(first, "field"));
+    if (j->arrival->err.field[0] != '\0' || field == NULL || j->outcome != STORED_FAILED)
+        return j->arrival->err.field;
+    return field;
+}
+
+/* What the caller of the request wants to happen with it. */
+static int compose_also(struct canon_job *j, bool conditions, struct txn *t, struct err *e)
+{
+    struct canon_request *r = j->request->r;
+    if (r->also == NULL || j->whole != NULL)
+        return 0;
+    struct canon_ending end = {.outcome = job_shown_outcome(j),
+                               .reason = j->arrival->reason,
+                               .arrival_id = j->arrival->arrival_id,
+                               .golden_id = j->plan.id,
+                               .detail = j->arrival->err.text,
+                               .field = ending_field(j),
+                               .merged = (uint32_t)j->plan.losers_count};
+    return r->also(r, conditions ? NULL : &end, t, e);
+}
+
 int job_compose(struct canon_job *j, struct err *e)
 {
     struct txn *t = &job_unit(j)->txn;
@@ -206,6 +232,8 @@ int job_compose(struct canon_job *j, struct err *e)
     if (j->request->r->once != NULL && j->whole == NULL)
         ledger_txn_once(t, j->request->r->once, j->arrival->part);
     if (rc == 0)
+        rc = compose_also(j, true, t, e);
+    if (rc == 0)
         rc = compose_conditions(j, t, e);
     if (rc == 0)
         rc = compose_save(j, t, &x, e);
@@ -221,6 +249,8 @@ int job_compose(struct canon_job *j, struct err *e)
         rc = job_compose_memo(j, t, e);
     for (size_t i = 0; i < j->plan.losers_count && rc == 0; i++)
         entity_txn_remove(t, j->working->def, j->plan.losers[i]->id, 0);
+    if (rc == 0)
+        rc = compose_also(j, false, t, e);
     if (rc == 0)
         rc = job_compose_keep(j, t, e);
     buf_fini(&x.b);

