@@ -74,7 +74,7 @@ static int arrival_also(struct canon_request *r, const struct canon_ending *end,
                             .code = failed ? (uint16_t)err_info(ERR_REJECTED)->http_status : 0,
                             .delay_ms = -1};
     int rc = buf_check(&text, "the outcome of an arrival", e);
-    return rc == 0 ? queue_txn_settle(t, &s, text.data, text.len, e) : rc;
+    return rc == 0 ? queue_txn_end(t, &s, text.data, text.len, e) : rc;
 }
 
 static void arrival_acks(struct delivery *d, const struct canon_arrival *a)

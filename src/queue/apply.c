@@ -98,6 +98,26 @@ static int apply_settle(struct queues *q, const struct apply *a, struct cursor *
     return rc < 0 ? rc : core_settle(q->core, &v.settle, e);
 }
 
+/* Never refuses, but what cannot be read. */
+static int apply_end(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+{
+    struct settle_view v;
+    int rc = settle_decode(c, &v, e);
+    if (rc < 0)
+        return rc;
+    struct core_settle s = {.id = v.settle.id,
+                            .token = v.settle.token,
+                            .place = CORE_PLACE(a->seq, a->offset),
+                            .outcome = v.settle.outcome,
+                            .reason = v.settle.reason,
+                            .code = v.settle.code,
+                            .delay_ms = -1,
+                            .has_result = v.settle.has_result};
+    if (s.outcome != SETTLE_ACK && s.outcome != SETTLE_REJECT)
+        return op_bad("end", e);
+    return core_held(q->core, &s.id, s.token, NULL) == 0 ? core_settle(q->core, &s, e) : 0;
+}
+
 static int apply_open(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
 {
     struct consumer_view *v = &q->consumer_view;
@@ -220,6 +240,7 @@ APPLY(gate_close, apply_named(q, a, QUEUE_OP_GATE_CLOSE, c, e))
 APPLY(send, apply_send(q, a, c, result, e))
 APPLY(send_discarded, apply_send_discarded(q, a, c, result, e))
 APPLY(settle, apply_settle(q, a, c, e))
+APPLY(end, apply_end(q, a, c, e))
 APPLY(open, apply_open(q, a, c, e))
 APPLY(renew, apply_id(q, QUEUE_OP_RENEW, c, result, e))
 APPLY(leave, apply_id(q, QUEUE_OP_LEAVE, c, result, e))
@@ -271,6 +292,7 @@ const struct domain_op queue_ops[] = {
     OP(QUEUE_OP_SEND_DISCARDED, send_discarded, "queue.send_discarded"),
     OP(QUEUE_OP_SETTLE, settle, "queue.settle"),
     {QUEUE_IF_DELIVERY, 1, true, DOMAIN_ATOMIC, "queue.if_delivery", op_delivery, false},
+    {QUEUE_OP_END, 1, false, DOMAIN_SURE, "queue.end", op_end, true},
     OP(QUEUE_OP_OPEN, open, "queue.open"),
     OP(QUEUE_OP_RENEW, renew, "queue.renew"),
     OP(QUEUE_OP_LEAVE, leave, "queue.leave"),

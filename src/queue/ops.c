@@ -557,8 +557,7 @@ void queue_sent_read(struct cursor *result, struct core_sent *out)
 
 /* ---- settling ---- */
 
-int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *text, size_t text_len,
-                     struct err *e)
+static int settle_check(const struct core_settle *s, size_t text_len, struct err *e)
 {
     size_t max = s->outcome == SETTLE_ACK ? QUEUE_RESULT_BYTES : QUEUE_ERROR_BYTES;
     if (text_len > max)
@@ -567,7 +566,13 @@ int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *tex
     if (text_fits(s->gate, CORE_TEXT_MAX, "gate", e) < 0 ||
         text_fits(s->queue, CORE_TEXT_MAX, "queue", e) < 0)
         return ERR_INVALID;
-    struct buf *b = op_begin(t, QUEUE_OP_SETTLE);
+    return 0;
+}
+
+static void settle_add(struct txn *t, enum queue_op type, const struct core_settle *s,
+                       const char *text, size_t text_len)
+{
+    struct buf *b = op_begin(t, type);
     buf_add(b, s->id.b, sizeof s->id.b);
     buf_add_u64(b, s->token);
     buf_add_u8(b, (uint8_t)s->outcome);
@@ -580,7 +585,25 @@ int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *tex
     short_add(b, s->queue);
     buf_add_bytes(b, text, text_len);
     txn_end(t);
-    return 0;
+}
+
+int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *text, size_t text_len,
+                     struct err *e)
+{
+    int rc = settle_check(s, text_len, e);
+    if (rc == 0)
+        settle_add(t, QUEUE_OP_SETTLE, s, text, text_len);
+    return rc;
+}
+
+int queue_txn_end(struct txn *t, const struct core_settle *s, const char *text, size_t text_len,
+                  struct err *e)
+{
+    ASSERT(s->outcome == SETTLE_ACK || s->outcome == SETTLE_REJECT);
+    int rc = settle_check(s, text_len, e);
+    if (rc == 0)
+        settle_add(t, QUEUE_OP_END, s, text, text_len);
+    return rc;
 }
 
 int settle_decode(struct cursor *c, struct settle_view *v, struct err *e)

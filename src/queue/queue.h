@@ -86,6 +86,10 @@ int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *tex
                      struct err *e);
 /* A condition: the delivery with this token is under way. */
 void queue_txn_if_delivery(struct txn *t, const struct uuid *id, uint64_t token);
+/* An ack or a reject behind that condition, in a unit that changes much else: it cannot refuse, so
+ * that the unit needs no savepoint for it. A delivery that is over stays as it is. */
+int queue_txn_end(struct txn *t, const struct core_settle *s, const char *text, size_t text_len,
+                  struct err *e);
 
 void queue_txn_declare(struct txn *t, const struct core_queue *q);
 void queue_txn_drop(struct txn *t, const char *name, bool force);
