@@ -241,6 +241,8 @@ BUS_APPLY(event);    /* waits.c */
 BUS_APPLY(wait_end); /* waits.c */
 BUS_APPLY(sweep);    /* retained.c */
 
+/* waits.c: patterns that nobody waits for any more go. The routes may go on naming them. */
+int bus_patterns_tidy(const struct apply *a, struct err *e);
 /* waits.c: those past their time, at most `max`; how many went. */
 int bus_waits_sweep(const struct apply *a, uint32_t max, uint32_t *gone, struct err *e);
 

@@ -129,8 +129,17 @@ static int pattern_put(const struct apply *a, const char *tenant, const char *pa
     return db_run(s, e);
 }
 
+/* They would only make publishers write in vain. */
+int bus_patterns_tidy(const struct apply *a, struct err *e)
+{
+    return db_exec(a->db, "DELETE FROM bus_patterns WHERE waits = 0", e);
+}
+
+/* A new one makes the routes anew in any case, so those that nobody waits for any more go. */
 static int patterns_fit(const struct apply *a, struct err *e)
 {
+    if (bus_patterns_tidy(a, e) != 0)
+        return e->code;
     AUTO(db_stmt_donep)
     struct db_stmt *s = db_stmt_get(a->db, "SELECT count(*) FROM bus_patterns", e);
     int rc = s == NULL ? e->code : db_step(s, e);

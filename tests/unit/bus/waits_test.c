@@ -152,6 +152,30 @@ TEST(a_wait_that_ends_leaves_nothing)
     bus_node_end(&f);
 }
 
+TEST(a_pattern_that_nobody_waits_for_any_more_makes_room)
+{
+    struct bus_node f;
+    up(&f);
+    for (uint32_t i = 1; i <= 20; i++) {
+        char topic[32];
+        struct unit u;
+        struct uuid record = queue_node_id(i);
+        snprintf(topic, sizeof topic, "order.%u.paid", i);
+        assert_int_equal(wait_for(&f, i, "a", topic, NULL), 0);
+        kit_unit(&f.queue.node, &u);
+        bus_txn_wait_end(&u.txn, &record, "a");
+        assert_int_equal(kit_do(&f.queue.node, &u), 0);
+        unit_fini(&u);
+    }
+    struct db *reader = kit_reader(&f.queue.node);
+    struct db_stmt *s = db_stmt_get(reader, "SELECT count(*) FROM bus_patterns", NULL);
+    assert_int_equal(db_step(s, NULL), 1);
+    assert_int_equal(db_col_int(s, 0), 1);
+    db_stmt_done(s);
+    db_close(reader);
+    bus_node_end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +183,7 @@ int main(void)
         HEAP_TEST(a_record_that_was_not_told_before_a_crash_is_told_after_it),
         HEAP_TEST(a_wait_of_a_record_that_is_no_more_holds_up_no_other),
         HEAP_TEST(a_wait_that_ends_leaves_nothing),
+        HEAP_TEST(a_pattern_that_nobody_waits_for_any_more_makes_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
