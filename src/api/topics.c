@@ -48,7 +48,7 @@ int topic_draft_add(struct topic_draft *d, const struct bus_route *r, struct txn
     if (rc == 0)
         rc = bus_txn_publish(t, r, &d->m, e);
     d->groups = (uint32_t)bus_route_count(r);
-    d->results = t->ops - before;
+    d->results = t->ops > before ? t->ops - before - 1 : 0; /* the last is a condition */
     return rc;
 }
 

@@ -88,7 +88,7 @@ bool tx_topic_is_stale(const struct tx_topic *p)
 
 int tx_topic_span(const struct tx_topic *p)
 {
-    return (int)p->draft.results;
+    return (int)p->draft.results + 1; /* with its condition */
 }
 
 void tx_topic_done(struct tx_topic *p, const struct unit *u, uint32_t at)

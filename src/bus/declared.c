@@ -275,7 +275,7 @@ static int routes_change(struct bus *b, const struct apply *a, const struct decl
     b->changed = true;
     if (declared_is(&before->core, &after->core))
         return 0;
-    int rc = bus_patterns_tidy(a, e);
+    int rc = bus_patterns_tidy(b, a, e);
     return rc == 0 ? bus_next_revision(b, a, e) : rc;
 }
 

@@ -186,12 +186,12 @@ class Heard(TopicsCase):
         self.serve("""
             on "k.*" { group = "a", run = function(e) note("a " .. e.id) end }
             on "k.x" { group = "b", run = function(e) note("b " .. e.id) end }
-        """)
+        """, "--work.lease", "1s")
         for i in range(20):
             self.assertEqual(self.ask("POST", "/api/topics/k.x", json.dumps({"id": str(i)})).status, 202)
         self.server.kill()
-        self.again()
-        self.until([f"{g} {i}" for g in "ab" for i in range(20)])
+        self.again("--work.lease", "1s")
+        self.until([f"{g} {i}" for g in "ab" for i in range(20)], 60)
 
 
 if __name__ == "__main__":
