@@ -296,6 +296,33 @@ class Requests(TopicsCase):
         self.assertEqual(self.ask("POST", "/ask/outer", "1").json, {"answer": 20})
 
 
+class Retained(TopicsCase):
+    def test_a_group_that_starts_at_the_first_has_all_in_order_and_then_what_comes(self):
+        keep = 'topic "t.#" { retain = "1h" }\n'
+        group = """
+            on "t.*" { group = "late", start = "first", run = function(e, ctx)
+              local s = Sum.get("last") or Sum.new { id = "last" }
+              if s.n ~= e - 1 then note("after " .. s.n .. " came " .. e) end
+              s.n = e
+              s:save()
+            end }
+            on "t.*" { group = "new", run = function(e) note("new " .. e) end }
+        """
+        self.serve(keep)
+        for i in range(1, 31):
+            self.publish("t.x", i, key="k")
+        self.deploy(keep + group)
+        for i in range(31, 36):
+            self.publish("t.x", i, key="k")
+        end, n = time.monotonic() + 30, 0
+        while time.monotonic() < end and n != 35:
+            a = self.ask("GET", "/api/sum/last")
+            n = a.json["n"] if a.status == 200 else 0
+            time.sleep(0.05)
+        self.assertEqual(n, 35, self.server.text[-2000:])
+        self.until([f"new {i}" for i in range(31, 36)])
+
+
 class Races(TopicsCase):
     def test_a_deploy_of_groups_races_publishers_and_each_message_has_its_groups(self):  # B1
         """Group `b` comes and goes while messages are published: all of them are in group `a` once, and what a publisher was
