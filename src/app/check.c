@@ -50,7 +50,7 @@ struct check_step {
     struct bind_text text;
     struct buf output;
     struct err loading, err; /* of the set, of the text */
-    json_t *result;
+    json_t *result, *status; /* status: of the set, where it was only loaded */
 };
 
 static void check_output(struct bind_text *t, const char *line)
@@ -74,6 +74,8 @@ static void check_deployed(struct bind_deploy *d)
     struct check_step *s = LIST_OF(d, struct check_step, deploy);
     s->loading = s->err = d->err;
     bind_deploy_fini(d);
+    if (s->loading.code == 0 && s->kind == BIND_TEXT_SCRIPT)
+        s->status = bind_status(node_bind(s->node));
     if (s->loading.code != 0 && s->kind != BIND_TEXT_SCRIPT) {
         node_stop(s->node, 0);
         return;
@@ -155,13 +157,14 @@ static void check_step_fini(struct check_step *s)
 {
     buf_fini(&s->output);
     json_decref(s->result);
+    json_decref(s->status);
     json_decref(s->args);
 }
 
 /* ---- problems ---- */
 
-static void check_problem(struct check *k, const char *file, int line, int column, bool fatal,
-                          const char *text)
+void check_problem(struct check *k, const char *file, int line, int column, bool fatal,
+                   const char *text)
 {
     json_array_append_new(k->problems, json_pack("{s:s, s:i, s:i, s:s, s:s}", "file", file, "line",
                                                  line, "column", column, "severity",
@@ -246,6 +249,8 @@ int check_lint(struct check *k, struct err *e)
         check_read(k, s.result);
         if (s.loading.code != 0)
             check_loading(k, &s.loading);
+        else
+            check_topics(k, json_object_get(s.status, "topics"));
     }
     check_step_fini(&s);
     return rc;

@@ -35,6 +35,11 @@ int check_open(struct check *k, struct cli *c, const char *path, struct err *e);
 int check_lint(struct check *k, struct err *e);
 int check_tests(struct check *k, void (*tested)(struct check *k, const json_t *test),
                 struct err *e);
+/* Of what was loaded: topics that are published and that nobody listens to. `patterns`: those that
+ * the set listens to, or declares. */
+void check_topics(struct check *k, const json_t *patterns);
+void check_problem(struct check *k, const char *file, int line, int column, bool fatal,
+                   const char *text);
 /* The entities with a before_save, as names; a new reference. After check_lint(). */
 int check_hooked(struct check *k, json_t **out, struct err *e);
 /* before_save of the entity on each of [{record, text, prior?}]: `text` is the record as JSON.

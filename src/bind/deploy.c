@@ -284,12 +284,17 @@ static void publish_status(struct deploy *op)
             json_array_append_new(functions, json_string(s->queues->list[i].label));
     for (size_t i = 0; s->bus != NULL && i < s->bus->count; i++)
         json_array_append_new(functions, json_string(s->bus->list[i]->label));
+    json_t *topics = json_array(); /* listened to, or declared */
+    for (size_t i = 0; s->bus != NULL && i < s->bus->count; i++)
+        json_array_append_new(topics, json_string(s->bus->list[i]->pattern));
+    for (size_t i = 0; s->bus != NULL && i < s->bus->topics_count; i++)
+        json_array_append_new(topics, json_string(s->bus->topics[i].pattern));
     bind_routes_publish(op->bind, op->bind->threads[0].set);
     bind_work_published(op->bind);
     json_t *status =
-        json_pack("{s:s, s:I, s:O, s:O, s:o, s:o}", "hash", s->hash, "files", (json_int_t)s->files,
-                  "entities", op->d->entities, "canons", op->d->canons, "functions", functions,
-                  "routes", bind_routes_json(s->routes));
+        json_pack("{s:s, s:I, s:O, s:O, s:o, s:o, s:o}", "hash", s->hash, "files",
+                  (json_int_t)s->files, "entities", op->d->entities, "canons", op->d->canons,
+                  "functions", functions, "topics", topics, "routes", bind_routes_json(s->routes));
     char *text = bind_json_text(status);
     json_decref(status);
     pthread_mutex_lock(&op->bind->status_lock);

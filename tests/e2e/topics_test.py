@@ -210,6 +210,23 @@ class Declared(TopicsCase):
             with self.subTest(text):
                 self.refused(text, words)
 
+    def test_check_tells_of_topics_that_nobody_listens_to(self):
+        self.write("app/main.lua", """
+            on "order.*" { run = function() publish("mail.sent", 1) end }
+            topic "debug.#" { unrouted = "drop" }
+            route "POST /x" { run = function(req)
+              publish("order.placed", 1) publish("debug.a", 1) publish("order." .. req.json, 1) publish(req.json, 1)
+              local o = {} o.publish = print o.publish("nobody", 1)
+              return request( 'price.of' , 1)
+            end }
+        """)
+        code, out, err = run("check", self.path("app"), "--json", cwd=self.dir)
+        self.assertEqual(code, 0, out + err)
+        problems = json.loads(out)["problems"]
+        self.assertEqual([(p["line"], p["severity"]) for p in problems], [(2, "warning"), (7, "warning")], problems)
+        self.assertIn("listens to 'mail.sent'", problems[0]["text"])
+        self.assertIn("listens to 'price.of'", problems[1]["text"])
+
     def test_tests_publish_and_deliver(self):
         self.write("app/main.lua", ENTITIES + """
             on "order.*" { group = "audit", run = function(e, ctx)
