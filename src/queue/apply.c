@@ -190,6 +190,19 @@ static int apply_id(struct queues *q, enum queue_op type, struct cursor *c, stru
     return rc;
 }
 
+static int apply_unregister(struct queues *q, const struct apply *a, struct cursor *c,
+                            struct buf *result, struct err *e)
+{
+    char room[CORE_TEXT_MAX + 1], *at = room;
+    uint32_t count = 0;
+    const char *name = short_read(c, &at, CORE_TEXT_MAX);
+    if (c->bad || name == NULL || cursor_left(c) > 0)
+        return op_bad("unregister", e);
+    int rc = core_unregister(q->core, tenant_of(a), name, &count, e);
+    buf_add_u32(result, count);
+    return rc;
+}
+
 static int apply_retire(struct queues *q, struct cursor *c, struct err *e)
 {
     struct uuid id;
@@ -248,6 +261,7 @@ APPLY(lapse, apply_id(q, QUEUE_OP_LAPSE, c, result, e))
 APPLY(lapse_record, apply_lapse_record(q, c, result, e))
 APPLY(retire, apply_retire(q, c, e))
 APPLY(wake, apply_id(q, QUEUE_OP_WAKE, c, result, e))
+APPLY(unregister, apply_unregister(q, a, c, result, e))
 APPLY(cancel, apply_id(q, QUEUE_OP_CANCEL, c, result, e))
 APPLY(retry, apply_id(q, QUEUE_OP_RETRY, c, result, e))
 APPLY(move, apply_id(q, QUEUE_OP_MOVE, c, result, e))
@@ -301,6 +315,7 @@ const struct domain_op queue_ops[] = {
     OP(QUEUE_OP_TICK, tick, "queue.tick"),
     OP(QUEUE_OP_RETIRE, retire, "queue.retire"),
     OP(QUEUE_OP_WAKE, wake, "queue.wake"),
+    OP(QUEUE_OP_UNREGISTER, unregister, "queue.unregister"),
     OP(QUEUE_OP_CANCEL, cancel, "queue.cancel"),
     OP(QUEUE_OP_RETRY, retry, "queue.retry"),
     OP(QUEUE_OP_MOVE, move, "queue.move"),

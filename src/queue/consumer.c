@@ -323,7 +323,9 @@ static void consumer_set_queues(struct core *c, struct consumer *s, const struct
         subs[i].consumer = s;
         subs[i].queue = queue_find(c, o->tenant, o->queues[i]);
         SAVE(c, subs[i].queue->consumers);
+        SAVE(c, subs[i].queue->unhandled_at);
         subs[i].queue->consumers++;
+        subs[i].queue->unhandled_at = 0;
     }
 }
 

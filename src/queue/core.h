@@ -70,7 +70,8 @@ enum {
     CORE_UNWORKED_MAX = 100000, /* sent as discarded, kept of one queue: the newest */
     CORE_DUE_MAX = 10000,       /* moved by one core_entry(); the rest by the next */
     CORE_GATE_PER_MAX_MS = 86400000,
-    LANE_SCALE = 5040, /* divides by all small weights */
+    CORE_UNHANDLED_MS = 86400000, /* without a handler so long: discarded */
+    LANE_SCALE = 5040,            /* divides by all small weights */
 };
 
 /* Where something lies in the log: index of the entry << 24 | offset of the payload in it. */
@@ -151,6 +152,13 @@ void core_queue_defaults(struct core_queue *q);
 int core_declare(struct core *c, const struct core_queue *q, struct err *e);
 /* ERR_CONFLICT while records are in it, unless `force`, which forgets them. */
 int core_drop(struct core *c, const char *tenant, const char *name, bool force, struct err *e);
+/* Of a queue that workers took from until it was declared without `handled`, and that nobody takes
+ * from now: what has been available since then, and for CORE_UNHANDLED_MS, is discarded as
+ * UNREGISTERED, CORE_DUE_MAX of it in order of place. A consumer that names the queue, even for a
+ * moment, and a declaration as manual end that for good: it has others who work it. Nor is a queue
+ * meant that is paused, or that no worker ever took from. *count: how many. */
+int core_unregister(struct core *c, const char *tenant, const char *name, uint32_t *count,
+                    struct err *e);
 int core_pause(struct core *c, const char *tenant, const char *name, bool paused, struct err *e);
 int core_close(struct core *c, const char *tenant, const char *name, bool closed, struct err *e);
 /* Of a lane that nobody has declared: `system` 8, `canon` and `default` 4, any other 1. */
@@ -363,9 +371,10 @@ int core_look(const struct core *c, const struct uuid *id, struct core_view *out
 
 struct core_counts {
     uint64_t scheduled, available, executing, retryable, completed, discarded, cancelled;
-    uint64_t bytes;                        /* of all waiting and executing */
-    int64_t oldest_at;                     /* about that of the oldest available; INT64_MAX: none */
-    uint64_t sent, acked, nacked, granted; /* since it was declared */
+    uint64_t bytes;    /* of all waiting and executing */
+    int64_t oldest_at; /* about that of the oldest available; INT64_MAX: none */
+    uint64_t sent, acked, nacked, granted, dropped; /* since it was declared; discarded */
+    int64_t unhandled_at; /* since when nobody takes from it that did: core_unregister(); 0: no */
     uint32_t consumers;
     bool paused, closed;
 };

@@ -231,7 +231,8 @@ struct queue {
     struct core_queue o; /* texts are owned */
     bool paused, closed;
     uint64_t count[REC_CANCELLED + 1];
-    uint64_t bytes, sent, acked, nacked, granted;
+    uint64_t bytes, sent, acked, nacked, granted, dropped;
+    int64_t unhandled_at;
     uint64_t executing_bytes; /* part of `bytes` */
     struct line *lines;
     struct sub *free_first, *free_last; /* consumers with room, in order of turn */
@@ -302,6 +303,8 @@ struct core {
     struct gate *gates, **gates_end;
     struct needs *needs;
     uint32_t queues_count, queue_next, tenants_count, gates_count, needs_count;
+    struct queue *walked;     /* where core_each() stopped; NULL: begin anew */
+    struct queue **by_number; /* while it is loaded; else NULL */
     struct lane *lanes[CORE_LANES_MAX];
     uint32_t lanes_count;
     uint64_t v;

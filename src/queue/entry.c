@@ -137,5 +137,6 @@ void core_unit(struct core *c)
 
 void core_undo(struct core *c, bool entry_too)
 {
+    c->walked = NULL;
     undo_back(&c->undo, entry_too);
 }

@@ -182,8 +182,12 @@ void rec_finish(struct core *c, uint32_t n, enum rec_state state, enum rec_reaso
 {
     struct rec *r = core_rec(c, n);
     struct queue *q = core_kind(c, r)->queue;
-    if (state == REC_DISCARDED && dead_letter_moves(c, n, reason))
-        return;
+    if (state == REC_DISCARDED) {
+        SAVE(c, q->dropped);
+        q->dropped++;
+        if (dead_letter_moves(c, n, reason))
+            return;
+    }
     struct extra *x = core_extra(c, r);
     if (x != NULL) {
         SAVE(c, x->reason);

@@ -158,6 +158,13 @@ void queue_txn_wake(struct txn *t, const struct uuid *id)
     op_id(t, QUEUE_OP_WAKE, id);
 }
 
+void queue_txn_unregister(struct txn *t, const char *name)
+{
+    struct buf *b = op_begin(t, QUEUE_OP_UNREGISTER);
+    short_add(b, name);
+    txn_end(t);
+}
+
 void queue_txn_purge(struct txn *t, const struct uuid *id)
 {
     op_id(t, QUEUE_OP_PURGE, id);

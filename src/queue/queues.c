@@ -165,6 +165,11 @@ static void queue_oldest_review(struct core *c, struct queue *q)
 static void queue_set(struct core *c, struct queue *q, const struct core_queue *o)
 {
     char *dead_to = o->dead_to == NULL ? NULL : undo_strdup(&c->undo, o->dead_to);
+    SAVE(c, q->unhandled_at);
+    if (o->handled || o->manual)
+        q->unhandled_at = 0;
+    else if (q->o.handled && q->consumers == 0)
+        q->unhandled_at = c->at;
     undo_note(&c->undo, &q->o, sizeof q->o);
     undo_free(&c->undo, (char *)q->o.dead_to);
     q->o = *o;
@@ -220,22 +225,62 @@ static int placed_order(const void *a, const void *b)
     return pa->place < pb->place ? -1 : pa->place > pb->place;
 }
 
-/* In order of place: the numbers of records are not the same on every node. */
-static int queue_forget_records(struct core *c, struct queue *q, uint64_t count, struct err *e)
+/* Of this state, 0: of all, `count` of them, due until then. In order of place: the numbers of
+ * records are not the same on every node. NULL: no memory. */
+static struct placed *queue_records(const struct core *c, const struct queue *q, unsigned state,
+                                    int64_t due, uint64_t *count)
 {
-    AUTO(mem_freep) struct placed *all = mem_try((count + 1) * sizeof *all);
-    size_t found = 0;
-    if (all == NULL)
-        return err_set(e, ERR_NOMEM, "queue '%s': %llu records", q->name,
-                       (unsigned long long)count);
-    for (uint32_t n = 1; n < c->recs_count && found < count; n++) {
+    struct placed *all = mem_try((*count + 1) * sizeof *all);
+    uint64_t seen = 0, found = 0;
+    for (uint32_t n = 1; all != NULL && n < c->recs_count && seen < *count; n++) {
         const struct rec *r = core_rec(c, n);
-        if (r->state != 0 && core_kind(c, r)->queue == q)
+        if (r->state == 0 || (state != 0 && r->state != state) || core_kind(c, r)->queue != q)
+            continue;
+        seen++;
+        if (rec_due(r) <= due)
             all[found++] = (struct placed){.place = r->place, .n = n};
     }
-    qsort(all, found, sizeof *all, placed_order);
-    for (size_t i = 0; i < found; i++)
+    *count = found;
+    if (all != NULL)
+        qsort(all, found, sizeof *all, placed_order);
+    return all;
+}
+
+static int queue_no_memory(const struct queue *q, struct err *e)
+{
+    return err_set(e, ERR_NOMEM, "queue '%s': its records", q->name);
+}
+
+static int queue_forget_records(struct core *c, struct queue *q, uint64_t count, struct err *e)
+{
+    AUTO(mem_freep) struct placed *all = queue_records(c, q, 0, INT64_MAX, &count);
+    if (all == NULL)
+        return queue_no_memory(q, e);
+    for (uint64_t i = 0; i < count; i++)
         queue_forget_record(c, all[i].n);
+    return 0;
+}
+
+int core_unregister(struct core *c, const char *tenant, const char *name, uint32_t *count,
+                    struct err *e)
+{
+    struct queue *q = queue_find(c, tenant, name);
+    int64_t long_ago = c->at - CORE_UNHANDLED_MS;
+    *count = 0;
+    if (q == NULL || q->paused || q->unhandled_at == 0 || q->unhandled_at > long_ago)
+        return 0;
+    uint64_t found = q->count[REC_AVAILABLE];
+    AUTO(mem_freep) struct placed *all = queue_records(c, q, REC_AVAILABLE, long_ago, &found);
+    if (all == NULL)
+        return queue_no_memory(q, e);
+    for (uint64_t i = 0; i < found && *count < CORE_DUE_MAX; i++) {
+        if (core_rec(c, all[i].n)->state != REC_AVAILABLE)
+            continue; /* ended with one before it */
+        rec_unstand(c, all[i].n);
+        rec_finish(c, all[i].n, REC_DISCARDED, REASON_UNREGISTERED);
+        ++*count;
+    }
+    grants_make(c);
     return 0;
 }
 
@@ -246,6 +291,7 @@ static void queue_unlink(struct core *c, struct queue *q)
         at = &(*at)->next;
     undo_note(&c->undo, at, sizeof *at);
     *at = q->next;
+    c->walked = NULL;
     if (c->queues_end == &q->next) {
         SAVE(c, c->queues_end);
         c->queues_end = at;
@@ -462,6 +508,8 @@ static void queue_counts(const struct core *c, const struct queue *q, struct cor
         .acked = q->acked,
         .nacked = q->nacked,
         .granted = q->granted,
+        .dropped = q->dropped,
+        .unhandled_at = q->unhandled_at,
         .consumers = q->consumers + (q->o.handled ? c->workers : 0),
         .paused = q->paused,
         .closed = q->closed,
@@ -491,7 +539,7 @@ bool core_each(const struct core *c, uint32_t *i, uint32_t max,
                bool (*each)(void *arg, const struct core_queue *q, const struct core_counts *n),
                void *arg)
 {
-    const struct queue *q = c->queues;
+    struct queue *q = c->walked != NULL && c->walked->number < *i ? c->walked : c->queues;
     while (q != NULL && q->number < *i)
         q = q->next;
     for (bool on = true; q != NULL && max > 0 && on; q = q->next, max--) {
@@ -499,6 +547,7 @@ bool core_each(const struct core *c, uint32_t *i, uint32_t max,
         struct core_counts n;
         queue_show(c, q, &o, &n);
         *i = q->number + 1;
+        ((struct core *)c)->walked = q; /* no part of the state: where the next call goes on */
         on = each(arg, &o, &n);
     }
     return q != NULL;

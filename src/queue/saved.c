@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/mem.h"
+
 int pass_fail(struct pass *p, int code, const char *what)
 {
     if (p->rc == 0)
@@ -135,9 +137,9 @@ void pass_number(struct pass *p, uint32_t *v, uint32_t bound, const char *what)
 
 static void pass_head(struct core *c, struct pass *p)
 {
-    uint32_t form = SAVED_FORM;
-    pass_u32(p, &form);
-    if (p->rc == 0 && form != SAVED_FORM)
+    p->form = SAVED_FORM;
+    pass_u32(p, &p->form);
+    if (p->rc == 0 && (p->form < 1 || p->form > SAVED_FORM))
         pass_fail(p, ERR_UNSUPPORTED, "it was written by a newer program; run that one");
     pass_u64(p, &c->seq);
     pass_i64(p, &c->at);
@@ -162,6 +164,8 @@ static void pass_all(struct core *c, struct pass *p)
     pass_consumers(c, p);
     pass_dedups(c, p);
     pass_records(c, p);
+    mem_free(c->by_number);
+    c->by_number = NULL;
     pass_u64(p, &hash);
     if (!p->loading)
         return;

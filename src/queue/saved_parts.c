@@ -12,12 +12,31 @@ struct tenant *saved_tenant(const struct core *c, uint32_t number)
     return t;
 }
 
+/* They stand in order of number. */
 struct queue *saved_queue(const struct core *c, uint32_t number)
 {
-    struct queue *q = c->queues;
-    while (q != NULL && q->number != number)
-        q = q->next;
-    return q;
+    uint32_t from = 0, to = c->by_number == NULL ? 0 : c->queues_count;
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+        struct queue *q = c->by_number[middle];
+        if (q->number == number)
+            return q;
+        if (q->number < number)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return NULL;
+}
+
+static void saved_queues_known(struct core *c, struct pass *p)
+{
+    uint32_t i = 0;
+    c->by_number = mem_try((c->queues_count + 1) * sizeof(struct queue *));
+    if (c->by_number == NULL)
+        pass_fail(p, ERR_NOMEM, "its queues");
+    for (struct queue *q = c->queues; c->by_number != NULL && q != NULL; q = q->next)
+        c->by_number[i++] = q;
 }
 
 struct gate *saved_gate(const struct core *c, uint32_t number)
@@ -210,6 +229,10 @@ static void pass_queue_state(struct pass *p, struct queue *q)
     pass_u64(p, &q->acked);
     pass_u64(p, &q->nacked);
     pass_u64(p, &q->granted);
+    if (p->form < 2)
+        return;
+    pass_u64(p, &q->dropped);
+    pass_i64(p, &q->unhandled_at);
 }
 
 static void pass_queue(struct core *c, struct pass *p, struct queue *q)
@@ -249,6 +272,7 @@ void pass_queues(struct core *c, struct pass *p)
         pass_queue(c, p, q);
         q = q == NULL ? NULL : q->next;
     }
+    saved_queues_known(c, p);
 }
 
 /* ---- kinds, by number: records name them so ---- */

@@ -7,11 +7,12 @@
 #include "base/buf.h"
 #include "queue/core_priv.h"
 
-enum { SAVED_FORM = 1, SAVED_PIECE = 60 << 10 };
+enum { SAVED_FORM = 2, SAVED_PIECE = 60 << 10 };
 
 struct pass {
     bool loading;
-    int rc; /* the first failure; everything is idle after it */
+    uint32_t form; /* that is written or read */
+    int rc;        /* the first failure; everything is idle after it */
     struct err *e;
     struct buf out;
     int (*put)(void *arg, const void *p, size_t n, struct err *e);

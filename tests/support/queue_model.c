@@ -254,6 +254,18 @@ void model_effect(struct queue_model *m, enum core_effect_kind kind, const struc
 
 /* ---- what is declared ---- */
 
+/* By a consumer that takes from it. */
+static bool model_is_named(const struct queue_model *m, const struct model_queue *q)
+{
+    for (size_t i = 0; i < m->s.consumers; i++) {
+        const struct model_consumer *c = &m->s.consumer[i];
+        for (uint32_t k = 0; k < c->queues_count; k++)
+            if (model_is(c->tenant, q->tenant) && model_is(c->queues[k], q->name))
+                return true;
+    }
+    return false;
+}
+
 struct model_queue *model_declare_only(struct queue_model *m, const struct core_queue *c)
 {
     model_tenant_of(m, c->tenant);
@@ -265,6 +277,10 @@ struct model_queue *model_declare_only(struct queue_model *m, const struct core_
         model_text(q->tenant, c->tenant);
         model_text(q->name, c->name);
     }
+    if (c->handled || c->manual)
+        q->unhandled_at = 0;
+    else if (q->settings.handled && !model_is_named(m, q))
+        q->unhandled_at = m->s.now;
     q->settings = *c;
     q->settings.tenant = q->settings.name = q->settings.dead_to = NULL;
     model_text(q->dead_to, c->dead_to);
@@ -332,6 +348,25 @@ int model_drop(struct queue_model *m, const char *tenant, const char *name, bool
     size_t at = (size_t)(q - m->s.queue);
     m->s.queues--;
     memmove(q, q + 1, (m->s.queues - at) * sizeof(*q));
+    model_finish(m);
+    return 0;
+}
+
+int model_unregister(struct queue_model *m, const char *tenant, const char *name, uint32_t *count)
+{
+    const struct model_queue *q = model_find_queue(m, tenant, name);
+    *count = 0;
+    if (q == NULL || q->paused || q->unhandled_at == 0 ||
+        m->s.now < q->unhandled_at + CORE_UNHANDLED_MS)
+        return 0;
+    for (size_t i = 0; i < m->s.records; i++) {
+        struct model_record *r = &m->s.record[i];
+        if (r->state != REC_AVAILABLE || m->s.now < r->run_at + CORE_UNHANDLED_MS ||
+            !model_is(r->tenant, tenant) || !model_is(r->queue, name))
+            continue;
+        ++*count;
+        model_discard(m, r, REASON_UNREGISTERED);
+    }
     model_finish(m);
     return 0;
 }

@@ -73,7 +73,8 @@ struct model_queue {
     char tenant[MODEL_TEXT], name[MODEL_TEXT], dead_to[MODEL_TEXT];
     struct core_queue settings; /* its texts point nowhere */
     bool paused, closed;
-    uint64_t sent, acked, nacked, granted;
+    uint64_t sent, acked, nacked, granted, dropped;
+    int64_t unhandled_at;
 };
 
 struct model_lane {
@@ -145,6 +146,7 @@ int64_t model_next_change(const struct queue_model *m);
 
 int model_declare(struct queue_model *m, const struct core_queue *q);
 int model_drop(struct queue_model *m, const char *tenant, const char *name, bool force);
+int model_unregister(struct queue_model *m, const char *tenant, const char *name, uint32_t *count);
 int model_pause(struct queue_model *m, const char *tenant, const char *name, bool paused);
 int model_close(struct queue_model *m, const char *tenant, const char *name, bool closed);
 int model_lane(struct queue_model *m, const char *name, uint32_t weight, uint32_t cap);

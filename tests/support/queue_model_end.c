@@ -207,6 +207,7 @@ void model_discard(struct queue_model *m, struct model_record *r, enum rec_reaso
     char dead_to[MODEL_TEXT];
     model_text(dead_to, model_queue_of(m, r)->dead_to);
     r->reason = reason;
+    model_queue_of(m, r)->dropped++;
     bool too_often = r->died_count == CORE_DIED_MAX;
     if (!too_often && !died_in(r, r->queue))
         model_text(r->died[r->died_count++], r->queue);

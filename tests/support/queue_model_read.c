@@ -122,6 +122,8 @@ int model_counts(const struct queue_model *m, const char *tenant, const char *qu
     out->acked = q->acked;
     out->nacked = q->nacked;
     out->granted = q->granted;
+    out->dropped = q->dropped;
+    out->unhandled_at = q->unhandled_at;
     out->paused = q->paused;
     out->closed = q->closed;
     return 0;

@@ -26,7 +26,8 @@ static int open_check(const struct queue_model *m, const struct core_consumer *c
     return 0;
 }
 
-static void consumer_fill(struct model_consumer *to, const struct core_consumer *c)
+static void consumer_fill(struct queue_model *m, struct model_consumer *to,
+                          const struct core_consumer *c)
 {
     ASSERT(c->labels_count <= MODEL_LABELS && c->only_count <= MODEL_LABELS);
     to->worker = c->worker;
@@ -36,8 +37,10 @@ static void consumer_fill(struct model_consumer *to, const struct core_consumer 
         ASSERT(c->queues_count <= MODEL_SUBSCRIBED);
         model_text(to->tenant, c->tenant);
         to->queues_count = c->queues_count;
-        for (uint32_t i = 0; i < c->queues_count; i++)
+        for (uint32_t i = 0; i < c->queues_count; i++) {
             model_text(to->queues[i], c->queues[i]);
+            model_find_queue(m, c->tenant, c->queues[i])->unhandled_at = 0;
+        }
     }
     to->credit = c->credit;
     to->lease_ms = c->lease_ms != 0 ? c->lease_ms : LEASE_MS;
@@ -63,7 +66,7 @@ int model_open(struct queue_model *m, const struct core_consumer *c)
         to = &m->s.consumer[m->s.consumers++];
         *to = (struct model_consumer){.id = c->id};
     }
-    consumer_fill(to, c);
+    consumer_fill(m, to, c);
     to->expires_at = m->s.now + to->lease_ms;
     if (model_executing_for(m, to) < to->credit)
         to->turn = ++m->s.turns;

@@ -147,6 +147,8 @@ static bool same_counts(struct queue_pair *p, uint32_t queue)
     FIELD(acked);
     FIELD(nacked);
     FIELD(granted);
+    FIELD(dropped);
+    FIELD(unhandled_at);
     FIELD(consumers);
     FIELD(paused);
     FIELD(closed);
@@ -416,6 +418,7 @@ static bool step_operator(struct queue_pair *p, const struct queue_step *s, int 
 static bool step_queue(struct queue_pair *p, const struct queue_step *s, int *rc)
 {
     struct core_queue q;
+    uint32_t a = 0, b = 0;
     const char *tenant = queue_step_tenant(s->queue), *name = queue_step_queue(s->queue);
     switch ((int)s->kind) {
     case STEP_DECLARE:
@@ -426,6 +429,11 @@ static bool step_queue(struct queue_pair *p, const struct queue_step *s, int *rc
     case STEP_DROP:
         *rc = core_drop(p->core, tenant, name, s->flag, NULL);
         SAME("core_drop", *rc, model_drop(p->model, tenant, name, s->flag));
+        return true;
+    case STEP_UNREGISTER:
+        *rc = core_unregister(p->core, tenant, name, &a, NULL);
+        SAME("core_unregister", *rc, model_unregister(p->model, tenant, name, &b));
+        SAME("unregistered", a, b);
         return true;
     case STEP_PAUSE:
         *rc = core_pause(p->core, tenant, name, s->flag, NULL);
@@ -496,6 +504,7 @@ static bool call(struct queue_pair *p, const struct queue_step *s, int *rc)
         return step_operator(p, s, rc);
     case STEP_DECLARE:
     case STEP_DROP:
+    case STEP_UNREGISTER:
     case STEP_PAUSE:
     case STEP_CLOSE:
         return step_queue(p, s, rc);

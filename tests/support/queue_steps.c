@@ -66,7 +66,7 @@ static const struct {
     {STEP_CANCEL, 4},     {STEP_RETRY, 5},   {STEP_MOVE, 3},      {STEP_EDIT, 2},
     {STEP_PURGE, 2},      {STEP_DECLARE, 8}, {STEP_DROP, 1},      {STEP_PAUSE, 3},
     {STEP_CLOSE, 1},      {STEP_LANE, 2},    {STEP_TENANT, 1},    {STEP_GATE, 4},
-    {STEP_GATE_CLOSE, 4}, {STEP_RETIRE, 3},  {STEP_WAKE, 5},
+    {STEP_GATE_CLOSE, 4}, {STEP_RETIRE, 3},  {STEP_WAKE, 5},      {STEP_UNREGISTER, 4},
 };
 
 static enum step_kind draw_kind(uint64_t *random)

@@ -40,6 +40,7 @@ enum step_kind {
     STEP_PURGE,
     STEP_DECLARE,
     STEP_DROP,
+    STEP_UNREGISTER,
     STEP_PAUSE,
     STEP_CLOSE,
     STEP_LANE,

@@ -140,6 +140,9 @@ static void print_rest(const struct queue_step *s, FILE *f)
     case STEP_DROP:
         print_queue("drop", s, f);
         return;
+    case STEP_UNREGISTER:
+        print_queue("unregister", s, f);
+        return;
     case STEP_PAUSE:
         print_queue("pause", s, f);
         return;

@@ -159,6 +159,83 @@ TEST(a_queue_that_is_dropped_by_force_forgets_alike_on_every_node)
     core_free(copy);
 }
 
+/* ---- without a handler ---- */
+
+enum { DAY = CORE_UNHANDLED_MS };
+
+static uint32_t unregister(struct queue_kit *k)
+{
+    uint32_t count = 99;
+    assert_int_equal(core_unregister(k->c, "a", "q", &count, &k->e), 0);
+    return count;
+}
+
+TEST(what_waits_for_a_handler_that_is_gone_is_discarded_after_a_day) /* Q2 */
+{
+    struct queue_kit *k = *state;
+    kit_send(k, 1);
+    kit_pass(k, 1000);
+    assert_int_equal(kit_counts(k, "q").unhandled_at, 0);
+    kit_queue(k, "q", q_.handled = false);
+    assert_int_equal(kit_counts(k, "q").unhandled_at, k->now);
+    kit_pass(k, 1000);
+    kit_send(k, 2);
+    kit_send(k, 3, .run_at = k->now + 3 * (int64_t)DAY);
+    kit_pass(k, DAY - 1001);
+    assert_int_equal(unregister(k), 0);
+    kit_pass(k, 1);
+    assert_int_equal(unregister(k), 1);
+    assert_int_equal(kit_look(k, 1).reason, REASON_UNREGISTERED);
+    assert_int_equal(kit_state(k, 2), REC_AVAILABLE);
+    kit_pass(k, 1000);
+    assert_int_equal(unregister(k), 1);
+    assert_int_equal(kit_state(k, 3), REC_SCHEDULED);
+    assert_int_equal(kit_counts(k, "q").dropped, 2);
+}
+
+TEST(what_somebody_works_waits_for_him)
+{
+    static const char *const queues[] = {"q"};
+    struct queue_kit *k = *state;
+    struct uuid id = kit_consumer_id(1);
+    kit_send(k, 1);
+    kit_queue(k, "q", q_.handled = false);
+    kit_open_(
+        k, 1,
+        (struct core_consumer){.node = "n", .tenant = "a", .queues = queues, .queues_count = 1});
+    assert_int_equal(core_leave(k->c, &id, &k->e), 0);
+    kit_pass(k, 2 * (int64_t)DAY);
+    assert_int_equal(unregister(k), 0); /* he was here, and comes again */
+    kit_queue(k, "q");
+    kit_queue(k, "q", q_.manual = true; q_.handled = false);
+    kit_pass(k, 2 * (int64_t)DAY);
+    assert_int_equal(unregister(k), 0);
+    kit_queue(k, "q");
+    kit_queue(k, "q", q_.handled = false);
+    kit_queue(k, "q");
+    kit_pass(k, 2 * (int64_t)DAY);
+    assert_int_equal(unregister(k), 0); /* there is a handler again */
+    assert_int_equal(kit_state(k, 1), REC_AVAILABLE);
+}
+
+TEST(a_queue_that_never_had_a_handler_or_is_paused_keeps_what_it_has)
+{
+    struct queue_kit *k = *state;
+    uint32_t count = 99;
+    kit_queue(k, "outside", q_.handled = false);
+    kit_send(k, 1, .queue = "outside");
+    kit_send(k, 2);
+    kit_queue(k, "q", q_.handled = false);
+    assert_int_equal(core_pause(k->c, "a", "q", true, &k->e), 0);
+    kit_pass(k, 2 * (int64_t)DAY);
+    assert_int_equal(core_unregister(k->c, "a", "outside", &count, &k->e), 0);
+    assert_int_equal(count, 0);
+    assert_int_equal(unregister(k), 0);
+    assert_int_equal(core_unregister(k->c, "a", "none", &count, &k->e), 0);
+    assert_int_equal(core_pause(k->c, "a", "q", false, &k->e), 0);
+    assert_int_equal(unregister(k), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +248,9 @@ int main(void)
         KIT_TEST(the_deadline_of_what_was_woken_counts_from_when_it_was_to_run),
         KIT_TEST(what_is_purged_before_it_ended_is_told),
         KIT_TEST(a_queue_that_is_dropped_by_force_forgets_alike_on_every_node),
+        KIT_TEST(what_waits_for_a_handler_that_is_gone_is_discarded_after_a_day),
+        KIT_TEST(what_somebody_works_waits_for_him),
+        KIT_TEST(a_queue_that_never_had_a_handler_or_is_paused_keeps_what_it_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
