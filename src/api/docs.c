@@ -11,12 +11,18 @@
 #include "codec/markdown.h"
 #include "codec/mime.h"
 #include "entity/build.h"
+#include "queue/queue.h"
 
 #define DOCS_FOLDER "web/docs/"
 
 #define DOCS_EXPLORER "api"
 
-enum { DOCS_PATH_MAX = 512, DOCS_PAGE_MAX = 1 << 20, DOCS_FAMILIES_MAX = 256 };
+enum {
+    DOCS_PATH_MAX = 512,
+    DOCS_PAGE_MAX = 1 << 20,
+    DOCS_FAMILIES_MAX = 256,
+    DOCS_DETAIL_MAX = 16 << 20
+};
 
 /* ---- metrics ---- */
 
@@ -62,14 +68,24 @@ static void docs_answer_metrics(struct http_request *req, bool open, struct buf 
                      out);
 }
 
+static void docs_series(struct http_request *req, struct stat_page *page)
+{
+    struct queues *queues = api_thread_of(req)->api->o.queues;
+    docs_gather(req);
+    stat_page_own(page);
+    if (queues != NULL)
+        queues_metrics(queues, page);
+    stat_page_end(page);
+}
+
 static void docs_metrics(struct http_request *req)
 {
     if (!API_QUERY_NONE(req))
         return;
     bool open = api_accepts(req, "application/openmetrics-text");
     struct buf out = BUF_INIT(4 << 20);
-    docs_gather(req);
-    stat_print(&out, open);
+    struct stat_page page = {.out = &out, .openmetrics = open};
+    docs_series(req, &page);
     docs_answer_metrics(req, open, &out);
 }
 
@@ -89,6 +105,8 @@ static void docs_no_series(struct http_request *req, const char *family, const c
 {
     struct docs_families all = {.count = 0};
     stat_each_family(docs_family, &all);
+    for (size_t i = 0; queue_metric_names[i] != NULL; i++)
+        docs_family(&all, queue_metric_names[i]);
     const char *near = family != NULL ? str_nearest(family, all.names, all.count) : NULL;
     if (near != NULL && strcmp(near, family) != 0)
         http_refuse(req, ERR_NOT_FOUND, "there is no family '%.64s'; did you mean '%s'?", family,
@@ -104,9 +122,18 @@ static void docs_metrics_detailed(struct http_request *req)
         return;
     const char *family = http_query(req, "family"), *name = http_query(req, "name");
     bool open = api_accepts(req, "application/openmetrics-text");
-    struct buf out = BUF_INIT(16 << 20);
-    docs_gather(req);
-    if (stat_print_detailed(&out, open, family, name) > 0) {
+    struct buf out = BUF_INIT(DOCS_DETAIL_MAX);
+    struct stat_page page = {
+        .out = &out, .openmetrics = open, .detailed = true, .family = family, .value = name};
+    docs_series(req, &page);
+    if (buf_failed(&out)) {
+        buf_fini(&out);
+        http_refuse(req, ERR_TOO_LARGE,
+                    "these are over %d MiB: ask for one family, and one queue or state with name=",
+                    DOCS_DETAIL_MAX >> 20);
+        return;
+    }
+    if (page.count > 0) {
         docs_answer_metrics(req, open, &out);
         return;
     }

@@ -10,6 +10,7 @@
 #include "entity/build.h"
 #include "io/tls.h"
 #include "ledger/ledger.h"
+#include "queue/queue.h"
 
 enum { NODE_HEALTH_MS = 10 * 1000 };
 
@@ -82,6 +83,34 @@ static void node_health_certificate(struct node *n)
                   json_pack("{s:s}", "until", until));
 }
 
+/* Messages for a handler that is gone are a fault to be mended in a day; dead letters and a long
+ * wait are facts that may be meant. */
+static void node_health_queues(struct node *n)
+{
+    struct queue_totals t;
+    char until[TIME_TEXT];
+    queues_totals(n->queues, &t);
+    const struct core_counts *c = &t.counts;
+    struct world *w = loop_world(n->control);
+    int64_t age = c->oldest_at < w->wall_ms(w) ? (w->wall_ms(w) - c->oldest_at) / 1000 : 0;
+    AUTO(mem_freep) char *text = NULL;
+    time_format(t.unhandled_until, until);
+    if (t.unhandled > 0)
+        text = mem_printf("%llu messages wait for a handler that is gone; those of queue '%s' are "
+                          "discarded from %s on: deploy one, lease them, or pause the queue",
+                          (unsigned long long)t.unhandled_records, t.unhandled_name, until);
+    json_t *facts =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "queues", (json_int_t)t.queues,
+                  "available", (json_int_t)c->available, "executing", (json_int_t)c->executing,
+                  "scheduled", (json_int_t)c->scheduled, "retryable", (json_int_t)c->retryable,
+                  "dead_letters", (json_int_t)c->discarded, "without_handler",
+                  (json_int_t)t.unhandled_records, "oldest_s", (json_int_t)age);
+    if (age > 0)
+        json_object_set_new(facts, "oldest", json_string(t.oldest));
+    health_report(n->health, "queues", t.unhandled > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY, 0, text,
+                  facts);
+}
+
 static void node_health_turn(struct world_timer *t)
 {
     struct node *n = LIST_OF(t, struct node, health_timer);
@@ -89,6 +118,7 @@ static void node_health_turn(struct world_timer *t)
     node_health_disk(n);
     node_health_indexes(n);
     node_health_webhooks(n);
+    node_health_queues(n);
     node_health_certificate(n);
     node_remote_health(n);
     w->timer_start(w, t, NODE_HEALTH_MS);

@@ -176,15 +176,21 @@ static void stat_print_help(struct buf *b, const char *help)
     }
 }
 
-static void stat_print_head(struct buf *b, const struct stat_family *f, int openmetrics)
+static void stat_print_lines(struct buf *b, const char *name, const char *help, enum stat_kind kind,
+                             int openmetrics)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
-    int n = (int)strlen(f->name);
-    if (openmetrics && f->kind == STAT_COUNTER)
+    int n = (int)strlen(name);
+    if (openmetrics && kind == STAT_COUNTER)
         n -= (int)strlen("_total"); /* OpenMetrics names the family without the suffix */
-    buf_addf(b, "# HELP %.*s ", n, f->name);
-    stat_print_help(b, f->help);
-    buf_addf(b, "\n# TYPE %.*s %s\n", n, f->name, kinds[f->kind]);
+    buf_addf(b, "# HELP %.*s ", n, name);
+    stat_print_help(b, help);
+    buf_addf(b, "\n# TYPE %.*s %s\n", n, name, kinds[kind]);
+}
+
+static void stat_print_head(struct buf *b, const struct stat_family *f, int openmetrics)
+{
+    stat_print_lines(b, f->name, f->help, f->kind, openmetrics);
 }
 
 static void stat_print_seconds(struct buf *b, uint64_t ns)
@@ -344,7 +350,7 @@ static void stat_print_family(struct buf *b, const struct stat_family *f)
         stat_print_series(b, f, &rest);
 }
 
-void stat_print(struct buf *b, int openmetrics)
+static void stat_print_all(struct buf *b, int openmetrics)
 {
     pthread_mutex_lock(&stat_state.lock);
     for (const struct stat_family *f = stat_state.families; f != NULL; f = f->next) {
@@ -352,16 +358,21 @@ void stat_print(struct buf *b, int openmetrics)
         stat_print_family(b, f);
     }
     pthread_mutex_unlock(&stat_state.lock);
-    if (openmetrics)
-        buf_adds(b, "# EOF\n");
+}
+
+void stat_print(struct buf *b, int openmetrics)
+{
+    struct stat_page p = {.out = b, .openmetrics = openmetrics != 0};
+    stat_page_own(&p);
+    stat_page_end(&p);
 }
 
 /* ---- in detail ---- */
 
-static bool stat_has_value(const struct stat_series *s, const char *value)
+static bool stat_has_value(const char *labels, const char *value)
 {
     size_t n = strlen(value);
-    for (const char *p = s->labels; (p = strstr(p, "=\"")) != NULL;) {
+    for (const char *p = labels; (p = strstr(p, "=\"")) != NULL;) {
         p += 2;
         if (strncmp(p, value, n) == 0 && p[n] == '"')
             return true;
@@ -374,7 +385,7 @@ static size_t stat_print_chosen(struct buf *b, const struct stat_family *f, int 
 {
     size_t count = 0;
     for (const struct stat_series *s = f->series; s != NULL; s = s->next) {
-        if (value != NULL && !stat_has_value(s, value))
+        if (value != NULL && !stat_has_value(s->labels, value))
             continue;
         if (count++ == 0)
             stat_print_head(b, f, openmetrics);
@@ -385,15 +396,59 @@ static size_t stat_print_chosen(struct buf *b, const struct stat_family *f, int 
 
 size_t stat_print_detailed(struct buf *b, int openmetrics, const char *family, const char *value)
 {
-    size_t count = 0;
+    struct stat_page p = {.out = b,
+                          .openmetrics = openmetrics != 0,
+                          .detailed = true,
+                          .family = family,
+                          .value = value};
+    stat_page_own(&p);
+    stat_page_end(&p);
+    return p.count;
+}
+
+/* ---- pages that others add to ---- */
+
+void stat_page_own(struct stat_page *p)
+{
+    if (!p->detailed) {
+        stat_print_all(p->out, p->openmetrics);
+        return;
+    }
     pthread_mutex_lock(&stat_state.lock);
     for (const struct stat_family *f = stat_state.families; f != NULL; f = f->next)
-        if (family == NULL || strcmp(f->name, family) == 0)
-            count += stat_print_chosen(b, f, openmetrics, value);
+        if (p->family == NULL || strcmp(f->name, p->family) == 0)
+            p->count += stat_print_chosen(p->out, f, p->openmetrics, p->value);
     pthread_mutex_unlock(&stat_state.lock);
-    if (openmetrics)
-        buf_adds(b, "# EOF\n");
-    return count;
+}
+
+bool stat_page_family(struct stat_page *p, const char *name, const char *help)
+{
+    if (p->family != NULL && strcmp(p->family, name) != 0)
+        return false;
+    p->name = p->open = name;
+    p->help = help;
+    return true;
+}
+
+void stat_page_series(struct stat_page *p, const char *labels, int64_t v)
+{
+    if (p->value != NULL && !stat_has_value(labels, p->value))
+        return;
+    if (p->open != NULL)
+        stat_print_lines(p->out, p->name, p->help,
+                         str_ends(p->name, "_total") ? STAT_COUNTER : STAT_GAUGE, p->openmetrics);
+    p->open = NULL;
+    p->count++;
+    buf_adds(p->out, p->name);
+    if (labels[0] != '\0')
+        buf_addf(p->out, "{%s}", labels);
+    buf_addf(p->out, " %lld\n", (long long)v);
+}
+
+void stat_page_end(struct stat_page *p)
+{
+    if (p->openmetrics)
+        buf_adds(p->out, "# EOF\n");
 }
 
 void stat_each_family(void (*each)(void *arg, const char *name), void *arg)

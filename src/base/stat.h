@@ -6,6 +6,7 @@
 #ifndef KOAN_BASE_STAT_H
 #define KOAN_BASE_STAT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,30 @@ void stat_print(struct buf *b, int openmetrics);
 /* All series of the family (NULL: of all) that have a label of that value (NULL: any). The number
  * of series. */
 size_t stat_print_detailed(struct buf *b, int openmetrics, const char *family, const char *value);
+/* A page under way: what is registered here, then families of others, whose series are too many or
+ * come and go. Each begins with stat_page_family(); then its series, all of it together.
+ *
+ *     struct stat_page p = {.out = &b, .openmetrics = true};
+ *     stat_page_own(&p);
+ *     if (stat_page_family(&p, "koan_queue_sent_total", "Messages sent"))
+ *         stat_page_series(&p, "queue=\"mail\"", 7);
+ *     stat_page_end(&p);
+ */
+struct stat_page {
+    struct buf *out;
+    bool openmetrics;
+    bool detailed;              /* all series, not just the busiest */
+    const char *family, *value; /* of `detailed`: only these, as above; NULL: any */
+    size_t count;               /* series on it */
+    const char *open, *help;    /* the family under way, whose head is not printed yet */
+    const char *name;
+};
+void stat_page_own(struct stat_page *p);
+/* False: it is not asked for. A counter if its name says so, else a gauge. The texts outlive the
+ * next call. */
+bool stat_page_family(struct stat_page *p, const char *name, const char *help);
+void stat_page_series(struct stat_page *p, const char *labels, int64_t v);
+void stat_page_end(struct stat_page *p);
 /* Calls `each` for the names of all families. */
 void stat_each_family(void (*each)(void *arg, const char *name), void *arg);
 void stat_reset_all(void); /* tests and exit only */

@@ -280,6 +280,7 @@ void queues_free(struct queues *q)
     if (q == NULL)
         return;
     ASSERT(q->watches_count == 0);
+    queue_survey_free(&q->survey);
     spill_fini(&q->spill);
     core_free(q->core);
     map_free(q->names, mem_free);
@@ -299,6 +300,7 @@ void queues_start(struct queues *q, struct ledger *l, struct world *w, const cha
     q->started = true;
     str_copy(q->node, sizeof q->node, node);
     queue_clock_start(&q->clock, q, l, w);
+    queue_survey_start(&q->survey, q, l, w);
 }
 
 const char *queues_node(const struct queues *q)
@@ -309,4 +311,5 @@ const char *queues_node(const struct queues *q)
 void queues_stop(struct queues *q)
 {
     queue_clock_stop(&q->clock);
+    queue_survey_stop(&q->survey);
 }

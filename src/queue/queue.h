@@ -36,6 +36,7 @@ struct db;
 struct domain;
 struct ledger;
 struct queues;
+struct stat_page;
 struct txn;
 
 enum {
@@ -212,6 +213,28 @@ struct queue_watch {
 void queues_watch(struct queues *q, struct queue_watch *w);
 /* Any thread, before ended() ran: it runs soon, if not already on its way with the record's end. */
 void queues_unwatch(struct queues *q, struct queue_watch *w);
+
+/* ---- for who looks on ---- */
+
+/* Of all queues together, as the ledger's thread wrote it down last: each second, and with 100,000
+ * queues each 10. Any thread; it does not wait for the ledger's, which may wait for its disk. */
+struct queue_totals {
+    uint64_t queues;
+    struct core_counts counts;      /* sums; but for oldest_at, the earliest */
+    char oldest[CORE_TEXT_MAX + 1]; /* name of the queue with that */
+    /* Queues with available records for which there is no handler any more, see
+     * core_unregister(); the one whose records are discarded first, and from when on. */
+    uint64_t unhandled, unhandled_records;
+    char unhandled_name[CORE_TEXT_MAX + 1];
+    int64_t unhandled_until;
+};
+void queues_totals(struct queues *q, struct queue_totals *out);
+/* Adds what is known of each queue: of the QUEUE_SHOWN busiest, fewer when their names are long,
+ * the rest as one; all in detail. Under QUEUE_METRICS_BYTES, but in detail. As above. */
+enum { QUEUE_SHOWN = 50, QUEUE_METRICS_BYTES = 64 << 10 };
+void queues_metrics(struct queues *q, struct stat_page *page);
+/* The names of its families, NULL behind the last. */
+extern const char *const queue_metric_names[];
 
 /* ---- questions ---- */
 

@@ -1,11 +1,12 @@
 /* Queue, inside its folder: the module beside the core. queue.c opens, announces, asks; clock.c
- * proposes ticks and lapses, and retires who is gone; watch.c waits for ends; ops.c and apply.c
- * are the operations. */
+ * proposes ticks and lapses, and retires who is gone; watch.c waits for ends; survey.c writes down
+ * what others may see, and metrics.c prints it; ops.c and apply.c are the operations. */
 #ifndef KOAN_QUEUE_QUEUE_PRIV_H
 #define KOAN_QUEUE_QUEUE_PRIV_H
 
 #include <pthread.h>
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "ledger/domain.h"
@@ -38,6 +39,46 @@ struct queue_consumer *queue_listener(const struct queues *q, const struct uuid 
 /* watch.c; with the lock. */
 void queue_watches_tell(struct queues *q, const struct core_effect *f, size_t count);
 
+/* What is known of the queues, for other threads: written by a walk over all, some at a time, and
+ * handed over when it is whole. */
+struct survey_row {
+    uint32_t tenant, name; /* in `texts` */
+    uint32_t scheduled, available, executing, retryable, completed, discarded, cancelled;
+    uint64_t bytes, sent, acked, nacked, granted, dropped;
+    int64_t oldest_at;
+};
+struct survey {
+    uint32_t refs; /* with the lock */
+    struct survey_row *rows;
+    size_t count, cap;
+    struct buf texts;
+    struct queue_totals totals;
+};
+
+enum { SURVEY_UNREGISTER = 16 }; /* queues whose records are discarded by one unit */
+
+/* On the ledger's thread. */
+struct queue_survey {
+    struct queues *queues;
+    struct ledger *ledger;
+    struct world *world;
+    struct world_timer timer;
+    struct survey *next; /* under way; NULL: between two walks */
+    uint32_t at;
+    /* Queues without a handler that are over their time, of one tenant. */
+    char tenant[CORE_TEXT_MAX + 1], names[SURVEY_UNREGISTER][CORE_TEXT_MAX + 1];
+    uint32_t names_count;
+    struct unit unit;
+    bool flying, stopped;
+};
+void queue_survey_start(struct queue_survey *s, struct queues *q, struct ledger *l,
+                        struct world *w);
+void queue_survey_stop(struct queue_survey *s);
+void queue_survey_free(struct queue_survey *s); /* after the ledger */
+/* The last that is whole, or NULL. Any thread; to be given back. */
+struct survey *queue_survey_ref(struct queues *q);
+void queue_survey_unref(struct queues *q, struct survey *v);
+
 enum { WATCH_CHAINS = 1024 };
 
 struct queues {
@@ -45,6 +86,7 @@ struct queues {
     struct domain domain;
     struct domain_hot hot;
     struct queue_clock clock;
+    struct queue_survey survey;
     struct runner *home; /* the ledger's thread */
     struct spill spill;
     uint64_t low, low_seq; /* lowest log index that is read, as of that entry */
@@ -54,6 +96,7 @@ struct queues {
     struct map *names;                 /* of tenants and queues that grants have spoken of */
     struct list watches[WATCH_CHAINS]; /* by fingerprint */
     size_t watches_count;
+    struct survey *surveyed, *spare; /* spare: its memory serves the next walk */
 
     struct queue_ear *ears, **ears_end;
     bool started;

@@ -4,11 +4,14 @@ import os
 import re
 import shutil
 import subprocess
+import time
 import unittest
 
 from e2e.node import ROOT, Case
 
 APP = """
+queue "mail" {}
+on "queue/work" { run = function(m) end }
 entity "Note" { fields = { text = text { max = 100 } }, before_save = function(e) if e.text == "x" then error("x" .. nil) end end }
 """
 # Not ours; and there only where a set of scripts was deployed.
@@ -28,7 +31,14 @@ class Metrics(Case):
         self.c = node.client()
         self.c("POST", "/api/note", {"text": "y"})
         self.c("POST", "/api/note", {"text": "x"})
+        self.assertEqual(self.c("POST", "/api/queues/default/mail/messages", {"n": 1}).status, 201)
+        self.until_there("koan_queue_messages")
         self.c("POST", "/api/cluster/run", {"text": f'http.get("{node.url}/livez"); flag("nobody-knows-it")'})
+
+    def until_there(self, name, seconds=10):
+        end = time.monotonic() + seconds
+        while name not in self.series() and time.monotonic() < end:
+            time.sleep(0.05)
 
     def page(self, path="/metrics", **headers):
         a = self.c("GET", path, headers=headers)
@@ -91,6 +101,40 @@ class Metrics(Case):
         self.assertEqual((a.status, a.json["code"]), (404, "not_found"))
         self.assertIn("koan_script_runs_total", a.json["detail"])
         self.promtool("check", "metrics", stdin=text)
+
+    def test_a_queue_says_what_waits_and_the_node_when_its_handler_is_gone(self):  # Q2
+        self.c("POST", "/api/cluster/run", {"text": 'send("work", 1)'})
+
+        def value(series):
+            found = re.search(rf"^{re.escape(series)} (-?\d+)$", self.page(), re.M)
+            return int(found.group(1)) if found else None
+
+        def until(series, want, seconds=10):
+            end = time.monotonic() + seconds
+            while value(series) != want and time.monotonic() < end:
+                time.sleep(0.1)
+            self.assertEqual(value(series), want, series)
+        until('koan_queue_messages{tenant="default",queue="mail",state="available"}', 1)
+        until('koan_queue_acked_total{tenant="default",queue="work"}', 1)
+        self.assertEqual(value("koan_queues"), 2)
+        self.assertEqual(value("koan_queues_unhandled"), 0)
+        a = self.c("GET", "/metrics/detailed?family=koan_queue_sent_total&name=mail")
+        self.assertEqual([line for line in a.body.decode().splitlines() if line[0] != "#"],
+                         ['koan_queue_sent_total{tenant="default",queue="mail"} 1'])
+        a = self.c("GET", "/metrics/detailed?family=koan_queue_sen_total")
+        self.assertIn("koan_queue_sent_total", a.json["detail"])
+        self.c("PUT", "/api/queues/default/work", {"handled": False})
+        self.c("POST", "/api/queues/default/work/messages", {"n": 2})
+        until("koan_queues_unhandled", 1)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            row = [r for r in self.c("GET", "/health").json["components"] if r["name"] == "queues"][0]
+            if row["state"] == "degraded":
+                break
+            time.sleep(0.2)
+        self.assertEqual(row["state"], "degraded")
+        self.assertIn("'work'", row["message"])
+        self.assertEqual((row["facts"]["without_handler"], row["facts"]["available"], row["facts"]["queues"]), (1, 2, 2))
 
 
 if __name__ == "__main__":
