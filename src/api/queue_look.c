@@ -7,6 +7,16 @@
 #include "base/str.h"
 #include "base/time.h"
 
+static void look_past(const struct core *c, struct queue_shown *s)
+{
+    struct queue_past *past = s->past = mem_new(sizeof *past);
+    core_past(c, &s->id, &past->h, NULL);
+    for (uint32_t i = 0; i < past->h.died_count; i++) {
+        str_copy(past->died[i], sizeof past->died[i], past->h.died[i]);
+        past->h.died[i] = past->died[i];
+    }
+}
+
 static void look_one(const struct queue_looking *l, const struct core *c, struct queue_shown *s)
 {
     struct core_view *v = &s->view;
@@ -24,6 +34,8 @@ static void look_one(const struct queue_looking *l, const struct core *c, struct
     s->edited = v->edited;
     str_copy(s->lane, sizeof s->lane, v->lane);
     v->tenant = v->queue = v->lane = NULL; /* the core's */
+    if (l->past)
+        look_past(c, s);
 }
 
 static void look_ask(struct queue_ask *a, const struct core *c)

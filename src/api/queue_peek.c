@@ -211,6 +211,7 @@ static void one_get(struct http_request *req)
     if (p == NULL)
         return;
     p->look.count = 1;
+    p->look.past = true;
     p->look.shown[0].id = id;
     p->look.done = one_looked;
     queue_look_start(&p->look, req);

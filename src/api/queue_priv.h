@@ -121,6 +121,12 @@ void queue_print_failed(struct buf *out, const char *id, const struct err *e);
 
 /* ---- queue_read.c ---- */
 
+/* What became of a record before. */
+struct queue_past {
+    struct core_history h; /* its `died` are those here */
+    char died[CORE_DIED_MAX][CORE_TEXT_MAX + 1];
+};
+
 /* A record and what lies in the log of it. */
 struct queue_shown {
     struct core_view view;
@@ -130,7 +136,8 @@ struct queue_shown {
     bool edited;
     struct uuid id;
     char lane[CORE_TEXT_MAX + 1];
-    char *texts; /* members of JSON: headers, type, correlation, body */
+    struct queue_past *past; /* NULL: not asked for */
+    char *texts; /* members of JSON: headers, type, correlation, body; result, errors, died_in */
     size_t texts_len;
     struct err err;
 };
@@ -156,6 +163,7 @@ struct queue_looking {
     const char *tenant, *queue;
     struct queue_shown *shown; /* id in; view and err out */
     size_t count;
+    bool past; /* wanted too */
     void (*done)(struct queue_looking *l);
 };
 void queue_look_start(struct queue_looking *l, struct http_request *req);

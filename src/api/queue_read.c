@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/time.h"
 #include "codec/base64.h"
 
 /* One entry of the log, the last that was read; or one operation, of those that were moved out of
@@ -118,6 +119,30 @@ static int shown_end(struct queue_reading *r, struct read_entry *en, struct queu
     return rc == 0 ? shown_told(r, en, s->view.error, "error", &s->err, out) : rc;
 }
 
+static void past_add(struct queue_reading *r, struct read_entry *en, const struct queue_past *past,
+                     struct buf *out)
+{
+    const struct core_history *h = &past->h;
+    char at[TIME_TEXT];
+    buf_adds(out, ",\"errors\":[");
+    for (uint32_t i = 0; i < h->errors_count; i++) {
+        const struct core_error *x = &h->errors[i];
+        time_format(x->at, at);
+        buf_addf(out, "%s{\"at\":\"%s\",\"attempt\":%u,\"reason\":\"%s\"", i > 0 ? "," : "", at,
+                 x->attempt, rec_reason_name(x->reason));
+        if (x->code != 0)
+            buf_addf(out, ",\"code\":%u", x->code);
+        shown_told(r, en, x->place, "error", &(struct err)ERR_INIT, out); /* if it is still there */
+        buf_addc(out, '}');
+    }
+    buf_addf(out, "],\"errors_ever\":%u,\"died_in\":[", h->errors_ever);
+    for (uint32_t i = 0; i < h->died_count; i++) {
+        buf_adds(out, i > 0 ? "," : "");
+        json_print_string(out, h->died[i], strlen(h->died[i]));
+    }
+    buf_addc(out, ']');
+}
+
 static void shown_read(struct queue_reading *r, struct read_entry *en, struct queue_shown *s,
                        struct queue_stored *stored, bool id_only)
 {
@@ -135,8 +160,12 @@ static void shown_read(struct queue_reading *r, struct read_entry *en, struct qu
     text_add(&out, "key", stored->key);
     text_add(&out, "correlation", stored->correlation);
     text_add(&out, "traceparent", stored->traceparent);
-    if (shown_body(r, en, s, stored, &out) == 0 && shown_end(r, en, s, &out) == 0 &&
-        buf_check(&out, "a message", &s->err) == 0) {
+    int rc = shown_body(r, en, s, stored, &out);
+    if (rc == 0)
+        rc = shown_end(r, en, s, &out);
+    if (rc == 0 && s->past != NULL)
+        past_add(r, en, s->past, &out);
+    if (rc == 0 && buf_check(&out, "a message", &s->err) == 0) {
         s->texts_len = out.len;
         s->texts = buf_take(&out);
         r->bytes += s->texts_len;
@@ -175,7 +204,9 @@ void queue_read_start(struct queue_reading *r, struct http_request *req)
 
 void queue_shown_free(struct queue_shown *shown, size_t count)
 {
-    for (size_t i = 0; shown != NULL && i < count; i++)
+    for (size_t i = 0; shown != NULL && i < count; i++) {
         mem_free(shown[i].texts);
+        mem_free(shown[i].past);
+    }
     mem_free(shown);
 }

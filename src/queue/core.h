@@ -369,6 +369,22 @@ struct core_view {
 /* ERR_NOT_FOUND. */
 int core_look(const struct core *c, const struct uuid *id, struct core_view *out, struct err *e);
 
+/* What became of it before: its last errors, the oldest first, and the queues that it died in. */
+struct core_history {
+    struct core_error {
+        int64_t at;
+        uint64_t place; /* of the settle that told it; 0: a timeout or a lapse, nobody told */
+        uint32_t attempt;
+        uint16_t code;
+        enum rec_reason reason;
+    } errors[CORE_ERRORS_KEPT];
+    uint32_t errors_count, errors_ever;
+    const char *died[CORE_DIED_MAX]; /* the core's; those that are dropped are left out */
+    uint32_t died_count;
+};
+/* ERR_NOT_FOUND. */
+int core_past(const struct core *c, const struct uuid *id, struct core_history *out, struct err *e);
+
 struct core_counts {
     uint64_t scheduled, available, executing, retryable, completed, discarded, cancelled;
     uint64_t bytes;    /* of all waiting and executing */

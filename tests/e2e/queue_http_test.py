@@ -348,6 +348,33 @@ class Leasing(Queues):
         self.settle(q, self.lease(q)[0], "reject", error="no")
         self.assertEqual([m["id"] for m in self.lease(dead)], [sent["id"]])
 
+    def test_a_message_tells_what_became_of_it_before(self):  # Q2
+        dead, q = self.queue(), None
+        q = self.queue(dead_to=dead)
+        self.send(q, {"n": 1}, query="?attempts=2&backoff=0s")
+        for i in range(2):
+            m = self.lease(q, wait="5s")[0]
+            self.ok("POST", f"{Q}{q}/settle", {"id": m["id"], "token": m["token"], "outcome": "nack", "error": f"no \"{i}\""})
+        m = self.ok("GET", f"{Q}{dead}/messages/{m['id']}").json
+        self.assertEqual([(e["attempt"], e["reason"], e["error"]) for e in m["errors"]],
+                         [(1, "attempts", 'no "0"'), (2, "attempts", 'no "1"')])
+        self.assertEqual((m["errors_ever"], m["died_in"], m["attempt"], m["state"]), (2, [q], 0, "available"))
+        self.assertRegex(m["errors"][0]["at"], r"^\d{4}-\d\d-\d\dT")
+        kept = self.queue(keep_completed="1h")
+        self.send(kept, {"n": 2})
+        m = self.lease(kept)[0]
+        self.ok("POST", f"{Q}{kept}/settle", {"id": m["id"], "token": m["token"], "outcome": "ack", "result": {"ok": [1]}})
+        m = self.ok("GET", f"{Q}{kept}/messages/{m['id']}").json
+        self.assertEqual((m["state"], m["result"], m["errors"], m["died_in"]), ("completed", {"ok": [1]}, [], []))
+        for i in range(25):
+            m = self.lease(dead, wait="5s")[0]
+            self.ok("POST", f"{Q}{dead}/settle", {"id": m["id"], "token": m["token"], "outcome": "nack", "error": str(i), "delay": 0})
+            if i % 2 == 1:
+                self.ok("POST", f"{Q}{dead}/retry", {"ids": [m["id"]]})
+        m = self.ok("GET", f"{Q}{dead}/messages/{m['id']}").json
+        self.assertEqual([e["error"] for e in m["errors"]], [str(i) for i in range(5, 25)])
+        self.assertEqual(m["errors_ever"], 27)
+
     def test_a_gate_that_was_closed_holds_back_all(self):
         q = self.queue()
         self.many(q, *({"body": i, "gate": "smtp"} for i in range(2)))
@@ -485,7 +512,8 @@ class Commands(Queues):
         q = self.queue()
         sent = json.loads(self.koan("queue", "send", q, '{"n": 1}', "--priority", "7", "--json"))
         self.assertRegex(self.koan("queue", "ls"), rf"{q} +running +1 +0")
-        self.assertEqual(json.loads(self.koan("queue", "show", q, sent["id"], "--json"))["priority"], 7)
+        shown = json.loads(self.koan("queue", "show", q, sent["id"], "--json"))
+        self.assertEqual((shown["priority"], shown["errors"], shown["died_in"]), (7, [], []))
         self.assertIn(sent["id"], self.koan("queue", "peek", q))
         self.assertIn("paused", self.koan("queue", "pause", q))
         self.assertIn("running", self.koan("queue", "resume", q))

@@ -55,6 +55,35 @@ TEST(an_end_that_no_settle_brought_has_no_result)
     assert_int_equal(ended(k).result, 0);
 }
 
+TEST(a_record_keeps_its_last_errors_and_where_it_died)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_id(1), none = kit_id(9);
+    struct core_history h;
+    kit_queue(k, "q", q_.dead_to = "graves");
+    kit_open(k, 1, 1);
+    kit_send(k, 1, .attempts = 25);
+    assert_int_equal(core_past(k->c, &none, &h, &k->e), ERR_NOT_FOUND);
+    for (int i = 0; i < 25; i++) {
+        kit_settle_with(k, 1, SETTLE_NACK, (s_.code = (uint16_t)i, s_.delay_ms = 0));
+        kit_pass(k, 1);
+    }
+    assert_int_equal(core_past(k->c, &id, &h, &k->e), 0);
+    assert_int_equal(h.errors_count, CORE_ERRORS_KEPT);
+    assert_int_equal(h.errors_ever, 25);
+    for (uint32_t i = 0; i < h.errors_count; i++) {
+        assert_int_equal(h.errors[i].code, 5 + i);
+        assert_int_equal(h.errors[i].attempt, 6 + i);
+        assert_true(h.errors[i].place != 0);
+    }
+    assert_int_equal(h.died_count, 1);
+    assert_string_equal(h.died[0], "q");
+    assert_string_equal(kit_look(k, 1).queue, "graves");
+    assert_int_equal(core_drop(k->c, "a", "q", false, &k->e), 0);
+    assert_int_equal(core_past(k->c, &id, &h, &k->e), 0);
+    assert_int_equal(h.died_count, 0);
+}
+
 /* ---- waking ---- */
 
 TEST(what_was_sent_for_later_can_be_woken)
@@ -242,6 +271,7 @@ int main(void)
         KIT_TEST(the_end_of_a_record_tells_where_its_result_lies),
         KIT_TEST(the_end_of_a_record_that_failed_tells_where_its_last_error_lies),
         KIT_TEST(an_end_that_no_settle_brought_has_no_result),
+        KIT_TEST(a_record_keeps_its_last_errors_and_where_it_died),
         KIT_TEST(what_was_sent_for_later_can_be_woken),
         KIT_TEST(what_is_snoozed_can_be_woken_and_keeps_its_tries),
         KIT_TEST(a_wake_changes_nothing_of_what_does_not_wait_for_its_time),
