@@ -7,9 +7,8 @@
 #include "queue/queue_priv.h"
 
 enum {
-    METRICS_SERIES = 14,     /* of one queue, about */
-    METRICS_LINE = 80,       /* bytes of a series besides the names of its queue */
-    METRICS_HEADS = 8 << 10, /* bytes of all that does not grow with the queues */
+    METRICS_LINE = 64,       /* bytes of a series besides the names of its queue, about */
+    METRICS_HEADS = 4 << 10, /* bytes of all that does not grow with the queues */
 };
 
 enum metric_fold { FOLD_SUM, FOLD_FIRST }; /* what the rest is together */
@@ -92,9 +91,12 @@ struct busy {
 /* Some of the rows; the others are folded into one. */
 struct chosen {
     const struct survey *survey;
+    int64_t now;
+    bool all;
     struct busy list[QUEUE_SHOWN]; /* the busiest first */
     size_t count;
-    bool *shown; /* of each row; NULL: all are */
+    bool *shown;                      /* of each row; NULL: all are */
+    int64_t rest[ARRAY_LEN(metrics)]; /* of those that are not */
 };
 
 static void chosen_offer(struct chosen *c, uint64_t weight, uint32_t row)
@@ -108,15 +110,20 @@ static void chosen_offer(struct chosen *c, uint64_t weight, uint32_t row)
     c->list[at] = (struct busy){weight, row};
 }
 
+static size_t row_bytes(const struct survey *v, const struct survey_row *r)
+{
+    size_t names = strlen(v->texts.data + r->tenant) + strlen(v->texts.data + r->name), series = 0;
+    for (size_t i = 0; i < ARRAY_LEN(metrics); i++)
+        series += !metrics[i].rare || metrics[i].of(r, INT64_MIN) != 0;
+    return series * (METRICS_LINE + names);
+}
+
 /* Long names: fewer of them, so that the page stays under its bound. */
 static void chosen_cut(struct chosen *c)
 {
-    const struct survey *v = c->survey;
     size_t bytes = METRICS_HEADS;
     for (size_t i = 0; i < c->count; i++) {
-        const struct survey_row *r = &v->rows[c->list[i].row];
-        size_t names = strlen(v->texts.data + r->tenant) + strlen(v->texts.data + r->name);
-        bytes += METRICS_SERIES * (METRICS_LINE + names);
+        bytes += row_bytes(c->survey, &c->survey->rows[c->list[i].row]);
         if (bytes > QUEUE_METRICS_BYTES) {
             c->count = i;
             return;
@@ -124,19 +131,31 @@ static void chosen_cut(struct chosen *c)
     }
 }
 
-static void chosen_init(struct chosen *c, const struct survey *v, bool all)
+/* In one pass over the rows, which are many. */
+static void chosen_fold(struct chosen *c)
 {
-    *c = (struct chosen){.survey = v};
+    const struct survey *v = c->survey;
+    c->shown = mem_new(v->count);
+    for (size_t i = 0; i < c->count; i++)
+        c->shown[c->list[i].row] = true;
+    for (size_t i = 0; i < v->count; i++) {
+        for (size_t k = 0; k < ARRAY_LEN(metrics) && !c->shown[i]; k++) {
+            int64_t n = metrics[k].of(&v->rows[i], c->now), *rest = &c->rest[k];
+            *rest = metrics[k].fold == FOLD_SUM ? *rest + n : n > *rest ? n : *rest;
+        }
+    }
+}
+
+static void chosen_init(struct chosen *c, const struct survey *v, int64_t now, bool all)
+{
+    *c = (struct chosen){.survey = v, .now = now, .all = all};
     if (all)
         return;
     for (size_t i = 0; i < v->count; i++)
         chosen_offer(c, v->rows[i].sent + v->rows[i].granted, (uint32_t)i);
     chosen_cut(c);
-    if (c->count == v->count)
-        return;
-    c->shown = mem_new(v->count);
-    for (size_t i = 0; i < c->count; i++)
-        c->shown[c->list[i].row] = true;
+    if (c->count < v->count)
+        chosen_fold(c);
 }
 
 /* ---- printing ---- */
@@ -193,23 +212,26 @@ static void metric_rest(struct stat_page *p, const struct metric *m, int64_t res
     stat_page_series(p, labels, rest);
 }
 
-static void metric_print(struct stat_page *p, const struct metric *m, const struct chosen *c,
-                         int64_t now)
+static void metric_row(struct stat_page *p, const struct metric *m, const struct chosen *c,
+                       const struct survey_row *r)
+{
+    char labels[METRIC_LABELS];
+    int64_t n = m->of(r, c->now);
+    if ((n == 0 && m->rare) || !metric_may_have(p, m, c->survey, r))
+        return;
+    metric_labels(c->survey, r, m->state, labels);
+    stat_page_series(p, labels, n);
+}
+
+static void metric_print(struct stat_page *p, const struct metric *m, const struct chosen *c)
 {
     const struct survey *v = c->survey;
-    char labels[METRIC_LABELS];
-    int64_t rest = 0;
-    for (size_t i = 0; i < v->count; i++) {
-        int64_t n = m->of(&v->rows[i], now);
-        if (c->shown != NULL && !c->shown[i]) {
-            rest = m->fold == FOLD_SUM ? rest + n : n > rest ? n : rest;
-        } else if ((n != 0 || !m->rare) && metric_may_have(p, m, v, &v->rows[i])) {
-            metric_labels(v, &v->rows[i], m->state, labels);
-            stat_page_series(p, labels, n);
-        }
-    }
+    for (size_t i = 0; c->all && i < v->count; i++)
+        metric_row(p, m, c, &v->rows[i]);
+    for (size_t i = 0; !c->all && i < c->count; i++)
+        metric_row(p, m, c, &v->rows[c->list[i].row]);
     if (c->shown != NULL)
-        metric_rest(p, m, rest);
+        metric_rest(p, m, c->rest[m - metrics]);
 }
 
 static void metrics_totals(struct stat_page *p, const struct queue_totals *t)
@@ -229,12 +251,12 @@ void queues_metrics(struct queues *q, struct stat_page *p)
     bool wanted = false;
     if (v == NULL)
         return;
-    chosen_init(&c, v, p->detailed);
+    chosen_init(&c, v, w->wall_ms(w), p->detailed);
     for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
         if (i == 0 || strcmp(metrics[i].family, metrics[i - 1].family) != 0)
             wanted = stat_page_family(p, metrics[i].family, metrics[i].help);
         if (wanted)
-            metric_print(p, &metrics[i], &c, w->wall_ms(w));
+            metric_print(p, &metrics[i], &c);
     }
     metrics_totals(p, &v->totals);
     mem_free(c.shown);
