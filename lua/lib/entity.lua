@@ -151,6 +151,28 @@ local function lost(e, u)
   error(e, 0)
 end
 
+-- A message that is merged with the one that waits, or with what this unit sends itself. Outside of a unit it is one of its
+-- own: tried again when somebody else was faster; a unit is run again as a whole.
+function host.propose_merge(name, unique, message, id)
+  local u = unit()
+  for try = 1, u and 0 or TRIES do
+    host.merge(message)
+    local ok, e, sent = pcall(host.write, {}, {}, { message })
+    if ok then return sent.id, sent end
+    if not may_repeat(e, try) then error(e, 0) end
+  end
+  u.merged = u.merged or {}
+  local key = name .. "\0" .. unique
+  local before = u.merged[key]
+  if before then
+    u.send_bytes = u.send_bytes + host.merge_two(before.message, message)
+    return before.id
+  end
+  u.merged[key] = { message = message, id = id }
+  host.propose_send(message, host.merge(message))
+  return id
+end
+
 function tx(fn, ...)
   if type(fn) ~= "function" then host.fail("invalid", "tx wants a function: tx(function() ... end)") end
   local around = unit()

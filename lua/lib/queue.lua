@@ -28,8 +28,13 @@ end
 -- The id of the record; where it was sent at once, also what became of it.
 function send(name, body, options)
   if type(name) ~= "string" then host.fail("invalid", "send wants the name of a queue: send(\"mail\", { ... })") end
-  local message, id, bytes = host.message(name, body, options)
-  local sent = host.propose_send(message, bytes)
+  local message, id, bytes, unique = host.message(name, body, options)
+  local sent
+  if unique then
+    id, sent = host.propose_merge(name, unique, message, id)
+  else
+    sent = host.propose_send(message, bytes)
+  end
   if sent then return sent.id, sent end
   return id
 end

@@ -733,7 +733,7 @@ cache = {
 ---@field delay? string|number "10m" or seconds
 ---@field run_at? Moment instead of delay
 ---@field dedup? string a second one within the queue's dedup_window is not sent: the id is that of the first
----@field unique? string|{ key: string, mode?: "skip"|"replace" } one waiting message of this key
+---@field unique? string|{ key: string, mode?: "skip"|"replace"|"merge" } one waiting message of this key
 ---@field priority? integer 0..31, higher first; 4 without
 ---@field ttl? string|number not begun by then: discarded as expired
 ---@field deadline? string|number in snoozes and closed gates for longer than that: discarded; 24 h without

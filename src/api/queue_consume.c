@@ -395,7 +395,7 @@ static void consuming_open(struct consuming *c)
     const char *queue = c->name;
     struct err e = ERR_INIT;
     struct core_consumer o = {.id = c->consumer.id,
-                              .node = c->flow.thread->api->o.node_id,
+                              .node = queues_node(c->flow.thread->api->o.queues),
                               .tenant = API_TENANT,
                               .queues = &queue,
                               .queues_count = 1,

@@ -138,11 +138,13 @@ static int option_unique_mode(struct queue_draft *d, const json_t *v, int64_t no
     const char *text = json_string_value(v);
     (void)now;
     bool replace = text != NULL && strcmp(text, "replace") == 0;
-    d->m.send.unique_mode = replace ? UNIQUE_REPLACE : UNIQUE_SKIP;
-    if (replace || (text != NULL && strcmp(text, "skip") == 0))
+    d->merge = text != NULL && strcmp(text, "merge") == 0;
+    d->m.send.unique_mode = d->merge ? UNIQUE_SWAP : replace ? UNIQUE_REPLACE : UNIQUE_SKIP;
+    if (replace || d->merge || (text != NULL && strcmp(text, "skip") == 0))
         return 0;
     return err_field(e, ERR_INVALID, "unique_mode",
-                     "unique_mode is skip (the new one is dropped) or replace (its body is taken)");
+                     "unique_mode is skip (the new one is dropped), replace (its body is taken) or "
+                     "merge (its body is merged with the one that waits)");
 }
 
 static int option_priority(struct queue_draft *d, const json_t *v, int64_t now, struct err *e)
@@ -412,6 +414,14 @@ int queue_draft_content(struct queue_draft *d, const json_t *o, struct err *e)
     return rc == 0 ? content_headers(d, json_object_get(o, "headers"), e) : rc;
 }
 
+int queue_draft_merges(const struct queue_draft *d, struct err *e)
+{
+    return d->merge && d->m.type != NULL
+               ? err_field(e, ERR_INVALID, "unique_mode", "only JSON can be merged, not %.80s",
+                           d->m.type)
+               : 0;
+}
+
 int queue_draft_item(struct queue_draft *d, const json_t *o, int64_t now, const char *also,
                      struct err *e)
 {
@@ -432,5 +442,7 @@ int queue_draft_item(struct queue_draft *d, const json_t *o, int64_t now, const 
     int rc = json_only_keys(o, "a message", names, n, e);
     if (rc == 0)
         rc = queue_draft_options(d, o, now, e);
-    return rc == 0 ? queue_draft_content(d, o, e) : rc;
+    if (rc == 0)
+        rc = queue_draft_content(d, o, e);
+    return rc == 0 ? queue_draft_merges(d, e) : rc;
 }

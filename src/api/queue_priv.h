@@ -45,6 +45,7 @@ struct queue_draft {
     struct queue_message m;
     struct core_backoff backoff;
     struct core_label needs[CORE_LABELS_MAX];
+    bool merge;               /* of UNIQUE_SWAP: queue_merge.c says with what */
     struct buf body, headers; /* printed, or decoded */
     json_t *held;
 };
@@ -54,12 +55,52 @@ void queue_draft_fini(struct queue_draft *d);
 int queue_draft_options(struct queue_draft *d, const json_t *o, int64_t now, struct err *e);
 /* "body" or "body_base64" with "type", and "headers". */
 int queue_draft_content(struct queue_draft *d, const json_t *o, struct err *e);
+/* Of a draft that is complete: can it be merged, if it is to be? */
+int queue_draft_merges(const struct queue_draft *d, struct err *e);
 /* An item of a batch: all of the above, and nothing else but what is in `also` (NULL: nothing). */
 int queue_draft_item(struct queue_draft *d, const json_t *o, int64_t now, const char *also,
                      struct err *e);
 /* The names of options, for query keys. */
 extern const char *const queue_option_names[];
 extern const size_t queue_option_count;
+
+/* ---- queue_merge.c ---- */
+
+enum { QUEUE_MERGE_TRIES = 8 }; /* others send with the same text meanwhile */
+
+/* One message that is merged with the one that waits. */
+struct queue_merged {
+    const char *queue, *unique;
+    const void *patch; /* its own body, JSON */
+    size_t patch_len;
+    struct core_waiting waits; /* body 0: none does */
+    struct buf body;           /* what is to be sent, where one waits */
+    struct err err;
+};
+/* Looks for them on the ledger's thread, reads and merges on the pool; `done` on the loop. */
+struct queue_merging {
+    struct queue_ask ask; /* first */
+    struct api_job job;
+    struct http_request *req;
+    struct queue_merged *list;
+    size_t count;
+    void (*done)(struct queue_merging *m);
+};
+void queue_merge_start(struct queue_merging *m, struct http_request *req);
+void queue_merged_use(const struct queue_merged *x, struct queue_message *m);
+/* Another body came meanwhile. */
+bool queue_merge_is_lost(const struct err *e);
+
+struct queue_units;
+/* Those of a request: at most `max`, with `held` what their texts are of. */
+struct queue_merges;
+struct queue_merges *queue_merges_new(size_t max, json_t *held);
+void queue_merges_free(struct queue_merges *m); /* takes NULL; only if it is not started */
+/* Takes the draft over: complete, but for what it is merged with. */
+void queue_merges_add(struct queue_merges *m, size_t item, const struct queue_draft *d);
+/* As queue_units_start(), which it does with the others first. u->more is its own until done(). */
+void queue_merges_start(struct queue_merges *m, struct queue_units *u,
+                        void (*done)(struct queue_units *u));
 
 /* ---- queue_declare.c ---- */
 
@@ -96,7 +137,7 @@ struct queue_item {
     char id[UUID_TEXT]; /* the caller's: of which record */
     int tag;            /* the caller's */
     bool open;          /* the unit is initialised */
-    bool kept;          /* done by an earlier request with the same Idempotency-Key */
+    bool kept;          /* done: by an earlier request with the same Idempotency-Key, or round */
 };
 struct queue_units {
     struct http_request *req;

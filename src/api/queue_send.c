@@ -33,11 +33,17 @@ void queue_draft_address(struct queue_draft *d, struct http_request *req, const 
         t->ids.make(&t->ids, &d->m.send.id);
 }
 
-/* The rest of the message, and the operation. */
+/* The rest of the message, and the operation; or it is among those that are merged first, which
+ * then have the draft. */
 static int send_add(struct queue_units *u, size_t i, const char *queue, struct queue_draft *d,
-                    struct err *e)
+                    struct queue_merges *merges, struct err *e)
 {
     queue_draft_address(d, u->req, queue);
+    if (d->merge) {
+        queue_merges_add(merges, i, d);
+        *d = (struct queue_draft){.held = NULL};
+        return 0;
+    }
     struct txn *txn = queue_units_txn(u, i);
     return txn == NULL ? 0 : queue_txn_send(txn, &d->m, e);
 }
@@ -161,7 +167,7 @@ static int send_content(struct http_request *req, struct queue_draft *d, struct 
     return v != NULL ? 0 : err_context(e, "body");
 }
 
-static void send_one(struct http_request *req, const char *queue, const json_t *options)
+static void send_one(struct http_request *req, const char *queue, json_t *options)
 {
     struct queue_draft d = {.held = NULL};
     struct err e = ERR_INIT;
@@ -169,14 +175,19 @@ static void send_one(struct http_request *req, const char *queue, const json_t *
     if (rc == 0)
         rc = send_content(req, &d, &e);
     if (rc == 0)
+        rc = queue_draft_merges(&d, &e);
+    if (rc == 0)
         rc = send_headers(req, &d, &e);
     if (rc == 0 && d.m.send.create)
         rc = queue_name_check(queue, "queue", &e);
     struct queue_units *u = rc == 0 ? queue_units_new(req, 1, false) : NULL;
-    if (rc == 0 && u != NULL && (rc = send_add(u, 0, queue, &d, &e)) == 0)
-        queue_units_start(u, send_one_done);
-    else if (u != NULL)
+    struct queue_merges *merges = queue_merges_new(1, options);
+    if (rc == 0 && u != NULL && (rc = send_add(u, 0, queue, &d, merges, &e)) == 0) {
+        queue_merges_start(TAKE(merges), u, send_one_done);
+    } else if (u != NULL) {
         queue_units_free(u);
+    }
+    queue_merges_free(merges);
     queue_draft_fini(&d);
     if (rc != 0)
         http_problem(req, &e);
@@ -209,14 +220,14 @@ static void send_many_done(struct queue_units *u)
 }
 
 static void send_item(struct queue_units *u, size_t i, const char *queue, const json_t *o,
-                      const json_t *create)
+                      const json_t *create, struct queue_merges *merges)
 {
     struct queue_draft d = {.held = NULL};
     struct err *e = &u->items[i].err;
     int64_t now = api_now_ms(api_thread_of(u->req));
     if (queue_draft_item(&d, o, now, NULL, e) == 0) {
         d.m.send.create |= create != NULL;
-        send_add(u, i, queue, &d, e);
+        send_add(u, i, queue, &d, merges, e);
     }
     queue_draft_fini(&d);
 }
@@ -242,9 +253,10 @@ static void send_many(struct http_request *req, const char *queue, const json_t 
     struct queue_units *u = queue_units_new(req, json_array_size(list), false);
     if (u == NULL)
         return;
+    struct queue_merges *merges = queue_merges_new(u->count, list);
     for (size_t i = 0; i < u->count; i++)
-        send_item(u, i, queue, json_array_get(list, i), create);
-    queue_units_start(u, send_many_done);
+        send_item(u, i, queue, json_array_get(list, i), create, merges);
+    queue_merges_start(merges, u, send_many_done);
 }
 
 static void send_post(struct http_request *req)

@@ -24,7 +24,12 @@ struct sending {
 static void sending_add(struct sending *s, struct flow_item *it, const json_t *o)
 {
     struct queue_draft d = {.held = NULL};
-    if (queue_draft_item(&d, o, api_now_ms(s->flow.thread), NULL, &it->err) == 0) {
+    int rc = queue_draft_item(&d, o, api_now_ms(s->flow.thread), NULL, &it->err);
+    if (rc == 0 && d.merge)
+        rc = err_field(&it->err, ERR_UNSUPPORTED, "unique_mode",
+                       "what is merged is read first: send it by itself or in a batch, not in a "
+                       "stream");
+    if (rc == 0) {
         d.m.send.create |= s->create;
         queue_draft_address(&d, s->flow.req, s->queue);
         queue_txn_send(flow_txn(it, false), &d.m, &it->err);

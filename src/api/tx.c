@@ -17,9 +17,11 @@
  * hold, with its index. */
 #include <string.h>
 
+#include "api/queue_priv.h"
 #include "api/records_priv.h"
 #include "api/tx_priv.h"
 #include "base/json.h"
+#include "base/list.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "bus/bus.h"
@@ -75,7 +77,13 @@ struct tx {
     size_t count;
     struct entity_item *items;
     size_t items_count;
-    uint32_t checks_at; /* where they stand in the unit */
+    uint32_t checks_at;           /* where they stand in the unit */
+    json_t *body;                 /* as it came: it may have to begin anew */
+    int merge_tries;              /* because another was faster */
+    struct queue_merging merging; /* of sends that are merged with what waits */
+    struct queue_merged *merged;
+    struct buf *patches;
+    size_t merged_count;
 };
 
 static const char *const tx_names[] = {
@@ -98,6 +106,13 @@ static void tx_free(struct tx *x)
         json_decref(x->ops[i].text);
         tx_topic_free(x->ops[i].topic);
     }
+    for (size_t i = 0; i < x->merged_count; i++) {
+        buf_fini(&x->merged[i].body);
+        buf_fini(&x->patches[i]);
+    }
+    mem_free(x->merged);
+    mem_free(x->patches);
+    json_decref(x->body);
     mem_free(x->items);
     mem_free(x->ops);
     mem_free(x);
@@ -345,6 +360,50 @@ static struct tx *tx_read(struct http_request *req, const json_t *body)
     return x;
 }
 
+static void tx_refused(struct http_request *req, const struct tx *x, size_t at,
+                       const struct err *why);
+
+/* ---- sends that are merged with what waits ---- */
+
+static int tx_merge_add(struct tx *x, struct tx_op *op, const char *unique, struct err *e)
+{
+    struct queue_merged m = {.queue = json_string_value(json_object_get(op->text, "queue")),
+                             .unique = unique};
+    for (size_t i = 0; i < x->merged_count; i++)
+        if (strcmp(x->merged[i].unique, unique) == 0 && strcmp(x->merged[i].queue, m.queue) == 0)
+            return err_field(e, ERR_INVALID, "unique",
+                             "'%.80s' is merged twice in one unit; merge the two before", unique);
+    struct buf *patch = &x->patches[x->merged_count];
+    buf_init(patch, QUEUE_BODY_MAX + 1);
+    int rc = json_print(json_object_get(op->text, "body"), patch, e);
+    m.patch = patch->data;
+    m.patch_len = patch->len;
+    op->queue.merged = &x->merged[x->merged_count];
+    x->merged[x->merged_count++] = m;
+    return rc;
+}
+
+/* False: answered. */
+static bool tx_merges(struct http_request *req, struct tx *x)
+{
+    struct err e = ERR_INIT;
+    for (size_t i = 0; i < x->count; i++) {
+        struct tx_op *op = &x->ops[i];
+        const char *unique = op->kind == TX_SEND ? tx_queue_merges(op->text) : NULL;
+        if (unique == NULL)
+            continue;
+        if (x->merged == NULL) {
+            x->merged = mem_new_array(x->count, sizeof *x->merged);
+            x->patches = mem_new_array(x->count, sizeof *x->patches);
+        }
+        if (tx_merge_add(x, op, unique, &e) != 0) {
+            tx_refused(req, x, i, &e);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- the unit ---- */
 
 /* Who listens to what is published, as of now. */
@@ -535,6 +594,22 @@ static bool tx_replayed(struct http_request *req, struct tx *x)
     return true;
 }
 
+static void tx_start(struct http_request *req, json_t *body, int tries);
+
+/* Another was faster with what a send is merged with: all of it anew. `x` is gone then. */
+static bool tx_merge_again(struct http_request *req, struct tx *x, size_t at, const struct err *e)
+{
+    if (at == x->count || x->ops[at].queue.merged == NULL || !queue_merge_is_lost(e) ||
+        x->merge_tries + 1 >= QUEUE_MERGE_TRIES)
+        return false;
+    json_t *body = json_incref(x->body);
+    int tries = x->merge_tries + 1;
+    tx_free(x);
+    tx_start(req, body, tries);
+    json_decref(body);
+    return true;
+}
+
 static void tx_done(struct entity_write *w)
 {
     /* The struct lies in the request's arena, which goes with the answer. */
@@ -556,9 +631,55 @@ static void tx_done(struct entity_write *w)
     entity_write_fini(w);
     if (e.code == 0)
         tx_answer(req, x, seq);
+    else if (tx_merge_again(req, x, at, &e))
+        return;
     else if (!api_once_again(req) || !tx_replayed(req, x))
         tx_refused(req, x, at, &e);
     tx_free(x);
+}
+
+static void tx_write(struct http_request *req, struct tx *x)
+{
+    struct records_write *op = records_write_new(req, NULL, x->items, 0, tx_done);
+    op->w.count = x->items_count;
+    op->w.compose = tx_compose;
+    op->w.again = tx_again;
+    op->w.context = tx_context;
+    op->more = x;
+    records_write_start(op);
+}
+
+static void tx_merged(struct queue_merging *m)
+{
+    struct tx *x = LIST_OF(m, struct tx, merging);
+    for (size_t i = 0; i < x->count; i++) {
+        const struct queue_merged *of = x->ops[i].queue.merged;
+        if (of == NULL || of->err.code == 0)
+            continue;
+        tx_refused(m->req, x, i, &of->err);
+        tx_free(x);
+        return;
+    }
+    tx_write(m->req, x);
+}
+
+static void tx_start(struct http_request *req, json_t *body, int tries)
+{
+    struct tx *x = tx_read(req, body);
+    if (x == NULL)
+        return;
+    x->body = json_incref(body);
+    x->merge_tries = tries;
+    if (tx_replayed(req, x) || !tx_merges(req, x)) {
+        tx_free(x);
+    } else if (x->merged_count > 0) {
+        x->merging.list = x->merged;
+        x->merging.count = x->merged_count;
+        x->merging.done = tx_merged;
+        queue_merge_start(&x->merging, req);
+    } else {
+        tx_write(req, x);
+    }
 }
 
 static void tx_post(struct http_request *req)
@@ -568,20 +689,7 @@ static void tx_post(struct http_request *req)
     AUTO(json_unref) json_t *body = api_body_object(req);
     if (body == NULL)
         return;
-    struct tx *x = tx_read(req, body);
-    if (x == NULL)
-        return;
-    if (tx_replayed(req, x)) {
-        tx_free(x);
-        return;
-    }
-    struct records_write *op = records_write_new(req, NULL, x->items, 0, tx_done);
-    op->w.count = x->items_count;
-    op->w.compose = tx_compose;
-    op->w.again = tx_again;
-    op->w.context = tx_context;
-    op->more = x;
-    records_write_start(op);
+    tx_start(req, body, 0);
 }
 
 static const struct http_route tx_table[] = {

@@ -13,6 +13,7 @@ struct bus;
 struct cursor;
 struct entities;
 struct err;
+struct queue_merged;
 struct txn;
 struct unit;
 
@@ -31,7 +32,10 @@ struct tx_queue {
     int64_t now;
     const char *correlation, *traceparent;
     struct core_sent sent;
+    const struct queue_merged *merged; /* of one with unique_mode "merge": NULL while it is read */
 };
+/* The text that it is merged by, NULL: it is not. */
+const char *tx_queue_merges(const json_t *op);
 int tx_queue_check(const json_t *op, const struct tx_queue *q, struct err *e);
 int tx_queue_add(const json_t *op, const struct tx_queue *q, struct txn *t, struct err *e);
 void tx_queue_result(struct tx_queue *q, struct cursor *result); /* of a send, an arrival */

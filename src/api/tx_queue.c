@@ -22,6 +22,8 @@ static int tx_send_add(const json_t *op, const struct tx_queue *q, struct txn *t
             d.m.send.id = q->id;
         d.m.correlation = q->correlation;
         d.m.traceparent = q->traceparent;
+        if (q->merged != NULL)
+            queue_merged_use(q->merged, &d.m);
         rc = queue_txn_send(t, &d.m, e);
     }
     queue_draft_fini(&d);
@@ -42,6 +44,14 @@ static int tx_settle_add(const json_t *op, const struct tx_queue *q, struct txn 
         rc = err_field(e, ERR_TOO_LARGE, "result", "a result has at most %d bytes",
                        QUEUE_RESULT_BYTES);
     return rc == 0 ? queue_txn_settle(t, &s, text.len > 0 ? text.data : NULL, text.len, e) : rc;
+}
+
+const char *tx_queue_merges(const json_t *op)
+{
+    const char *mode = json_string_value(json_object_get(op, "unique_mode"));
+    return mode != NULL && strcmp(mode, "merge") == 0
+               ? json_string_value(json_object_get(op, "unique"))
+               : NULL;
 }
 
 int tx_queue_add(const json_t *op, const struct tx_queue *q, struct txn *t, struct err *e)

@@ -261,6 +261,7 @@ void bind_open_routes(struct lua_State *L);
 void bind_open_snapshot(struct lua_State *L);
 void bind_open_queue(struct lua_State *L);
 void bind_open_send(struct lua_State *L);
+void bind_open_merge(struct lua_State *L);
 void bind_open_bus(struct lua_State *L);
 void bind_open_publish(struct lua_State *L);
 void bind_open_coord(struct lua_State *L);

@@ -14,6 +14,7 @@ static void message_free(void *p)
     bus_route_unref(s->route);
     arena_fini(&s->arena);
     buf_fini(&s->body);
+    buf_fini(&s->own);
     buf_fini(&s->headers);
     mem_free(s);
 }
@@ -24,6 +25,7 @@ struct bind_message *bind_message_new(lua_State *L, size_t body_max)
     struct bind_message *s = mem_new(sizeof *s);
     arena_init(&s->arena, BIND_QUEUE_MESSAGE);
     buf_init(&s->body, body_max);
+    buf_init(&s->own, QUEUE_BODY_MAX);
     buf_init(&s->headers, QUEUE_HEADERS_BYTES);
     g->p = s;
     return s;
@@ -46,6 +48,12 @@ int bind_message_compose(const struct bind_message *s, struct txn *t, struct err
 {
     return s->route != NULL ? bus_txn_publish(t, s->route, &s->published, e)
                             : queue_txn_send(t, &s->m, e);
+}
+
+struct bind_message *bind_own_message(lua_State *L, int at)
+{
+    bind_check_message(L, at);
+    return ((struct vm_guard *)lua_touserdata(L, at))->p;
 }
 
 /* ---- options of this message alone ---- */
@@ -88,7 +96,7 @@ int bind_message_when(const json_t *o, int64_t now, int64_t *run_at, struct err 
                                   "run_at is a moment like \"2026-12-24T18:00:00Z\"");
 }
 
-/* "key", or { key =, mode = "skip" or "replace" } */
+/* "key", or { key =, mode = "skip", "replace" or "merge" } */
 static int unique_read(const json_t *o, struct bind_message *s, struct err *e)
 {
     static const char *const names[] = {"key", "mode"};
@@ -102,11 +110,12 @@ static int unique_read(const json_t *o, struct bind_message *s, struct err *e)
         return e->code;
     if (s->m.send.unique == NULL)
         return err_field(e, ERR_INVALID, "unique", "unique: key is missing");
-    if (mode != NULL && strcmp(mode, "skip") != 0 && strcmp(mode, "replace") != 0)
+    bool replace = mode != NULL && strcmp(mode, "replace") == 0;
+    bool merge = mode != NULL && strcmp(mode, "merge") == 0;
+    if (mode != NULL && !replace && !merge && strcmp(mode, "skip") != 0)
         return err_field(e, ERR_INVALID, "unique",
-                         "unique: mode is 'skip' or 'replace', not '%.40s'", mode);
-    s->m.send.unique_mode =
-        mode != NULL && strcmp(mode, "replace") == 0 ? UNIQUE_REPLACE : UNIQUE_SKIP;
+                         "unique: mode is 'skip', 'replace' or 'merge', not '%.40s'", mode);
+    s->m.send.unique_mode = merge ? UNIQUE_SWAP : replace ? UNIQUE_REPLACE : UNIQUE_SKIP;
     return 0;
 }
 
@@ -244,7 +253,8 @@ static int message_fill(lua_State *L, struct bind_message *s, const char *queue,
     return 0;
 }
 
-/* host.message(queue, body, options, text) -> message, id, bytes */
+/* host.message(queue, body, options, text) -> message, id, bytes, and the text by which it is to be
+ * merged */
 static int host_message(lua_State *L)
 {
     const char *queue = luaL_checkstring(L, 1);
@@ -273,7 +283,11 @@ static int host_message(lua_State *L)
     uuid_format(&s->m.send.id, id);
     lua_pushstring(L, id);
     lua_pushinteger(L, (lua_Integer)s->body.len);
-    return 3;
+    if (s->m.send.unique_mode == UNIQUE_SWAP)
+        lua_pushstring(L, s->m.send.unique);
+    else
+        lua_pushnil(L);
+    return 4;
 }
 
 void bind_open_send(lua_State *L)

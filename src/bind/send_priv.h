@@ -17,6 +17,7 @@ struct bind_message {
     const char *correlation, *traceparent;
     struct arena arena;
     struct buf body, headers;
+    struct buf own; /* of one that is merged: the body that it was sent with */
 };
 
 /* Belongs to a guard that is left on the stack, which is what host.write() takes. */
@@ -27,6 +28,8 @@ int bind_message_text(const json_t *o, const char *key, struct bind_message *s, 
 int bind_message_when(const json_t *o, int64_t now, int64_t *run_at, struct err *e);
 int bind_message_headers(const json_t *o, struct bind_message *s, struct err *e);
 int bind_message_body(struct bind_message *s, const json_t *body, struct err *e);
+/* What host.message() gave, to be changed; raises when it is none. */
+struct bind_message *bind_own_message(lua_State *L, int at);
 /* Whose it is: correlation and traceparent of the run. */
 void bind_message_trace(lua_State *L, struct bind_message *s);
 

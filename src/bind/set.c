@@ -129,6 +129,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_write(L);
     bind_open_canon(L);
     bind_open_plain(L);
+    bind_open_merge(L);
     bind_open_time(L);
     bind_open_crypto(L);
     bind_open_csv(L);

@@ -385,6 +385,15 @@ struct core_history {
 /* ERR_NOT_FOUND. */
 int core_past(const struct core *c, const struct uuid *id, struct core_history *out, struct err *e);
 
+/* The body of the record that waits with this unique text, as a send with UNIQUE_SWAP expects it.
+ * ERR_NOT_FOUND: none waits. */
+struct core_waiting {
+    uint64_t body;
+    bool edited; /* `body` is the place of an edit, not of a send */
+};
+int core_waiting(const struct core *c, const char *tenant, const char *queue, const char *unique,
+                 struct core_waiting *out);
+
 struct core_counts {
     uint64_t scheduled, available, executing, retryable, completed, discarded, cancelled;
     uint64_t bytes;    /* of all waiting and executing */

@@ -138,10 +138,16 @@ int queue_body_read(const void *entry, size_t n, uint64_t place, enum queue_plac
                     const void **body, size_t *body_len, struct err *e);
 
 /* The payload of the operation at `place`, appended to `out` (LEDGER_READ_MAX): from the log, or
- * from where old ones were moved. Any thread, with a reading connection of its own; blocks. Then
+ * from where old ones were moved (not with a NULL reader). Any thread, with a reading connection
+ * of its own; blocks. Then
  * queue_message_read(out->data, out->len, 0, ..). ERR_GONE: the record is no more. */
 int queue_place_read(struct ledger *l, struct db *reader, uint64_t place, struct buf *out,
                      struct err *e);
+
+/* The body of what core_waiting() tells of, appended to `out` (QUEUE_BODY_MAX and more: its limit
+ * is CORE_BODY_MAX), which must be JSON, else ERR_INVALID. As above. */
+int queue_waiting_read(struct ledger *l, struct db *reader, const struct core_waiting *w,
+                       struct buf *out, struct err *e);
 
 /* ---- consumers of this process ---- */
 

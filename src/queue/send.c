@@ -97,6 +97,26 @@ void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes
     core_decide(c, 0x20, r, place);
 }
 
+static struct core_waiting waiting_body(const struct core *c, uint32_t n)
+{
+    const struct extra *x = core_extra(c, core_rec(c, n));
+    return (struct core_waiting){.body = x->body != 0 ? x->body : core_rec(c, n)->place,
+                                 .edited = x->edited};
+}
+
+int core_waiting(const struct core *c, const char *tenant, const char *queue, const char *unique,
+                 struct core_waiting *out)
+{
+    const struct queue *q = queue_find(c, tenant, queue);
+    const struct unique *u = q == NULL ? NULL : unique_find(c, q, unique);
+    uint32_t n = u == NULL ? NONE : unique_waiting(c, u);
+    *out = (struct core_waiting){.body = 0};
+    if (n == NONE)
+        return ERR_NOT_FOUND;
+    *out = waiting_body(c, n);
+    return 0;
+}
+
 /* 1: it is answered by the one that waits. */
 static int send_unique(struct core *c, const struct core_send *s, struct queue *q,
                        struct core_sent *out, struct err *e)
@@ -104,8 +124,7 @@ static int send_unique(struct core *c, const struct core_send *s, struct queue *
     struct unique *u = s->unique == NULL ? NULL : unique_find(c, q, s->unique);
     uint32_t n = u == NULL ? NONE : unique_waiting(c, u);
     if (s->unique != NULL && s->unique_mode == UNIQUE_SWAP) {
-        const struct extra *x = n == NONE ? NULL : core_extra(c, core_rec(c, n));
-        uint64_t body = x == NULL ? 0 : x->body != 0 ? x->body : core_rec(c, n)->place;
+        uint64_t body = n == NONE ? 0 : waiting_body(c, n).body;
         if (body != s->unique_expect)
             return err_field(e, ERR_CONFLICT, "unique",
                              "another body came meanwhile; merge with that");

@@ -180,8 +180,39 @@ int queue_place_read(struct ledger *l, struct db *reader, uint64_t place, struct
         return 0;
     }
     buf_reset(out);
-    rc = rc != ERR_GONE ? rc : spill_get(reader, place, out, e);
+    rc = rc != ERR_GONE || reader == NULL ? rc : spill_get(reader, place, out, e);
     if (rc > 0)
         return 0;
     return rc < 0 ? rc : err_set(e, ERR_GONE, "the record is no more: its bytes are not kept");
+}
+
+static int waiting_find(const struct buf *op, const struct core_waiting *w,
+                        struct queue_stored *stored, const void **body, size_t *n, struct err *e)
+{
+    if (w->edited)
+        return queue_body_read(op->data, op->len, 0, QUEUE_PLACE_EDIT, body, n, e);
+    int rc = queue_message_read(op->data, op->len, 0, stored, e);
+    *body = stored->body;
+    *n = stored->body_len;
+    return rc == 0 && stored->type != NULL
+               ? err_field(e, ERR_INVALID, "unique_mode",
+                           "the message that waits is %s, not JSON: nothing can be merged with it",
+                           stored->type)
+               : rc;
+}
+
+int queue_waiting_read(struct ledger *l, struct db *reader, const struct core_waiting *w,
+                       struct buf *out, struct err *e)
+{
+    AUTO(buf_fini) struct buf op = BUF_INIT(LEDGER_READ_MAX);
+    AUTO(mem_freep) struct queue_stored *stored = mem_new(sizeof *stored);
+    const void *body = NULL;
+    size_t n = 0;
+    int rc = queue_place_read(l, reader, w->body, &op, e);
+    if (rc == 0)
+        rc = waiting_find(&op, w, stored, &body, &n, e);
+    if (rc != 0)
+        return rc;
+    buf_add(out, body, n);
+    return buf_check(out, "the body that waits", e);
 }

@@ -300,6 +300,45 @@ class Harm(HandlersCase):
         self.assertEqual(self.ask("GET", "/api/note?count=exact&pageSize=1").headers.get("X-Total-Count"), "202")
 
 
+class Merging(HandlersCase):
+    def bodies(self, queue):
+        return [m["body"] for m in self.ask("GET", f"/api/queues/default/{queue}/messages?limit=100").json["items"]]
+
+    def test_a_unique_message_is_merged_with_the_one_that_waits(self):
+        self.serve("""
+            queue "sums" {}
+            queue "other" {}
+            local merge = { unique = { key = "u", mode = "merge" } }
+            route "POST /two" { run = function(req)
+              return tx(function()
+                local a = send("sums", { a = 1, gone = 1 }, merge)
+                local b = send("sums", { b = 1, gone = json.null }, merge)
+                send("other", "x")
+                note("two")
+                return { same = a == b }
+              end)
+            end }
+            on "queue/work" { concurrency = 3, run = function(m) send("sums", { ["m" .. m] = m }, merge) note("done " .. m) end }
+            route "POST /many" { run = function() for i = 1, 40 do send("work", i) end end }
+        """)
+        lone = """local body = ...
+            local id, sent = send("sums", body, { unique = { key = "u", mode = "merge" } })
+            return { id = id, merged = sent.merged }"""
+        first = self.ask("POST", "/api/cluster/run", {"text": lone, "args": [{"x": 1}]}).json
+        self.assertTrue(first["ok"], first)
+        self.assertFalse(first["result"]["merged"])
+        second = self.ask("POST", "/api/cluster/run", {"text": lone, "args": [{"y": [2]}]}).json
+        self.assertEqual(second["result"], {"id": first["result"]["id"], "merged": True})
+        self.assertEqual(self.bodies("sums"), [{"x": 1, "y": [2]}])
+        a = self.ask("POST", "/two")
+        self.assertEqual((a.status, a.json), (200, {"same": True}), a.body)
+        self.assertEqual(self.bodies("sums"), [{"x": 1, "y": [2], "a": 1, "b": 1}])
+        self.assertEqual(self.bodies("other"), ["x"])
+        self.ask("POST", "/many")
+        self.until(["two"] + [f"done {i}" for i in range(1, 41)], 60)
+        self.assertEqual(self.bodies("sums"), [{"x": 1, "y": [2], "a": 1, "b": 1, **{f"m{i}": i for i in range(1, 41)}}])
+
+
 class Crash(HandlersCase):
     def test_effects_and_ack_are_one_though_the_node_is_killed_at_any_moment(self):  # L1 L4
         text = """

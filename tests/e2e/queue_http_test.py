@@ -158,6 +158,93 @@ class Sending(Queues):
         self.send(q, {"n": 3}, 200, query="?unique=u&unique_mode=replace")
         self.assertEqual(self.lease(q)[0]["body"], {"n": 3})
 
+    def merged(self, q):
+        return [m["body"] for m in self.peek(q)]
+
+    def test_a_unique_one_may_be_merged_with_the_one_that_waits(self):
+        q, mode = self.queue(), "?unique=u&unique_mode=merge"
+        first = self.send(q, {"a": 1, "b": {"x": 1}, "c": [1]}, query=mode)
+        self.assertEqual((first["merged"], first["depth"]), (False, 1))
+        second = self.send(q, {"b": {"y": 2}, "c": [2], "a": None}, 200, query=mode)
+        self.assertEqual((second["merged"], second["id"]), (True, first["id"]))
+        self.assertEqual(self.merged(q), [{"b": {"x": 1, "y": 2}, "c": [2]}])
+        self.ok("PATCH", f"{Q}{q}/messages/{first['id']}", {"body": {"edited": True}})
+        self.send(q, {"more": 1}, 200, query=mode)
+        self.assertEqual(self.merged(q), [{"edited": True, "more": 1}])
+        m = self.lease(q)[0]
+        self.send(q, {"n": 1}, query=mode)  # one more may wait while one executes
+        self.settle(q, m)
+        self.assertEqual(self.merged(q), [{"n": 1}])
+        many = self.many(q, *({"body": {f"k{i}": i}, "unique": "u", "unique_mode": "merge"} for i in range(30)),
+                         {"body": {"alone": 1}}, {"body": {"z": 1}, "unique": "z", "unique_mode": "merge"})
+        self.assertEqual([r["merged"] for r in many], [True] * 30 + [False, False])
+        self.assertEqual(self.merged(q), [{"n": 1, **{f"k{i}": i for i in range(30)}}, {"alone": 1}, {"z": 1}])
+
+    def test_a_merge_that_is_not_right_is_refused(self):  # R1 R3
+        q, mode = self.queue(), "?unique=u&unique_mode=merge"
+        plain = {"Content-Type": "text/plain"}
+        self.refused("POST", f"{Q}{q}/messages{mode}", "x", words="only JSON", **plain)
+        self.send(q, "x", query="?unique=u", **plain)
+        self.refused("POST", f"{Q}{q}/messages{mode}", {"a": 1}, words="text/plain")
+        self.refused("POST", f"{Q}{q}/messages?unique_mode=merge", {"a": 1}, words="unique")
+        self.refused("POST", f"{Q}{q}/messages?unique=u&unique_mode=swap", {"a": 1}, words="merge")
+        self.assertEqual(self.counts(q)["messages"], 1)
+        self.send(q, {"fill": "x" * 700000}, query="?unique=big")
+        self.refused("POST", f"{Q}{q}/messages?unique=big&unique_mode=merge", {"more": "y" * 700000}, 413, "too_large", "merged")
+
+    def test_merges_at_the_same_time_lose_nothing(self):
+        q, threads, failed = self.queue(), [], []
+
+        def merge(worker):
+            c = self.server.client()
+            for i in range(15):
+                body = {f"w{worker}-{i}": i}
+                while True:
+                    if worker % 2:
+                        a = c("POST", f"{Q}{q}/messages?unique=u&unique_mode=merge", body)
+                    else:
+                        a = c("POST", "/api/tx", {"ops": [
+                            {"op": "send", "queue": q, "body": body, "unique": "u", "unique_mode": "merge"},
+                            {"op": "send", "queue": q, "body": [worker, i]}]})
+                    if a.status < 300:
+                        break
+                    if a.status != 409:
+                        failed.append((a.status, a.body))
+                        return
+            c.close()
+        for w in range(6):
+            threads.append(threading.Thread(target=merge, args=(w,)))
+            threads[-1].start()
+        for t in threads:
+            t.join(60)
+        self.assertEqual(failed, [])
+        items = self.ok("GET", f"{Q}{q}/messages?limit=100").json["items"]
+        bodies = [m["body"] for m in items]
+        want = {f"w{w}-{i}": i for w in range(6) for i in range(15)}
+        self.assertEqual([b for b in bodies if isinstance(b, dict)], [want])
+        self.assertEqual(sorted(b for b in bodies if isinstance(b, list)), [[w, i] for w in (0, 2, 4) for i in range(15)])
+
+    def test_a_repeat_of_a_merge_with_its_key_merges_once(self):  # R2
+        q, mode = self.queue(), "?unique=u&unique_mode=merge"
+        self.send(q, {"a": 1}, query=mode)
+        key = {"Idempotency-Key": "merge-" + q}
+        first = self.send(q, {"b": 1}, 200, query=mode, **key)
+        self.send(q, {"b": 2}, 200, query=mode)
+        again = self.ok("POST", f"{Q}{q}/messages{mode}", {"b": 1}, 200, **key)
+        self.assertEqual((again.json, again.headers.get("Idempotency-Replayed")), (first, "true"))
+        self.assertEqual(self.merged(q), [{"a": 1, "b": 2}])
+
+    def test_in_one_unit_a_text_is_merged_once(self):  # R1
+        q = self.queue()
+        send = {"op": "send", "queue": q, "body": {"a": 1}, "unique": "u", "unique_mode": "merge"}
+        a = self.refused("POST", "/api/tx", {"ops": [send, send]}, words="twice")
+        self.assertEqual(a["failed_op"], 1)
+        r = self.ok("POST", "/api/tx", {"ops": [send]}).json["results"][0]
+        self.assertEqual(r["outcome"], "sent")
+        r = self.ok("POST", "/api/tx", {"ops": [{**send, "body": {"b": 1}}]}).json["results"][0]
+        self.assertEqual(r["outcome"], "merged")
+        self.assertEqual(self.merged(q), [{"a": 1, "b": 1}])
+
     def test_a_full_queue_refuses_or_drops_the_oldest(self):
         q = self.queue(max=2)
         self.send(q, 1), self.send(q, 2)

@@ -192,15 +192,21 @@ TEST(a_merge_fails_when_the_body_that_waits_is_another_by_now)
 {
     struct queue_kit *k = *state;
     struct core_send s = {.unique = "u", .unique_mode = UNIQUE_SWAP};
+    struct core_waiting w = {.body = 7};
+    assert_int_equal(core_waiting(k->c, "a", "q", "u", &w), ERR_NOT_FOUND);
+    assert_int_equal(w.body, 0);
     assert_int_equal(kit_try_send(k, 1, s), 0);
     assert_int_equal(kit_try_send(k, 2, s), ERR_CONFLICT); /* expected none */
-    s.unique_expect = kit_look(k, 1).body;
+    assert_int_equal(core_waiting(k->c, "a", "q", "u", &w), 0);
+    assert_int_equal(w.body, kit_look(k, 1).body);
+    s.unique_expect = w.body;
     assert_int_equal(kit_try_send(k, 3, s), 0);
     assert_true(k->sent.merged);
     assert_int_equal(kit_try_send(k, 4, s), ERR_CONFLICT);
     kit_open(k, 1, 1);
     s.unique_expect = kit_look(k, 1).body;
     assert_int_equal(kit_try_send(k, 5, s), ERR_CONFLICT); /* it executes */
+    assert_int_equal(core_waiting(k->c, "a", "q", "u", &w), ERR_NOT_FOUND);
 }
 
 /* ---- dead letters ---- */
