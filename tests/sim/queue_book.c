@@ -118,6 +118,8 @@ static void saw_lost(struct book *b, struct note *m, const struct core_effect *f
     m->held = false;
     if (!known || at >= m->granted_at + (int64_t)m->timeout_ms)
         return;
+    if (!lapses && at == m->granted_at)
+        return; /* by the entry that retires whom it was granted to */
     if (!lapses)
         sim_fail("record %u lapsed right after a start", number(b, m));
     if (m->own_until != 0 && at < m->own_until)
