@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/time.h"
 
 enum {
     LIST_STEP = 250, /* queues that are copied at once on the ledger's thread */
@@ -78,10 +79,10 @@ static void row_stats(const struct core_counts *n, struct buf *out)
 {
     buf_addf(out,
              "\"message_stats\":{\"publish\":%llu,\"deliver\":%llu,\"deliver_get\":%llu,"
-             "\"ack\":%llu,\"nack\":%llu}",
+             "\"ack\":%llu,\"nack\":%llu,\"discard\":%llu}",
              (unsigned long long)n->sent, (unsigned long long)n->granted,
              (unsigned long long)n->granted, (unsigned long long)n->acked,
-             (unsigned long long)n->nacked);
+             (unsigned long long)n->nacked, (unsigned long long)n->dropped);
 }
 
 static void row_print(const struct queue_row *r, int64_t now, struct buf *out)
@@ -109,6 +110,11 @@ static void row_print(const struct queue_row *r, int64_t now, struct buf *out)
              (unsigned long long)n->scheduled, (unsigned long long)n->retryable,
              (unsigned long long)n->completed, (unsigned long long)n->discarded,
              (unsigned long long)n->cancelled, (double)age / 1000);
+    if (n->unhandled_at != 0) {
+        char at[TIME_TEXT];
+        time_format(n->unhandled_at, at);
+        buf_addf(out, "\"handler_gone_at\":\"%s\",", at);
+    }
     row_stats(n, out);
     buf_adds(out, ",\"options\":{");
     queue_declared_print(&q, out);

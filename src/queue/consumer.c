@@ -403,6 +403,7 @@ int core_renew(struct core *c, const struct uuid *id, struct err *e)
 
 static void consumer_drop(struct core *c, struct consumer *s)
 {
+    undo_note(&c->undo, s, sizeof *s);
     consumer_set_queues(c, s, &(struct core_consumer){.worker = true});
     SAVE(c, c->workers);
     c->workers -= s->worker;

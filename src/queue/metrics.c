@@ -226,7 +226,7 @@ static void metric_row(struct stat_page *p, const struct metric *m, const struct
 static void metric_print(struct stat_page *p, const struct metric *m, const struct chosen *c)
 {
     const struct survey *v = c->survey;
-    for (size_t i = 0; c->all && i < v->count; i++)
+    for (size_t i = 0; c->all && i < v->count && !buf_failed(p->out); i++)
         metric_row(p, m, c, &v->rows[i]);
     for (size_t i = 0; !c->all && i < c->count; i++)
         metric_row(p, m, c, &v->rows[c->list[i].row]);

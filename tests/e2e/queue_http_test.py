@@ -428,6 +428,14 @@ class Leasing(Queues):
         self.settle(q, again[0])
         self.assertEqual([m["body"] for m in self.lease(q, 9)], [1])
 
+    def test_a_queue_says_since_when_its_handler_is_gone(self):
+        q = self.queue(handled=True)
+        self.assertNotIn("handler_gone_at", self.counts(q))
+        self.ok("PUT", Q + q, {"handled": False})
+        self.assertRegex(self.counts(q)["handler_gone_at"], r"^\d{4}-\d\d-\d\dT")
+        self.assertEqual(self.lease(q), [])  # somebody else works it
+        self.assertNotIn("handler_gone_at", self.counts(q))
+
     def test_a_dead_letter_moves_to_where_its_queue_says(self):  # Q2
         dead = self.queue()
         q = self.queue(dead_to=dead)
@@ -446,6 +454,7 @@ class Leasing(Queues):
         self.assertEqual([(e["attempt"], e["reason"], e["error"]) for e in m["errors"]],
                          [(1, "attempts", 'no "0"'), (2, "attempts", 'no "1"')])
         self.assertEqual((m["errors_ever"], m["died_in"], m["attempt"], m["state"]), (2, [q], 0, "available"))
+        self.assertEqual(self.counts(q)["message_stats"]["discard"], 1)
         self.assertRegex(m["errors"][0]["at"], r"^\d{4}-\d\d-\d\dT")
         kept = self.queue(keep_completed="1h")
         self.send(kept, {"n": 2})

@@ -66,7 +66,7 @@ static const struct {
     {STEP_CANCEL, 4},     {STEP_RETRY, 5},   {STEP_MOVE, 3},      {STEP_EDIT, 2},
     {STEP_PURGE, 2},      {STEP_DECLARE, 8}, {STEP_DROP, 1},      {STEP_PAUSE, 3},
     {STEP_CLOSE, 1},      {STEP_LANE, 2},    {STEP_TENANT, 1},    {STEP_GATE, 4},
-    {STEP_GATE_CLOSE, 4}, {STEP_RETIRE, 3},  {STEP_WAKE, 5},      {STEP_UNREGISTER, 4},
+    {STEP_GATE_CLOSE, 4}, {STEP_RETIRE, 3},  {STEP_WAKE, 5},      {STEP_UNREGISTER, 8},
 };
 
 static enum step_kind draw_kind(uint64_t *random)
@@ -88,6 +88,9 @@ static int64_t draw_time(const struct queue_model *m, uint64_t *random)
                                     3000, 10000, 30000, 60000, 600000, 3600000, 86400000};
     uint32_t how = below(random, 8);
     int64_t next = INT64_MAX;
+    for (size_t i = 0; how == 3 && i < m->s.queues; i++)
+        if (m->s.queue[i].unhandled_at != 0 && below(random, 4) == 0)
+            return CORE_UNHANDLED_MS - below(random, 2);
     if (how < 2)
         next = model_next_change(m);
     else if (how == 2)

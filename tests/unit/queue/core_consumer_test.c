@@ -253,6 +253,27 @@ TEST(a_consumer_that_is_retired_goes_with_the_last_that_it_holds)
     core_free(copy);
 }
 
+TEST(a_unit_that_is_taken_back_brings_back_a_consumer_that_went_with_its_last)
+{
+    static const char *const queues[] = {"q"};
+    struct queue_kit *k = *state;
+    struct uuid id = kit_consumer_id(1);
+    kit_queue(k, "q", q_.handled = false);
+    kit_open_(k, 1,
+              (struct core_consumer){
+                  .node = "n", .tenant = "a", .queues = queues, .queues_count = 1, .credit = 1});
+    kit_send(k, 1);
+    kit_pass(k, 1);
+    assert_int_equal(core_retire(k->c, &id, 0, &k->e), 0);
+    core_unit(k->c);
+    kit_settle(k, 1, SETTLE_ACK);
+    assert_int_equal(kit_counts(k, "q").consumers, 0);
+    core_undo(k->c, false);
+    assert_int_equal(kit_counts(k, "q").consumers, 1);
+    kit_settle(k, 1, SETTLE_ACK);
+    assert_int_equal(kit_counts(k, "q").consumers, 0);
+}
+
 TEST(a_consumer_that_retires_may_begin_its_lease_anew)
 {
     struct queue_kit *k = *state;
@@ -344,6 +365,7 @@ int main(void)
         KIT_TEST(credit_that_is_taken_away_lets_run_what_runs),
         KIT_TEST(a_consumer_that_is_retired_takes_nothing_more_and_keeps_its_lease),
         KIT_TEST(a_consumer_that_is_retired_goes_with_the_last_that_it_holds),
+        KIT_TEST(a_unit_that_is_taken_back_brings_back_a_consumer_that_went_with_its_last),
         KIT_TEST(a_consumer_that_retires_may_begin_its_lease_anew),
         KIT_TEST(a_consumer_that_is_retired_and_holds_nothing_is_gone),
         KIT_TEST(
