@@ -4,6 +4,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "job/job_priv.h"
+#include "job/run_priv.h"
 
 static int job_opened(void *self, struct db *db, struct err *e)
 {
@@ -35,6 +36,7 @@ struct jobs *jobs_new(void)
                                 .ops_count = job_ops_count,
                                 .opened = job_opened,
                                 .committed = job_committed};
+    runs_init(j);
     return j;
 }
 
@@ -42,6 +44,7 @@ void jobs_free(struct jobs *j)
 {
     if (j == NULL)
         return;
+    runs_fini(j);
     map_free(j->noted, NULL);
     mem_free(j);
 }
@@ -57,9 +60,11 @@ void jobs_start(struct jobs *j, const struct jobs_options *o)
     j->queues = o->queues;
     j->world = o->world;
     j->health = o->health;
+    runs_start(j);
 }
 
 void jobs_stop(struct jobs *j)
 {
+    runs_stop(j);
     j->world = NULL;
 }

@@ -18,6 +18,15 @@ struct map;
 enum job_op {
     JOB_OP_DECLARE = 0x0b00,
     JOB_OP_SCHEDULE = 0x0b01,
+    JOB_OP_RUN = 0x0b10,
+    JOB_OP_END = 0x0b11,
+    JOB_OP_STEP = 0x0b12,
+    JOB_OP_FAN = 0x0b13,
+    JOB_OP_PROGRESS = 0x0b14,
+    JOB_OP_UNDONE = 0x0b15,
+    JOB_OP_SWEEP = 0x0b16,
+    JOB_OP_CANCEL = 0x0b17,
+    JOB_OP_AGAIN = 0x0b18,
 };
 
 extern const struct domain_op job_ops[];
@@ -35,7 +44,8 @@ struct jobs {
     struct queues *queues;
     struct world *world;
     struct health_board *health;
-    struct map *noted; /* names; see jobs_note() */
+    struct job_runs *runs; /* run_priv.h */
+    struct map *noted;     /* names; see jobs_note() */
 };
 
 /* Something of this job has changed: the clock looks at it when the entry is committed. */

@@ -289,6 +289,21 @@ static int op_delivery(void *self, const struct apply *a, uint8_t version, struc
     return core_held(q->core, &id, token, e);
 }
 
+static int op_over(void *self, const struct apply *a, uint8_t version, struct cursor *c,
+                   struct buf *result, struct err *e)
+{
+    struct queues *q = self;
+    struct uuid id;
+    struct core_view v;
+    (void)a, (void)version, (void)result;
+    uuid_read(c, &id);
+    if (c->bad || cursor_left(c) > 0)
+        return op_bad("over", e);
+    if (core_look(q->core, &id, &v, NULL) != 0 || v.state >= REC_COMPLETED)
+        return 0;
+    return err_set(e, ERR_CONFLICT, "the record is not over: it is %s", rec_state_name(v.state));
+}
+
 #define OP(type, name, words)                                                                      \
     {                                                                                              \
         type, 1, false, DOMAIN_ATOMIC, words, op_##name, true                                      \
@@ -307,6 +322,7 @@ const struct domain_op queue_ops[] = {
     OP(QUEUE_OP_SETTLE, settle, "queue.settle"),
     {QUEUE_IF_DELIVERY, 1, true, DOMAIN_ATOMIC, "queue.if_delivery", op_delivery, false},
     {QUEUE_OP_END, 1, false, DOMAIN_SURE, "queue.end", op_end, true},
+    {QUEUE_IF_OVER, 1, true, DOMAIN_ATOMIC, "queue.if_over", op_over, false},
     OP(QUEUE_OP_OPEN, open, "queue.open"),
     OP(QUEUE_OP_RENEW, renew, "queue.renew"),
     OP(QUEUE_OP_LEAVE, leave, "queue.leave"),

@@ -365,6 +365,7 @@ struct core_view {
     uint64_t token; /* EXECUTING */
     int64_t lease_until;
     struct uuid consumer;
+    bool cancel_asked; /* EXECUTING, and not to go on */
 };
 /* ERR_NOT_FOUND. */
 int core_look(const struct core *c, const struct uuid *id, struct core_view *out, struct err *e);
@@ -418,6 +419,16 @@ int core_find(const struct core *c, const char *tenant, const char *queue, struc
 /* Up to `max` ids of records of a queue in one state, in order of place, from `after` on. */
 size_t core_list(const struct core *c, const char *tenant, const char *queue, enum rec_state state,
                  uint64_t after, uint64_t *places, size_t max);
+/* Up to `max` of the newest records, latest place first: those of one queue, or of all whose names
+ * begin with `prefix`; `states` has a bit (1 << state) for each that is wanted; before place
+ * `before`, 0: from the newest on. Looks at all records. */
+struct core_filter {
+    const char *tenant, *queue, *prefix; /* queue NULL: by prefix */
+    uint32_t states;
+    uint64_t before;
+};
+size_t core_list_newest(const struct core *c, const struct core_filter *f, uint64_t *places,
+                        size_t max);
 
 /* ---- keeping ---- */
 

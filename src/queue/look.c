@@ -118,6 +118,7 @@ int core_look(const struct core *c, const struct uuid *id, struct core_view *out
     if (r->state != REC_EXECUTING)
         return 0;
     out->token = x->token;
+    out->cancel_asked = x->asked;
     out->lease_until = x->own_lease != 0 ? x->own_lease : x->consumer->expires;
     out->consumer = x->consumer->id;
     return 0;
@@ -175,6 +176,31 @@ size_t core_list(const struct core *c, const char *tenant, const char *queue, en
             continue;
         size_t at = count < max ? count++ : max - 1;
         for (; at > 0 && places[at - 1] > r->place; at--)
+            places[at] = places[at - 1];
+        places[at] = r->place;
+    }
+    return count;
+}
+
+static bool filter_has(const struct core_filter *f, const struct queue *q)
+{
+    if (strcmp(q->tenant->name, f->tenant) != 0)
+        return false;
+    return f->queue != NULL ? strcmp(q->name, f->queue) == 0 : str_starts(q->name, f->prefix);
+}
+
+size_t core_list_newest(const struct core *c, const struct core_filter *f, uint64_t *places,
+                        size_t max)
+{
+    size_t count = 0;
+    for (uint32_t n = 1; max > 0 && n < c->recs_count; n++) {
+        const struct rec *r = core_rec(c, n);
+        if ((f->states >> r->state & 1) == 0 || r->state == 0 ||
+            (f->before != 0 && r->place >= f->before) ||
+            (count == max && r->place <= places[max - 1]) || !filter_has(f, core_kind(c, r)->queue))
+            continue;
+        size_t at = count < max ? count++ : max - 1;
+        for (; at > 0 && places[at - 1] < r->place; at--)
             places[at] = places[at - 1];
         places[at] = r->place;
     }

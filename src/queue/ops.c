@@ -643,3 +643,10 @@ void queue_txn_if_delivery(struct txn *t, const struct uuid *id, uint64_t token)
     buf_add_u64(b, token);
     txn_end(t);
 }
+
+void queue_txn_if_over(struct txn *t, const struct uuid *id)
+{
+    struct buf *b = op_begin(t, QUEUE_IF_OVER);
+    buf_add(b, id->b, sizeof id->b);
+    txn_end(t);
+}

@@ -91,6 +91,8 @@ void queue_txn_if_delivery(struct txn *t, const struct uuid *id, uint64_t token)
  * that the unit needs no savepoint for it. A delivery that is over stays as it is. */
 int queue_txn_end(struct txn *t, const struct core_settle *s, const char *text, size_t text_len,
                   struct err *e);
+/* A condition: this record has ended, or is not there. ERR_CONFLICT while it waits or executes. */
+void queue_txn_if_over(struct txn *t, const struct uuid *id);
 
 void queue_txn_declare(struct txn *t, const struct core_queue *q);
 void queue_txn_drop(struct txn *t, const char *name, bool force);

@@ -404,7 +404,7 @@ TEST(a_full_disk_delays_a_save_and_nothing_else)
     node_begin(&n);
     n.ember.ballast = n.ballast = 1 << 20;
     struct simdisk *d = sim_disk(n.sim);
-    simdisk_capacity(d, simdisk_used(d) + (600 << 10));
+    simdisk_capacity(d, simdisk_used(d) + (900 << 10));
     for (int i = 0; i < 30; i++) {
         struct unit u;
         begin(&u);

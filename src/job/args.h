@@ -1,0 +1,24 @@
+/* Args - what the runs of a job take: fields, checked as those of an entity are, wherever a run is
+ * submitted. They are declared like an entity's, so they have its kinds and options, and its
+ * refusals: a name that every record has, like `id`, is taken. What concerns stored records alone
+ * (unique, index, whether the target of a reference is there) has no meaning here and is not looked
+ * at. */
+#ifndef KOAN_JOB_ARGS_H
+#define KOAN_JOB_ARGS_H
+
+#include "base/json.h"
+
+struct entity_def;
+struct err;
+struct job_def;
+
+/* The fields as a definition, the caller's to entity_def_unref(); *out NULL: the job takes
+ * anything. ERR_INVALID names the field. */
+int job_args_read(const struct job_def *d, struct entity_def **out, struct err *e);
+/* The args in their normal form, with defaults: a new reference. `def` NULL: as they are. NULL with
+ * `e` set (ERR_INVALID) and in *errors, where that is not NULL, the list of faults as problem+json
+ * shows it: a new reference. */
+json_t *job_args_check(const struct entity_def *def, const json_t *args, json_t **errors,
+                       struct err *e);
+
+#endif
