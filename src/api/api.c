@@ -104,6 +104,12 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
     if (a->o.queues != NULL && a->o.canon != NULL &&
         http_router_add(r, api_canon_staged_routes.routes, api_canon_staged_routes.count, e) != 0)
         return e->code;
+    const struct api_routes *jobs[] = {&api_jobs_routes, &api_jobs_submit_routes,
+                                       &api_jobs_work_routes, &api_jobs_operate_routes,
+                                       &api_jobs_lease_routes};
+    for (size_t i = 0; a->o.queues != NULL && i < ARRAY_LEN(jobs); i++)
+        if (http_router_add(r, jobs[i]->routes, jobs[i]->count, e) != 0)
+            return e->code;
     if (a->o.node_call != NULL &&
         http_router_add(r, api_node_routes.routes, api_node_routes.count, e) != 0)
         return e->code;
@@ -208,6 +214,7 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
     t->loop = loop;
     t->ids.make = api_make_id;
     list_init(&t->queue_waits);
+    list_init(&t->job_waits);
     list_init(&t->flows);
     int rc = api_reader_open(a, &t->db, e);
     if (rc == 0)
@@ -235,6 +242,7 @@ void api_thread_drain(struct api_thread *t)
     api_feed_close(t);
     api_queue_drain(t);
     api_flows_drain(t);
+    api_jobs_drain(t);
 }
 
 void api_thread_free(struct api_thread *t)

@@ -64,6 +64,7 @@ struct api_thread {
     struct loop_hook turn;
     struct api_feed *feed;   /* feed.c */
     struct list queue_waits; /* queue_lease.c */
+    struct list job_waits;   /* jobs.c */
     bool queue_drained;
     struct list flows; /* flow.c */
     size_t flows_count;
@@ -307,9 +308,14 @@ extern const struct api_routes api_feed_routes, api_transfer_routes, api_history
     api_queue_lease_routes, api_queue_peek_routes, api_queue_operate_routes, api_queue_gates_routes,
     api_topics_routes, api_topics_again_routes, api_canon_staged_routes;
 
+extern const struct api_routes api_jobs_routes, api_jobs_submit_routes, api_jobs_work_routes,
+    api_jobs_operate_routes, api_jobs_lease_routes;
+
 /* flow.c: streams of lines end with what is under way. */
 void api_flows_drain(struct api_thread *t);
 /* queue_lease.c: those who wait for messages wait no longer. */
 void api_queue_drain(struct api_thread *t);
+/* jobs.c: those who wait for the end of a run. */
+void api_jobs_drain(struct api_thread *t);
 
 #endif

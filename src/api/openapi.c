@@ -205,6 +205,15 @@ static void openapi_add_topics(json_t *doc)
     openapi_add_tag(doc, "Topics", json_string("Messages published to whoever listens."));
 }
 
+static void openapi_add_jobs(json_t *doc)
+{
+    AUTO(json_unref) json_t *part = openapi_file("schema/openapi/jobs.json", NULL);
+    json_t *components = openapi_member(doc, "components");
+    json_object_update(openapi_member(doc, "paths"), openapi_member(part, "paths"));
+    json_object_update(openapi_member(components, "schemas"), openapi_member(part, "schemas"));
+    openapi_add_tag(doc, "Jobs", json_string("Named handlers: runs submitted, worked, looked at."));
+}
+
 static json_t *openapi_make(struct api *a)
 {
     json_t *doc = openapi_file("schema/openapi/base.json", NULL);
@@ -225,6 +234,8 @@ static json_t *openapi_make(struct api *a)
         openapi_add_coord(doc);
     if (a->o.queues != NULL)
         openapi_add_queues(doc);
+    if (a->o.queues != NULL)
+        openapi_add_jobs(doc);
     if (a->o.bus != NULL)
         openapi_add_topics(doc);
     AUTO(json_unref) json_t *scripts = a->o.scripts != NULL ? a->o.scripts(a->o.scripts_arg) : NULL;

@@ -1,4 +1,5 @@
 /* POST /api/queues/{vhost}/{name}/lease {"max": 10, "wait": "20s", "lease": "30s"}: long polling.
+ * POST /api/jobs/lease {"jobs": ["thumbs"], ..} is the same of the queues of jobs.
  *
  *   OPENING  a consumer with so much credit is opened, with a lease that outlasts the wait
  *   WAITING  until it is granted something, or the wait is over, or the client has gone
@@ -16,6 +17,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "job/def.h"
 
 enum { LEASE_MAX = 1, LEASE_OPEN_MORE_MS = 10 * 1000 };
 
@@ -27,7 +29,10 @@ struct queue_lease {
     struct queue_reading reading;
     struct api_thread *thread;
     struct http_request *req; /* NULL: answered */
-    char name[CORE_TEXT_MAX + 1];
+    const char *queues[CORE_SUBSCRIBED_MAX];
+    char *names; /* of them */
+    uint32_t queues_count;
+    bool runs; /* of jobs */
     struct core_label labels[CORE_LABELS_MAX];
     uint8_t labels_count;
     json_t *body, *held;
@@ -49,6 +54,7 @@ static void lease_gone(struct queue_consumer *c)
     struct queue_lease *l = (struct queue_lease *)c;
     queue_shown_free(l->shown, l->got_count);
     mem_free(l->got);
+    mem_free(l->names);
     json_decref(l->body);
     json_decref(l->held);
     mem_free(l);
@@ -111,6 +117,8 @@ static void lease_print(const struct queue_lease *l, size_t i, struct buf *out)
     time_format(l->unit.at + l->lease_ms, until);
     buf_addf(out, "{\"id\":\"%s\",\"token\":%llu,\"attempt\":%u,\"deliveries\":%u", id,
              (unsigned long long)f->token, f->attempt, f->deliveries);
+    if (l->runs)
+        buf_addf(out, ",\"job\":\"%s\"", f->queue + sizeof QUEUE_OF_JOBS - 1);
     buf_addf(out, ",\"lease_until\":\"%s\"", until);
     if (s->texts != NULL)
         buf_add(out, s->texts, s->texts_len);
@@ -121,7 +129,7 @@ static void lease_answer(struct queue_lease *l)
 {
     struct http_request *req = TAKE(l->req);
     struct buf out = BUF_INIT(API_ANSWER_MAX);
-    buf_adds(&out, "{\"messages\":[");
+    buf_adds(&out, l->runs ? "{\"runs\":[" : "{\"messages\":[");
     for (size_t i = 0; i < l->reading.read; i++) {
         if (l->shown[i].err.code != 0)
             continue;
@@ -181,8 +189,8 @@ static void lease_show(struct queue_lease *l)
         l->shown[i].body = l->got[i].body;
         l->shown[i].edited = l->got[i].edited;
     }
-    l->reading =
-        (struct queue_reading){.shown = l->shown, .count = l->got_count, .done = lease_read};
+    l->reading = (struct queue_reading){
+        .shown = l->shown, .count = l->got_count, .runs = l->runs, .done = lease_read};
     queue_read_start(&l->reading, l->req);
 }
 
@@ -210,12 +218,11 @@ static int lease_propose(struct queue_lease *l, struct err *e)
 
 static int lease_open(struct queue_lease *l, void (*done)(struct unit *u), struct err *e)
 {
-    const char *queue = l->name;
     struct core_consumer o = {.id = l->consumer.id,
                               .node = queues_node(l->thread->api->o.queues),
                               .tenant = API_TENANT,
-                              .queues = &queue,
-                              .queues_count = 1,
+                              .queues = l->queues,
+                              .queues_count = l->queues_count,
                               .credit = l->max,
                               .lease_ms = (uint32_t)l->wait_ms + LEASE_OPEN_MORE_MS,
                               .labels = l->labels,
@@ -325,13 +332,33 @@ static int lease_time(const json_t *o, const char *name, int64_t least, int64_t 
     return rc;
 }
 
+static int lease_jobs(struct queue_lease *l, const json_t *jobs, struct err *e)
+{
+    size_t count = json_array_size(jobs), room = sizeof QUEUE_OF_JOBS + JOB_NAME_MAX;
+    if (count == 0 || count > CORE_SUBSCRIBED_MAX)
+        return err_field(e, ERR_INVALID, "jobs", "jobs are the names of 1 to %d jobs",
+                         CORE_SUBSCRIBED_MAX);
+    l->names = mem_new(count * room);
+    for (size_t i = 0; i < count; i++) {
+        const char *job = json_string_value(json_array_get(jobs, i));
+        if (job == NULL || job_name_check(job, e) != 0)
+            return err_field(e, ERR_INVALID, "jobs", "jobs: '%.64s' is no name of a job",
+                             job != NULL ? job : "");
+        snprintf(l->names + i * room, room, QUEUE_OF_JOBS "%s", job);
+        l->queues[l->queues_count++] = l->names + i * room;
+    }
+    return 0;
+}
+
 static int lease_options(struct queue_lease *l, const json_t *o, struct err *e)
 {
-    static const char *const names[] = {"max", "wait", "lease", "labels"};
+    static const char *const names[] = {"max", "wait", "lease", "labels", "jobs"};
     int64_t max = LEASE_MAX, lease = QUEUE_LEASE_MS;
     const json_t *v;
     l->wait_ms = QUEUE_WAIT_MS;
-    int rc = json_only_keys(o, "a lease", names, ARRAY_LEN(names), e);
+    int rc = json_only_keys(o, "a lease", names, ARRAY_LEN(names) - !l->runs, e);
+    if (rc == 0 && l->runs)
+        rc = lease_jobs(l, json_object_get(o, "jobs"), e);
     if (rc == 0 && (v = json_object_get(o, "max")) != NULL)
         rc = queue_number(v, "max", 1, CORE_CREDIT_MAX, &max, e);
     if (rc == 0)
@@ -357,7 +384,11 @@ static void lease_start(struct http_request *req, const char *name, json_t *body
     l->consumer.home = loop_runner(t->loop);
     l->consumer.arrived = lease_arrived;
     l->consumer.gone = lease_gone;
-    str_copy(l->name, sizeof l->name, name);
+    l->runs = name == NULL;
+    if (name != NULL) {
+        l->names = mem_strdup(name);
+        l->queues[l->queues_count++] = l->names;
+    }
     t->ids.make(&t->ids, &l->consumer.id);
     if (lease_options(l, body, &e) != 0) {
         lease_gone(&l->consumer);
@@ -374,8 +405,9 @@ static void lease_start(struct http_request *req, const char *name, json_t *body
 
 static void lease_post(struct http_request *req)
 {
-    const char *tenant, *name;
-    if (!queue_of_route(req, &tenant, &name) || !API_QUERY_NONE(req))
+    const char *tenant, *name = NULL;
+    if ((http_param(req, "name") != NULL && !queue_of_route(req, &tenant, &name)) ||
+        !API_QUERY_NONE(req))
         return;
     if (http_header_in(req, "Idempotency-Key") != NULL) {
         http_refuse(req, ERR_UNSUPPORTED,
@@ -388,6 +420,10 @@ static void lease_post(struct http_request *req)
         lease_start(req, name, body);
 }
 
+static const struct http_route runs_table[] = {
+    {HTTP_VERB_POST, "/api/jobs/lease", lease_post, 0, 0},
+};
+const struct api_routes api_jobs_lease_routes = {runs_table, ARRAY_LEN(runs_table)};
 static const struct http_route lease_table[] = {
     {HTTP_VERB_POST, "/api/queues/:vhost/:name/lease", lease_post, 0, 0},
 };

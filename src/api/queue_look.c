@@ -24,14 +24,21 @@ static void look_one(const struct queue_looking *l, const struct core *c, struct
         return;
     if (core_look(c, &s->id, v, &s->err) != 0)
         return;
-    if (strcmp(v->tenant, l->tenant) != 0 || strcmp(v->queue, l->queue) != 0) {
+    bool is = strcmp(v->tenant, l->tenant) == 0;
+    if (is)
+        is = l->queue != NULL ? strcmp(v->queue, l->queue) == 0
+                              : str_starts(v->queue, QUEUE_OF_JOBS);
+    if (!is && l->queue != NULL)
         err_field(&s->err, ERR_NOT_FOUND, "id", "there is no such record in queue '%s'", l->queue);
+    else if (!is)
+        err_field(&s->err, ERR_NOT_FOUND, "id", "there is no such run of a job");
+    if (!is)
         return;
-    }
     s->has_view = true;
     s->place = v->place;
     s->body = v->body;
     s->edited = v->edited;
+    str_copy(s->queue, sizeof s->queue, v->queue);
     str_copy(s->lane, sizeof s->lane, v->lane);
     v->tenant = v->queue = v->lane = NULL; /* the core's */
     if (l->past)
@@ -105,6 +112,8 @@ static void print_view(const struct queue_shown *s, struct buf *out)
         buf_addf(out, ",\"token\":%llu,\"consumer\":\"%s\"", (unsigned long long)v->token,
                  consumer);
         print_time(out, "lease_until", v->lease_until);
+        if (v->cancel_asked)
+            buf_adds(out, ",\"cancel_asked\":true");
     }
     if (waits_names[v->waits] == NULL)
         return;
@@ -116,14 +125,26 @@ static void print_view(const struct queue_shown *s, struct buf *out)
     buf_addc(out, '}');
 }
 
-void queue_shown_print(const struct queue_shown *s, struct buf *out)
+static void print_shown(const struct queue_shown *s, const char *job, struct buf *out)
 {
     char id[UUID_TEXT];
     uuid_format(&s->id, id);
     buf_addf(out, "{\"id\":\"%s\"", id);
+    if (job != NULL)
+        buf_addf(out, ",\"job\":\"%s\"", job);
     if (s->has_view)
         print_view(s, out);
     if (s->texts != NULL)
         buf_add(out, s->texts, s->texts_len);
     buf_addc(out, '}');
+}
+
+void queue_shown_print(const struct queue_shown *s, struct buf *out)
+{
+    print_shown(s, NULL, out);
+}
+
+void queue_run_print(const struct queue_shown *s, struct buf *out)
+{
+    print_shown(s, s->queue + sizeof QUEUE_OF_JOBS - 1, out);
 }

@@ -1,5 +1,6 @@
 /* What people do with records: POST .../retry, cancel, move, purge with ids or a state, and PATCH
- * and DELETE of one.
+ * and DELETE of one. The same with runs of jobs: POST /api/jobs/retry, /api/jobs/{id}/retry,
+ * cancel.
  *
  *   {"ids": ["..", ".."]}   or   {"state": "discarded"}, at most QUEUE_ITEMS_MAX
  *
@@ -12,6 +13,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/base64.h"
+#include "job/run.h"
 
 enum operate_verb { OPERATE_RETRY, OPERATE_CANCEL, OPERATE_MOVE, OPERATE_PURGE, OPERATE_EDIT };
 static const char *const operate_names[] = {"retry", "cancel", "move", "purge", "edit"};
@@ -27,6 +29,8 @@ struct queue_operate {
     const char *to;
     struct buf edit;
     bool one, dry_run, more;
+    bool runs; /* of jobs: their rows change too */
+    char job[sizeof QUEUE_OF_JOBS + JOB_NAME_MAX];
     struct err err;
 };
 
@@ -107,10 +111,16 @@ static void operate_add(struct queue_operate *o, struct txn *t, const struct uui
 {
     switch (o->verb) {
     case OPERATE_RETRY:
-        queue_txn_retry(t, id);
+        if (o->runs)
+            job_txn_retry(t, id);
+        else
+            queue_txn_retry(t, id);
         break;
     case OPERATE_CANCEL:
-        queue_txn_cancel(t, id);
+        if (o->runs)
+            job_txn_cancel(t, id);
+        else
+            queue_txn_cancel(t, id);
         break;
     case OPERATE_MOVE:
         queue_txn_move(t, id, o->to);
@@ -231,11 +241,13 @@ static void operate_find(struct queue_operate *o)
 
 static struct queue_operate *operate_new(struct http_request *req, enum operate_verb verb)
 {
-    const char *tenant, *name;
-    if (!queue_of_route(req, &tenant, &name) || !API_QUERY_NONE(req) || !api_once(req))
+    const char *tenant = API_TENANT, *name = NULL;
+    bool runs = http_param(req, "vhost") == NULL;
+    if ((!runs && !queue_of_route(req, &tenant, &name)) || !API_QUERY_NONE(req) || !api_once(req))
         return NULL;
     struct queue_operate *o = mem_new(sizeof *o);
     o->req = req;
+    o->runs = runs;
     o->verb = verb;
     o->look.tenant = tenant;
     o->look.queue = name;
@@ -280,10 +292,30 @@ static int operate_target(struct queue_operate *o, struct err *e)
                      o->look.queue);
 }
 
+/* The job whose runs of a state are meant. */
+static int operate_job(struct queue_operate *o, bool by_state, struct err *e)
+{
+    const json_t *v = json_object_get(o->body, "job");
+    const char *job = json_string_value(v);
+    if (v == NULL && !by_state)
+        return 0;
+    if (job == NULL)
+        return err_field(e, ERR_INVALID, "job", "runs of a state are those of one job: \"job\"");
+    if (!by_state)
+        return err_field(e, ERR_INVALID, "job", "\"job\" goes with \"state\"; ids say it all");
+    if (job_name_check(job, e) != 0)
+        return err_field(e, ERR_INVALID, "job", "'%.64s' is no name of a job", job);
+    snprintf(o->job, sizeof o->job, QUEUE_OF_JOBS "%s", job);
+    o->look.queue = o->job;
+    return 0;
+}
+
 static int operate_body(struct queue_operate *o, struct err *e)
 {
     const char *names[6] = {"ids", "state", "dry_run"};
     size_t n = 3;
+    if (o->runs)
+        names[n++] = "job";
     if (o->verb == OPERATE_MOVE)
         names[n++] = "to";
     if (o->verb == OPERATE_PURGE)
@@ -294,6 +326,8 @@ static int operate_body(struct queue_operate *o, struct err *e)
         rc = err_field(e, ERR_INVALID, "ids", "the body has \"ids\" or \"state\", one of them");
     if (rc == 0)
         rc = ids != NULL ? operate_ids(o, ids, e) : operate_state(o, state, e);
+    if (rc == 0 && o->runs)
+        rc = operate_job(o, state != NULL, e);
     if (rc == 0 && (rc = json_get_bool(o->body, "dry_run", &o->dry_run, e)) == ERR_NOT_FOUND) {
         err_clear(e);
         rc = 0;
@@ -331,6 +365,19 @@ static void operate_one(struct queue_operate *o)
         operate_refuse(o);
     else
         operate_find(o);
+}
+
+/* POST /api/jobs/{id}/retry and cancel. */
+static void operate_run(struct http_request *req)
+{
+    bool retry = str_ends(http_route(req)->pattern, "/retry");
+    struct queue_operate *o = operate_new(req, retry ? OPERATE_RETRY : OPERATE_CANCEL);
+    if (o == NULL)
+        return;
+    if (!api_body_none(req))
+        operate_free(o);
+    else
+        operate_one(o);
 }
 
 static void operate_delete(struct http_request *req)
@@ -380,4 +427,10 @@ static const struct http_route operate_table[] = {
     {HTTP_VERB_PATCH, "/api/queues/:vhost/:name/messages/:id", operate_patch, 0, 0},
     {HTTP_VERB_DELETE, "/api/queues/:vhost/:name/messages/:id", operate_delete, 0, 0},
 };
+static const struct http_route runs_table[] = {
+    {HTTP_VERB_POST, "/api/jobs/retry", operate_post, 0, 0},
+    {HTTP_VERB_POST, "/api/jobs/:id/retry", operate_run, 0, 0},
+    {HTTP_VERB_POST, "/api/jobs/:id/cancel", operate_run, 0, 0},
+};
+const struct api_routes api_jobs_operate_routes = {runs_table, ARRAY_LEN(runs_table)};
 const struct api_routes api_queue_operate_routes = {operate_table, ARRAY_LEN(operate_table)};

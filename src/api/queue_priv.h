@@ -11,6 +11,7 @@
 
 enum {
     QUEUE_ITEMS_MAX = 1000,        /* of one request */
+    QUEUE_UNIT_TRIES = 50,         /* of a unit that is built again */
     QUEUE_PEEK = 20,               /* records of a page, unless said otherwise */
     QUEUE_PEEK_MAX = 100,          /* and at most */
     QUEUE_READ_BYTES = 24 << 20,   /* of bodies in one answer */
@@ -136,6 +137,7 @@ struct queue_item {
     uint64_t seq;
     char id[UUID_TEXT]; /* the caller's: of which record */
     int tag;            /* the caller's */
+    int tries;          /* built again so often */
     bool open;          /* the unit is initialised */
     bool kept;          /* done: by an earlier request with the same Idempotency-Key, or round */
 };
@@ -146,6 +148,10 @@ struct queue_units {
     uint64_t seq; /* the highest log index of all */
     bool recalled;
     void (*done)(struct queue_units *u);
+    /* Optional: true when unit `i`, refused, may come through if it is built again; then its
+     * operations are added to queue_units_txn() anew. */
+    bool (*again)(struct queue_units *u, size_t i);
+    int (*add)(struct queue_units *u, size_t i, struct txn *t, struct err *e);
     void *more; /* the caller's */
 };
 /* NULL: answered. `urgent`: settlements and the like. */
@@ -176,7 +182,7 @@ struct queue_shown {
     uint64_t place, body; /* of the send; of the body where that is another, else the same */
     bool edited;
     struct uuid id;
-    char lane[CORE_TEXT_MAX + 1];
+    char queue[CORE_TEXT_MAX + 1], lane[CORE_TEXT_MAX + 1];
     struct queue_past *past; /* NULL: not asked for */
     char *texts; /* members of JSON: headers, type, correlation, body; result, errors, died_in */
     size_t texts_len;
@@ -188,6 +194,7 @@ struct queue_reading {
     struct queue_shown *shown;
     size_t count;
     bool ids_only;
+    bool runs;        /* bodies are args */
     size_t bytes_max; /* 0: QUEUE_READ_BYTES */
     size_t bytes;     /* of all texts; past bytes_max only ids are read */
     size_t read;      /* how many came before that */
@@ -200,9 +207,9 @@ void queue_shown_free(struct queue_shown *shown, size_t count);
 
 /* Looks at many records by their ids, on the ledger's thread; `done` on the request's loop. */
 struct queue_looking {
-    struct queue_ask ask; /* first */
-    const char *tenant, *queue;
-    struct queue_shown *shown; /* id in; view and err out */
+    struct queue_ask ask;       /* first */
+    const char *tenant, *queue; /* queue NULL: of any job */
+    struct queue_shown *shown;  /* id in; view and err out */
     size_t count;
     bool past; /* wanted too */
     void (*done)(struct queue_looking *l);
@@ -210,6 +217,9 @@ struct queue_looking {
 void queue_look_start(struct queue_looking *l, struct http_request *req);
 /* {"id",..}, all that is known of it. */
 void queue_shown_print(const struct queue_shown *s, struct buf *out);
+/* The same of a run: {"id","job",..}. */
+void queue_run_print(const struct queue_shown *s, struct buf *out);
+#define QUEUE_OF_JOBS "job."
 /* The state of this name, 0 when there is none. */
 enum rec_state queue_state_named(const char *name);
 

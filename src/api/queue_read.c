@@ -50,10 +50,11 @@ static void text_add(struct buf *out, const char *name, const char *text)
     json_print_string(out, text, strlen(text));
 }
 
-static void body_add(struct buf *out, const struct queue_stored *s, const void *body, size_t n)
+static void body_add(struct buf *out, const struct queue_stored *s, const void *body, size_t n,
+                     bool args)
 {
     if (s->type == NULL && n > 0) {
-        buf_adds(out, ",\"body\":");
+        buf_adds(out, args ? ",\"args\":" : ",\"body\":");
         buf_add(out, body, n);
         return;
     }
@@ -84,7 +85,7 @@ static int shown_body(struct queue_reading *r, struct read_entry *en, struct que
             n = other->body_len;
         }
     }
-    body_add(out, stored, body, n);
+    body_add(out, stored, body, n, r->runs);
     return 0;
 }
 
@@ -154,7 +155,8 @@ static void shown_read(struct queue_reading *r, struct read_entry *en, struct qu
     if (id_only)
         return;
     struct buf out = BUF_INIT(8 << 20);
-    text_add(&out, "type", stored->type != NULL ? stored->type : API_JSON);
+    if (!r->runs)
+        text_add(&out, "type", stored->type != NULL ? stored->type : API_JSON);
     if (stored->headers != NULL)
         buf_addf(&out, ",\"headers\":%s", stored->headers);
     text_add(&out, "key", stored->key);

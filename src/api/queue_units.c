@@ -40,12 +40,36 @@ static bool item_recall(struct queue_item *it)
     return true;
 }
 
+static bool item_propose(struct queue_units *u, size_t i);
+
+/* Built again after what it was built from had changed. True: it is under way. */
+static bool item_again(struct queue_item *it)
+{
+    struct queue_units *u = it->of;
+    size_t i = (size_t)(it - u->items);
+    if (u->again == NULL || it->tries++ >= QUEUE_UNIT_TRIES || !u->again(u, i))
+        return false;
+    bool urgent = it->unit.txn.urgent;
+    unit_fini(&it->unit);
+    it->open = false;
+    it->unit.txn.urgent = urgent;
+    struct txn *t = queue_units_txn(u, i);
+    if (t == NULL)
+        return false;
+    err_clear(&it->err);
+    if (u->add(u, i, t, &it->err) != 0)
+        return false;
+    return item_propose(u, i);
+}
+
 static void item_done(struct unit *unit)
 {
     struct queue_item *it = (struct queue_item *)unit;
     struct queue_units *u = it->of;
     if (unit->err.code != 0) {
         it->err = unit->err;
+        if (item_again(it))
+            return;
     } else {
         it->seq = unit->seq;
         unit_result(unit, api_once_key(u->req) != NULL ? 1 : 0, &it->result);

@@ -10,7 +10,8 @@
  *     {"op": "send",          "queue": "mail", "body": {..}, "delay": "10m"},
  *     {"op": "publish",       "topic": "order.placed", "body": {..}, "key": "c-7"},
  *     {"op": "canon.arrive",  "model": "Customer", "mode": "queue", "origin": "crm", "data": {..}},
- *     {"op": "settle", "queue": "mail", "id": "..", "token": 7, "outcome": "ack"}]}
+ *     {"op": "settle", "queue": "mail", "id": "..", "token": 7, "outcome": "ack"},
+ *     {"op": "job.submit", "job": "thumbs", "args": {..}, "options": {"delay": "10m"}}]}
  *
  * A later operation sees what the earlier ones did. Conditions (the checks) are looked at before
  * all of them. The answer has a result for each operation, or the problem of the first that did not
@@ -36,7 +37,8 @@ enum tx_kind {
     TX_SEND,
     TX_SETTLE,
     TX_PUBLISH,
-    TX_ARRIVE
+    TX_ARRIVE,
+    TX_SUBMIT
 };
 
 /* One operation as it came. */
@@ -48,10 +50,11 @@ struct tx_op {
     uint64_t version;                             /* of a check; 0: see exists */
     bool exists;
     json_t *text;           /* of those that are not about records: as it came */
-    uint32_t at;            /* of these: its place in the unit */
+    uint32_t at, to;        /* of these: its operations in the unit, at <= i < to */
     uint64_t put;           /* of kv.put: the version that it gave */
-    struct tx_queue queue;  /* of send, settle, publish and arrive */
+    struct tx_queue queue;  /* of send, settle, publish, arrive, job.submit */
     struct tx_topic *topic; /* of publish */
+    json_t *errors;         /* faults of the args of job.submit */
 };
 
 /* It changes a record, and is among the items. */
@@ -67,7 +70,8 @@ static bool tx_is_condition(const struct tx_op *op)
 
 static bool tx_is_queue(const struct tx_op *op)
 {
-    return op->kind == TX_SEND || op->kind == TX_SETTLE || op->kind == TX_ARRIVE;
+    return op->kind == TX_SEND || op->kind == TX_SETTLE || op->kind == TX_ARRIVE ||
+           op->kind == TX_SUBMIT;
 }
 
 struct tx {
@@ -90,10 +94,10 @@ static const char *const tx_names[] = {
     [TX_SAVE] = "entity.save",    [TX_PATCH] = "entity.patch", [TX_REMOVE] = "entity.remove",
     [TX_CHECK] = "entity.check",  [TX_HELD] = "lease.check",   [TX_PUT] = "kv.put",
     [TX_SEND] = "send",           [TX_SETTLE] = "settle",      [TX_PUBLISH] = "publish",
-    [TX_ARRIVE] = "canon.arrive",
+    [TX_ARRIVE] = "canon.arrive", [TX_SUBMIT] = "job.submit",
 };
 /* Of parts that are not there. */
-static const char *const tx_later[] = {"job.submit", "blob.link"};
+static const char *const tx_later[] = {"blob.link"};
 
 static void tx_free(struct tx *x)
 {
@@ -105,6 +109,8 @@ static void tx_free(struct tx *x)
         entity_def_unref(x->ops[i].def);
         json_decref(x->ops[i].text);
         tx_topic_free(x->ops[i].topic);
+        json_decref(x->ops[i].errors);
+        tx_job_free(&x->ops[i].queue);
     }
     for (size_t i = 0; i < x->merged_count; i++) {
         buf_fini(&x->merged[i].body);
@@ -135,7 +141,7 @@ static int tx_kind_of(const char *name, enum tx_kind *out, struct err *e)
     return err_field(e, ERR_INVALID, "op",
                      "there is no operation '%.64s'%s%s%s; there are entity.save, entity.patch, "
                      "entity.remove, entity.check, lease.check, kv.put, send, settle, publish, "
-                     "canon.arrive",
+                     "canon.arrive, job.submit",
                      name, nearest != NULL ? "; did you mean '" : "",
                      nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
 }
@@ -164,7 +170,8 @@ static int tx_keys(enum tx_kind kind, const json_t *op, struct err *e)
     case TX_SETTLE:
     case TX_PUBLISH:
     case TX_ARRIVE:
-        break; /* tx_coord.c, tx_queue.c, tx_topic.c, tx_canon.c */
+    case TX_SUBMIT:
+        break; /* tx_coord.c, tx_queue.c, tx_topic.c, tx_canon.c, tx_job.c */
     }
     return 0;
 }
@@ -282,6 +289,7 @@ static int tx_read_queue(struct http_request *req, const json_t *op, struct tx_o
     api_envelope(req, &env);
     out->text = json_incref((json_t *)op);
     out->queue = (struct tx_queue){.settle = out->kind == TX_SETTLE,
+                                   .thread = t,
                                    .now = api_now_ms(t),
                                    .correlation = env.correlation,
                                    .traceparent = env.traceparent};
@@ -290,6 +298,8 @@ static int tx_read_queue(struct http_request *req, const json_t *op, struct tx_o
         return tx_topic_new(op, &out->queue, t->api->o.bus, &out->topic, e);
     if (out->kind == TX_ARRIVE &&
         tx_arrive_check(op, t->api->o.canon, t->api->o.entities, &out->queue, e) != 0)
+        return e->code;
+    if (out->kind == TX_SUBMIT && tx_job_read(op, &out->queue, &out->errors, e) != 0)
         return e->code;
     return tx_queue_check(op, &out->queue, e);
 }
@@ -353,7 +363,7 @@ static struct tx *tx_read(struct http_request *req, const json_t *body)
         char more[40];
         snprintf(more, sizeof more, "\"failed_op\":%zu", i);
         err_context(&e, "operation %zu", i);
-        api_problem(req, &e, NULL, more);
+        api_problem(req, &e, x->ops[i].errors, more);
         tx_free(x);
         return NULL;
     }
@@ -419,22 +429,26 @@ static int tx_routes(struct tx *x, struct txn *t, struct err *e)
     return rc;
 }
 
-static bool tx_again(struct entity_write *w)
+static bool tx_again(struct entity_write *w, const struct unit *u)
 {
     struct tx *x = ((struct records_write *)w)->more;
     for (size_t i = 0; i < x->count; i++)
         if (x->ops[i].kind == TX_PUBLISH && tx_topic_is_stale(x->ops[i].topic))
             return ++x->tries < BUS_TRIES;
+    for (size_t i = 0; i < x->count; i++)
+        if (x->ops[i].kind == TX_SETTLE && job_end_is_stale(u, &x->ops[i].queue.end))
+            return ++x->tries < JOB_END_TRIES;
     return false;
 }
 
 static int tx_add(struct tx_op *op, struct txn *t, struct err *e)
 {
     op->at = t->ops;
-    if (op->kind == TX_PUBLISH)
-        return tx_topic_add(op->topic, t, e);
-    return tx_is_queue(op) ? tx_queue_add(op->text, &op->queue, t, e)
-                           : tx_coord_add(op->text, op->kind == TX_HELD, t, e);
+    int rc = op->kind == TX_PUBLISH ? tx_topic_add(op->topic, t, e)
+             : tx_is_queue(op)      ? tx_queue_add(op->text, &op->queue, t, e)
+                                    : tx_coord_add(op->text, op->kind == TX_HELD, t, e);
+    op->to = t->ops;
+    return rc;
 }
 
 static int tx_compose(struct entity_write *w, struct txn *t, bool before, struct err *e)
@@ -443,9 +457,11 @@ static int tx_compose(struct entity_write *w, struct txn *t, bool before, struct
     int rc = before ? tx_routes(x, t, e) : 0;
     if (before)
         x->checks_at = t->ops;
-    for (size_t i = 0; i < x->count && rc == 0; i++) {
-        struct tx_op *op = &x->ops[i];
-        if (tx_is_item(op) || tx_is_condition(op) != before)
+    /* Settles come last: what follows from the end of a run has results too, behind all others. */
+    for (size_t n = 0; n < 2 * x->count && rc == 0; n++) {
+        struct tx_op *op = &x->ops[n % x->count];
+        if (tx_is_item(op) || tx_is_condition(op) != before ||
+            (op->kind == TX_SETTLE) != (n >= x->count))
             continue;
         if (op->kind != TX_CHECK)
             rc = tx_add(op, t, e);
@@ -478,9 +494,8 @@ static size_t tx_fault(const struct tx *x, const struct entity_write *w, const s
     *why = &w->err;
     for (size_t i = 0; at == x->count && w->unit != NULL && i < x->count; i++) {
         const struct tx_op *op = &x->ops[i];
-        int span = op->kind == TX_PUBLISH ? tx_topic_span(op->topic) : 1;
         if (op->kind >= TX_PUT && w->unit->failed_op >= (int)op->at &&
-            w->unit->failed_op < (int)op->at + span)
+            w->unit->failed_op < (int)op->to)
             at = i;
     }
     for (size_t i = 0; at == x->count && i < x->items_count; i++) {
@@ -545,13 +560,14 @@ static void tx_result(struct tx_op *op, struct cursor *result)
 {
     if (op->kind == TX_PUT)
         op->put = cursor_u64(result);
-    if (op->kind == TX_SEND || op->kind == TX_ARRIVE)
+    if (op->kind == TX_SEND || op->kind == TX_ARRIVE || op->kind == TX_SUBMIT)
         tx_queue_result(&op->queue, result);
 }
 
 static bool tx_has_result(const struct tx_op *op)
 {
-    return op->kind == TX_PUT || op->kind == TX_SEND || op->kind == TX_ARRIVE;
+    return op->kind == TX_PUT || op->kind == TX_SEND || op->kind == TX_ARRIVE ||
+           op->kind == TX_SUBMIT;
 }
 
 /* Versions of values and sent messages, from the results behind those of the items. */

@@ -1,4 +1,5 @@
-/* Operations of POST /api/tx that are not about records: tx_coord.c, tx_queue.c, tx_topic.c. */
+/* Operations of POST /api/tx that are not about records: tx_coord.c, tx_queue.c, tx_job.c,
+ * tx_topic.c. */
 #ifndef KOAN_API_TX_PRIV_H
 #define KOAN_API_TX_PRIV_H
 
@@ -6,13 +7,16 @@
 
 #include "base/json.h"
 #include "entity/def.h"
+#include "job/run.h"
 #include "queue/core.h"
 
+struct api_thread;
 struct buf;
 struct bus;
 struct cursor;
 struct entities;
 struct err;
+struct job_draft;
 struct queue_merged;
 struct txn;
 struct unit;
@@ -23,12 +27,15 @@ int tx_coord_add(const json_t *op, bool held, struct txn *t, struct err *e);
 
 struct canon;
 
-/* Of a send, settle or arrival: what does not change when the unit is made again, and what came of
- * it. */
+/* Of a send, settle, arrival or job.submit: what does not change when the unit is made again, and
+ * what came of it. */
 struct tx_queue {
     bool settle;
     char model[ENTITY_NAME_MAX + 1]; /* of an arrival; else "" */
-    struct uuid id;                  /* of a message that brings none */
+    struct api_thread *thread;
+    struct job_draft *job; /* of job.submit: tx_job_read() */
+    struct job_end end;    /* of a settle, as it was added last */
+    struct uuid id;        /* of a message that brings none */
     int64_t now;
     const char *correlation, *traceparent;
     struct core_sent sent;
@@ -36,10 +43,18 @@ struct tx_queue {
 };
 /* The text that it is merged by, NULL: it is not. */
 const char *tx_queue_merges(const json_t *op);
-int tx_queue_check(const json_t *op, const struct tx_queue *q, struct err *e);
-int tx_queue_add(const json_t *op, const struct tx_queue *q, struct txn *t, struct err *e);
-void tx_queue_result(struct tx_queue *q, struct cursor *result); /* of a send, an arrival */
+int tx_queue_check(const json_t *op, struct tx_queue *q, struct err *e);
+int tx_queue_add(const json_t *op, struct tx_queue *q, struct txn *t, struct err *e);
+void tx_queue_result(struct tx_queue *q, struct cursor *result); /* of a send, an arrival, a run */
 void tx_queue_print(const json_t *op, const struct tx_queue *q, struct buf *out);
+
+/* Reads a job.submit into q->job; *errors: faults of its args, a new reference. */
+int tx_job_read(const json_t *op, struct tx_queue *q, json_t **errors, struct err *e);
+int tx_job_add(struct tx_queue *q, struct txn *t, struct err *e);
+void tx_job_free(struct tx_queue *q);
+/* Settles; of a run: with all that its end means. */
+int tx_job_settle(struct tx_queue *q, const struct core_settle *s, const struct buf *text,
+                  struct txn *t, struct err *e);
 
 /* Of a publish. `q`: id, time and origin of it. On failure too *out is the caller's to free. */
 struct tx_topic;
@@ -51,8 +66,7 @@ int tx_topic_condition(struct tx_topic *p, const struct tx_topic *before, struct
                        struct err *e);
 int tx_topic_add(struct tx_topic *p, struct txn *t, struct err *e);
 bool tx_topic_is_stale(const struct tx_topic *p);
-/* How many operations it is; the result of the first, from the unit or among those kept. */
-int tx_topic_span(const struct tx_topic *p);
+/* The result of its first operation, from the unit or among those kept. */
 void tx_topic_done(struct tx_topic *p, const struct unit *u, uint32_t at);
 void tx_topic_result(struct tx_topic *p, struct cursor *results);
 /* What a repeat needs beside the results; back, false when it is not that. */

@@ -30,7 +30,7 @@ static int tx_send_add(const json_t *op, const struct tx_queue *q, struct txn *t
     return rc;
 }
 
-static int tx_settle_add(const json_t *op, const struct tx_queue *q, struct txn *t, struct err *e)
+static int tx_settle_add(const json_t *op, struct tx_queue *q, struct txn *t, struct err *e)
 {
     struct core_settle s = {.token = 0};
     AUTO(buf_fini) struct buf text = BUF_INIT(QUEUE_RESULT_BYTES + 1);
@@ -43,7 +43,7 @@ static int tx_settle_add(const json_t *op, const struct tx_queue *q, struct txn 
     if (rc == 0 && buf_failed(&text))
         rc = err_field(e, ERR_TOO_LARGE, "result", "a result has at most %d bytes",
                        QUEUE_RESULT_BYTES);
-    return rc == 0 ? queue_txn_settle(t, &s, text.len > 0 ? text.data : NULL, text.len, e) : rc;
+    return rc == 0 ? tx_job_settle(q, &s, &text, t, e) : rc;
 }
 
 const char *tx_queue_merges(const json_t *op)
@@ -54,14 +54,16 @@ const char *tx_queue_merges(const json_t *op)
                : NULL;
 }
 
-int tx_queue_add(const json_t *op, const struct tx_queue *q, struct txn *t, struct err *e)
+int tx_queue_add(const json_t *op, struct tx_queue *q, struct txn *t, struct err *e)
 {
     if (q->model[0] != '\0')
         return tx_arrive_add(op, q, t, e);
+    if (q->job != NULL)
+        return tx_job_add(q, t, e);
     return q->settle ? tx_settle_add(op, q, t, e) : tx_send_add(op, q, t, e);
 }
 
-int tx_queue_check(const json_t *op, const struct tx_queue *q, struct err *e)
+int tx_queue_check(const json_t *op, struct tx_queue *q, struct err *e)
 {
     struct txn t;
     txn_init(&t);

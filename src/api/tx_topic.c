@@ -86,11 +86,6 @@ bool tx_topic_is_stale(const struct tx_topic *p)
     return p->route != NULL && bus_is_stale(p->bus, p->route);
 }
 
-int tx_topic_span(const struct tx_topic *p)
-{
-    return (int)p->draft.results + 1; /* with its condition */
-}
-
 void tx_topic_done(struct tx_topic *p, const struct unit *u, uint32_t at)
 {
     struct cursor first;

@@ -110,7 +110,7 @@ struct entity_write {
     int (*compose)(struct entity_write *w, struct txn *t, bool before, struct err *e);
     /* atomic: the unit was refused with ERR_CONFLICT. True: what compose() added was made of
      * something that has changed; it is asked again, and the unit is proposed anew. May be NULL. */
-    bool (*again)(struct entity_write *w);
+    bool (*again)(struct entity_write *w, const struct unit *u);
     /* NULL, or the key of a request that is done once (ledger/once.h): each unit has it, its first
      * item's index is its part. ERR_CONFLICT then also means that it was done before. `context`
      * appends what is kept beside the results, of the items of one unit. */

@@ -312,7 +312,7 @@ static int build_unit(struct job *j, struct err *e)
         static const struct uuid none;
         t->id = w->unit_id;
         if (memcmp(&w->unit_id, &none, sizeof(none)) != 0)
-            t->id.b[15] = (uint8_t)(t->id.b[15] ^ j->tries);
+            t->id.b[15] = (uint8_t)(t->id.b[15] ^ (j->tries + j->composed));
     }
     if (w->once != NULL)
         ledger_txn_once(t, w->once, (uint32_t)j->first);
@@ -347,7 +347,8 @@ static void unit_done(struct unit *u)
     if (u->err.code == 0) {
         job_results(j);
     } else if (u->err.code == ERR_CONFLICT && j->impl->w->atomic && j->impl->w->again != NULL &&
-               j->impl->w->again(j->impl->w)) {
+               j->impl->w->again(j->impl->w, u)) {
+        j->composed++;
         j->state = JOB_PROPOSE;
     } else if (u->err.code == ERR_VERSION_MISMATCH && job_has_hook(j) &&
                item_of(j, u->failed_op) != SIZE_MAX) {

@@ -30,7 +30,7 @@ struct job {
     struct entity_write_impl *impl;
     size_t first, count, at;
     enum job_state state;
-    int tries;
+    int tries, composed;
     bool has_unit;
     struct unit unit;
     struct entity_hook_call call;

@@ -62,7 +62,7 @@ class Codes(App):
             ("too_large", "POST", "/api/note", "x" * (10 * 1024 * 1024 + 1), {}, "10485760"),
             ("gone", "GET", "/api/past/p/history/1", None, {}, "no longer kept"),
             ("forbidden", "POST", "/api/note", {"text": "x"}, {"Origin": "http://evil.example"}, "http.origins"),
-            ("unsupported", "POST", "/api/tx", {"ops": [{"op": "job.submit", "job": "mail"}]}, {}, "job.submit"),
+            ("unsupported", "POST", "/api/tx", {"ops": [{"op": "blob.link", "key": "a"}]}, {}, "blob.link"),
             ("media_type", "POST", "/api/note", "a=b", {"Content-Type": "text/csv"}, "application/json"),
             ("media_type", "PATCH", "/api/note/a", "a=b", {"Content-Type": "text/csv"}, "merge-patch"),
             ("rejected", "POST", "/api/strict", {"name": "no"}, {}, "no_names"),
