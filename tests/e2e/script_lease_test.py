@@ -4,7 +4,7 @@ import threading
 import time
 import unittest
 
-from e2e.node import App, Case
+from e2e.node import App, Case, run
 
 APP = """
 entity "Note" { fields = { text = text } }
@@ -410,6 +410,31 @@ class Killed(Case):
             c("POST", path)
         except Exception:  # killed on purpose
             pass
+
+
+class Check(Case):
+    def test_tests_of_scripts_have_them_all_and_their_clock_counts(self):
+        self.write("app/app.lua", """
+          entity "Acc" { fields = { n = int {} }, lease_required = true }
+          function bump(id) return entity("Acc").with_lease(id, function(a) a:patch { n = a.n + 1 } return a.n end) end""")
+        self.write("app/app_test.lua", """
+          test("all", function(t)
+            entity("Acc").new { id = "a", n = 1 }:save()
+            t.equal(bump("a"), 2)
+            t.equal(select(2, pcall(function() entity("Acc").get("a"):patch { n = 9 } end)).code, "locked")
+            t.equal(mutex("m", function(held) return leader("m").token == held.token end), true)
+            t.equal(leader("m"), nil)
+            local function fill(n) return cache("c", { ttl = "1h" }, function() return n end) end
+            local l = limit("l", { rate = 2, per = "1h" })
+            t.equal(fill(1), 1)
+            t.equal({ l:try(), l:try(), (l:try()) }, { true, true, false })
+            t.advance("2h")
+            t.equal(fill(2), 2)
+            t.equal(l:try(2), true)
+            t.equal(bump("a"), 3)
+          end)""")
+        code, out, words = run("check", self.path("app"))
+        self.assertEqual(code, 0, out + words)
 
 
 if __name__ == "__main__":
