@@ -142,7 +142,8 @@ static void node_start_jobs(struct node *n)
     struct jobs_options o = {.ledger = n->ledger,
                              .queues = n->queues,
                              .world = loop_world(n->ledger_loop),
-                             .health = n->health};
+                             .health = n->health,
+                             .still = n->work != NULL};
     jobs_start(n->jobs, &o);
 }
 

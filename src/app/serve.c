@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "bind/script_store.h"
 #include "coord/coord.h"
+#include "job/job.h"
 #include "ledger/ledger.h"
 
 #define SERVE_FIRST_SET "folder"
@@ -50,6 +51,7 @@ static void serve_ready(struct node *n)
         n->work(n, n->arg);
         return;
     }
+    jobs_ready(n->jobs);
     if (serve_listen(n) != 0)
         return;
     n->ready_ms = node_age_ms(n);

@@ -106,6 +106,7 @@ JOB_APPLY(job_apply_declare)
     if (rc == 0)
         rc = declare_revise(a->db, name, e);
     jobs_note(j, name.p, name.n);
+    j->failing_noted = true;
     return rc;
 }
 

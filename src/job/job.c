@@ -3,6 +3,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "job/clock_priv.h"
 #include "job/job_priv.h"
 #include "job/run_priv.h"
 
@@ -22,7 +23,8 @@ void jobs_note(struct jobs *j, const char *name, size_t n)
 static void job_committed(void *self, uint64_t seq, int64_t at)
 {
     struct jobs *j = self;
-    (void)seq, (void)at;
+    (void)seq;
+    job_clock_committed(j, at);
     map_clear(j->noted, NULL);
 }
 
@@ -30,6 +32,7 @@ struct jobs *jobs_new(void)
 {
     struct jobs *j = mem_new(sizeof *j);
     j->noted = map_new();
+    j->clock = job_clock_new(j);
     j->domain = (struct domain){.name = "job",
                                 .self = j,
                                 .ops = job_ops,
@@ -45,6 +48,7 @@ void jobs_free(struct jobs *j)
     if (j == NULL)
         return;
     runs_fini(j);
+    job_clock_free(j->clock);
     map_free(j->noted, NULL);
     mem_free(j);
 }
@@ -61,10 +65,17 @@ void jobs_start(struct jobs *j, const struct jobs_options *o)
     j->world = o->world;
     j->health = o->health;
     runs_start(j);
+    job_clock_start(j, o);
 }
 
 void jobs_stop(struct jobs *j)
 {
+    job_clock_stop(j);
     runs_stop(j);
-    j->world = NULL;
+}
+
+void jobs_ready(struct jobs *j)
+{
+    j->clock->ready.run = job_start_ready;
+    runner_post(j->world->runner, &j->clock->ready);
 }

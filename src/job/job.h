@@ -72,9 +72,13 @@ struct jobs_options {
     struct queues *queues;
     struct world *world;         /* the ledger's */
     struct health_board *health; /* may be NULL */
+    bool still;                  /* nothing comes due here: nobody would work it */
 };
 /* Keeps the time from now on. Before the ledger's loop runs and before queues_start(). */
 void jobs_start(struct jobs *j, const struct jobs_options *o);
+/* The scripts are live: what is declared `on_start` gets its run. Any thread, once, between start
+ * and stop. */
+void jobs_ready(struct jobs *j);
 /* Proposes nothing more. On the ledger's thread, before queues_stop() and ledger_close(). */
 void jobs_stop(struct jobs *j);
 

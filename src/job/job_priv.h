@@ -1,18 +1,21 @@
 /* Job, inside its folder. The map: def.c (what a declaration says), declare.c (declarations as
  * rows), schedule*.c and hours.c (when; pure), decide.c (a decision as operations of a unit),
- * tick_ops.c (job.schedule as bytes), tick_apply.c (applied), sched_store.c (SQL of schedules),
- * sched_read.c (the reading half of the door), verbs.c (trigger, pause, resume, backfill), clock.c
- * (what comes due), ops.c (all operations), job.c (the rest); run*.c is of runs. */
+ * tick_ops.c (job.schedule as bytes, and applied), sched_store.c (SQL of schedules), sched_read.c
+ * and sched_show.c (read, for who decides and for people), verbs.c (trigger, pause, resume,
+ * backfill), clock*.c (what comes due), over.c (what an end means beyond the run), ops.c (all
+ * operations), job.c (the rest); run*.c is of runs. */
 #ifndef KOAN_JOB_JOB_PRIV_H
 #define KOAN_JOB_JOB_PRIV_H
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "job/job.h"
+#include "job/run.h"
 #include "job/sched.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
 
+struct job_clock;
 struct map;
 
 enum job_op {
@@ -46,6 +49,8 @@ struct jobs {
     struct health_board *health;
     struct job_runs *runs; /* run_priv.h */
     struct map *noted;     /* names; see jobs_note() */
+    bool failing_noted;    /* which jobs fail has changed */
+    struct job_clock *clock;
 };
 
 /* Something of this job has changed: the clock looks at it when the entry is committed. */
@@ -121,6 +126,42 @@ struct job_waited {
 /* At most `max`, oldest first; how many there are or an error. */
 int job_waited_list(struct db *db, const char *name, struct job_waited *out, size_t max,
                     struct err *e);
+
+/* ---- decide.c ---- */
+
+enum { JOB_WAITED_MAX = SCHEDULE_WAITING_MAX + SCHEDULE_RUNNING_MAX };
+
+/* Who decides, about what, into which unit. `s` was read by `db`; its state is that after the
+ * decision. */
+struct job_decide {
+    struct txn *txn;
+    struct db *db;
+    struct job_schedule *s;
+    int64_t now;
+    enum job_tick_kind kind;
+    const char *author; /* "": the clock */
+    void (*make_id)(void *arg, struct uuid *out);
+    void *arg;
+};
+/* The decision, and what it means for the queue. */
+int job_decide_add(const struct job_decide *x, const struct schedule_decision *d,
+                   struct job_decided *out, struct err *e);
+/* Takes note of runs that have ended; appends nothing when there are none. */
+int job_ends_add(const struct job_decide *x, struct err *e);
+/* The new state, with a decision that makes no run (NULL: none). */
+int job_state_add(const struct job_decide *x, const struct schedule_decision *d, bool start_waiting,
+                  struct err *e);
+/* A decision that leaves the state as it is. */
+void job_log_add(const struct job_decide *x, const struct job_decided *d);
+void job_pause_is(struct job_schedule *s, const char *by, const char *reason, int64_t at);
+struct job_made {
+    struct uuid id;
+    enum job_kind kind;
+    int64_t due, from, to;
+    bool waits;
+    const char *key; /* NULL: none */
+};
+int job_run_add(const struct job_decide *x, const struct job_made *m, struct err *e);
 
 /* ---- over.c ---- */
 

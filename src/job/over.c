@@ -51,6 +51,8 @@ int job_over(struct jobs *j, const struct apply *a, const struct job_over *o, st
         rc = over_failed(a->db, o, a->at, e);
     if (rc == 0 && o->outcome == JOB_COMPLETED)
         rc = over_succeeded(a->db, o, e);
+    if (o->outcome == JOB_DISCARDED || (o->outcome == JOB_COMPLETED && db_changes(a->db) > 0))
+        j->failing_noted = true;
     jobs_note(j, o->job, strlen(o->job));
     return rc;
 }

@@ -198,7 +198,8 @@ static void heard_follow(struct jobs *j)
         if (rc > 0)
             end_propose(j, &id, tenant, &h);
     }
-    memmove(r->heard, r->heard + i, (r->heard_count - i) * sizeof *r->heard);
+    if (i > 0)
+        memmove(r->heard, r->heard + i, (r->heard_count - i) * sizeof *r->heard);
     r->heard_count -= i;
 }
 

@@ -233,6 +233,10 @@ static void schedule_run(const struct schedule *s, struct schedule_state *st, bo
             schedule_overlapping(s, st, out);
         return;
     }
+    if (st->running >= SCHEDULE_RUNNING_MAX) {
+        schedule_skip(out, "too many runs are under way already");
+        return;
+    }
     out->start = SCHEDULE_START_NOW;
     schedule_cover(st, out);
     st->running++;
@@ -270,6 +274,36 @@ bool schedule_tick(const struct schedule *s, struct schedule_state *st, int64_t 
         schedule_run(s, st, late, out);
     schedule_check(st);
     return true;
+}
+
+void schedule_trigger(const struct schedule *s, struct schedule_state *st, int64_t now,
+                      struct schedule_decision *out)
+{
+    *out = (struct schedule_decision){
+        .verdict = SCHEDULE_RAN,
+        .reason = "triggered",
+        .due = now,
+        .from = now,
+        .to = now,
+        .opening = SCHEDULE_NEVER,
+    };
+    schedule_run(s, st, false, out);
+    schedule_check(st);
+}
+
+void schedule_tick_refused(const struct schedule_state *before, struct schedule_state *st,
+                           const char *reason, struct schedule_decision *d)
+{
+    st->running = before->running;
+    st->waiting = before->waiting;
+    st->covered = before->covered;
+    st->from = before->from;
+    schedule_skip(d, reason);
+    d->from = d->to = d->due;
+    d->start = SCHEDULE_START_NONE;
+    d->stop = SCHEDULE_STOP_NONE;
+    d->drop_waiting = false;
+    schedule_check(st);
 }
 
 static bool schedule_start_waiting(struct schedule_state *st)

@@ -52,6 +52,7 @@ enum {
     SCHEDULE_LATE_MS = 60 * 1000, /* decided later than this, a tick counts as missed */
     SCHEDULE_COUNT_MAX = 1000,    /* due times that one decision counts; more count as these */
     SCHEDULE_WAITING_MAX = 1000,  /* runs that wait their turn */
+    SCHEDULE_RUNNING_MAX = 1000,  /* runs under way, where `overlap` is allow */
     SCHEDULE_FAILURES_MAX = 1000000
 };
 #define SCHEDULE_INTERVAL_MIN_MS INT64_C(1000)
@@ -160,6 +161,15 @@ struct schedule_decision {
  * decided it. After SCHEDULE_STOP_NOW the runs that are stopped must not be reported as ended. */
 bool schedule_tick(const struct schedule *s, struct schedule_state *st, int64_t due, int64_t now,
                    struct schedule_decision *out);
+
+/* Somebody wants a run now: whatever is due, also outside of the hours and while it is paused; what
+ * `overlap` says holds. It covers all up to now. */
+void schedule_trigger(const struct schedule *s, struct schedule_state *st, int64_t now,
+                      struct schedule_decision *out);
+/* Nobody takes the run that schedule_tick() has just decided, `before` is the state before it: the
+ * tick is skipped, with this reason. */
+void schedule_tick_refused(const struct schedule_state *before, struct schedule_state *st,
+                           const char *reason, struct schedule_decision *d);
 
 enum schedule_outcome { SCHEDULE_SUCCEEDED, SCHEDULE_FAILED, SCHEDULE_CANCELLED };
 

@@ -123,6 +123,11 @@ int job_change_read(struct cursor *c, struct job_change *ch, struct err *e)
     return job_whole(c, "job.schedule", e);
 }
 
+uint64_t job_decided_read(struct cursor *result)
+{
+    return cursor_u64(result);
+}
+
 static int change_runs(struct db *db, const struct job_change *ch, uint64_t tick, struct err *e)
 {
     int rc = ch->made ? job_made_put(db, ch, tick, e) : 0;
@@ -138,7 +143,7 @@ JOB_APPLY(job_apply_schedule)
     struct jobs *j = self;
     struct job_change ch;
     struct job_row row;
-    (void)version, (void)result;
+    (void)version;
     int rc = job_change_read(c, &ch, e);
     if (rc != 0 || (rc = job_row_get(a->db, ch.name, &row, e)) < 0)
         return rc;
@@ -157,6 +162,8 @@ JOB_APPLY(job_apply_schedule)
         rc = job_row_put(a->db, &ch, tick, e);
     if (rc == 0)
         rc = job_runs_match(a->db, &ch, e);
+    if (ch.decided)
+        buf_add_u64(result, tick);
     jobs_note(j, ch.name.p, ch.name.n);
     return rc;
 }

@@ -18,7 +18,7 @@ enum { SIM_JOBS_MAX = 16, SIM_TWICE_EVERY = 16, SIM_FAILURES_SHOWN = 10, SIM_SEC
 static const struct scenario scenarios[] = {
     {"ledger", ledger_sim, 1}, {"flip", ledger_flip_sim, 1}, {"canon", canon_sim, 16},
     {"coord", coord_sim, 4},   {"queue", queue_sim, 4},      {"bus", bus_sim, 4},
-    {"job", job_sim, 8},
+    {"job", job_sim, 8},       {"sched", sched_sim, 4},
 };
 
 struct options {

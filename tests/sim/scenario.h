@@ -19,6 +19,7 @@ uint64_t coord_sim(uint64_t seed, FILE *trace);
 uint64_t bus_sim(uint64_t seed, FILE *trace);
 uint64_t queue_sim(uint64_t seed, FILE *trace);
 uint64_t job_sim(uint64_t seed, FILE *trace);
+uint64_t sched_sim(uint64_t seed, FILE *trace);
 
 /* Says seed and scenario, how to see it again, and exits. */
 _Noreturn void sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

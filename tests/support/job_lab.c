@@ -21,7 +21,7 @@ static int lab_opened(void *self, struct db *db, struct err *e)
     return 0;
 }
 
-static void lab_begin(struct job_lab *l)
+void job_lab_up(struct job_lab *l)
 {
     struct err e = ERR_INIT;
     l->queues = queues_new();
@@ -37,7 +37,7 @@ static void lab_begin(struct job_lab *l)
     queues_start(l->queues, l->ledger, w, "n");
 }
 
-static void lab_end(struct job_lab *l)
+void job_lab_down(struct job_lab *l)
 {
     jobs_stop(l->jobs);
     queues_stop(l->queues);
@@ -48,29 +48,39 @@ static void lab_end(struct job_lab *l)
     queues_free(l->queues);
 }
 
-void job_lab_open(struct job_lab *l, uint64_t seed)
+void job_lab_init(struct job_lab *l, uint64_t seed, FILE *trace)
 {
     struct err e = ERR_INIT;
-    *l = (struct job_lab){.sim = sim_new(seed, NULL),
+    *l = (struct job_lab){.sim = sim_new(seed, trace),
                           .options = {.dir = "data", .vfs = "job_lab", .exclusive = true}};
     if (db_vfs_register("job_lab", sim_world(l->sim)->disk, &e) != 0)
         PANIC("%s", e.text);
-    lab_begin(l);
 }
 
-void job_lab_close(struct job_lab *l)
+void job_lab_fini(struct job_lab *l)
 {
-    lab_end(l);
     db_vfs_unregister("job_lab");
     sim_free(l->sim);
     stat_reset_all();
 }
 
+void job_lab_open(struct job_lab *l, uint64_t seed)
+{
+    job_lab_init(l, seed, NULL);
+    job_lab_up(l);
+}
+
+void job_lab_close(struct job_lab *l)
+{
+    job_lab_down(l);
+    job_lab_fini(l);
+}
+
 void job_lab_restart(struct job_lab *l, int64_t away_ms)
 {
-    lab_end(l);
+    job_lab_down(l);
     sim_clock_jump(l->sim, away_ms);
-    lab_begin(l);
+    job_lab_up(l);
 }
 
 static void lab_done(struct unit *u)

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "job/job.h"
@@ -21,11 +22,17 @@ struct job_lab {
     struct db *db; /* the writer, between entries */
     struct unit unit;
     bool done;
+    uint32_t lease_ms; /* of workers; 0: 12 h */
 };
 
 /* `seed` of the world. */
 void job_lab_open(struct job_lab *l, uint64_t seed);
 void job_lab_close(struct job_lab *l);
+/* The same in steps: the world, `trace` may be NULL; the node comes, and goes. */
+void job_lab_init(struct job_lab *l, uint64_t seed, FILE *trace);
+void job_lab_up(struct job_lab *l);
+void job_lab_down(struct job_lab *l);
+void job_lab_fini(struct job_lab *l);
 /* The node goes and comes back. `away_ms` pass meanwhile. */
 void job_lab_restart(struct job_lab *l, int64_t away_ms);
 

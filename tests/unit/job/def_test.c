@@ -93,8 +93,7 @@ TEST(one_wait_doubles_and_nothing_waits_nothing)
     job_def_fini(&d);
 }
 
-/* R1. */
-TEST(what_is_wrong_in_a_declaration_is_named)
+TEST(what_is_wrong_in_a_declaration_is_named) /* R1 */
 {
     refused("{\"crom\":\"* * * * *\"}", "crom", "did you mean 'cron'");
     refused("{\"cron\":\"nonsense\"}", "cron", "cron 'nonsense'");

@@ -493,6 +493,60 @@ TEST(the_next_ones_are_printed_for_people)
                "a run is under way; its end says when the next is due\n");
 }
 
+TEST(who_triggers_gets_a_run_now_that_covers_all_up_to_now)
+{
+    struct lab l;
+    struct schedule_decision d;
+    lab_start(&l,
+              "{\"cron\": \"0 * * * *\", \"windows\": [\"09:00-12:00\"], \"overlap\": "
+              "\"buffer_one\"}",
+              "01 08:30");
+    l.now = ms_of("01 08:40"); /* its hours have not begun */
+    schedule_trigger(&l.s, &l.st, l.now, &d);
+    log_decision(&l, &d);
+    schedule_trigger(&l.s, &l.st, l.now, &d);
+    log_decision(&l, &d);
+    schedule_trigger(&l.s, &l.st, l.now, &d);
+    log_decision(&l, &d);
+    lab_end(&l, SCHEDULE_SUCCEEDED);
+    lab_end(&l, SCHEDULE_SUCCEEDED);
+    lab_run(&l, "01 09:10"); /* what is due is decided all the same */
+    lab_is(&l, "01 08:40 ran x0 (08:30-08:40]\n"
+               "01 08:40 buffered x0 (08:40-08:40] waits\n"
+               "01 08:40 skipped x0\n"
+               "the next starts\n"
+               "01 09:00 ran (08:40-09:00]\n");
+}
+
+TEST(a_tick_whose_run_nobody_takes_is_skipped_and_the_next_covers_its_window)
+{
+    struct lab l;
+    struct schedule_decision d;
+    lab_start(&l, "{\"cron\": \"0 * * * *\", \"overlap\": \"terminate\"}", "01 08:30");
+    lab_run(&l, "01 09:30");
+    struct schedule_state before = l.st;
+    l.now = ms_of("01 10:00");
+    assert_true(schedule_tick(&l.s, &l.st, l.now, l.now, &d));
+    schedule_tick_refused(&before, &l.st, "the queue is full", &d);
+    assert_string_equal(d.reason, "the queue is full");
+    log_decision(&l, &d);
+    lab_end(&l, SCHEDULE_SUCCEEDED); /* it was not stopped */
+    lab_run(&l, "01 11:10");
+    lab_is(&l, "01 09:00 ran (08:30-09:00]\n"
+               "01 10:00 skipped\n"
+               "01 11:00 ran (09:00-11:00]\n");
+}
+
+TEST(so_many_run_beside_each_other_and_no_more)
+{
+    struct lab l;
+    lab_start(&l, "{\"every\": \"1m\", \"overlap\": \"allow\"}", "01 08:00");
+    l.st.running = SCHEDULE_RUNNING_MAX - 1;
+    lab_run(&l, "01 08:02");
+    lab_is(&l, "01 08:01 ran (08:00-08:01]\n"
+               "01 08:02 skipped\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -519,6 +573,9 @@ int main(void)
         HEAP_TEST(jitter_is_the_same_for_every_node_and_repeat_and_at_most_half_the_interval),
         HEAP_TEST(jitter_moves_the_decision_not_the_due_time),
         HEAP_TEST(the_next_ones_are_printed_for_people),
+        HEAP_TEST(who_triggers_gets_a_run_now_that_covers_all_up_to_now),
+        HEAP_TEST(a_tick_whose_run_nobody_takes_is_skipped_and_the_next_covers_its_window),
+        HEAP_TEST(so_many_run_beside_each_other_and_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

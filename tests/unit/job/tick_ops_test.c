@@ -43,8 +43,7 @@ static int apply(struct job_lab *l, struct job_change *ch, struct err *e)
     return rc;
 }
 
-/* J1: the second one finds another revision. */
-TEST(of_two_decisions_by_the_same_row_one_comes_through)
+TEST(of_two_decisions_by_the_same_row_one_comes_through) /* J1 */
 {
     struct job_lab l;
     struct err e = ERR_INIT;

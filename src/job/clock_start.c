@@ -1,0 +1,103 @@
+/* Runs for a start: each job that is declared `on_start` gets one, once the scripts are live. */
+#include "base/json.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "db/db.h"
+#include "job/clock_priv.h"
+#include "queue/queue.h"
+
+/* Of two that wait one is enough: the second finds the same. */
+#define START_UNIQUE "on_start"
+
+static int start_names(struct jobs *j, json_t *out, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s =
+        db_stmt_get(j->db, "SELECT name FROM job_defs WHERE definition <> '' ORDER BY name", e);
+    int rc = s != NULL ? 1 : e->code;
+    while (rc > 0 && (rc = db_step(s, e)) > 0) {
+        struct job_def d;
+        struct err why = ERR_INIT;
+        if (job_def_get(j->db, db_col_text(s, 0, NULL), &d, &why) != 0)
+            continue;
+        if (d.on_start != JOB_START_NONE)
+            json_array_append_new(out, json_string(d.name));
+        job_def_fini(&d);
+    }
+    return rc;
+}
+
+void job_start_ready(struct task *t)
+{
+    struct jobs *j = LIST_OF(t, struct job_clock, ready)->jobs;
+    struct err e = ERR_INIT;
+    if (j->clock->stopped || j->clock->starting != NULL)
+        return;
+    j->clock->starting = json_array();
+    if (start_names(j, j->clock->starting, &e) < 0)
+        log_warn("job", "jobs that run at the start: %s", e.text);
+    job_clock_soon(j);
+}
+
+static void start_done(struct unit *u)
+{
+    struct jobs *j = LIST_OF(u, struct job_clock, start_unit)->jobs;
+    struct err why = u->err;
+    unit_fini(u);
+    j->clock->start_flying = false;
+    if (why.code == 0)
+        json_array_remove(j->clock->starting, 0);
+    else if (why.code != ERR_NO_LEADER && why.code != ERR_DRAINING)
+        log_warn("job", "'%s', which runs at the start: %s",
+                 json_string_value(json_array_get(j->clock->starting, 0)), why.text);
+    if (why.code == 0)
+        job_clock_soon(j);
+}
+
+static int start_add(struct jobs *j, const char *name, struct err *e)
+{
+    struct job_def d;
+    struct queue_message m;
+    int rc = job_def_get(j->db, name, &d, e);
+    if (rc != 0)
+        return rc;
+    job_def_message(&d, &m);
+    job_clock_id(j, &m.send.id);
+    m.send.unique = START_UNIQUE;
+    m.send.unique_mode = UNIQUE_SKIP;
+    m.body = "{}";
+    m.body_len = 2;
+    struct job_submit sub = {.def = &d, .message = &m, .kind = JOB_STARTED};
+    rc = job_txn_submit(&j->clock->start_unit.txn, &sub, e);
+    job_def_fini(&d);
+    return rc;
+}
+
+void job_start_turn(struct jobs *j)
+{
+    struct job_clock *k = j->clock;
+    struct err e = ERR_INIT;
+    const char *name = json_string_value(json_array_get(k->starting, 0));
+    if (k->start_flying || name == NULL)
+        return;
+    unit_init(&k->start_unit, j->world->runner, start_done);
+    txn_envelope(&k->start_unit.txn, &(struct envelope){.tenant = JOB_TENANT, .reason = "start"});
+    int rc = start_add(j, name, &e);
+    if (rc == 0 && (rc = ledger_propose(j->ledger, &k->start_unit, &e)) == 0) {
+        k->start_flying = true;
+        return;
+    }
+    unit_fini(&k->start_unit);
+    if (rc != ERR_NOT_FOUND) /* declared no more */
+        log_warn("job", "'%s', which runs at the start: %s", name, e.text);
+    else
+        json_array_remove(k->starting, 0);
+}
+
+void job_start_fini(struct job_clock *k)
+{
+    if (k->start_flying)
+        unit_fini(&k->start_unit);
+    json_decref(k->starting);
+}
