@@ -207,10 +207,14 @@ static void openapi_add_topics(json_t *doc)
 
 static void openapi_add_jobs(json_t *doc)
 {
-    AUTO(json_unref) json_t *part = openapi_file("schema/openapi/jobs.json", NULL);
+    static const char *const files[] = {"schema/openapi/jobs.json",
+                                        "schema/openapi/schedules.json"};
     json_t *components = openapi_member(doc, "components");
-    json_object_update(openapi_member(doc, "paths"), openapi_member(part, "paths"));
-    json_object_update(openapi_member(components, "schemas"), openapi_member(part, "schemas"));
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        AUTO(json_unref) json_t *part = openapi_file(files[i], NULL);
+        json_object_update(openapi_member(doc, "paths"), openapi_member(part, "paths"));
+        json_object_update(openapi_member(components, "schemas"), openapi_member(part, "schemas"));
+    }
     openapi_add_tag(doc, "Jobs", json_string("Named handlers: runs submitted, worked, looked at."));
 }
 

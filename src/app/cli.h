@@ -141,6 +141,7 @@ extern const struct cli_command cli_jobs_commands[];
 extern const struct cli_command cli_config_commands[];
 extern const struct cli_command cli_export_commands[];
 extern const struct cli_command cli_lease_commands[];
+extern const struct cli_command cli_sched_commands[];
 extern const struct cli_command cli_timeline_commands[];
 extern const struct cli_command cli_info_commands[];
 extern const struct cli_command cli_completion_commands[];

@@ -23,7 +23,7 @@ class Words(Case):
             if not line.startswith("  koan "):
                 continue
             words = line.split()[1:3]
-            command = words if words[0] in ("entity", "canon", "config", "lease", "queue", "jobs") else words[:1]
+            command = words if words[0] in ("entity", "canon", "config", "jobs", "lease", "queue", "sched") else words[:1]
             code, text, err = run(*command, "--help")
             self.assertEqual(code, 0, err)
             self.assertIn("--json", text)
