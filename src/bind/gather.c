@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "bind/work.h"
 
+enum { GATHER_LOOK_MS = 200 }; /* while no batch can begin */
+
 static uint64_t now_ns(struct bind_work *w)
 {
     return w->thread->world->mono_ns(w->thread->world);
@@ -54,6 +56,22 @@ static void drop_lost(struct bind_work *w)
             continue;
         list_remove(&d->here);
         delivery_drop(d);
+    }
+}
+
+/* Half of its time is over, and those before it still run: whoever has room may have it, and no try
+ * is used. */
+static void give_back(struct bind_work *w)
+{
+    LIST_EACH_SAFE(node, &w->gathered)
+    {
+        struct delivery *d = LIST_OF(node, struct delivery, here);
+        int64_t age_ms = (int64_t)((now_ns(w) - d->since_ns) / 1000000);
+        if (bind_deliver_left(d) > age_ms)
+            continue;
+        list_remove(&d->here);
+        d->how.settle.outcome = SETTLE_RELEASE;
+        delivery_settle(d);
     }
 }
 
@@ -118,8 +136,11 @@ void gather_go(struct bind_work *w)
                 started = start_of(w, l, &wait_ms) || started;
         }
     }
+    give_back(w);
     world->timer_stop(world, &w->gather_timer);
     w->gather_timer.fire = gather_timer;
-    if (wait_ms != UINT64_MAX && w->batches < WORK_BATCHES)
+    if (w->batches == WORK_BATCHES)
+        wait_ms = list_is_empty(&w->gathered) ? UINT64_MAX : GATHER_LOOK_MS;
+    if (wait_ms != UINT64_MAX)
         world->timer_start(world, &w->gather_timer, wait_ms + 1);
 }

@@ -127,6 +127,22 @@ class Batches(TopicsCase):
         self.assertEqual(sorted(t.removeprefix("dead ") for t in self.titles()), ["1", "2", "3"])
         self.assertIn("dead 2", self.titles())
 
+    def test_what_waits_behind_slow_batches_uses_no_try(self):
+        url = self.outside()
+        self.serve(f"""
+            on "t" {{ group = "g", batch = 10, wait = "10ms", timeout = "2s", attempts = 1, run = function(list)
+              if list[1] <= 2 then http.get("{url}/slow", {{ timeout = "5s" }}) end
+              note(table.concat(list, ","))
+            end }}
+        """)
+        for n in (1, 2):  # two batches that run into their timeout
+            self.publish("t", n)
+            self.until_calls(n)
+        self.publish("t", 3)
+        self.until(["3"])
+        self.go.set()
+        self.assertEqual(self.queue("group.g")["discarded"], 2)
+
     def test_a_stop_hands_back_what_is_gathered_and_uses_no_try(self):
         self.serve("""
             on "t" { group = "g", batch = 10, wait = "20s", attempts = 1, run = function(list, ctx)

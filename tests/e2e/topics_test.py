@@ -1,5 +1,6 @@
 """Topics in scripts: a message for each group that listens, in one unit with what was published beside it; requests that
 are answered; what becomes of what nobody listens to."""
+import http.client
 import json
 import random
 import threading
@@ -304,6 +305,34 @@ class Requests(TopicsCase):
         a = self.ask("POST", "/ask/bad", "1")
         self.assertEqual(a.status, 503, a.body)
         self.assertIn("broken", a.json["detail"])
+
+    def test_a_stop_ends_what_waits_for_an_answer_and_the_message_comes_again(self):
+        url = self.outside()
+        self.serve(f"""
+            on "slow" {{ group = "g", attempts = 1, run = function(q, ctx)
+              if ctx.deliveries == 1 then http.get("{url}/slow", {{ timeout = "60s" }}) end
+              note("ran " .. ctx.deliveries)
+            end }}
+        """, "--drain.timeout", "1s")
+        answers = []
+
+        def ask():
+            try:
+                answers.append(self.server.client()("POST", "/ask/slow?timeout=60s", "1").status)
+            except (OSError, http.client.HTTPException):
+                answers.append(0)  # cut off, as all that is under way behind drain.timeout
+        asks = [threading.Thread(target=ask) for _ in range(3)]
+        for t in asks:
+            t.start()
+        self.until_calls(3)
+        began = time.monotonic()
+        self.assertEqual(self.server.stop(), 0)
+        for t in asks:
+            t.join()
+        self.assertLess(time.monotonic() - began, 15)
+        self.assertLessEqual({a // 100 for a in answers}, {0, 5})
+        self.again()
+        self.until(["ran 2"] * 3)
 
     def test_handlers_ask_handlers(self):
         self.serve("""

@@ -197,6 +197,29 @@ class Webhooks(TopicsCase):
         self.server.wait_log("http.allow")
         self.assertEqual(self.got, [])
 
+    def test_a_stop_hands_back_what_is_under_way_and_uses_no_try(self):
+        wait, first = threading.Event(), threading.Event()
+        self.addCleanup(wait.set)
+
+        def answer(path, body, headers):
+            first.set()
+            self.lock.release()
+            wait.wait(30)
+            self.lock.acquire()
+            return 200, {}
+        self.answer = answer
+        self.serve(f'on "t" {{ group = "g", webhook = {{ url = "{self.url}/", secret = "{secret(1)}", timeout = "60s" }} }}', "--drain.timeout", "1s")
+        self.publish("t", 1)
+        self.assertTrue(first.wait(20))
+        began = time.monotonic()
+        self.assertEqual(self.server.stop(), 0)
+        self.assertLess(time.monotonic() - began, 15)
+        wait.set()
+        self.again()
+        self.until_got(2)
+        messages = self.ask("GET", "/api/queues/%2F/group.g").json
+        self.assertEqual(messages["discarded"], 0)
+
     def test_killed_in_between_it_comes_again_with_the_same_id(self):  # B1
         wait = threading.Event()
 
