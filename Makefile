@@ -279,7 +279,7 @@ build/dbg/tests/unit/%_test.ok: build/dbg/tests/unit/%_test tests/run-one
 
 # The tests of what runs on several threads, once more under the thread sanitizer.
 TSAN_MODULES := io http db ledger entity canon bind api
-TSAN_TESTS := $(addprefix tests/unit/,$(addsuffix /%,$(TSAN_MODULES)) queue/queue_test queue/survey_test queue/watch_test)
+TSAN_TESTS := $(addprefix tests/unit/,$(addsuffix /%,$(TSAN_MODULES)) queue/queue_test queue/survey_test queue/watch_test bus/routes_test)
 TSAN_BINS := $(addprefix build/tsan/,$(filter $(TSAN_TESTS),$(UNIT_TESTS)))
 .PHONY: tsan
 tsan: $(addsuffix .ok,$(TSAN_BINS))

@@ -48,7 +48,7 @@ int topic_draft_add(struct topic_draft *d, const struct bus_route *r, struct txn
     if (rc == 0)
         rc = bus_txn_publish(t, r, &d->m, e);
     d->groups = (uint32_t)bus_route_count(r);
-    d->results = t->ops - before;
+    d->results = t->ops > before ? t->ops - before - 1 : 0; /* the last is a condition */
     return rc;
 }
 
@@ -212,8 +212,11 @@ static int publishing_go(struct publishing *p, struct err *e)
 /* Options of the query, as an object. */
 static json_t *publish_query(struct http_request *req)
 {
+    const char *names[ARRAY_LEN(topic_option_names) + 1];
     size_t pairs;
-    if (!api_query_only(req, topic_option_names, topic_option_count))
+    memcpy(names, topic_option_names, sizeof topic_option_names);
+    names[topic_option_count] = "reply";
+    if (!api_query_only(req, names, ARRAY_LEN(names)))
         return NULL;
     json_t *o = json_object();
     const struct http_pair *all = http_query_all(req, &pairs);
@@ -226,7 +229,14 @@ static void publish_post(struct http_request *req)
 {
     struct err e = ERR_INIT;
     AUTO(json_unref) json_t *options = publish_query(req);
-    if (options == NULL || !api_once(req))
+    if (options == NULL)
+        return;
+    if (json_object_get(options, "reply") != NULL) {
+        if (api_once_none(req))
+            topic_reply(req, options);
+        return;
+    }
+    if (!api_once(req))
         return;
     size_t count = 0;
     bool batch = false;

@@ -200,7 +200,7 @@ static int events_read(struct http_request *req, struct cloudevents *out, struct
 static int draft_begin(struct http_request *req, struct topic_draft *d, const json_t *options,
                        struct err *e)
 {
-    static const char *const also[] = {NULL};
+    static const char *const also[] = {"reply", NULL};
     struct api_thread *t = api_thread_of(req);
     struct envelope env;
     static const struct uuid none;

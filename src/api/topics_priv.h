@@ -1,6 +1,6 @@
 /* What the files of the routes of topics share: topics.c (published, shown), topics_event.c (what
- * came as a message), topics_again.c (unrouted ones published again, groups rewound), tx_topic.c
- * (publish in POST /api/tx). */
+ * came as a message), topics_reply.c (answered), topics_again.c (unrouted ones published again,
+ * groups rewound), tx_topic.c (publish in POST /api/tx). */
 #ifndef KOAN_API_TOPICS_PRIV_H
 #define KOAN_API_TOPICS_PRIV_H
 
@@ -30,6 +30,9 @@ extern const size_t topic_option_count;
 struct topic_draft *topic_drafts_read(struct http_request *req, const json_t *options,
                                       size_t *count, bool *batch);
 void topic_drafts_free(struct topic_draft *list, size_t count);
+
+/* topics_reply.c: answered by who works it. `options`: of the query, with `reply`. */
+void topic_reply(struct http_request *req, json_t *options);
 
 /* The operations of one message; its counts are set. */
 int topic_draft_add(struct topic_draft *d, const struct bus_route *r, struct txn *t, struct err *e);

@@ -15,6 +15,7 @@ static const struct domain_op bus_ops[] = {
     {BUS_OP_EVENT, 1, false, DOMAIN_PARTIAL, "bus.event", bus_apply_event, false},
     {BUS_OP_WAIT_END, 1, false, DOMAIN_PARTIAL, "bus.wait_end", bus_apply_wait_end, false},
     {BUS_OP_SWEEP, 1, false, DOMAIN_PARTIAL, "bus.sweep", bus_apply_sweep, false},
+    {BUS_IF_WAITED, 1, true, DOMAIN_ATOMIC, "bus.waited", bus_apply_waited, false},
 };
 
 BUS_APPLY(routes)
@@ -75,7 +76,8 @@ uint64_t bus_revision(struct bus *b)
 
 bool bus_is_stale(struct bus *b, const struct bus_route *r)
 {
-    return bus_revision(b) != r->routes->revision;
+    return bus_revision(b) != r->routes->revision ||
+           bus_patterns_number(&b->waited) != r->waited_number;
 }
 
 /* ---- the domain ---- */
@@ -86,6 +88,8 @@ static int bus_opened(void *self, struct db *db, struct err *e)
     b->db = db;
     int rc = bus_number(db, BUS_REVISION, &b->revision, e);
     b->revision_unit = b->revision_committed = b->revision;
+    if (rc == 0)
+        rc = bus_patterns_load(&b->waited, db, e);
     return rc == 0 ? routes_renew(b, e) : rc;
 }
 
@@ -94,12 +98,14 @@ static void bus_unit(void *self, const struct apply *a)
     struct bus *b = self;
     (void)a;
     b->revision_unit = b->revision;
+    bus_patterns_unit(&b->waited);
 }
 
 static void bus_undo(void *self, bool entry_too)
 {
     struct bus *b = self;
     b->revision = entry_too ? b->revision_committed : b->revision_unit;
+    bus_patterns_undo(&b->waited, entry_too);
 }
 
 /* Without a snapshot of the new revision every publish is refused, so it is tried again with each
@@ -112,6 +118,8 @@ static void bus_committed(void *self, uint64_t seq, int64_t at)
     b->revision_committed = b->revision;
     if (b->changed && routes_renew(b, &e) != 0)
         log_warn("bus", "the routes of topics stay old: %s", e.text);
+    if (bus_patterns_commit(&b->waited, b->db, &e) != 0)
+        log_warn("bus", "what is waited for stays unknown: %s", e.text);
     if (b->world != NULL)
         bus_passed(b);
 }
@@ -129,6 +137,7 @@ struct bus *bus_new(void)
                                 .committed = bus_committed};
     b->armed_ms = UINT64_MAX;
     pthread_mutex_init(&b->lock, NULL);
+    bus_patterns_init(&b->waited);
     return b;
 }
 
@@ -139,6 +148,7 @@ void bus_free(struct bus *b)
     if (b->flying) /* the ledger closed, and nobody was left to hear of it */
         unit_fini(&b->unit);
     bus_routes_unref(b->routes);
+    bus_patterns_fini(&b->waited);
     pthread_mutex_destroy(&b->lock);
     mem_free(b);
 }

@@ -19,8 +19,8 @@
  * and a deploy have an order: either the message is routed by the new groups or it was committed
  * before them. A unit that came too late is refused with ERR_CONFLICT and bus_is_stale() says so
  * of its route; whoever built it routes and builds again, BUS_TRIES times at most. What is asked
- * again costs nothing that was not there: only a deploy, a topic that is waited for the first time
- * and the end of a feed change the routes.
+ * again costs nothing that was not there: only a deploy, the end of a feed, and somebody who waits
+ * for just this topic by a pattern that was not there, come between.
  *
  * Several patterns of one group may match a topic: it is still one record. Which declaration is
  * meant, its options and its handler, is the rule of groups_pick() (group.h), the same for who
@@ -160,8 +160,8 @@ struct bus_message { /* zero-initialise */
 void bus_txn_routes(struct txn *t, const struct bus_route *r);
 /* The operations: bus_route_count() sends first, in that order, each with a result for
  * queue_sent_read(); without any group the record in UNROUTED_QUEUE, if one is kept; then what else
- * there is. Nothing at all for a topic that drops. ERR_INVALID (reserved headers among it) and
- * ERR_TOO_LARGE: the transaction is not to be used. */
+ * there is, each with a result, and last a condition, which has none. ERR_INVALID (reserved headers
+ * among it) and ERR_TOO_LARGE: the transaction is not to be used. */
 int bus_txn_publish(struct txn *t, const struct bus_route *r, const struct bus_message *m,
                     struct err *e);
 

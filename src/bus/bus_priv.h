@@ -1,6 +1,6 @@
 /* Bus, inside its folder: bus.c (the domain), ops.c (operations written), options.c (what groups
  * say of their records), declared.c, retained.c, places.c, waits.c (operations applied), routes.c
- * (the snapshot that publishers read), publish.c, start.c (where a group begins), clock.c (what who
+ * (the snapshot that publishers read), publish.c, waited.c (what is waited for), clock.c (what who
  * leads proposes), store.c (SQL that several share). */
 #ifndef KOAN_BUS_BUS_PRIV_H
 #define KOAN_BUS_BUS_PRIV_H
@@ -13,6 +13,7 @@
 #include "bus/bus.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
+#include "base/topic.h"
 #include "queue/core.h"
 
 struct db_stmt;
@@ -28,6 +29,7 @@ enum bus_op {
     BUS_OP_EVENT = 0x0a06,
     BUS_OP_WAIT_END = 0x0a07,
     BUS_OP_SWEEP = 0x0a08,
+    BUS_IF_WAITED = 0x0a09,
 };
 
 enum {
@@ -35,6 +37,7 @@ enum {
     BUS_DECLARED_BYTES = 7 << 20,           /* of one source, as text */
     BUS_LOOK_MS = 1000,                     /* the longest that the clock sleeps: clocks are set */
     BUS_FEED_LOOKED = 10 * 1000,            /* rows looked at for one unit */
+    BUS_FRESH_MAX = 100,                    /* patterns that are newer than a route, looked at */
     BUS_WAKES = 100,                        /* of one unit */
     BUS_WAIT_KEPT_MS = 24 * 60 * 60 * 1000, /* a wait that nobody ended, past its time */
 };
@@ -82,9 +85,8 @@ struct bus_tenant {
     struct bus_declared *groups;
     struct bus_topic *topics;
     const char **topic_sources;
-    char **waited; /* patterns */
-    size_t groups_count, topics_count, waited_count;
-    struct topic_set *by_group, *by_topic, *by_wait;
+    size_t groups_count, topics_count;
+    struct topic_set *by_group, *by_topic;
 };
 struct bus_routes {
     atomic_uint refs;
@@ -106,10 +108,46 @@ struct bus_route {
     struct bus_routes *routes; /* counted: what follows lies in it */
     const struct bus_declared **groups;
     const struct bus_topic *topic; /* NULL: not declared */
-    const char **waited;
+    char **waited;                 /* patterns; its own */
+    uint64_t waited_number;
     size_t groups_count, waited_count, fed; /* `fed`: groups that get it in turn */
     char name[];
 };
+
+/* ---- waited.c: patterns that somebody waits for ---- */
+
+struct waited_tenant;
+struct bus_fresh { /* new in this entry */
+    char tenant[TXN_ENVELOPE_TEXT_MAX + 1], pattern[TOPIC_MAX + 1];
+};
+struct bus_patterns {
+    /* The ledger's thread. `number` rises with each new pattern: as of the current unit, of the
+     * units before, as committed. */
+    uint64_t number, unit, committed;
+    struct bus_fresh *fresh;
+    size_t fresh_count, fresh_unit, stale;
+    bool behind; /* what is below lacks some: for want of memory */
+
+    pthread_mutex_t lock;
+    struct waited_tenant *tenants;
+    size_t count;
+    uint64_t shown; /* the number that these are of */
+};
+void bus_patterns_init(struct bus_patterns *w);
+void bus_patterns_fini(struct bus_patterns *w);
+int bus_patterns_load(struct bus_patterns *w, struct db *db, struct err *e);
+/* One more; *since: its number. */
+int bus_patterns_next(struct bus_patterns *w, const struct apply *a, const char *pattern,
+                      uint64_t *since, struct err *e);
+void bus_patterns_unit(struct bus_patterns *w);
+void bus_patterns_undo(struct bus_patterns *w, bool entry_too);
+int bus_patterns_commit(struct bus_patterns *w, struct db *db, struct err *e);
+/* Any thread. What of it matches the topic of `r`. */
+uint64_t bus_patterns_number(struct bus_patterns *w);
+int bus_patterns_match(struct bus_patterns *w, const char *tenant, struct bus_route *r,
+                       struct err *e);
+/* A condition: nobody waits since for this topic whom the route does not know. */
+void bus_txn_waited(struct txn *t, const struct bus_route *r);
 
 /* ---- feed.c, wake.c: what who leads proposes ---- */
 
@@ -143,6 +181,7 @@ struct bus {
     /* The revision: as the current unit has it, as the units before left it, as it is committed. */
     uint64_t revision, revision_unit, revision_committed;
     bool changed; /* the snapshot is to be made again */
+    struct bus_patterns waited;
 
     pthread_mutex_t lock;
     struct bus_routes *routes; /* never NULL once the domain is opened */
@@ -174,7 +213,7 @@ void bus_passed(struct bus *b);
 
 /* ---- store.c. `e` is never NULL here and below. ---- */
 
-enum bus_number { BUS_REVISION = 1, BUS_POSITION = 2, BUS_MET = 3 };
+enum bus_number { BUS_REVISION = 1, BUS_POSITION = 2, BUS_MET = 3, BUS_WAITED = 4 };
 /* The last that was given out; 0 in the beginning. */
 int bus_number(struct db *db, enum bus_number which, uint64_t *out, struct err *e);
 int bus_number_next(struct db *db, enum bus_number which, uint64_t *out, struct err *e);
@@ -240,7 +279,10 @@ BUS_APPLY(wait);     /* waits.c */
 BUS_APPLY(event);    /* waits.c */
 BUS_APPLY(wait_end); /* waits.c */
 BUS_APPLY(sweep);    /* retained.c */
+BUS_APPLY(waited);   /* waited.c */
 
+/* waits.c: patterns that nobody waits for any more go. The routes may go on naming them. */
+int bus_patterns_tidy(struct bus *b, const struct apply *a, struct err *e);
 /* waits.c: those past their time, at most `max`; how many went. */
 int bus_waits_sweep(const struct apply *a, uint32_t max, uint32_t *gone, struct err *e);
 

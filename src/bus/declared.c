@@ -269,19 +269,13 @@ static int groups_places(const struct apply *a, const struct declared *before,
     return rc;
 }
 
-/* Patterns that nobody waits for any more would only make publishers write in vain. */
-static int patterns_tidy(const struct apply *a, struct err *e)
-{
-    return db_exec(a->db, "DELETE FROM bus_patterns WHERE waits = 0", e);
-}
-
 static int routes_change(struct bus *b, const struct apply *a, const struct declared *before,
                          const struct declared *after, struct err *e)
 {
     b->changed = true;
     if (declared_is(&before->core, &after->core))
         return 0;
-    int rc = patterns_tidy(a, e);
+    int rc = bus_patterns_tidy(b, a, e);
     return rc == 0 ? bus_next_revision(b, a, e) : rc;
 }
 

@@ -182,5 +182,7 @@ int bus_txn_publish(struct txn *t, const struct bus_route *r, const struct bus_m
         bus_txn_retain(t, r->name, r->topic->retain_ms, m);
     if (rc == 0 && r->waited_count > 0)
         bus_txn_event(t, r, m);
+    if (rc == 0)
+        bus_txn_waited(t, r);
     return rc;
 }

@@ -29,15 +29,11 @@ static void tenant_drop(struct bus_tenant *t)
         mem_free((char *)(uintptr_t)t->topics[i].file);
         mem_free((char *)(uintptr_t)t->topic_sources[i]);
     }
-    for (size_t i = 0; i < t->waited_count; i++)
-        mem_free(t->waited[i]);
     topic_set_free(t->by_group);
     topic_set_free(t->by_topic);
-    topic_set_free(t->by_wait);
     mem_free(t->groups);
     mem_free(t->topics);
     mem_free(t->topic_sources);
-    mem_free(t->waited);
     mem_free(t->name);
 }
 
@@ -79,10 +75,8 @@ static int tenant_of_row(struct bus_routes *r, const char *name, struct bus_tena
         return e->code;
     r->tenants = list;
     *out = &r->tenants[r->tenants_count++];
-    **out = (struct bus_tenant){.name = mem_strdup(name),
-                                .by_group = topic_set_new(),
-                                .by_topic = topic_set_new(),
-                                .by_wait = topic_set_new()};
+    **out = (struct bus_tenant){
+        .name = mem_strdup(name), .by_group = topic_set_new(), .by_topic = topic_set_new()};
     return 0;
 }
 
@@ -144,18 +138,6 @@ static int load_topic(struct bus_routes *r, struct db_stmt *s, struct err *e)
     return set_add(t->by_topic, d->pattern, t->topics_count - 1, e);
 }
 
-static int load_waited(struct bus_routes *r, struct db_stmt *s, struct err *e)
-{
-    struct bus_tenant *t = NULL;
-    int rc = tenant_of_row(r, db_col_text(s, 0, NULL), &t, e);
-    char **list = rc != 0 ? NULL : room_for(t->waited, t->waited_count, sizeof *list, e);
-    if (list == NULL)
-        return e->code;
-    t->waited = list;
-    t->waited[t->waited_count++] = mem_strdup(db_col_text(s, 1, NULL));
-    return set_add(t->by_wait, t->waited[t->waited_count - 1], t->waited_count - 1, e);
-}
-
 static int load_all(struct bus_routes *r, struct db *db, const char *sql,
                     int (*load)(struct bus_routes *, struct db_stmt *, struct err *), struct err *e)
 {
@@ -182,9 +164,6 @@ int bus_routes_load(struct db *db, uint64_t revision, struct bus_routes **out, s
                       "SELECT tenant, pattern, source, retain, unrouted, file, line FROM "
                       "bus_topics ORDER BY tenant, pattern",
                       load_topic, e);
-    if (rc == 0)
-        rc = load_all(r, db, "SELECT tenant, pattern FROM bus_patterns ORDER BY tenant, pattern",
-                      load_waited, e);
     if (rc == 0)
         *out = r;
     else
@@ -229,28 +208,12 @@ static int route_groups(struct bus_route *r, const struct bus_tenant *t, bool re
                      BUS_ROUTE_GROUPS_MAX);
 }
 
-static int route_waited(struct bus_route *r, const struct bus_tenant *t, struct err *e)
-{
-    size_t count;
-    const uint32_t *ids = topic_set_match(t->by_wait, r->name, strlen(r->name), &count);
-    if (count == 0)
-        return 0;
-    r->waited = mem_try(count * sizeof *r->waited);
-    if (r->waited == NULL)
-        return err_set(e, ERR_NOMEM, "a route to %zu waits", count);
-    for (size_t i = 0; i < count; i++)
-        r->waited[i] = t->waited[ids[i]];
-    r->waited_count = count;
-    return 0;
-}
-
 static int route_fill(struct bus_route *r, const struct bus_tenant *t, struct err *e)
 {
     size_t count;
     const uint32_t *ids = topic_set_match(t->by_topic, r->name, strlen(r->name), &count);
     r->topic = count > 0 ? &t->topics[ids[count - 1]] : NULL;
-    int rc = route_groups(r, t, r->topic != NULL && r->topic->retain_ms > 0, e);
-    return rc == 0 ? route_waited(r, t, e) : rc;
+    return route_groups(r, t, r->topic != NULL && r->topic->retain_ms > 0, e);
 }
 
 int bus_route(struct bus *b, const char *tenant, const char *topic, struct bus_route **out,
@@ -270,6 +233,8 @@ int bus_route(struct bus *b, const char *tenant, const char *topic, struct bus_r
     rc = t != NULL ? route_fill(r, t, e) : 0;
     pthread_mutex_unlock(&r->routes->lock);
     if (rc == 0)
+        rc = bus_patterns_match(&b->waited, tenant, r, e);
+    if (rc == 0)
         *out = r;
     else
         bus_route_unref(r);
@@ -287,8 +252,10 @@ void bus_route_unref(struct bus_route *r)
     if (r == NULL || atomic_fetch_sub(&r->refs, 1) > 1)
         return;
     bus_routes_unref(r->routes);
-    mem_free(r->groups);
+    for (size_t i = 0; i < r->waited_count; i++)
+        mem_free(r->waited[i]);
     mem_free(r->waited);
+    mem_free(r->groups);
     mem_free(r);
 }
 

@@ -116,27 +116,57 @@ static int pattern_get(const struct apply *a, const char *tenant, const char *pa
     return rc < 0 ? rc : 0;
 }
 
-static int pattern_put(const struct apply *a, const char *tenant, const char *pattern,
-                       int64_t waits, struct err *e)
+/* They would only make publishers write in vain. */
+int bus_patterns_tidy(struct bus *b, const struct apply *a, struct err *e)
 {
-    struct db_stmt *s = db_stmt_get(
-        a->db, "INSERT OR REPLACE INTO bus_patterns(tenant, pattern, waits) VALUES(?1, ?2, ?3)", e);
-    if (s == NULL)
-        return e->code;
-    db_bind_str(s, 1, tenant);
-    db_bind_str(s, 2, pattern);
-    db_bind_int(s, 3, waits);
-    return db_run(s, e);
+    int rc = db_exec(a->db, "DELETE FROM bus_patterns WHERE waits = 0", e);
+    b->waited.stale += rc == 0 ? (size_t)db_changes(a->db) : 0;
+    return rc;
 }
 
-static int patterns_fit(const struct apply *a, struct err *e)
+/* Where a new one comes, those that nobody waits for any more go. */
+static int patterns_fit(struct bus *b, const struct apply *a, struct err *e)
 {
+    if (bus_patterns_tidy(b, a, e) != 0)
+        return e->code;
     AUTO(db_stmt_donep)
     struct db_stmt *s = db_stmt_get(a->db, "SELECT count(*) FROM bus_patterns", e);
     int rc = s == NULL ? e->code : db_step(s, e);
     if (rc > 0 && db_col_int(s, 0) >= BUS_PATTERNS_MAX)
         return err_set(e, ERR_QUOTA, "at most %d patterns are waited for", BUS_PATTERNS_MAX);
     return rc < 0 ? rc : 0;
+}
+
+static int pattern_run(const struct apply *a, const char *sql, const char *tenant,
+                       const char *pattern, int64_t v, struct err *e)
+{
+    struct db_stmt *s = db_stmt_get(a->db, sql, e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, tenant);
+    db_bind_str(s, 2, pattern);
+    db_bind_int(s, 3, v);
+    return db_run(s, e);
+}
+
+static int pattern_count(const struct apply *a, const char *tenant, const char *pattern,
+                         int64_t waits, struct err *e)
+{
+    return pattern_run(a, "UPDATE bus_patterns SET waits = ?3 WHERE tenant = ?1 AND pattern = ?2",
+                       tenant, pattern, waits, e);
+}
+
+static int pattern_new(struct bus *b, const struct apply *a, const char *pattern, struct err *e)
+{
+    uint64_t since = 0;
+    int rc = patterns_fit(b, a, e);
+    if (rc == 0)
+        rc = bus_patterns_next(&b->waited, a, pattern, &since, e);
+    if (rc != 0)
+        return rc;
+    return pattern_run(
+        a, "INSERT INTO bus_patterns(tenant, pattern, waits, since) VALUES(?1, ?2, 1, ?3)",
+        a->env->tenant, pattern, (int64_t)since, e);
 }
 
 static int pattern_join(struct bus *b, const struct apply *a, const char *pattern, struct err *e)
@@ -146,11 +176,10 @@ static int pattern_join(struct bus *b, const struct apply *a, const char *patter
     if (rc == 0 && waits >= BUS_WAITS_PATTERN_MAX)
         rc = err_set(e, ERR_QUOTA, "at most %d records wait for '%s'", BUS_WAITS_PATTERN_MAX,
                      pattern);
-    if (rc == 0 && waits < 0)
-        rc = patterns_fit(a, e);
-    if (rc == 0)
-        rc = pattern_put(a, a->env->tenant, pattern, waits < 0 ? 1 : waits + 1, e);
-    return rc == 0 && waits < 0 ? bus_next_revision(b, a, e) : rc;
+    if (rc != 0)
+        return rc;
+    return waits < 0 ? pattern_new(b, a, pattern, e)
+                     : pattern_count(a, a->env->tenant, pattern, waits + 1, e);
 }
 
 static int wait_decode(struct cursor *c, struct wait *w, struct err *e)
@@ -317,7 +346,7 @@ static int wait_drop(const struct apply *a, const struct ended *w, struct err *e
     if (rc == 0)
         rc = pattern_get(a, w->tenant, w->pattern, &waits, e);
     if (rc == 0 && waits > 0)
-        rc = pattern_put(a, w->tenant, w->pattern, waits - 1, e);
+        rc = pattern_count(a, w->tenant, w->pattern, waits - 1, e);
     return rc;
 }
 

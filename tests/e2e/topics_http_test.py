@@ -3,6 +3,7 @@ import json
 import unittest
 
 from e2e.node import App
+from e2e.topics_test import TopicsCase
 
 Q = "/api/queues/%2F/"
 EVENT = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "com.shop.order", "data": {"id": 7}}
@@ -102,6 +103,95 @@ class Unheard(App):
     def test_who_listens_is_shown(self):
         a = self.ok("GET", "/api/topics").json
         self.assertEqual((a["groups"], a["topics"]), ([], []))
+
+
+class Heard(TopicsCase):
+    """Scripts listen; who publishes is outside of them."""
+
+    def of(self, queue, state="completed"):
+        return self.ask("GET", f"{Q}{queue}/messages?state={state}&limit=100").json["items"]
+
+    def test_a_message_from_outside_is_worked_by_each_group(self):  # B1
+        self.serve("""
+            on "order.*" { group = "a", run = function(e, ctx) note("a " .. ctx.topic .. " " .. e.id .. " " .. (ctx.headers["ce-source"] or "")) end }
+            on "#" { group = "b", run = function(e, ctx) note("b " .. ctx.topic .. " " .. (ctx.key or "")) end }
+        """)
+        p = self.ask("POST", "/api/topics/order.placed?key=k1", json.dumps({"id": "1"}))
+        self.assertEqual((p.status, p.json["groups"]), (202, 2))
+        self.assertEqual([g["group"] for g in self.ask("GET", "/api/topics").json["groups"]], ["a", "b"])
+        e = self.ask("POST", "/api/topics/order.event", json.dumps({**EVENT, "data": {"id": "2"}}),
+                     {"Content-Type": "application/cloudevents+json"})
+        self.assertEqual((e.status, e.json["groups"]), (202, 2))
+        again = self.ask("POST", "/api/topics/order.event", json.dumps({**EVENT, "data": {"id": "2"}}),
+                         {"Content-Type": "application/cloudevents+json"})
+        self.assertEqual((again.json["id"], again.json["duplicate"]), (e.json["id"], True))
+        self.until(["a order.placed 1 ", "b order.placed k1", "a order.event 2 /shop", "b order.event "])
+
+    def test_a_handler_answers_who_asks_over_http(self):
+        self.serve("""
+            on "price.of" { group = "prices", run = function(q, ctx)
+              if q.article == "none" then ctx:reject("no such article") end
+              if q.article == "nothing" then return end
+              return { price = 7, article = q.article }
+            end }
+        """)
+
+        def price(article, wait="5s", headers=None):
+            return self.ask("POST", "/api/topics/price.of?reply=" + wait, json.dumps({"article": article}), headers)
+        a = price("tea")
+        self.assertEqual((a.status, a.json), (200, {"article": "tea", "price": 7}))
+        self.assertEqual(price("nothing").status, 204)
+        self.assertEqual((price("none").status, price("none").json["code"]), (422, "rejected"))
+        self.assertEqual(self.ask("POST", "/api/topics/nobody?reply=1s", "{}").status, 404)
+        self.assertEqual((price("tea", "10m").status, price("tea", "0s").status), (400, 400))
+        self.assertEqual(price("tea", headers={"Idempotency-Key": "k"}).status, 422)
+        self.ask("POST", Q + "group.prices/pause")
+        late = price("tea", "200ms")
+        self.assertEqual((late.status, late.json["code"]), (504, "timeout"))
+        batch = self.ask("POST", "/api/topics/price.of?reply=1s", "[]", {"Content-Type": "application/cloudevents-batch+json"})
+        self.assertEqual(batch.status, 400)
+
+    def test_who_listens_later_gets_what_nobody_listened_to_once(self):  # B1 B2
+        self.serve("")
+        for i in range(3):
+            self.ask("POST", f"/api/topics/order.n{i}?key=k", json.dumps({"id": str(i)}), {"X-Message-Shop": "7"})
+        self.ask("POST", "/api/topics/other", "{}")
+        self.deploy("""on "order.*" { group = "late", run = function(e, ctx)
+            note(ctx.topic .. " " .. e.id .. " " .. ctx.key .. " " .. ctx.headers.shop .. " " .. #ctx.message_id) end }""")
+        first = self.ask("POST", "/api/topics/order.%23/redrive", json.dumps({"limit": 2}))
+        self.assertEqual((first.status, first.json["published"]), (200, 2))
+        rest = self.ask("POST", "/api/topics/%23/redrive", json.dumps({})).json
+        self.assertEqual((rest["published"], rest["unrouted"], "next" in rest), (1, 1, False))
+        self.until([f"order.n{i} {i} k 7 36" for i in range(3)])
+        self.assertEqual([m["headers"]["topic"] for m in self.of("unrouted", "discarded")], ["other"])
+
+    def test_retained_messages_feed_who_comes_late_and_who_is_rewound(self):  # B1
+        self.serve("""topic "c.*" { retain = "1h" }""")
+        for i in range(3):
+            self.ask("POST", "/api/topics/c.saved", json.dumps({"id": str(i)}))
+        self.deploy("""
+            topic "c.*" { retain = "1h" }
+            on "c.*" { group = "old", start = "first", run = function(e) note("old " .. e.id) end }
+            on "c.*" { group = "new", run = function(e) note("new " .. e.id) end }
+        """)
+        self.ask("POST", "/api/topics/c.saved", json.dumps({"id": "3"}))
+        self.until(["old 0", "old 1", "old 2", "old 3", "new 3"])
+        a = self.ask("POST", "/api/topics/groups/new/rewind", json.dumps({"to": {"position": 3}}))
+        self.assertEqual((a.status, a.json["position"]), (202, 3))
+        self.until(["old 0", "old 1", "old 2", "old 3", "new 3", "new 2", "new 3"])
+        topics = self.ask("GET", "/api/topics").json
+        self.assertEqual([(t["pattern"], t["retain_ms"]) for t in topics["topics"]], [("c.*", 3600000)])
+
+    def test_a_message_that_was_told_survives_a_kill_in_each_group(self):  # B1 L2
+        self.serve("""
+            on "k.*" { group = "a", run = function(e) note("a " .. e.id) end }
+            on "k.x" { group = "b", run = function(e) note("b " .. e.id) end }
+        """, "--work.lease", "1s")
+        for i in range(20):
+            self.assertEqual(self.ask("POST", "/api/topics/k.x", json.dumps({"id": str(i)})).status, 202)
+        self.server.kill()
+        self.again("--work.lease", "1s")
+        self.until([f"{g} {i}" for g in "ab" for i in range(20)], 60)
 
 
 if __name__ == "__main__":

@@ -59,13 +59,14 @@ static void fuzz_check(struct db *db, struct bus *b)
 {
     struct err e = ERR_INIT;
     struct bus_routes *routes = NULL;
-    uint64_t revision = 0;
+    uint64_t revision = 0, waited = 0;
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
         struct db_stmt *s = db_stmt_get(db, rules[i], &e);
         ASSERT(s != NULL && db_step(s, &e) == 1 && db_col_int(s, 0) == 0);
         db_stmt_done(s);
     }
     ASSERT(bus_number(db, BUS_REVISION, &revision, &e) == 0 && revision == b->revision);
+    ASSERT(bus_number(db, BUS_WAITED, &waited, &e) == 0 && waited == b->waited.number);
     ASSERT(bus_routes_load(db, revision, &routes, &e) == 0);
     bus_routes_unref(routes);
 }

@@ -6,9 +6,10 @@
  *
  * Guarantees: B1 B2.
  *   B1. a message that was acknowledged has one record in each group that matched where it stands
- * in the log, and none in any other; one that was not has them all or none; B2. without a group it
- * is in the queue `unrouted`, discarded as no_subscriber; and a group that is fed gets each
- * retained message once, however often it was cut off. */
+ *       in the log, and none in any other; one that was not has them all or none;
+ *   B2. without a group it is in `unrouted`, discarded as no_subscriber; a group that is fed gets
+ *       each retained message once, however often it was cut off; a record that waits for a topic
+ *       is woken by a message that stands behind its wait in the log. */
 #include <stdio.h>
 #include <string.h>
 
@@ -32,13 +33,21 @@ enum {
     TOPICS = 3, /* the last is retained */
     MESSAGES_MAX = 1500,
     DEPLOYS_MAX = 400,
-    TURN_MS = 40,
+    WAITERS_MAX = 300,
+    TURN_MS = 4,
+    SETTLE_TURNS = 2400,
 };
+
+static const int64_t far = INT64_C(10000000000000);
 
 static const char *const topics[TOPICS] = {"a.x", "a.y", "kept.z"};
 static const char *const groups[GROUPS] = {"g0", "g1", "g2", "late"};
 /* What group `late` listens to is fed; the others may have any of these. */
 static const char *const patterns[] = {"a.*", "a.x", "#", "a.y"};
+
+/* What records wait for: the fewer have the same, the more often one is new. */
+static const char *const awaited[] = {"a.x", "a.y", "kept.z", "*.x", "*.y", "kept.*",
+                                      "a.*", "#",   "a.#",    "*.*", "*.z", "kept.#"};
 
 /* Who listens, behind one deploy: a bit for each topic. */
 struct deploy {
@@ -53,11 +62,19 @@ struct message {
     bool over;    /* nothing of it is under way */
 };
 
+struct waiter {
+    struct uuid record;
+    const char *pattern;
+    uint64_t seq; /* 0: not acknowledged */
+    bool ended;   /* or may be */
+};
+
 struct node;
 struct publisher {
     struct node *node;
     struct message *message; /* under way */
     struct bus_route *route;
+    bool sent; /* else it has only looked who listens */
     struct unit unit;
 };
 struct node {
@@ -72,8 +89,10 @@ struct node {
     struct message *messages;
     struct deploy *deploys; /* the first: nobody listens */
     size_t messages_count, deploys_count;
-    bool deploying;
-    struct unit deploy;
+    bool deploying, waiting;
+    struct unit deploy, wait;
+    struct waiter *waiters, *ending; /* `ending`: that one, under way */
+    size_t waiters_count;
 };
 
 static bool node_counts(const struct node *n)
@@ -112,14 +131,28 @@ static bool node_is_idle(void *arg)
     for (int i = 0; i < PUBLISHERS; i++)
         if (n->publishers[i].message != NULL)
             return false;
-    return !n->deploying;
+    return !n->deploying && !n->waiting;
+}
+
+static void publisher_send(struct publisher *p);
+
+/* What is under way comes to its end. */
+static void node_settle(struct node *n)
+{
+    for (int i = 0; i < SETTLE_TURNS && !node_is_idle(n); i++) {
+        for (int k = 0; k < PUBLISHERS; k++)
+            if (n->publishers[k].message != NULL && !n->publishers[k].sent)
+                publisher_send(&n->publishers[k]);
+        sim_run(n->sim, 50);
+    }
+    if (!node_is_idle(n))
+        sim_fail("somebody has no answer after two minutes");
 }
 
 static void node_close(struct node *n)
 {
     sim_note(n->sim, "close");
-    if (!sim_run_until(n->sim, node_is_idle, n, 120000))
-        sim_fail("somebody has no answer after two minutes");
+    node_settle(n);
     bus_stop(n->bus);
     queues_stop(n->queues);
     if (!sim_ledger_close(n->sim, n->ledger))
@@ -190,7 +223,7 @@ static void node_deploy(struct node *n)
 
 /* ---- publishers ---- */
 
-static void publisher_send(struct publisher *p);
+static void publisher_route(struct publisher *p);
 
 static void publisher_done(struct unit *u)
 {
@@ -207,12 +240,22 @@ static void publisher_done(struct unit *u)
     unit_fini(u);
     bus_route_unref(p->route);
     p->route = NULL;
+    p->sent = false;
     if (stale && node_counts(n)) {
-        publisher_send(p);
+        publisher_route(p);
+        if (sim_chance(n->sim, 70))
+            publisher_send(p);
         return;
     }
     m->over = true;
     p->message = NULL;
+}
+
+static void publisher_route(struct publisher *p)
+{
+    struct err e = ERR_INIT;
+    if (bus_route(p->node->bus, "default", topics[p->message->topic], &p->route, &e) != 0)
+        sim_fail("a route: %s", e.text);
 }
 
 static void publisher_send(struct publisher *p)
@@ -220,8 +263,7 @@ static void publisher_send(struct publisher *p)
     struct node *n = p->node;
     struct err e = ERR_INIT;
     struct bus_message m = {.id = p->message->id, .body = "1", .body_len = 1};
-    if (bus_route(n->bus, "default", topics[p->message->topic], &p->route, &e) != 0)
-        sim_fail("a route: %s", e.text);
+    p->sent = true;
     unit_init(&p->unit, sim_client(n->sim), publisher_done);
     bus_txn_routes(&p->unit.txn, p->route);
     if (bus_txn_publish(&p->unit.txn, p->route, &m, &e) != 0 ||
@@ -232,13 +274,70 @@ static void publisher_send(struct publisher *p)
 static void publisher_turn(struct publisher *p)
 {
     struct node *n = p->node;
-    if (p->message != NULL || n->messages_count == MESSAGES_MAX || !sim_chance(n->sim, 60))
+    if (p->message != NULL && !p->sent && sim_chance(n->sim, 70))
+        publisher_send(p);
+    if (p->message != NULL || n->messages_count == MESSAGES_MAX || !sim_chance(n->sim, 80))
         return;
     p->message = &n->messages[n->messages_count++];
-    *p->message = (struct message){.topic = (int)sim_rand(n->sim, TOPICS)};
+    *p->message = (struct message){.topic = sim_chance(n->sim, 50) ? TOPICS - 1
+                                                                   : (int)sim_rand(n->sim, TOPICS)};
     memcpy(p->message->id.b, &n->messages_count, sizeof n->messages_count);
     p->message->id.b[15] = 1;
-    publisher_send(p);
+    publisher_route(p);
+}
+
+/* ---- waits ---- */
+
+static void waited(struct unit *u)
+{
+    struct node *n = (struct node *)((char *)u - offsetof(struct node, wait));
+    struct waiter *w = &n->waiters[n->waiters_count - 1];
+    if (node_counts(n) && u->err.code != 0 && u->err.code != ERR_TIMEOUT)
+        sim_fail("a wait: %s", u->err.text);
+    if (n->ending == NULL && node_counts(n) && u->err.code == 0)
+        w->seq = u->seq;
+    sim_event(n->sim, "waits", w->pattern, u->seq, n->ending != NULL);
+    n->ending = NULL;
+    n->waiting = false;
+    unit_fini(u);
+}
+
+/* The record and its wait are one unit. */
+static int wait_begin(struct node *n, struct txn *t, struct err *e)
+{
+    struct waiter *w = &n->waiters[n->waiters_count++];
+    *w = (struct waiter){.pattern = awaited[sim_rand(n->sim, ARRAY_LEN(awaited))]};
+    memcpy(w->record.b, &n->waiters_count, sizeof n->waiters_count);
+    w->record.b[15] = 2;
+    struct queue_message m = {.send = {.queue = "sleep",
+                                       .id = w->record,
+                                       .run_at = far,
+                                       .priority = CORE_PRIORITY,
+                                       .create = true},
+                              .body = "1",
+                              .body_len = 1};
+    struct bus_wait wait = {.record = w->record, .name = "w", .pattern = w->pattern, .until = far};
+    int rc = queue_txn_send(t, &m, e);
+    return rc == 0 ? bus_txn_wait(t, &wait, e) : rc;
+}
+
+static void node_wait(struct node *n)
+{
+    struct err e = ERR_INIT;
+    int rc = 0;
+    if (n->waiting || n->waiters_count == WAITERS_MAX)
+        return;
+    unit_init(&n->wait, sim_client(n->sim), waited);
+    if (n->waiters_count > 0 && sim_chance(n->sim, 60)) {
+        n->ending = &n->waiters[sim_rand(n->sim, n->waiters_count)];
+        n->ending->ended = true;
+        bus_txn_wait_end(&n->wait.txn, &n->ending->record, "w");
+    } else {
+        rc = wait_begin(n, &n->wait.txn, &e);
+    }
+    n->waiting = true;
+    if (rc != 0 || ledger_propose(n->ledger, &n->wait, &e) != 0)
+        sim_fail("a wait: %s", e.text);
 }
 
 /* ---- checks ---- */
@@ -363,8 +462,7 @@ static void check_fed(struct node *n)
     struct err e = ERR_INIT;
     do {
         node_deploy(n);
-        if (!sim_run_until(n->sim, node_is_idle, n, 120000))
-            sim_fail("a deploy has no answer");
+        node_settle(n);
     } while (n->deploys[n->deploys_count - 1].hears[GROUPS - 1] == 0 &&
              n->deploys_count < DEPLOYS_MAX);
     if (n->deploys[n->deploys_count - 1].hears[GROUPS - 1] == 0)
@@ -382,15 +480,55 @@ static void check_fed(struct node *n)
                  (unsigned long long)fed);
 }
 
+static bool is_met(const struct node *n, const struct waiter *w)
+{
+    for (size_t i = 0; i < n->messages_count; i++) {
+        const char *topic = topics[n->messages[i].topic];
+        if (n->messages[i].seq > w->seq &&
+            topic_matches(w->pattern, strlen(w->pattern), topic, strlen(topic)))
+            return true;
+    }
+    return false;
+}
+
+static void waits_ask(struct queue_ask *a, const struct core *c)
+{
+    struct check *k = (struct check *)a;
+    struct core_view v;
+    for (size_t i = 0; i < k->node->waiters_count; i++) {
+        const struct waiter *w = &k->node->waiters[i];
+        if (w->seq == 0 || w->ended || !is_met(k->node, w))
+            continue;
+        if (core_look(c, &w->record, &v, NULL) != 0 || v.state != REC_AVAILABLE)
+            sim_fail("B2: record %zu waits for %s since entry %llu, and its message came", i + 1,
+                     w->pattern, (unsigned long long)w->seq);
+        k->fed++;
+    }
+}
+
+/* Those whose message came have been woken. */
+static void check_waits(struct node *n)
+{
+    struct check k = {.ask = {.home = sim_client(n->sim), .ask = waits_ask, .done = check_done},
+                      .node = n};
+    sim_run(n->sim, 5000);
+    queues_ask(n->queues, &k.ask);
+    if (!sim_run_until(n->sim, check_is_done, &k, 60000))
+        sim_fail("the core does not answer");
+    sim_event(n->sim, "woken", "", k.fed, n->waiters_count);
+}
+
 /* ---- lives ---- */
 
 static void node_live(struct node *n)
 {
-    for (uint64_t turns = 20 + sim_rand(n->sim, 200); turns > 0 && node_counts(n); turns--) {
+    for (uint64_t turns = 20 + sim_rand(n->sim, 400); turns > 0 && node_counts(n); turns--) {
         for (int i = 0; i < PUBLISHERS; i++)
             publisher_turn(&n->publishers[i]);
-        if (sim_chance(n->sim, 25))
+        if (sim_chance(n->sim, 8))
             node_deploy(n);
+        if (sim_chance(n->sim, 20))
+            node_wait(n);
         sim_run(n->sim, 1 + sim_rand(n->sim, TURN_MS));
         if (sim_chance(n->sim, 4) && node_counts(n))
             node_check(n);
@@ -423,6 +561,7 @@ static void node_init(struct node *n, uint64_t seed, FILE *trace)
     n->deploys = mem_new_array(DEPLOYS_MAX, sizeof *n->deploys);
     n->deploys[0] = (struct deploy){.seq = 1, .over = true};
     n->deploys_count = 1;
+    n->waiters = mem_new_array(WAITERS_MAX, sizeof *n->waiters);
     for (int i = 0; i < PUBLISHERS; i++)
         n->publishers[i].node = n;
     n->options = (struct ledger_options){
@@ -447,15 +586,16 @@ uint64_t bus_sim(uint64_t seed, FILE *trace)
         node_life(&n);
     node_open(&n);
     node_live(&n);
-    if (!sim_run_until(n.sim, node_is_idle, &n, 120000))
-        sim_fail("somebody has no answer after two minutes");
+    node_settle(&n);
     node_check(&n);
     check_fed(&n);
+    check_waits(&n);
     node_close(&n);
     uint64_t hash = sim_trace_hash(n.sim);
     db_vfs_unregister("sim");
     mem_free(n.messages);
     mem_free(n.deploys);
+    mem_free(n.waiters);
     sim_free(n.sim);
     return hash;
 }
