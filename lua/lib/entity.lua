@@ -45,7 +45,9 @@ local function noting(u)
   return u
 end
 
-local function is_empty(u) return (not u.writes or #u.writes == 0) and not u.sends and (not u.coord or #u.coord == 0) end
+local function is_empty(u)
+  return (not u.writes or #u.writes == 0) and not u.sends and (not u.coord or #u.coord == 0) and (not u.jobs or #u.jobs == 0)
+end
 
 -- What it holds is given back in the same unit: whoever comes next finds what was done.
 local function commit(u, outcomes)
@@ -54,10 +56,12 @@ local function commit(u, outcomes)
     changes = table.move(changes or {}, 1, #(changes or {}), 1, {})
     for _, hold in ipairs(holds) do changes[#changes + 1] = host.coord_release(hold) end
   end
-  host.write(u.writes or {}, u.reads or {}, u.sends, outcomes, u.coord_ifs, changes)
+  host.write(u.writes or {}, u.reads or {}, u.sends, outcomes, u.coord_ifs, changes, u.jobs)
   for i = 1, holds and #holds or 0 do host.hold_done(holds[i]) end
   u.holds = nil
 end
+
+host.commit = commit
 
 -- A unit that is not committed has no use for what it holds.
 local function let_go(u)
@@ -184,9 +188,38 @@ function tx(fn, ...)
   end
 end
 
+-- The function of a step: as tx, but it may call outside. `seal(unit, result)` adds what else the unit holds.
+function host.step_unit(fn, seal)
+  local me, outer = host.self(), unit()
+  for try = 1, TRIES do
+    local u = { outer = outer, step = true }
+    current[me] = u
+    local ok, r = pcall(fn)
+    current[me] = outer
+    if ok then ok, r = pcall(seal, u, r) end
+    if not ok or is_empty(u) then let_go(u) end
+    if not ok then error(r, 0) end
+    if is_empty(u) then return end
+    local done, e = pcall(commit, u)
+    if done then return end
+    let_go(u)
+    if not may_repeat(e, try) then lost(e, u) end
+  end
+end
+
+-- What it writes is never committed.
+function host.discarded(fn, ...)
+  local me, u = host.self(), { step = true }
+  current[me] = u
+  local ok, e = pcall(fn, ...)
+  current[me] = nil
+  let_go(u)
+  return ok, e
+end
+
 function host.outside_tx(what)
   local u = unit()
-  if u and not u.handler then host.fail("invalid", what .. ": not inside tx, which holds only saves, patches and removes") end
+  if u and not u.handler and not u.step then host.fail("invalid", what .. ": not inside tx, which holds only saves, patches and removes") end
 end
 
 -- --- records ---

@@ -43,6 +43,7 @@ end
 
 local ctx = { __metatable = false }
 ctx.__index = ctx
+host.queue_ctx = ctx
 
 local ends = setmetatable({}, { __mode = "k" }) -- ctx -> how the run ends, where it says so itself
 local stop = setmetatable({}, { __tostring = function() return "the handler has ended here" end, __metatable = false })
@@ -52,6 +53,8 @@ local function finish(c, what, a, b)
   if not ends[c] then ends[c] = { what, a, b } end
   error(stop, 0)
 end
+
+host.end_run = finish
 
 function host.moment(verb, v)
   if type(v) == "string" and host.time_parse(v) then return host.time_parse(v) end
@@ -74,11 +77,11 @@ function ctx:backoff(gate, to)
   finish(self, "backoff", host.moment("backoff", to), gate)
 end
 
-function host.new_ctx(info)
+function host.new_ctx(info, kind)
   local tenant, _, correlation = host.who()
   info.tenant, info.correlation = tenant, correlation
   info.headers = info.headers and host.json_decode(info.headers) or {}
-  return setmetatable(info, ctx)
+  return setmetatable(info, kind or ctx)
 end
 
 local RESULT_BYTES = 256 << 10
@@ -109,10 +112,17 @@ end
 
 -- "done", or what is to be said of the delivery: "ack" result, "reject" reason, "snooze" until ...
 function host.handle(run, text, info)
-  local c = host.new_ctx(info)
-  local what, a, b = host.work(function() return run(host.body_of(text, info), c) end, function() return host.said_by(c) end,
-    function(value) return { result = result_of(value) } end)
-  if what == "ack" then a = a.result end
+  local is_job = info.job
+  local c = host.new_ctx(info, is_job and host.job_ctx)
+  local function said() return host.said_by(c) end
+  local function sums(value) return { result = result_of(value) } end
+  local what, a, b
+  if is_job then
+    what, a, b = host.handle_job(run, text, c, said, sums)
+  else
+    what, a, b = host.work(function() return run(host.body_of(text, info), c) end, said, sums)
+  end
+  if what == "ack" and a then a = a.result end
   return what, a, b
 end
 

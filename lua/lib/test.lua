@@ -58,6 +58,7 @@ function t.clock(at)
   local ms = moment(at)
   if ms < host.now() then host.fail("invalid", "t.clock: time goes forward only") end
   host.clock(ms)
+  host.jobs_waited()
 end
 
 function t.advance(amount) t.clock(host.time_add(host.now(), amount)) end
@@ -66,9 +67,11 @@ function t.deliver(name, body, options) return host.test_deliver(name, body, opt
 
 function t.publish(topic, body, options)
   local ends = host.test_publish(topic, body, options)
-  if host.job_published then host.job_published(topic, body, options) end
+  host.job_published(topic, body, options)
   return ends
 end
+
+function t.run(name, args, options) return host.test_run(name, args, options) end
 
 function t.request(line, options) return host.test_request(line, options) end
 

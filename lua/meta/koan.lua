@@ -900,6 +900,98 @@ function BatchItem:release() end
 ---@class BatchContext: HandlerContext
 ---@field items BatchItem[] one for each body
 
+-- --- jobs ---
+
+---@class SubmitOptions: SendOptions
+
+---@class JobOptions
+---@field run? fun(args: table, ctx: JobContext): any without it workers outside lease its runs
+---@field args? table<string, any> the fields that a run takes, as those of an entity: { day = date { required = true } }
+---@field cron? string "0 2 * * *", with seconds in front if it has six fields, or "@daily"
+---@field every? string|number a fixed grid: "5m"
+---@field after? string|number from the end of the last run
+---@field on_start? "cluster"|"node" a run for each cold start of the cluster, or for each node that starts
+---@field tz? string of cron, windows and blackout: "Europe/Lisbon"; UTC without
+---@field overlap? "skip"|"buffer_one"|"buffer_all"|"cancel"|"terminate"|"allow" when one is under way; skip without
+---@field catchup? string|number what was due longer ago is not run any more; 1 h without
+---@field missed? "one"|"all" runs for what was missed within catchup
+---@field jitter? string|number at most half the interval
+---@field windows? string[] local times and days at which it may run: { "Mon-Fri 08:00-18:00" }
+---@field blackout? string[] local times and days at which it may not
+---@field outside? "skip"|"defer" what becomes of a time outside of them
+---@field pause_on_failure? integer failures in a row
+---@field critical? boolean health is degraded while its last run has failed
+---@field chain? string|string[] the jobs that follow, one after the other
+---@field on_failure? "abort"|"continue" whether the chain goes on after a failure
+---@field concurrency? integer runs at once, in the whole cluster
+---@field keep? string|{ completed?: string, discarded?: string, count?: integer } of ended runs: 7 d, 30 d and 100 000 of them without
+---@field attempts? integer and, as at send, backoff, timeout (15 min without), ttl, deadline, priority, lane, gate, needs
+---@field backoff? string|number|(string|number)[]
+---@field timeout? string|number
+---@field ttl? string|number
+---@field deadline? string|number
+---@field priority? integer
+---@field lane? string
+---@field gate? string|string[]
+---@field needs? table<string, string|integer|boolean>
+
+---@class Job
+---@field name string
+---@overload fun(def: JobOptions): Job
+local Job = {}
+---A run, with the unit of whatever runs: tx, the request of a route, a handler; else at once.
+---@param args? table
+---@param options? SubmitOptions
+---@return string id, { id: string, duplicate: boolean, merged: boolean, depth: integer }? submitted at once only
+function Job:submit(args, options) end
+
+---Declares a job, or names one: job "settle" { cron = "0 2 * * *", run = function(args, ctx) ... end }, job("settle"):submit { day = d }
+---@param name string letters, digits, _ and -
+---@return Job
+function job(name) end
+
+---In the function of a job: what fn writes and gives back is committed at once, as one, and a later execution of the run
+---gets the result without running it again.
+---@param name string each at most once in a run
+---@param fn fun(): any a value that JSON can hold, up to 256 KiB
+---@param options? { undo?: fun(result: any) } runs if the run is discarded or cancelled, the last step first
+---@return any
+function step(name, fn, options) end
+
+---The run goes on behind it that much later; it holds no slot meanwhile and uses no try.
+---@param name string
+---@param amount string|number "2d", or a moment
+function sleep(name, amount) end
+
+---Until a message is published on the topic: its body, and what is known of it; nil when none came in time.
+---@param name string
+---@param topic string * is a word, # any number of them
+---@param options? { key?: string|integer, timeout?: string|number } 30 days without
+---@return any body, { id: string, topic: string, key?: string, body: any }? message
+function wait_for(name, topic, options) end
+
+---What the function of a job is given beside its args.
+---@class JobContext: HandlerContext
+---@field job string
+---@field scheduled_at? string the time that it was due, where a schedule made the run
+---@field window? { from: string, to: string } from the end of what the last run covered, to what this one does
+---@field cancelled boolean it has been asked to stop
+---@field step_key? string inside a step: the same over all attempts, for systems outside
+local JobContext = {}
+---How far it is, for whoever looks.
+---@param fraction number 0 to 1
+---@param text? string
+function JobContext:progress(fraction, text) end
+---A line of the run's log, which keeps the last 64 KiB.
+---@param text any
+function JobContext:log(text) end
+---A run for each of the list. When the last of them has ended, `on_done` is submitted, with counts { total, completed, discarded,
+---cancelled } among its args.
+---@param list { job: string, args?: table }[] and options as at submit
+---@param options? { on_done?: string, args?: table }
+---@return string[] ids
+function JobContext:submit_all(list, options) end
+
 -- --- tests ---
 
 ---What a test of a file _test.lua is given.
@@ -955,10 +1047,19 @@ function Test.deliver(name, body, options) end
 ---@return table<string, DeliveryEnd> by group
 function Test.publish(topic, body, options) end
 
+---Runs a job of these scripts, over its steps and sleeps, to its end: sleeps move the clock of the test. Where it waits for
+---a message it stands with outcome "waiting", and goes on in t.publish or t.advance. The error of the last attempt is raised
+---here, behind the undo of its steps.
+---@param job string
+---@param args? table
+---@param options? { attempts?: integer, scheduled_at?: string, window?: { from: string, to: string }, key?: string|integer, headers?: table<string, string> } attempts: 1 without
+---@return { outcome: "completed"|"discarded"|"waiting"|"backoff", steps: { name: string, result: any, undone?: boolean }[], attempt: integer, slept: integer, waits_for?: string, progress?: number, text?: string, log: string[], reason?: string } slept: ms
+function Test.run(job, args, options) end
+
 ---In files that end in _test.lua: `koan check` runs it, with an empty ledger and a clock of its own.
 ---@param name string
 ---@param fn fun(t: Test)
 function test(name, fn) end
 
 -- For the test alone; an editor never runs this.
-return { Entity = Entity, Record = Record, HookContext = HookContext, RouteContext = RouteContext, StageContext = StageContext, Model = Model, HandlerContext = HandlerContext, Test = Test, HttpAnswer = HttpAnswer, stringlib = stringlib }
+return { Entity = Entity, Record = Record, HookContext = HookContext, RouteContext = RouteContext, StageContext = StageContext, Model = Model, HandlerContext = HandlerContext, Job = Job, JobContext = JobContext, Test = Test, HttpAnswer = HttpAnswer, stringlib = stringlib }

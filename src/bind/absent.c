@@ -11,10 +11,6 @@
 static const struct absent {
     const char *name, *needs;
 } absents[] = {
-    {"job", "jobs"},
-    {"step", "jobs"},
-    {"sleep", "jobs"},
-    {"wait_for", "jobs"},
     {"recipe", "media"},
     {"media", "media"},
     {"blob", "blob storage"},

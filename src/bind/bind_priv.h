@@ -34,6 +34,8 @@ enum {
 #define BIND_LEASE_LOST "lease_lost" /* the code of an error */
 
 struct bind_bus;
+struct bind_job_run;
+struct bind_jobs;
 struct bind_queues;
 struct bind_routes;
 struct bind_thread;
@@ -74,6 +76,7 @@ struct bind_set {
     struct vm_meter *route_meter[BIND_ROUTES_MAX];
     struct bind_queues *queues; /* NULL: none declared */
     struct bind_bus *bus;       /* NULL: nothing of topics declared */
+    struct bind_jobs *jobs;     /* NULL: none declared */
     int library;                /* the table that the Lua library handed in */
     int save_hook, remove_hook, view_hook, stage, serve, finish, test_file, hooked, dry_saves,
         migrate_rows, handle, handle_batch; /* its functions: references */
@@ -186,15 +189,17 @@ struct bind_run {
     struct bind_set *set;
     const struct envelope *env; /* outlives the run */
     struct trace_span span;
-    uint64_t began_ns, until_ns; /* until_ns 0: as long as it likes */
-    struct bind_text *text;      /* of bind_run_text, else NULL */
-    const char *no_outside;      /* why it may not call other hosts; NULL: it may */
-    const char *no_writes;       /* why it may not change records; NULL: it may */
-    const char *stage_of;        /* the model, in a stage of canon; else NULL */
-    struct bind_held_list held;  /* in the handler of a queue, else none */
-    bool asking;                 /* inside ctx:memo: it may all the same */
-    bool has_holds, lost;        /* `holds` is a list; one of them was lost */
-    struct list holds;           /* leases that it has: hold.h */
+    uint64_t began_ns, until_ns;    /* until_ns 0: as long as it likes */
+    struct bind_text *text;         /* of bind_run_text, else NULL */
+    const char *no_outside;         /* why it may not call other hosts; NULL: it may */
+    const char *no_writes;          /* why it may not change records; NULL: it may */
+    const char *stage_of;           /* the model, in a stage of canon; else NULL */
+    struct bind_held_list held;     /* in the handler of a queue, else none */
+    const struct bind_job_run *job; /* in the function of a job, else NULL */
+    bool cancelled;                 /* it has been asked to stop */
+    bool asking;                    /* inside ctx:memo: it may all the same */
+    bool has_holds, lost;           /* `holds` is a list; one of them was lost */
+    struct list holds;              /* leases that it has: hold.h */
 };
 
 static inline struct bind_set *bind_set_of(struct lua_State *L)
@@ -264,6 +269,9 @@ void bind_open_send(struct lua_State *L);
 void bind_open_merge(struct lua_State *L);
 void bind_open_bus(struct lua_State *L);
 void bind_open_publish(struct lua_State *L);
+void bind_open_job(struct lua_State *L);
+void bind_open_job_op(struct lua_State *L);
+void bind_open_job_submit(struct lua_State *L);
 void bind_open_coord(struct lua_State *L);
 void bind_open_pause(struct lua_State *L);
 void bind_open_hold(struct lua_State *L);

@@ -32,6 +32,7 @@ void bind_deliver_push_info(lua_State *L, const struct delivery *d)
     lua_setfield(L, -2, "deliveries");
     lua_pushinteger(L, d->grant.timeout_at);
     lua_setfield(L, -2, "deadline");
+    set_text(L, "job", d->job.job);
 }
 
 static int deliver_push(lua_State *L, struct vm_run *run)
@@ -65,18 +66,21 @@ static void deliver_back(struct delivery *d)
     runner_post(bind_work_home(d->work), &d->task); /* not ours any more */
 }
 
-/* Nothing of it happened; what is over, or belongs to another by now, has nothing more to say. */
+/* Nothing of it happened. Where the delivery is over, or another's by now, saying so is refused. */
 static void deliver_failed(struct delivery *d)
 {
     const struct vm_run *run = &d->run.run;
     const char *code = run->err_code;
-    d->end = run->err.code == ERR_FENCED && !d->run.lost ? DELIVERY_DONE : DELIVERY_SETTLE;
+    d->end = DELIVERY_SETTLE;
     d->how.settle.outcome = SETTLE_NACK;
     d->how.settle.code = (uint16_t)err_info(run->err.code)->http_status;
     d->how.text = mem_printf("%s%s%s", code, *code != '\0' ? ": " : "", run->err.text);
     d->how.text_len = strlen(d->how.text);
     if (run->err.code == ERR_UNAVAILABLE && d->thread->cut)
         d->end = DELIVERY_DONE; /* the node stops, and hands it back */
+    else if (d->run.cancelled)
+        log_info("script", "%s: cancelled message=%s correlation=%s", d->label, d->id,
+                 d->env.correlation);
     else
         log_warn("script", "%s: %s attempt=%u message=%s correlation=%s", d->label, d->how.text,
                  d->grant.attempt, d->id, d->env.correlation);
@@ -87,6 +91,8 @@ static void deliver_end(struct delivery *d)
     struct world *w = d->thread->world;
     w->timer_stop(w, &d->deadline);
     bind_holds_over(&d->run);
+    if (d->run.cancelled)
+        w->timer_stop(w, &d->patience);
     bind_note_run(&d->run, d->thread, d->label, d->id, true);
     if (d->run.run.err.code != 0)
         deliver_failed(d);
@@ -113,6 +119,24 @@ void bind_deliver_cancel(struct task *task)
         vm_cancel(&d->run.run, ERR_TIMEOUT, d->why);
 }
 
+static void deliver_impatient(struct world_timer *t)
+{
+    struct delivery *d = LIST_OF(t, struct delivery, patience);
+    vm_cancel(&d->run.run, ERR_CANCELED, "it was cancelled, and has not ended");
+}
+
+void bind_deliver_ask(struct task *task)
+{
+    struct delivery *d = LIST_OF(task, struct delivery, ask_task);
+    struct world *w = d->thread->world;
+    if (!d->running)
+        return;
+    d->run.cancelled = true;
+    vm_interrupt(&d->run.run, "cancelled", "this run was cancelled");
+    d->patience.fire = deliver_impatient;
+    w->timer_start(w, &d->patience, BIND_JOB_CANCEL_MS);
+}
+
 void bind_deliveries_cut(struct bind_thread *t, const struct err *e)
 {
     LIST_EACH(node, &t->deliveries)
@@ -136,6 +160,16 @@ static void deliver_nobody(struct delivery *d)
     d->how.settle.outcome = SETTLE_SNOOZE;
     d->how.settle.until = w->wall_ms(w) + WORK_NOBODY_MS;
     deliver_back(d);
+}
+
+static void deliver_job(struct delivery *d)
+{
+    d->job = (struct bind_job_run){.id = d->held.id,
+                                   .job = d->grant.queue + strlen(BIND_JOB_PREFIX),
+                                   .args = d->body,
+                                   .args_len = d->body_len,
+                                   .correlation = d->correlation};
+    d->run.job = &d->job;
 }
 
 /* The function of the queue, or of its group for the message's topic; LUA_NOREF: none. */
@@ -169,6 +203,8 @@ void bind_deliver(struct task *task)
         return;
     }
     d->run.held = (struct bind_held_list){&d->held, 1};
+    if (d->is_job)
+        deliver_job(d);
     /* Before the timer, so that the error of one that only works has its place. */
     d->run.run.limits.ns = (uint64_t)(left > 1 ? left : 1) * 900000;
     d->run.until_ns = t->world->mono_ns(t->world) + d->run.run.limits.ns;

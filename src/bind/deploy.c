@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "bind/bind_priv.h"
 #include "bind/bus_lib.h"
+#include "bind/job_deploy.h"
 #include "bind/migrate.h"
 #include "bind/queue_deploy.h"
 #include "bind/queue_lib.h"
@@ -371,6 +372,10 @@ static void deploy_propose(struct deploy *op)
         return;
     }
     bind_queues_add(&op->queues, &op->unit.txn);
+    if (bind_jobs_add(op->bind, op->parts[0].set, &op->unit.txn, &e) != 0) {
+        deploy_fail(op, &e);
+        return;
+    }
     op->state = DEPLOY_DEFINE;
     if (op->unit.txn.ops == 0)
         deploy_everywhere(op, DEPLOY_SWITCH, part_switch);

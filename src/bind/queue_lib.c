@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "bind/job_lib.h"
 
 enum { QUEUE_ARENA_MAX = 64 << 10, QUEUE_NAME_MAX = 128 };
 
@@ -309,6 +310,11 @@ static struct bind_queue *declared(lua_State *L, const char *what, const char *n
 {
     if (!vm_is_loading(vm_of(L))) {
         err_set(e, ERR_INVALID, "declarations stand at the top of a script, not in a function");
+        return NULL;
+    }
+    if (bind_is_job_queue(name)) {
+        err_set(e, ERR_INVALID, "names that begin with \"job.\" are those of jobs: job \"%.64s\"",
+                name + strlen(BIND_JOB_PREFIX));
         return NULL;
     }
     struct bind_queue *q = bind_queue_of(bind_set_of(L), name, e);

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "bind/job_lib.h"
 #include "bind/queue_lib.h"
 #include "bind/send_priv.h"
 
@@ -46,8 +47,13 @@ const struct bus_route *bind_message_route(const struct bind_message *s)
 
 int bind_message_compose(const struct bind_message *s, struct txn *t, struct err *e)
 {
-    return s->route != NULL ? bus_txn_publish(t, s->route, &s->published, e)
-                            : queue_txn_send(t, &s->m, e);
+    if (s->route != NULL)
+        return bus_txn_publish(t, s->route, &s->published, e);
+    if (s->job == NULL)
+        return queue_txn_send(t, &s->m, e);
+    struct job_submit j = {
+        .def = &s->job->def, .message = &s->m, .fan = s->is_fanned ? &s->fan : NULL};
+    return job_txn_submit(t, &j, e);
 }
 
 struct bind_message *bind_own_message(lua_State *L, int at)
@@ -253,29 +259,19 @@ static int message_fill(lua_State *L, struct bind_message *s, const char *queue,
     return 0;
 }
 
-/* host.message(queue, body, options, text) -> message, id, bytes, and the text by which it is to be
- * merged */
-static int host_message(lua_State *L)
+int bind_message_make(lua_State *L, struct bind_message *s, const char *queue, const json_t *body,
+                      const json_t *options, const char *text, struct err *e)
 {
-    const char *queue = luaL_checkstring(L, 1);
-    struct err e = ERR_INIT;
-    char id[UUID_TEXT];
-    lua_settop(L, 4);
-    vm_may_await(L, "send");
-    const char *text = lua_tostring(L, 4);
-    json_t *body = lua_isnil(L, 2) ? NULL : bind_check_json(L, 2, "send: body");
-    json_t *options = bind_check_json(L, 3, "send: options");
-    struct bind_message *s = bind_message_new(L, text != NULL ? CORE_BODY_MAX : QUEUE_BODY_MAX);
     if (bind_set_of(L)->thread->bind->queues == NULL)
-        err_set(&e, ERR_UNSUPPORTED, "the queue is not running here");
-    else if (options != NULL && !json_is_object(options))
-        err_set(&e, ERR_INVALID, "options are a table like { delay = \"10m\" }");
-    else
-        message_fill(L, s, queue, body, options, text, &e);
-    if (e.code != 0) {
-        err_context(&e, "send '%.80s'", queue);
-        return vm_raise(L, &e);
-    }
+        return err_set(e, ERR_UNSUPPORTED, "the queue is not running here");
+    if (options != NULL && !json_is_object(options))
+        return err_set(e, ERR_INVALID, "options are a table like { delay = \"10m\" }");
+    return message_fill(L, s, queue, body, options, text, e);
+}
+
+int bind_message_push_id(lua_State *L, struct bind_message *s)
+{
+    char id[UUID_TEXT];
     bind_message_trace(L, s);
     s->m.correlation = s->correlation;
     s->m.traceparent = s->traceparent;
@@ -288,6 +284,30 @@ static int host_message(lua_State *L)
     else
         lua_pushnil(L);
     return 4;
+}
+
+/* host.message(queue, body, options, text) -> message, id, bytes, and the text by which it is to be
+ * merged */
+static int host_message(lua_State *L)
+{
+    const char *queue = luaL_checkstring(L, 1);
+    struct err e = ERR_INIT;
+    lua_settop(L, 4);
+    vm_may_await(L, "send");
+    const char *text = lua_tostring(L, 4);
+    json_t *body = lua_isnil(L, 2) ? NULL : bind_check_json(L, 2, "send: body");
+    json_t *options = bind_check_json(L, 3, "send: options");
+    struct bind_message *s = bind_message_new(L, text != NULL ? CORE_BODY_MAX : QUEUE_BODY_MAX);
+    if (bind_is_job_queue(queue))
+        err_set(&e, ERR_INVALID, "is the queue of a job: job(\"%.64s\"):submit { .. }",
+                queue + strlen(BIND_JOB_PREFIX));
+    else
+        bind_message_make(L, s, queue, body, options, text, &e);
+    if (e.code != 0) {
+        err_context(&e, "send '%.80s'", queue);
+        return vm_raise(L, &e);
+    }
+    return bind_message_push_id(L, s);
 }
 
 void bind_open_send(lua_State *L)

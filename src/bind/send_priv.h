@@ -17,7 +17,10 @@ struct bind_message {
     const char *correlation, *traceparent;
     struct arena arena;
     struct buf body, headers;
-    struct buf own; /* of one that is merged: the body that it was sent with */
+    struct buf own;             /* of one that is merged: the body that it was sent with */
+    const struct bind_job *job; /* it is a run of this; NULL: it is none */
+    bool is_fanned;
+    struct uuid fan; /* of which fan-out */
 };
 
 /* Belongs to a guard that is left on the stack, which is what host.write() takes. */
@@ -30,6 +33,12 @@ int bind_message_headers(const json_t *o, struct bind_message *s, struct err *e)
 int bind_message_body(struct bind_message *s, const json_t *body, struct err *e);
 /* What host.message() gave, to be changed; raises when it is none. */
 struct bind_message *bind_own_message(lua_State *L, int at);
+/* All of it, for a queue. `text`: the body as JSON, of Koan's own; else NULL. */
+int bind_message_make(lua_State *L, struct bind_message *s, const char *queue, const json_t *body,
+                      const json_t *options, const char *text, struct err *e);
+/* Behind the message that stands on top: its id, how long its body is, and the text by which it is
+ * to be merged, or nil. */
+int bind_message_push_id(lua_State *L, struct bind_message *s);
 /* Whose it is: correlation and traceparent of the run. */
 void bind_message_trace(lua_State *L, struct bind_message *s);
 

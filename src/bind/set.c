@@ -9,13 +9,15 @@
 #include "base/str.h"
 #include "bind/bind_priv.h"
 #include "bind/bus_lib.h"
+#include "bind/job_lib.h"
 #include "bind/queue_lib.h"
 
 /* The Lua part of the library, in the order in which it is loaded. */
 static const char *const library[] = {
-    "lua/lib/values.lua", "lua/lib/base.lua",  "lua/lib/entity.lua", "lua/lib/canon.lua",
-    "lua/lib/http.lua",   "lua/lib/route.lua", "lua/lib/queue.lua",  "lua/lib/bus.lua",
-    "lua/lib/coord.lua",  "lua/lib/lease.lua", "lua/lib/cache.lua",  "lua/lib/test.lua"};
+    "lua/lib/values.lua",  "lua/lib/base.lua",  "lua/lib/entity.lua", "lua/lib/canon.lua",
+    "lua/lib/http.lua",    "lua/lib/route.lua", "lua/lib/queue.lua",  "lua/lib/bus.lua",
+    "lua/lib/coord.lua",   "lua/lib/lease.lua", "lua/lib/cache.lua",  "lua/lib/job.lua",
+    "lua/lib/job_try.lua", "lua/lib/test.lua"};
 
 static uint64_t set_mono_ns(struct vm_host *h)
 {
@@ -63,6 +65,7 @@ static void set_free(struct bind_set *s)
     bind_routes_drop(s->routes);
     bind_queues_free(s->queues);
     bind_bus_free(s->bus);
+    bind_jobs_free(s->jobs);
     s->magic = 0;
     mem_free(s);
 }
@@ -140,6 +143,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_send(L);
     bind_open_bus(L);
     bind_open_publish(L);
+    bind_open_job(L);
     bind_open_coord(L);
     bind_open_pause(L);
     bind_open_hold(L);
@@ -214,6 +218,8 @@ static int set_load(struct bind_set *s, const struct vm_source *files, size_t co
         rc = vm_load(s->vm, kept, s->files, e);
     if (rc == 0)
         rc = bind_bus_finish(s, e);
+    if (rc == 0)
+        rc = bind_jobs_check(s, e);
     return rc != 0 ? rc : set_finish(s, e);
 }
 

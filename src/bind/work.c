@@ -35,6 +35,14 @@ static void read_cb(struct loop_work *r)
     }
 }
 
+/* Behind whatever began it. */
+static void delivery_post_ask(struct delivery *d)
+{
+    d->asking = true;
+    d->ask_task.run = bind_deliver_ask;
+    runner_post(d->thread->runner, &d->ask_task);
+}
+
 struct bind_thread *work_least_busy(struct bind *b)
 {
     struct bind_thread *least = &b->threads[0];
@@ -61,6 +69,8 @@ static void delivery_start(struct delivery *d)
         d->away = true;
         d->task.run = bind_deliver;
         runner_post(d->thread->runner, &d->task);
+        if (d->asked)
+            delivery_post_ask(d);
         return;
     case LISTENS_BATCH:
         gather_add(d->work, d);
@@ -116,7 +126,9 @@ static void grant_take(struct bind_work *w, const struct core_effect *f)
     d->work = w;
     d->grant = *f;
     bind_outcome_init(&d->how);
-    snprintf(d->label, sizeof d->label, "queue/%s", f->queue);
+    d->is_job = bind_is_job_queue(f->queue);
+    snprintf(d->label, sizeof d->label, "%s/%s", d->is_job ? "job" : "queue",
+             f->queue + (d->is_job ? strlen(BIND_JOB_PREFIX) : 0));
     list_push(&w->live, &d->node);
     w->live_count++;
     list_push(&w->unread, &d->here);
@@ -131,6 +143,18 @@ static void delivery_cancel(struct delivery *d, bool lost, const char *why)
     snprintf(d->why, sizeof d->why, "%s", why);
     d->cancel_task.run = bind_deliver_cancel;
     runner_post(d->thread->runner, &d->cancel_task);
+}
+
+/* The run of a job is told, and may end by itself; a handler of messages is stopped. */
+static void delivery_ask(struct delivery *d)
+{
+    if (!d->is_job) {
+        delivery_cancel(d, false, "it was canceled");
+        return;
+    }
+    d->asked = true;
+    if (d->away && !d->asking)
+        delivery_post_ask(d);
 }
 
 static void cancel_all(struct bind_work *w, const char *why)
@@ -153,9 +177,12 @@ static void arrived_cb(struct queue_consumer *c)
         LIST_EACH(node, &w->live)
         {
             struct delivery *d = LIST_OF(node, struct delivery, node);
-            if (d->grant.id == f[i].id && d->grant.token == f[i].token)
-                delivery_cancel(d, f[i].kind == EFFECT_LOST,
-                                f[i].kind == EFFECT_LOST ? "its time is over" : "it was canceled");
+            if (d->grant.id != f[i].id || d->grant.token != f[i].token)
+                continue;
+            if (f[i].kind == EFFECT_LOST)
+                delivery_cancel(d, true, "its time is over");
+            else
+                delivery_ask(d);
         }
     }
     mem_free(f);

@@ -19,6 +19,7 @@
 
 #include "bind/bind_priv.h"
 #include "bind/bus_lib.h"
+#include "bind/job_lib.h"
 #include "ledger/ledger.h"
 #include "queue/queue.h"
 
@@ -76,7 +77,7 @@ enum delivery_end { DELIVERY_DONE, DELIVERY_SETTLE };
 struct delivery {
     struct bind_run run; /* first */
     struct unit unit;    /* the settlement, where it is one of its own */
-    struct task task, cancel_task;
+    struct task task, cancel_task, ask_task;
     struct list node; /* of those that work.c has */
     struct list here; /* of those under way on a script thread */
     struct bind_work *work;
@@ -90,6 +91,9 @@ struct delivery {
     bool lost;                    /* it is not ours any more: its outcome is of no interest */
     bool waits;                   /* for `again` */
     bool canceling;               /* `cancel_task` has been posted */
+    bool is_job;                  /* the run of one */
+    bool asked;                   /* which is to stop; `asking`: `ask_task` has been posted */
+    bool asking;
     bool has_unit;
     bool pauses;         /* its queue too, when it is settled */
     int function;        /* reference, while it runs */
@@ -105,8 +109,10 @@ struct delivery {
     size_t body_len;
     struct envelope env;
     char label[CORE_TEXT_MAX];
-    struct world_timer deadline, again;
-    int tries;
+    struct world_timer deadline, again, patience;
+    int tries, end_tries;
+    struct bind_job_run job;
+    struct job_end job_end;
     char why[96];
 
     /* How it ended. */
@@ -117,6 +123,7 @@ struct delivery {
 /* ---- deliver.c, on d->thread ---- */
 void bind_deliver(struct task *task); /* d->task */
 void bind_deliver_cancel(struct task *task);
+void bind_deliver_ask(struct task *task); /* d->ask_task */
 
 /* ---- arrival.c ---- */
 /* d->arrival, if it is one: from its body. Any thread. */

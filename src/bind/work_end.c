@@ -35,7 +35,7 @@ void delivery_drop(struct delivery *d)
         unit_fini(&d->unit);
     list_remove(&d->node);
     w->live_count--;
-    if (d->canceling) { /* behind the task that speaks of it */
+    if (d->canceling || d->asking) { /* behind the tasks that speak of it */
         d->task.run = delivery_free_task;
         runner_post(d->thread->runner, &d->task);
     } else {
@@ -73,28 +73,50 @@ static void settle_done(struct unit *u)
     struct delivery *d = LIST_OF(u, struct delivery, unit);
     if (u->err.code == 0)
         delivery_drop(d);
+    else if (d->job_end.has_row && job_end_is_stale(u, &d->job_end) &&
+             ++d->end_tries < JOB_END_TRIES)
+        delivery_settle(d);
     else
         settle_failed(d, &u->err);
 }
 
-void delivery_settle(struct delivery *d)
+static void settle_begin(struct delivery *d)
 {
-    struct err e = ERR_INIT;
-    const struct bind_outcome *how = &d->how;
     if (d->has_unit)
         unit_fini(&d->unit);
     unit_init(&d->unit, d->work->thread->runner, settle_done);
     d->has_unit = true;
     d->unit.txn.urgent = true;
     txn_envelope(&d->unit.txn, &d->env);
+}
+
+/* One that was terminated has ended without its worker: the record alone is left to be settled. */
+static int settle_compose(struct delivery *d, struct err *e)
+{
+    const struct bind_outcome *how = &d->how;
+    const struct bind_held_list held = {&d->held, 1};
+    struct txn *t = &d->unit.txn;
     if (d->pauses)
-        queue_txn_pause(&d->unit.txn, d->grant.queue, true);
+        queue_txn_pause(t, d->grant.queue, true);
     if (how->gate[0] != '\0') {
-        queue_txn_if_delivery(&d->unit.txn, &d->held.id, d->held.token);
-        queue_txn_gate_close(&d->unit.txn, how->gate, how->settle.until);
+        queue_txn_if_delivery(t, &d->held.id, d->held.token);
+        queue_txn_gate_close(t, how->gate, how->settle.until);
     }
-    if (bind_held_compose((struct bind_held_list){&d->held, 1}, how, &d->unit.txn, &e) != 0 ||
-        ledger_propose(d->work->bind->ledger, &d->unit, &e) != 0)
+    if (!d->is_job)
+        return bind_held_compose(held, how, t, e);
+    int rc = bind_job_settle(&d->job_end, d->work->thread, &d->held, how, t, e);
+    if (rc != ERR_GONE)
+        return rc;
+    err_clear(e);
+    settle_begin(d);
+    return bind_held_compose(held, how, &d->unit.txn, e);
+}
+
+void delivery_settle(struct delivery *d)
+{
+    struct err e = ERR_INIT;
+    settle_begin(d);
+    if (settle_compose(d, &e) != 0 || ledger_propose(d->work->bind->ledger, &d->unit, &e) != 0)
         settle_failed(d, &e);
 }
 

@@ -11,6 +11,7 @@
 #include "bind/coord_lib.h"
 #include "bind/held.h"
 #include "bind/hold.h"
+#include "bind/job_lib.h"
 #include "bind/queue_lib.h"
 #include "bus/bus.h"
 #include "entity/expand.h"
@@ -32,6 +33,9 @@ struct write {
     const struct bind_message **messages;
     size_t coord_conditions_count, coord_count; /* in the lists at 5 and 6 */
     const struct coord_op **coord_conditions, **coord;
+    size_t jobs_count; /* in the list at 7 */
+    const struct bind_job_op **jobs;
+    struct job_end end;                  /* of the run, where the unit settles one */
     struct bind_held_list held;          /* the deliveries that are worked */
     const struct bind_outcome *outcomes; /* how the unit settles them; NULL: it does not */
     uint32_t holds;                      /* conditions of leases, behind those */
@@ -54,18 +58,36 @@ static void write_free(void *p)
     mem_free(op->messages);
     mem_free(op->coord_conditions);
     mem_free(op->coord);
+    mem_free(op->jobs);
     mem_free(op);
+}
+
+static int write_compose_jobs(struct write *op, bool first, struct txn *t, struct err *e)
+{
+    for (size_t i = 0; i < op->jobs_count; i++)
+        if (bind_job_compose(op->jobs[i], (struct bind_run *)op->run, first, t, e) != 0)
+            return e->code;
+    return 0;
 }
 
 static int write_compose_rest(struct write *op, struct txn *t, struct err *e)
 {
+    if (write_compose_jobs(op, true, t, e) != 0)
+        return e->code;
     for (size_t i = 0; i < op->sends; i++)
         if (bind_message_compose(op->messages[i], t, e) != 0)
             return e->code;
     for (size_t i = 0; i < op->coord_count; i++)
         if (bind_coord_compose(op->coord[i], t, e) != 0)
             return e->code;
-    return op->outcomes != NULL ? bind_held_compose(op->held, op->outcomes, t, e) : 0;
+    if (write_compose_jobs(op, false, t, e) != 0)
+        return e->code;
+    if (op->outcomes == NULL)
+        return 0;
+    struct bind_run *run = (struct bind_run *)op->run;
+    return run->job != NULL
+               ? bind_job_settle(&op->end, run->set->thread, op->held.list, op->outcomes, t, e)
+               : bind_held_compose(op->held, op->outcomes, t, e);
 }
 
 /* Of all that is published one condition for each revision of the routes; how many. */
@@ -106,6 +128,13 @@ static int write_compose(struct entity_write *w, struct txn *t, bool before, str
         if (bind_coord_compose(op->coord_conditions[i], t, e) != 0)
             return e->code;
     return before ? 0 : write_compose_rest(op, t, e);
+}
+
+/* The end of a run was worked out from rows that have changed meanwhile. */
+static bool write_again(struct entity_write *w, const struct unit *u)
+{
+    const struct write *op = (const struct write *)w;
+    return op->end.has_row && job_end_is_stale(u, &op->end);
 }
 
 static void write_done(struct entity_write *w)
@@ -356,16 +385,28 @@ void bind_may_write(lua_State *L, const char *what)
     vm_raise(L, &e);
 }
 
-/* host.write(items, conditions, messages, outcomes, coord_conditions, coord) -> results, of a lone
- * message or change of coord what became of it; all or nothing. Outcomes: see held.h. */
+static const struct bind_job_op **read_jobs(lua_State *L, int at, size_t n)
+{
+    const struct bind_job_op **ops = mem_new_array(n + 1, sizeof(struct bind_job_op *));
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, at, (lua_Integer)i + 1);
+        ops[i] = bind_check_job_op(L, -1);
+        lua_pop(L, 1);
+    }
+    return ops;
+}
+
+/* host.write(items, conditions, messages, outcomes, coord_conditions, coord, jobs) -> results, of a
+ * lone message or change of coord what became of it; all or nothing. Outcomes: see held.h. */
 static int host_write(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     bind_may_write(L, "writing");
     size_t n = check_count(L, 1, "writes"), conditions = check_count(L, 2, "reads"),
            sends = check_count(L, 3, "sends"), ifs = check_count(L, 5, "reads of kv and counters"),
-           coord = check_count(L, 6, "changes of kv and counters");
-    lua_settop(L, 6);
+           coord = check_count(L, 6, "changes of kv and counters"),
+           jobs = check_count(L, 7, "operations of a run");
+    lua_settop(L, 7);
     struct bind_held_list held = bind_run_of(L)->held;
     const struct bind_outcome *outcomes = bind_check_outcomes(L, 4, held);
     struct bind_thread *t = bind_set_of(L)->thread;
@@ -383,6 +424,7 @@ static int host_write(lua_State *L)
                                   .env = *bind_env(L),
                                   .atomic = true,
                                   .compose = write_compose,
+                                  .again = write_again,
                                   .done = write_done};
     read_items(L, op, n);
     read_conditions(L, op, conditions);
@@ -391,6 +433,8 @@ static int host_write(lua_State *L)
     op->coord_conditions_count = ifs;
     op->coord = read_coord(L, 6, coord);
     op->coord_count = coord;
+    op->jobs = read_jobs(L, 7, jobs);
+    op->jobs_count = jobs;
     struct err e = ERR_INIT;
     if (entity_write_start(&op->w, &e) != 0) {
         const struct err *item = write_error(op);

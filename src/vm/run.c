@@ -110,6 +110,11 @@ void vm_hook(lua_State *L, lua_Debug *ar)
     uint64_t now = vm->host->mono_ns(vm->host);
     run->steps += (uint64_t)run->interval;
     vm_check_budget(L, vm, run, now);
+    if (run->interrupt != NULL) {
+        const char *code = run->interrupt;
+        run->interrupt = NULL;
+        vm_raise_code(L, code, run->interrupt_why);
+    }
     lua_Debug level;
     if (lua_getstack(L, VM_LEVELS_MAX, &level))
         luaL_error(L, "stack overflow: calls nested deeper than %d", VM_LEVELS_MAX);
@@ -250,7 +255,7 @@ static void vm_end(struct vm *vm, struct vm_run *run, int status)
         vm_run_fail(run->co, run, status);
         lua_settop(run->co, 0);
     }
-    vm_drop_co(vm, run, status == LUA_OK && !run->killed);
+    vm_drop_co(vm, run, status == LUA_OK && !run->killed && !run->interrupted);
     run->state = VM_ENDED;
     run->steps += vm->charged;
     vm->charged = 0;
@@ -322,7 +327,8 @@ bool vm_start(struct vm *vm, struct vm_run *run)
     run->err.code = 0;
     run->err.field[0] = run->err.text[0] = run->err_code[0] = '\0';
     run->ns = run->steps = run->bytes = run->cpu_ns = 0;
-    run->killed = run->watched = run->starved = false;
+    run->killed = run->watched = run->starved = run->interrupted = false;
+    run->interrupt = NULL;
     run->interval = VM_INTERVAL;
     list_init(&run->node);
     if (!vm_take_co(vm, run)) {
@@ -374,6 +380,17 @@ void vm_cancel(struct vm_run *run, int code, const char *why)
         return;
     run->killed = true;
     err_set(&run->err, code, "%s", why);
+}
+
+void vm_interrupt(struct vm_run *run, const char *code, const char *why)
+{
+    if (run->killed)
+        return;
+    run->interrupted = true;
+    run->interrupt = code;
+    run->interrupt_why = why;
+    run->interval = 1;
+    lua_sethook(run->co, vm_hook, LUA_MASKCOUNT, 1);
 }
 
 void vm_resume(struct vm_run *run)

@@ -144,6 +144,8 @@ struct vm_run {
     struct lua_State *co;
     int state, co_ref;
     bool killed;
+    bool interrupted; /* an error came from nowhere: its coroutine is not used again */
+    const char *interrupt, *interrupt_why; /* to be raised; NULL: nothing */
     int interval;
     uint64_t entered_ns, looked_ns;
     bool watched; /* its processor time is measured, from cpu_entered_ns on in this slice */
@@ -157,6 +159,10 @@ bool vm_start(struct vm *vm, struct vm_run *run);
 /* End a run that is under way as if its budget were spent: soon if it works, else when what it
  * waits for is over. done() comes as always. */
 void vm_cancel(struct vm_run *run, int code, const char *why);
+
+/* Raise an error in a run that waits, or whose slice is over, when it goes on: once, and like any
+ * other, so that the script may catch it. Nothing happens to one that is being ended. */
+void vm_interrupt(struct vm_run *run, const char *code, const char *why); /* texts that last */
 
 /* ---- For bindings (they include lua.h) ------------------------------------------------------- */
 

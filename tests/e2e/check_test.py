@@ -116,7 +116,7 @@ class Check(Case):
 
     def test_what_does_not_load_has_its_line(self):
         for text, place, words in (("local x = = 1", (1, 0), "unexpected symbol"), ("\nentity 'A' { fields = { n = intt } }", (2, 25), "did you mean 'int'"),
-                                   ("\n\nentity 'A' { fields = { n = int { mx = 1 } } }", (3, 0), "max"), ("job 'x'", (1, 1), "this version of Koan does not have")):
+                                   ("\n\nentity 'A' { fields = { n = int { mx = 1 } } }", (3, 0), "max"), ("recipe 'x'", (1, 1), "this version of Koan does not have")):
             self.write("app/a.lua", text)
             p = self.check(code=1)["problems"][0]
             self.assertEqual((p["file"], p["line"]), ("a.lua", place[0]), p)

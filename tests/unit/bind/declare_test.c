@@ -52,8 +52,8 @@ TEST(a_wrong_declaration_names_file_and_line)
 
 TEST(parts_that_are_not_there_yet_refuse_by_name)
 {
-    refuses("job \"nightly\" {}",
-            "app.lua:1:1: job: needs jobs, which this version of Koan does not have");
+    refuses("recipe \"small\" {}",
+            "app.lua:1:1: recipe: needs media, which this version of Koan does not have");
     refuses("on \"x/y\" {}", "app.lua:1: on 'x/y': on \"queue/NAME\" works a queue");
     refuses("x = auth.get('a')", "auth: needs users and roles");
     /* Where it would be met some day only. */

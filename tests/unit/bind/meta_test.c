@@ -9,7 +9,7 @@
 static const char beside[] =
     " assert error getmetatable ipairs math next os pairs pcall print rawequal rawget rawlen rawset"
     " require select setmetatable string table tonumber tostring type utf8 _G _VERSION"
-    " job step sleep wait_for recipe media blob secret"
+    " recipe media blob secret"
     " cluster auth levenshtein jaro_winkler jaccard"
     " phonetic exact ";
 

@@ -240,6 +240,44 @@ TEST(an_operation_fails_as_a_table_with_code_and_place)
     vm_free(vm);
 }
 
+TEST(a_run_that_waits_can_be_interrupted_and_catch_that_once)
+{
+    struct host h = host_new();
+    struct vm *vm =
+        waiting_vm(&h, "function main()\n"
+                       "  local ok, e = pcall(function() wait(1) return 'went on' end)\n"
+                       "  assert(not ok and e.code == 'cancelled' and e.detail == 'enough')\n"
+                       "  return wait(4)\n"
+                       "end");
+    struct call c = {0};
+    assert_false(call_start(vm, &c));
+    vm_interrupt(waiting, "cancelled", "enough");
+    assert_false(c.done);
+    vm_resume(waiting);
+    assert_false(c.done);
+    vm_resume(waiting);
+    assert_true(c.done);
+    assert_int_equal(c.run.err.code, 0);
+    assert_int_equal(json_integer_value(c.result), 8);
+    call_fini(&c);
+    vm_free(vm);
+}
+
+TEST(an_interrupt_that_is_not_caught_ends_the_run_with_its_code)
+{
+    struct host h = host_new();
+    struct vm *vm = waiting_vm(&h, "function main() wait(1) end");
+    struct call c = {0};
+    assert_false(call_start(vm, &c));
+    vm_interrupt(waiting, "cancelled", "enough");
+    vm_resume(waiting);
+    assert_true(c.done);
+    assert_string_equal(c.run.err_code, "cancelled");
+    assert_non_null(strstr(c.run.err.text, "enough"));
+    call_fini(&c);
+    vm_free(vm);
+}
+
 TEST(waiting_where_it_is_impossible_says_so)
 {
     struct host h = host_new();
@@ -274,6 +312,8 @@ int main(void)
         HEAP_TEST(a_vm_is_freed_when_its_last_run_has_ended),
         HEAP_TEST(a_run_waits_for_an_operation_while_others_go_on),
         HEAP_TEST(an_operation_fails_as_a_table_with_code_and_place),
+        HEAP_TEST(a_run_that_waits_can_be_interrupted_and_catch_that_once),
+        HEAP_TEST(an_interrupt_that_is_not_caught_ends_the_run_with_its_code),
         HEAP_TEST(waiting_where_it_is_impossible_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,86 @@
+/* `submit`: a run of a job, checked where it is submitted. It is proposed with the unit of whatever
+ * runs, as messages are. */
+#include <string.h>
+
+#include "bind/job_lib.h"
+#include "bind/queue_lib.h"
+#include "bind/send_priv.h"
+#include "job/args.h"
+
+const struct bind_job *bind_check_job(lua_State *L, const char *name)
+{
+    const struct bind_job *j = bind_set_job(bind_set_of(L), name);
+    if (j == NULL) {
+        struct err e;
+        err_set(&e, ERR_NOT_FOUND, "job '%.80s': these scripts do not declare it", name);
+        vm_raise(L, &e);
+    }
+    return j;
+}
+
+/* What the job's runs need is not among what a queue says of its messages. */
+static void run_fill(struct bind_message *s, const struct bind_job *j, const char *fan)
+{
+    struct core_send *c = &s->m.send;
+    s->job = j;
+    s->is_fanned = fan != NULL && uuid_parse(fan, strlen(fan), &s->fan);
+    if (c->needs_count == 0) {
+        c->needs = j->def.needs;
+        c->needs_count = j->def.needs_count;
+    }
+}
+
+/* host.job_submit(job, args, options, fan or nil) -> message, id, bytes, and the text by which it
+ * is to be merged */
+static int host_job_submit(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    struct err e = ERR_INIT;
+    lua_settop(L, 4);
+    vm_may_await(L, "submit");
+    if (lua_isnil(L, 2)) {
+        lua_newtable(L);
+        lua_replace(L, 2);
+    }
+    const struct bind_job *j = bind_check_job(L, name);
+    const json_t *args = bind_check_json(L, 2, "submit: args"),
+                 *options = bind_check_json(L, 3, "submit: options");
+    struct vm_guard *checked = vm_guard_push(L, bind_json_free);
+    struct bind_message *s = bind_message_new(L, QUEUE_BODY_MAX);
+    checked->p = job_args_check(j->args, args, NULL, &e);
+    if (e.code == 0 && bind_message_make(L, s, j->def.queue, checked->p, options, NULL, &e) == 0)
+        run_fill(s, j, lua_tostring(L, 4));
+    if (e.code != 0) {
+        err_context(&e, "job '%.80s'", name);
+        return vm_raise(L, &e);
+    }
+    return bind_message_push_id(L, s);
+}
+
+/* host.job_args(job, args): as a run of it is given them */
+static int host_job_args(lua_State *L)
+{
+    struct err e = ERR_INIT;
+    lua_settop(L, 2);
+    if (lua_isnil(L, 2))
+        lua_newtable(L);
+    else
+        lua_pushvalue(L, 2);
+    const struct bind_job *j = bind_check_job(L, luaL_checkstring(L, 1));
+    const json_t *args = bind_check_json(L, 3, "args");
+    struct vm_guard *checked = vm_guard_push(L, bind_json_free);
+    checked->p = job_args_check(j->args, args, NULL, &e);
+    if (checked->p == NULL) {
+        err_context(&e, "job '%.80s'", j->def.name);
+        return vm_raise(L, &e);
+    }
+    vm_push_json(L, checked->p, VM_PLAIN);
+    return 1;
+}
+
+void bind_open_job_submit(lua_State *L)
+{
+    static const luaL_Reg fns[] = {
+        {"job_submit", host_job_submit}, {"job_args", host_job_args}, {NULL, NULL}};
+    luaL_setfuncs(L, fns, 0);
+}

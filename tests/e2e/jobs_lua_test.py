@@ -1,0 +1,406 @@
+"""Jobs in Lua: steps, sleeps and waits outlive what happens to their node; ends, chains and fan-outs happen once."""
+import json
+import random
+import time
+
+from e2e.handlers_test import ENTITIES, HandlersCase
+from e2e.node import run
+
+SUBMIT = """
+route "POST /run/{job}" { run = function(req)
+  return { id = job(req.params.job):submit(req.json, { delay = req.query.delay, unique = req.query.unique }) }
+end }
+"""
+
+
+class JobsCase(HandlersCase):
+    def serve(self, text, *args):
+        return super().serve(SUBMIT + text, *args)
+
+    def submit(self, job, args=None, **options):
+        query = "&".join(f"{k}={v}" for k, v in options.items())
+        a = self.ask("POST", f"/run/{job}?{query}", json.dumps(args or {}))
+        self.assertEqual(a.status, 200, a.body)
+        return a.json["id"]
+
+    def counts(self, job):
+        a = self.ask("GET", f"/api/queues/%2F/job.{job}")
+        self.assertEqual(a.status, 200, a.body)
+        return a.json
+
+    def until_counts(self, job, seconds=20, **want):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            got = {k: self.counts(job)[k] for k in want}
+            if got == want:
+                return
+            time.sleep(0.05)
+        self.assertEqual(got, want, self.server.text[-3000:])
+
+
+class Runs(JobsCase):
+    def test_a_run_is_given_its_args_and_says_how_it_ends(self):
+        self.serve("""
+            job "work" { args = { n = int { required = true }, word = text { default = "hi" } }, attempts = 2, backoff = { "50ms" },
+              run = function(args, ctx)
+                if args.n == 0 then ctx:reject("nothing to do") end
+                if args.n == 1 and ctx.attempt == 1 then error("no luck") end
+                note(json.encode({ args.n, args.word, ctx.job, ctx.attempt, ctx.scheduled_at == nil, ctx.cancelled }))
+                ctx:progress(1, "done")
+                ctx:log("a line")
+                return { n = args.n }
+              end }
+        """)
+        first = self.submit("work", {"n": 1})
+        self.submit("work", {"n": 2, "word": "ho"})
+        self.submit("work", {"n": 0})
+        self.until(['[1,"hi","work",2,true,false]', '[2,"ho","work",1,true,false]'])
+        self.until_counts("work", completed=2, discarded=1)
+        seen = self.ask("GET", f"/api/jobs/{first}").json
+        self.assertEqual((seen["state"], seen["result"], seen["log"]), ("completed", {"n": 1}, "a line\n"))
+        self.assertEqual((seen["progress"]["fraction"], seen["progress"]["text"]), (1, "done"))
+        a = self.ask("POST", "/run/work", json.dumps({"m": 1}))
+        self.assertEqual(a.status, 400, a.body)
+        self.assertIn("args", a.json["detail"])
+        a = self.ask("POST", "/run/nowhere", "{}")
+        self.assertEqual(a.status, 404, a.body)
+        self.assertIn("these scripts do not declare it", a.json["detail"])
+
+    def test_a_submit_in_a_unit_that_fails_leaves_nothing(self):
+        self.serve("""
+            job "work" { run = function(args) note("ran " .. args.n) end }
+            route "POST /both/{fails}" { run = function(req)
+              job("work"):submit { n = req.params.fails }
+              if req.params.fails == "yes" then reject("no", "not this time") end
+            end }
+        """)
+        self.assertEqual(self.ask("POST", "/both/yes").status, 422)
+        self.assertEqual(self.ask("POST", "/both/no").status, 204)
+        self.until(["ran no"])
+        self.assertEqual(self.counts("work")["completed"], 1)
+
+    def test_what_a_failed_run_wrote_outside_of_finished_steps_never_happened(self):  # U3
+        self.serve("""
+            job "work" { attempts = 2, backoff = { "50ms" }, run = function(args, ctx)
+              note("never")
+              step("kept", function() note("step") return 1 end)
+              tx(function() note("tx " .. ctx.attempt) end)
+              pcall(step, "broken", function() note("never") tx(function() note("never") end) error("half way") end)
+              job("other"):submit {}
+              error("no luck")
+            end }
+            job "other" { run = function() note("never") end }
+        """)
+        self.submit("work")
+        self.until_counts("work", discarded=1)
+        self.until(["step", "tx 1", "tx 2"])
+
+    def test_new_work_is_begun_while_long_runs_are_under_way(self):  # Q7
+        url = self.outside()
+        self.serve(f"""
+            job "long" {{ run = function(args) step("wait", function() http.get("{url}/slow/" .. args.n) end) end }}
+            job "short" {{ run = function(args) note("short " .. args.n) end }}
+            route "POST /many" {{ run = function() for i = 1, 50 do job("long"):submit {{ n = i }} end end }}
+        """, "--script.threads", "1", "--work.concurrency", "60")
+        self.ask("POST", "/many")
+        self.until_calls(50)
+        self.submit("short", {"n": 1})
+        self.until(["short 1"])
+        self.go.set()
+        self.until_counts("long", completed=50)
+
+    def test_one_that_kills_the_process_is_discarded_after_its_attempts(self):  # Q3
+        url = self.outside()
+        self.serve(f"""
+            job "bomb" {{ attempts = 2, backoff = {{ "100ms" }}, run = function() http.get("{url}/kill") note("never") end }}
+        """, "--work.lease", "1s")
+        self.submit("bomb")
+        for _ in range(2):
+            self.server.process.wait(30)
+            self.server.kill()
+            self.again("--work.lease", "1s")
+        self.until_counts("bomb", 40, discarded=1, messages=0)
+        self.assertEqual(self.calls, ["/kill", "/kill"])
+        self.assertEqual(self.titles(), [])
+
+
+class Steps(JobsCase):
+    def test_a_finished_step_never_runs_again_and_an_unfinished_one_leaves_nothing(self):  # J2
+        url = self.outside()
+        self.serve(f"""
+            job "work" {{ attempts = 10, backoff = {{ "100ms" }}, run = function(args, ctx)
+              local a = step("a", function() note("a") http.get("{url}/seen/a") return {{ list = {{ 1, 2 }}, key = ctx.step_key }} end)
+              step("b", function() note("b") job("other"):submit {{}} http.get("{url}/kill") end)
+              local c = step("c", function() note("c") end)
+              note("end " .. a.list[2] .. " " .. tostring(c) .. " " .. tostring(a.key == ctx.id .. "/a"))
+            end }}
+            job "other" {{ run = function() note("other") end }}
+        """, "--work.lease", "1s")
+        self.submit("work")
+        self.server.process.wait(30)
+        self.server.kill()
+        self.armed = False
+        self.again("--work.lease", "1s")
+        self.until(["a", "b", "c", "end 2 nil true", "other"], 40)
+        self.until_counts("work", completed=1)
+        self.assertEqual(self.calls, ["/seen/a", "/kill", "/kill"])
+
+    def test_names_are_taken_once_and_steps_stand_alone(self):
+        self.serve("""
+            job "work" { attempts = 1, run = function(args, ctx)
+              step("a", function() return 1 end)
+              local function says(fn) local _, e = pcall(fn) note(tostring(e):match("[^:]*$")) end
+              says(function() step("a", function() end) end)
+              says(function() step("b", function() step("c", function() end) end) end)
+              says(function() tx(function() step("d", function() end) end) end)
+              says(function() step("e", function() return print end) end)
+              says(function() step("f", function() return string.rep("x", 300000) end) end)
+              says(function() sleep("", "1s") end)
+            end }
+        """)
+        self.submit("work")
+        self.until_counts("work", completed=1)
+        words = "\n".join(self.titles())
+        for part in ("takes a number", "not inside a step", "not inside tx", "256 KiB", "1 to 128 bytes"):
+            self.assertIn(part, words)
+
+    def test_a_sleep_outlives_a_restart_holds_no_slot_and_uses_no_try(self):
+        self.serve("""
+            job "work" { concurrency = 1, attempts = 1, run = function(args, ctx)
+              step("a", function() note("a" .. args.n) end)
+              sleep("nap", args.nap)
+              note("awake " .. args.n .. " try " .. ctx.attempt)
+            end }
+        """)
+        began = time.monotonic()
+        self.submit("work", {"n": 1, "nap": "3s"})
+        self.submit("work", {"n": 2, "nap": "10ms"})
+        self.until(["a1", "a2", "awake 2 try 1"])
+        self.server.kill()
+        self.again()
+        self.until(["a1", "a2", "awake 1 try 1", "awake 2 try 1"])
+        self.assertGreater(time.monotonic() - began, 2.9)
+
+    def test_steps_of_a_discarded_run_are_undone_the_last_first(self):
+        self.serve("""
+            local Log = entity "Log" { fields = { text = text } }
+            local function say(text) Log.new { text = text }:save() end
+            job "work" { attempts = 2, backoff = { "50ms" }, run = function(args, ctx)
+              local a = step("a", function() return "x" end, { undo = function(r) say("undo a " .. r .. " " .. ctx.step_key:match("/.*")) end })
+              step("b", function() say("b") end)
+              note("never")
+              local c = step("c", function() return 3 end, { undo = function(r)
+                say("undo c " .. r)
+                if ctx.attempt == 1 then error("not yet") end
+              end })
+              error("no luck")
+            end }
+        """)
+        self.submit("work")
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            a = self.ask("GET", "/api/log?sort=created_at,id")
+            texts = [x["text"] for x in a.json]
+            if len(texts) == 3:
+                break
+            time.sleep(0.05)
+        self.assertEqual(texts, ["b", "undo c 3", "undo a x /a/undo"], self.server.text[-3000:])
+        self.assertEqual(self.titles(), [])
+
+
+class Waits(JobsCase):
+    WAITER = """
+        job "order" { concurrency = 1, attempts = 1, run = function(args, ctx)
+          step("begin", function() note("begin " .. args.id) end)
+          local body, m = wait_for("paid", "payment.*", { key = args.id, timeout = args.timeout })
+          step("end", function() note("end " .. args.id .. " " .. (body and body.sum .. " " .. m.topic .. " " .. m.key or "late")) end)
+          note("try " .. ctx.attempt)
+        end }
+    """
+
+    def pay(self, order):
+        a = self.ask("POST", f"/api/topics/payment.settled?key={order}", json.dumps({"sum": 7}))
+        self.assertEqual(a.status, 202, a.body)
+
+    def test_a_run_waits_for_its_message_over_a_restart_and_holds_no_slot(self):
+        self.serve(self.WAITER)
+        for name in ("a", "b", "c"):
+            self.submit("order", {"id": name, "timeout": "1h"})
+        self.until(["begin a", "begin b", "begin c"])
+        self.until_counts("order", scheduled=3)
+        self.pay("b")
+        self.until(["begin a", "begin b", "begin c", "end b 7 payment.settled b", "try 1"])
+        self.server.kill()
+        self.again()
+        self.pay("a")
+        self.pay("nobody")
+        self.until(["begin a", "begin b", "begin c", "end a 7 payment.settled a", "end b 7 payment.settled b", "try 1", "try 1"])
+        self.until_counts("order", scheduled=1, completed=2)
+
+    def test_one_whose_message_does_not_come_in_time_goes_on_without(self):
+        self.serve(self.WAITER)
+        self.submit("order", {"id": "a", "timeout": "1s"})
+        self.until(["begin a", "end a late", "try 1"])
+
+
+class Ends(JobsCase):
+    def test_a_chain_and_a_fan_out_are_neither_cut_nor_doubled_by_kills(self):  # J3
+        self.serve("""
+            local function once(id) if Note.get(id) then note("twice " .. id) end Note.new { id = id, title = "x" }:save() end
+            job "first" { attempts = 100, backoff = { "10ms" }, chain = { "second", "third" }, run = function(args) once("first" .. args.n) end }
+            job "second" { attempts = 100, backoff = { "10ms" }, run = function(args) once("second" .. args.n) end }
+            job "third" { attempts = 100, backoff = { "10ms" }, run = function(args) once("third" .. args.n) end }
+            job "fan" { attempts = 100, backoff = { "10ms" }, run = function(args, ctx)
+              local list = {}
+              for i = 1, 5 do list[i] = { job = "child", args = { n = args.n .. "-" .. i } } end
+              ctx:submit_all(list, { on_done = "joined", args = { n = args.n } })
+            end }
+            job "child" { attempts = 100, backoff = { "10ms" }, run = function(args) once("child" .. args.n) end }
+            job "joined" { attempts = 100, backoff = { "10ms" }, run = function(args)
+              once("joined" .. args.n)
+              if args.counts.completed ~= 5 then note("counts " .. json.encode(args.counts)) end
+            end }
+            route "POST /many/{from}" { run = function(req)
+              local from = math.tointeger(tonumber(req.params.from))
+              for i = from, from + 19 do job("first"):submit { n = i } job("fan"):submit { n = i } end
+            end }
+        """, "--work.lease", "1s")
+        dice, sent = random.Random(11), 0
+        for _ in range(3):
+            self.assertEqual(self.ask("POST", f"/many/{sent}").status, 204)
+            sent += 20
+            time.sleep(dice.uniform(0.02, 0.25))
+            self.server.kill()
+            self.again("--work.lease", "1s")
+        want = sent * (3 + 5 + 1)
+        end = time.monotonic() + 90
+        while time.monotonic() < end:
+            a = self.ask("GET", "/api/note?count=exact&pageSize=1")
+            if a.headers.get("X-Total-Count") == str(want):
+                break
+            time.sleep(0.1)
+        self.assertEqual(a.headers.get("X-Total-Count"), str(want), self.server.text[-3000:])
+        time.sleep(1)
+        a = self.ask("GET", "/api/note?count=exact&pageSize=1")
+        self.assertEqual(a.headers.get("X-Total-Count"), str(want))
+        self.assertEqual({t for t in self.titles()}, {"x"})
+
+    def test_a_failure_ends_a_chain_unless_it_goes_on(self):
+        self.serve("""
+            job "a" { attempts = 1, chain = "next", run = function() error("no luck") end }
+            job "b" { attempts = 1, chain = "next", on_failure = "continue", run = function() error("no luck") end }
+            job "next" { run = function(args) note("after " .. args.of) end }
+        """)
+        self.submit("a", {"of": "a"})
+        self.submit("b", {"of": "b"})
+        self.until_counts("a", discarded=1)
+        self.until(["after b"])
+
+
+class Schedules(JobsCase):
+    def test_an_expression_or_zone_that_is_none_fails_the_load_and_names_the_line(self):
+        for text, words in (('cron = "0 25 * * *"', "cron"), ('cron = "0 2 * * *", tz = "Europe/Lisbonn"', "tz"), ('every = "10ms"', "every"),
+                            ('chain = "nowhere"', "these scripts do not declare"), ("crn = 1", "cron"), ("args = { id = text }", "args")):
+            self.write("app/main.lua", '-- one\njob "x" { run = print, %s }\n' % text)
+            code, out, err = run("check", self.path("app"), cwd=self.dir)
+            self.assertEqual(code, 1, text)
+            self.assertIn("main.lua:2", out)
+            self.assertIn(words, out)
+
+
+class Cancels(JobsCase):
+    def cancel(self, job, run_id):
+        a = self.ask("DELETE", f"/api/queues/%2F/job.{job}/messages/{run_id}")
+        self.assertIn(a.status, (200, 202, 204), a.body)
+
+    def test_a_run_that_waits_never_executes_and_one_under_way_is_told(self):  # J5
+        url = self.outside()
+        self.serve(f"""
+            job "work" {{ chain = "next", run = function(args, ctx)
+              local ok, e = pcall(function() http.get("{url}/slow") note("never") end)
+              note(tostring(ctx.cancelled) .. " " .. tostring(e.code))
+              error(e)
+            end }}
+            job "later" {{ run = function() note("never") end }}
+            job "next" {{ run = function() note("never") end }}
+        """)
+        waiting = self.submit("later", delay="2s")
+        self.cancel("later", waiting)
+        under_way = self.submit("work")
+        self.until_calls(1)
+        self.cancel("work", under_way)
+        time.sleep(0.2)
+        self.go.set()
+        self.until_counts("work", cancelled=1)
+        time.sleep(2.2)
+        self.assertEqual(self.titles(), [])
+        self.assertEqual(self.counts("later")["cancelled"], 1)
+
+
+    def test_a_cancel_or_a_timeout_that_the_run_raises_by_itself_is_a_failure(self):
+        self.serve("""
+            job "work" { attempts = 1, run = function(args) reject(args.code, "by myself") end }
+        """)
+        for code in ("cancelled", "timeout", "fenced"):
+            self.submit("work", {"code": code})
+        self.until_counts("work", discarded=3)
+
+
+class Checks(JobsCase):
+    def test_a_test_runs_a_job_over_steps_sleeps_and_undo(self):
+        self.write("app/main.lua", ENTITIES + """
+            job "work" { args = { n = int { required = true } }, run = function(args, ctx)
+              local a = step("a", function() note("a") return { at = time.now() } end, { undo = function(r) note("undone") end })
+              sleep("nap", "2d")
+              if args.n == 0 then error("no luck") end
+              if args.n == 1 and ctx.attempt < 3 then error("once more") end
+              step("b", function() note("b") return ctx.window and ctx.window.from end)
+              ctx:progress(0.5, "half")
+              ctx:log("slept for " .. time.diff(time.now(), a.at, "days"))
+              job("other"):submit {}
+            end }
+            job "other" { run = function() end }
+        """)
+        self.write("app/main_test.lua", """
+            test("ends", function(t)
+              local began = t.clock()
+              local run = t.run("work", { n = 2 }, { window = { from = "2026-01-01T00:00:00Z", to = "2026-01-02T00:00:00Z" } })
+              t.equal(run.outcome, "completed")
+              t.equal(t.clock() - began, 2 * 86400000)
+              t.equal(#run.steps, 3)
+              t.equal(run.steps[3], { name = "b", result = "2026-01-01T00:00:00Z" })
+              t.equal(run.progress, 0.5)
+              t.equal(run.log, { "slept for 2" })
+              t.equal(entity("Note").count(), 2)
+              t.equal(t.run("work", { n = 1 }, { attempts = 3 }).attempt, 3)
+              t.equal(entity("Note").count(), 4)
+              t.fails(function() t.run("work", { n = 0 }) end, "no luck")
+              t.equal(entity("Note").count(), 6)
+              t.fails(function() t.run("work", { m = 0 }) end, "invalid")
+              t.fails(function() t.run("nowhere") end, "no job of these scripts")
+            end)
+        """)
+        code, out, err = run("check", self.path("app"), cwd=self.dir)
+        self.assertEqual(code, 0, out + err)
+
+    def test_a_test_publishes_what_a_run_waits_for_or_lets_its_time_pass(self):
+        self.write("app/main.lua", ENTITIES + Waits.WAITER)
+        self.write("app/main_test.lua", """
+            test("waits", function(t)
+              local a, b = t.run("order", { id = "a", timeout = "3d" }), t.run("order", { id = "b", timeout = "3d" })
+              t.equal(a.outcome, "waiting")
+              t.equal(a.waits_for, "payment.*")
+              t.publish("payment.settled", { sum = 3 }, { key = "b" })
+              t.equal(a.outcome, "waiting")
+              t.equal(b.outcome, "completed")
+              t.equal(b.steps[2].result.body, { sum = 3 })
+              t.advance("2d")
+              t.equal(a.outcome, "waiting")
+              t.advance("1d")
+              t.equal(a.outcome, "completed")
+              t.equal(a.waits_for, nil)
+              t.equal(entity("Note").count(), 6)
+            end)
+        """)
+        code, out, err = run("check", self.path("app"), cwd=self.dir)
+        self.assertEqual(code, 0, out + err)
