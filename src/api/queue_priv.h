@@ -1,8 +1,9 @@
 /* What the files of the queues' routes share: queue.c (queues: declared, shown, dropped, paused),
  * queue_options.c and queue_declare.c (what options mean), queue_send.c, queue_settle.c and
  * queue_operate.c (many records, each a unit of its own: queue_units.c), queue_lease.c (long
- * polling), queue_stream.c and queue_consume.c (lines both ways), queue_peek.c and queue_look.c
- * (records as they are), queue_read.c (what lies in the log), queue_gates.c (gates and lanes). */
+ * polling), queue_stream.c and queue_consume.c (lines both ways), queue_tail.c (looking on),
+ * queue_peek.c and queue_look.c (records as they are), queue_read.c (what lies in the log),
+ * queue_gates.c (gates and lanes). */
 #ifndef KOAN_API_QUEUE_PRIV_H
 #define KOAN_API_QUEUE_PRIV_H
 

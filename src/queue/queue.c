@@ -163,6 +163,7 @@ static void committed_cb(void *self, uint64_t seq, int64_t at)
             listener_push(q, c, &f[i]);
     }
     queue_watches_tell(q, f, count);
+    queue_taps_tell(q, f, count, at);
     pthread_mutex_unlock(&q->lock);
     for (size_t i = 0; q->started && i < count; i++) {
         for (struct queue_ear *ear = effect_is_end(&f[i]) ? q->ears : NULL; ear != NULL;
@@ -253,6 +254,7 @@ struct queues *queues_new(void)
     q->spill.core = q->core;
     q->names = map_new();
     q->ears_end = &q->ears;
+    list_init(&q->taps);
     for (size_t i = 0; i < WATCH_CHAINS; i++)
         list_init(&q->watches[i]);
     q->hot = (struct domain_hot){.entry = hot_entry_cb,

@@ -243,6 +243,40 @@ enum { QUEUE_SHOWN = 50, QUEUE_METRICS_BYTES = 64 << 10 };
 void queues_metrics(struct queues *q, struct stat_page *page);
 /* The names of its families, NULL behind the last. */
 extern const char *const queue_metric_names[];
+/* ---- looking on ---- */
+
+enum { QUEUE_TAP_MAX = 4096 /* events that wait for one who looks on; more are missed */ };
+
+struct queue_tapped {
+    enum core_effect_kind kind; /* of any kind */
+    enum rec_state state;
+    enum rec_reason reason;
+    uint64_t place; /* of the send */
+    int64_t at;
+    uint32_t attempt;
+};
+/* All that happens to the records of one queue, once it is committed. Part of the caller's struct.
+ */
+struct queue_tap {
+    struct task task;
+    struct list node;
+    struct runner *home;
+    const char *tenant, *queue;           /* the caller's */
+    void (*arrived)(struct queue_tap *t); /* on `home`: queues_tapped() has something */
+    void (*gone)(struct queue_tap *t);    /* after queues_untap(): the last that is heard */
+    struct queue_tapped *waiting;
+    size_t count, cap;
+    uint64_t missed;
+    bool posted, leaving;
+};
+/* Any thread. */
+void queues_tap(struct queues *q, struct queue_tap *t);
+/* On `home`: what happened since the last call, to be freed with mem_free(), and how much more of
+ * it there was no room for. */
+struct queue_tapped *queues_tapped(struct queues *q, struct queue_tap *t, size_t *count,
+                                   uint64_t *missed);
+/* Any thread. `gone` follows on `home`. */
+void queues_untap(struct queues *q, struct queue_tap *t);
 
 /* ---- questions ---- */
 

@@ -1,11 +1,13 @@
 """Messages as lines both ways, on connections that last: senders, consumers, and what ends them."""
 import json
+import select
 import socket
+import subprocess
 import threading
 import time
 import unittest
 
-from e2e.node import App
+from e2e.node import BIN, App, environment
 
 Q = "/api/queues/%2F/"
 
@@ -268,6 +270,42 @@ class Consuming(Streams):
         self.assertEqual((c.status(), c.refusal()["code"]), (404, "not_found"))
         for query, word in (("prefetch=0", "prefetch"), ("lease=0", "lease"), ("labels=x", "labels"), ("x=1", "x")):
             self.refused("GET", f"{Q}nowhere/consume?{query}", status=400, words=word)
+
+
+class Tailing(Streams):
+    def test_what_happens_is_seen_in_order_and_nothing_is_taken(self):
+        q, other = self.queue(), self.queue()
+        t = self.open(f"{Q}{q}/tail", verb="GET")
+        self.assertEqual(t.status(), 200)
+        self.ok("POST", f"{Q}{other}/messages", {"n": 0}, 201)
+        ids = [self.ok("POST", f"{Q}{q}/messages?attempts=1", {"n": i}, 201).json["id"] for i in range(3)]
+        for outcome in ("ack", "nack", "snooze"):
+            m = self.ok("POST", f"{Q}{q}/lease", {"max": 1, "wait": 5}).json["messages"][0]
+            more = {"delay": "1h"} if outcome == "snooze" else {}
+            self.ok("POST", f"{Q}{q}/settle", {"id": m["id"], "token": m["token"], "outcome": outcome, **more})
+        self.ok("DELETE", f"{Q}{q}/messages/{ids[2]}")
+        got = [t.event() for _ in range(6)]
+        self.assertEqual([(name, e["id"], e["attempt"], e.get("reason")) for name, e in got],
+                         [("started", ids[0], 1, None), ("completed", ids[0], 1, None), ("started", ids[1], 1, None),
+                          ("discarded", ids[1], 1, "attempts"), ("started", ids[2], 1, None), ("cancelled", ids[2], 0, None)])
+
+    def test_the_command_shows_it(self):
+        q = self.queue()
+        p = subprocess.Popen([BIN, "queue", "tail", q, "--url", self.server.url], env=environment(), stdout=subprocess.PIPE, text=True)
+        self.addCleanup(p.stdout.close)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.kill)
+        c = self.open(f"{Q}{q}/consume")
+        self.assertEqual(c.status(), 200)
+        for i in range(50):  # until it looks on
+            self.ok("POST", f"{Q}{q}/messages", {"n": i}, 201)
+            if select.select([p.stdout], [], [], 0.1)[0]:
+                break
+        self.assertRegex(p.stdout.readline(), r"^20\S+Z  [0-9a-f-]{36}  started +attempt 1\n$")
+
+    def test_a_queue_that_is_not_there_has_no_tail(self):
+        t = self.open(f"{Q}nowhere/tail", verb="GET")
+        self.assertEqual((t.status(), t.refusal()["code"]), (404, "not_found"))
 
 
 class Ending(Streams):
