@@ -4,6 +4,8 @@
  *   queue_load PORT QUEUE consume FLIGHT COUNT    one consumer that acknowledges each message
  *   queue_load PORT QUEUE delay   RATE   COUNT    sent at this rate, and when they come
  *   queue_load PORT QUEUE due     AHEAD  COUNT    all due at one instant, AHEAD ms from now
+ *   queue_load PORT QUEUE spread  AHEAD  COUNT    due one after the other, 10,000 a second, from
+ * then on
  *
  * Bodies have 200 bytes. Prints a line of JSON. */
 #include <arpa/inet.h>
@@ -288,28 +290,41 @@ static void delay(const char *port, const char *queue, int64_t rate, int64_t cou
     lines_close(out);
 }
 
-static void due(const char *port, const char *queue, int64_t ahead_ms, int64_t count)
+enum { SPREAD = 10000 /* a second */ };
+
+/* Message i is due at when + i * step_us. */
+static void send_due(const char *port, const char *queue, int64_t when, int64_t step_us,
+                     int64_t count)
 {
     struct lines *l = lines_open(port, queue, "stream");
-    int64_t when = now_ns(CLOCK_REALTIME) / 1000000 + ahead_ms, sent = 0, got = 0;
+    int64_t sent = 0, got = 0;
     size_t at = 0;
     while (got < count) {
-        for (; sent < count && sent - got < 1000; sent++)
-            message_add(l, when * 1000000, when);
+        for (; sent < count && sent - got < 1000; sent++) {
+            int64_t due_ms = when + sent * step_us / 1000;
+            message_add(l, due_ms * 1000000, due_ms);
+        }
         lines_flush(l);
         lines_read(l);
         for (char *line; (line = lines_next(l, &at)) != NULL; got++)
             check(line);
     }
     lines_close(l);
-    if (now_ns(CLOCK_REALTIME) / 1000000 > when) {
-        fprintf(stderr, "queue_load: they were due before all were sent; say more than %lld ms\n",
-                (long long)ahead_ms);
-        exit(1);
-    }
-    struct lines *in = lines_open(port, queue, "consume?prefetch=2000");
+    if (now_ns(CLOCK_REALTIME) / 1000000 <= when)
+        return;
+    fprintf(stderr, "queue_load: some were due before all were sent; say more than that ahead\n");
+    exit(1);
+}
+
+static void due_each(const char *port, const char *queue, int64_t ahead_ms, int64_t step_us,
+                     int64_t count)
+{
+    int64_t when = now_ns(CLOCK_REALTIME) / 1000000 + ahead_ms, got = 0;
     int64_t *took = times_new(count);
-    for (got = 0, at = 0; got < count;) {
+    size_t at = 0;
+    send_due(port, queue, when, step_us, count);
+    struct lines *in = lines_open(port, queue, "consume?prefetch=2000");
+    while (got < count) {
         lines_read(in);
         got = arrivals(in, &at, took, got, count);
     }
@@ -317,18 +332,32 @@ static void due(const char *port, const char *queue, int64_t ahead_ms, int64_t c
     lines_close(in);
 }
 
+static void due(const char *port, const char *queue, int64_t ahead_ms, int64_t count)
+{
+    due_each(port, queue, ahead_ms, 0, count);
+}
+
+static void spread(const char *port, const char *queue, int64_t ahead_ms, int64_t count)
+{
+    due_each(port, queue, ahead_ms, 1000000 / SPREAD, count);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(const char *port, const char *queue, int64_t a, int64_t count);
-    } verbs[] = {{"stream", stream}, {"consume", consume}, {"delay", delay}, {"due", due}};
+    } verbs[] = {{"stream", stream},
+                 {"consume", consume},
+                 {"delay", delay},
+                 {"due", due},
+                 {"spread", spread}};
     memset(filler, 'x', BODY);
     for (size_t i = 0; argc == 6 && i < sizeof verbs / sizeof *verbs; i++)
         if (strcmp(argv[3], verbs[i].name) == 0 && atoll(argv[5]) > 0) {
             verbs[i].run(argv[1], argv[2], atoll(argv[4]), atoll(argv[5]));
             return 0;
         }
-    fprintf(stderr, "usage: queue_load PORT QUEUE stream|consume|delay|due N COUNT\n");
+    fprintf(stderr, "usage: queue_load PORT QUEUE stream|consume|delay|due|spread N COUNT\n");
     return 2;
 }

@@ -139,6 +139,14 @@ def bench_due():
     report("due to start otherwise, p99", few["p99_us"], "us", "50,000", few["p99_us"] <= 50000, f"p50 {few['p50_us']} us")
 
 
+def bench_delayed():
+    """A million that are due one after the other, 10,000 a second."""
+    count = 1000000
+    with Server("") as s:
+        t = load(s, declare(s, "q"), "spread", 60000, count)
+    report("a million delayed, due to start, p50", t["p50_us"], "us", "50,000", t["p50_us"] <= 50000, f"p99 {t['p99_us']} us, longest {t['max_us']} us")
+
+
 def bench_blocked():
     """Claims behind 100,000 records whose gate is closed, and without them, in turns."""
     count, blocked, turns = 30000, 100000, []
@@ -155,4 +163,4 @@ def bench_blocked():
 
 
 BENCHES = {"publish": bench_publish, "consume": bench_consume, "jobs": bench_jobs, "latency": bench_latency, "million": bench_million,
-           "due": bench_due, "blocked": bench_blocked}
+           "due": bench_due, "delayed": bench_delayed, "blocked": bench_blocked}

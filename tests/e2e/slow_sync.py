@@ -1,7 +1,7 @@
 """A disk whose syncs last as long as a test wants: fdatasync and fsync of a program wait for leave.
 
 As a command it puts itself under a filter that asks a supervisor about these calls, hands the supervisor its end over
-a socket, and becomes the program: slow_sync.py SOCKET COMMAND...
+a socket, and becomes the program: slow_sync.py SOCKET CALLS COMMAND...
 """
 import array
 import ctypes
@@ -14,7 +14,7 @@ import struct
 import sys
 import threading
 
-FSYNC, FDATASYNC, SECCOMP = 74, 75, 317  # x86-64
+PWRITE, FSYNC, FDATASYNC, PWRITEV, SECCOMP = 18, 74, 75, 296, 317  # x86-64
 LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, ASK = 0x7FFF0000, 0x7FC00000
 SET_MODE_FILTER, NEW_LISTENER, PR_SET_NO_NEW_PRIVS = 1, 8, 38
@@ -27,6 +27,7 @@ def possible():
 
 class SlowSync:
     """The supervisor: `prefix` goes before the command; gate.clear() holds every sync, gate.set() lets them go."""
+    CALLS = (FSYNC, FDATASYNC)
 
     def __init__(self, path):
         self.gate, self.seconds, self.held = threading.Event(), 0, 0
@@ -34,7 +35,7 @@ class SlowSync:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(path)
         self.listener.listen()
-        self.prefix = [sys.executable, os.path.abspath(__file__), path]
+        self.prefix = [sys.executable, os.path.abspath(__file__), path, ",".join(map(str, self.CALLS))]
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
@@ -60,15 +61,20 @@ class SlowSync:
             fcntl.ioctl(fd, RECEIVE, call)
         except OSError:  # whoever asked is gone
             return
-        self.held += 1
-        self.over.wait(self.seconds)
-        while not self.gate.wait(0.1) and not self.over.is_set():
-            pass
+        if not self.may(call):
+            return
         answer = struct.pack("=QqiI", struct.unpack_from("=Q", call)[0], 0, 0, GO_ON)
         try:
             fcntl.ioctl(fd, SEND, answer)
         except OSError:
             pass
+
+    def may(self, call):
+        self.held += 1
+        self.over.wait(self.seconds)
+        while not self.gate.wait(0.1) and not self.over.is_set():
+            pass
+        return True
 
     def close(self):
         self.gate.set()
@@ -77,9 +83,35 @@ class SlowSync:
         self.listener.close()
 
 
-def main(path, *command):
-    words = [(LOAD, 0, 0, 0), (JUMP_IF_EQUAL, 1, 0, FSYNC), (JUMP_IF_EQUAL, 0, 1, FDATASYNC), (RETURN, 0, 0, ASK),
-             (RETURN, 0, 0, ALLOW)]
+class DeadlyWrites(SlowSync):
+    """Kills the program in front of its n-th write into a file whose path has `part`, as kill -9 does."""
+    CALLS = (PWRITE, PWRITEV)
+
+    def __init__(self, path, part, n):
+        self.part, self.left, self.seen, self.struck = part, n, 0, False
+        super().__init__(path)
+
+    def may(self, call):
+        # struct seccomp_notif: u64 id, u32 pid, u32 flags, then i32 nr, u32 arch, u64 ip, u64 args[6]
+        pid, fd = struct.unpack_from("=I", call, 8)[0], struct.unpack_from("=Q", call, 32)[0]
+        try:
+            name = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except OSError:
+            return False
+        if self.part not in name:
+            return True
+        self.seen += 1
+        if self.seen != self.left:
+            return True
+        self.struck = True
+        os.kill(pid, 9)
+        return False
+
+
+def main(path, calls, *command):
+    calls = [int(c) for c in calls.split(",")]
+    words = [(LOAD, 0, 0, 0)] + [(JUMP_IF_EQUAL, len(calls) - 1 - i, 0 if i + 1 < len(calls) else 1, c)
+                                 for i, c in enumerate(calls)] + [(RETURN, 0, 0, ASK), (RETURN, 0, 0, ALLOW)]
     code = b"".join(struct.pack("=HBBI", *w) for w in words)
     buffer = ctypes.create_string_buffer(code, len(code))
     program = struct.pack("=HxxxxxxQ", len(words), ctypes.addressof(buffer))
