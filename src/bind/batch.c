@@ -82,7 +82,7 @@ static void batch_failed(struct batch *b)
         all_end(b, DELIVERY_DONE, SETTLE_RELEASE); /* the node stops, and hands them back */
         return;
     }
-    if (run->err.code == ERR_FENCED) {
+    if (run->err.code == ERR_FENCED && !b->run.lost) {
         all_end(b, DELIVERY_SETTLE, SETTLE_RELEASE);
         return;
     }
@@ -101,6 +101,7 @@ static void batch_end(struct batch *b)
 {
     struct world *w = b->thread->world;
     w->timer_stop(w, &b->deadline);
+    bind_holds_over(&b->run);
     bind_note_run(&b->run, b->thread, b->label, b->id, true);
     if (b->run.run.err.code != 0)
         batch_failed(b);

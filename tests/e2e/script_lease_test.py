@@ -44,6 +44,18 @@ on "queue/lost" { attempts = 3, backoff = "100ms", run = function(m, ctx)
     kv.put("never-" .. m.name, 1)
   end)
 end }
+on "held.batch" { group = "late", batch = 5, wait = "50ms", timeout = "1s", run = function(list)
+  lease("batch-" .. list[1].name, { ttl = "1h" }, function() for i = 1, 100 do pause(100) end end)
+end }
+on "lost.batch" { group = "lost", batch = 5, wait = "50ms", run = function(list)
+  local name = list[1].name
+  if kv.get("on-" .. name) then kv.put("again-" .. name, #list) return end
+  lease(name, { ttl = "1h" }, function(held)
+    tx(function() kv.put("on-" .. name, held.token) end)
+    while not host_kv(name) do pause(50) end
+    kv.put("never-" .. name, 1)
+  end)
+end }
 function host_kv(name) return tx(function() return (kv.get("go-" .. name)) end) end
 """
 
@@ -261,6 +273,21 @@ class Leases(Scripts):
         self.ok("POST", f"/api/leases/{name}/break?confirm={name}", status=204)
         self.ok("PUT", f"/api/kv/go-{name}", "1")
         self.until(lambda: self.value("lost-" + name) == 2)
+        self.assertIsNone(self.value("never-" + name))
+
+    def test_a_batch_out_of_time_gives_it_back(self):
+        name = self.name()
+        self.script("publish('held.batch', { name = args[1] }) publish('held.batch', { name = args[1] })", name)
+        self.until(lambda: self.c("GET", f"/api/leases/batch-{name}").status == 200)
+        self.until(lambda: self.c("GET", f"/api/leases/batch-{name}").status == 404, 5)
+
+    def test_a_batch_that_has_lost_it_is_tried_again_and_has_no_effect(self):  # L4
+        name = self.name()
+        self.script("publish('lost.batch', { name = args[1] })", name)
+        self.until(lambda: self.value("on-" + name))
+        self.ok("POST", f"/api/leases/{name}/break?confirm={name}", status=204)
+        self.ok("PUT", f"/api/kv/go-{name}", "1")
+        self.until(lambda: self.value("again-" + name) == 1)
         self.assertIsNone(self.value("never-" + name))
 
     def test_a_semaphore_lets_so_many_in(self):
