@@ -473,10 +473,13 @@ void bind_work_published(struct bind *b)
 
 static bool work_is_over(struct bind_work *w)
 {
-    if (!w->started || w->over)
+    if (!w->started)
         return true;
+    /* It may have come to its end by itself, with the last delivery, before it is asked. */
     w->thread->world->timer_stop(w->thread->world, &w->timer);
     w->thread->world->timer_stop(w->thread->world, &w->gather_timer);
+    if (w->over)
+        return true;
     gathered_drop(w);
     LIST_EACH_SAFE(node, &w->live)
     {

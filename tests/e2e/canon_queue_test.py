@@ -304,6 +304,28 @@ class Killed(Case):
         q = c("GET", QUEUE).json
         return q["messages"] + q["scheduled"] + q["retryable"]
 
+    def test_a_stop_in_the_middle_hands_back_what_is_not_done(self):
+        self.write("scripts/app.lua", PEOPLE)
+        node, count, stops = self.node("--scripts", self.path("scripts")), 1000, 0
+        c = node.client()
+        rows = [{"origin": "erp", "source_id": f"s{i}", "data": {"phone": f"3{i:05}"}} for i in range(count)]
+        self.assertEqual(c("POST", MODEL + "/bulk?mode=queue", rows).json["counts"]["queued"], count)
+        end = time.monotonic() + 60
+        while (left := self.left(c)) > 0:
+            self.assertLess(time.monotonic(), end, left)
+            if stops < 3:
+                stops += 1
+                self.assertEqual(node.stop(), 0)
+                node = self.node("--scripts", self.path("scripts"))
+                c = node.client()
+            time.sleep(0.02)
+        self.assertGreater(stops, 0)
+        q = c("GET", QUEUE).json
+        self.assertEqual((q["completed"], q["discarded"], q["message_stats"]["nack"]), (count, 0, 0))
+        erp = c("GET", MODEL + "/summary").json["sources"]["erp"]
+        self.assertEqual((erp["arrivals"], erp["canonized"]), (count, count))
+        self.assertEqual(node.stop(), 0)
+
     def test_a_folder_of_before_gets_its_queues(self):
         """Queues are declared where they are not, and left as an operator has made them."""
         self.write("scripts/app.lua", PEOPLE)
