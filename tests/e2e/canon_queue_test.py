@@ -208,6 +208,20 @@ class Queued(App):
             self.assertEqual(a.status, 422, a.body)
             self.assertIn("canon's", a.json["detail"])
 
+    def test_a_file_is_imported_to_be_worked_later(self):
+        path = self.house.write("people.ndjson", "".join(json.dumps({"name": f"i{i}", "phone": f"66000{i}"}) + "\n" for i in range(120)))
+        how = ["import", path, "--canon", "Person", "--origin", "erp", "--source-id", "name", "--url", self.server.url]
+        code, out, err = run(*how, "--mode", "queue", "--json")
+        self.assertEqual((code, json.loads(out)["outcomes"]), (0, {"queued": 120}), err)
+        end = time.monotonic() + 20
+        while (n := len(self.ok("GET", "/api/person?filter=" + json.dumps({"phone": {"$contains": "66000"}}).replace(" ", ""),
+                                Accept="application/x-ndjson").body.splitlines())) < 120:
+            self.assertLess(time.monotonic(), end, n)
+            time.sleep(0.05)
+        code, out, err = run(*how, "--mode", "later")
+        self.assertEqual(code, 2, out)
+        self.assertIn("--mode", err)
+
     # --- for a person ---
 
     def test_a_staged_one_waits_is_corrected_and_let_in(self):
