@@ -28,6 +28,9 @@ static const char *const rules[] = {
     "SELECT count(*) FROM job_fans WHERE completed + discarded + cancelled > total",
     "SELECT count(*) FROM job_fans WHERE (done IS NOT NULL) <> (completed + discarded + cancelled "
     "= total)",
+    "SELECT count(*) FROM job_schedules AS s WHERE running + waiting <> (SELECT count(*) FROM "
+    "job_schedule_runs AS r WHERE r.name = s.name) OR waiting <> (SELECT count(*) FROM "
+    "job_schedule_runs AS r WHERE r.name = s.name AND r.waiting = 1)",
 };
 
 struct lab {
