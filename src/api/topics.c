@@ -55,7 +55,7 @@ int topic_draft_add(struct topic_draft *d, const struct bus_route *r, struct txn
 void topic_draft_first(struct topic_draft *d, struct cursor *first)
 {
     struct core_sent sent;
-    if (d->groups == 0)
+    if (cursor_left(first) < sizeof sent.id.b) /* it was not sent, but retained */
         return;
     queue_sent_read(first, &sent);
     d->duplicate = sent.duplicate;

@@ -39,7 +39,7 @@
  * Waits: a record may wait for one message (a job's wait_for). A publish whose topic is waited for
  * stores the message with the waits that it meets; who leads wakes their records.
  *
- * Formats: schema/bus-operations.md, schema/0019_bus.sql. */
+ * Formats: schema/bus-operations.md. */
 #ifndef KOAN_BUS_BUS_H
 #define KOAN_BUS_BUS_H
 

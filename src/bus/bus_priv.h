@@ -1,7 +1,7 @@
 /* Bus, inside its folder: bus.c (the domain), ops.c (operations written), options.c (what groups
- * say of their records), declared.c, retained.c, places.c, waits.c (operations applied), routes.c
- * (the snapshot that publishers read), publish.c, waited.c (what is waited for), clock.c (what who
- * leads proposes), store.c (SQL that several share). */
+ * say of their records), declared.c, retained.c, places.c, waits.c (operations applied), routes.c,
+ * waited.c (what publishers read), publish.c, look.c, waits_read.c (what is asked), clock.c,
+ * feed.c, wake.c (what who leads proposes), store.c (SQL that several share). */
 #ifndef KOAN_BUS_BUS_PRIV_H
 #define KOAN_BUS_BUS_PRIV_H
 
@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/topic.h"
 #include "bus/bus.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"

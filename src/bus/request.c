@@ -171,14 +171,22 @@ static void read_cb(struct loop_work *w)
         buf_add(&q->r->answer, body, n);
 }
 
+static void no_answer(const struct request *q, struct err *e)
+{
+    err_set(e, ERR_TIMEOUT, "nobody has answered within %u ms", q->r->timeout_ms);
+}
+
 static void all_failed(struct request *q)
 {
     struct err e = ERR_INIT;
     const struct buf *words = &q->r->answer;
-    err_set(&e, q->reason == REASON_REJECTED ? ERR_REJECTED : ERR_UNAVAILABLE,
-            "who was asked has failed (%s)%s%.*s", rec_reason_name(q->reason),
-            words->len > 0 ? ": " : "", words->len < 300 ? (int)words->len : 300,
-            words->len > 0 ? (const char *)words->data : "");
+    if (q->reason == REASON_EXPIRED) /* with the time for an answer */
+        no_answer(q, &e);
+    else
+        err_set(&e, q->reason == REASON_REJECTED ? ERR_REJECTED : ERR_UNAVAILABLE,
+                "who was asked has failed (%s)%s%.*s", rec_reason_name(q->reason),
+                words->len > 0 ? ": " : "", words->len < 300 ? (int)words->len : 300,
+                words->len > 0 ? (const char *)words->data : "");
     request_end(q, &e);
     buf_reset(&q->r->answer);
 }
@@ -248,7 +256,7 @@ static void request_late(struct world_timer *t)
 {
     struct request *q = LIST_OF(t, struct request, timer);
     struct err e = ERR_INIT;
-    err_set(&e, ERR_TIMEOUT, "nobody has answered within %u ms", q->r->timeout_ms);
+    no_answer(q, &e);
     request_end(q, &e);
     request_step(q);
 }

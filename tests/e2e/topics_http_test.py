@@ -82,6 +82,12 @@ class Unheard(App):
         self.assertEqual(p["failed_op"], 1)
         self.assertEqual(self.ok("GET", "/api/kv/tx").json, 1)
 
+    def test_a_duplicate_is_told_also_where_nobody_listens(self):
+        first = self.ok("POST", "/api/topics/twice?dedup=d1", {}, 202).json
+        again = self.ok("POST", "/api/topics/twice?dedup=d1", {}, 202).json
+        self.assertEqual((again["id"], again.get("duplicate"), "duplicate" in first), (first["id"], True, False))
+        self.assertEqual(len(self.of_topic("twice")), 1)
+
     def test_a_redrive_leaves_what_still_nobody_listens_to(self):
         self.ok("POST", "/api/topics/left.alone", {}, 202)
         a = self.ok("POST", "/api/topics/left.%23/redrive", {}).json
