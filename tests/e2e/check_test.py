@@ -130,7 +130,7 @@ class Check(Case):
         self.assertFalse(os.path.exists(self.path("koan-data")))
 
     def test_the_sample_apps_pass(self):
-        for app in ("todo", "airports"):
+        for app in ("todo", "airports", "orders"):
             code, out, err = run("check", os.path.join(APPS, app), cwd=self.dir)
             self.assertEqual(code, 0, out + err)
 
