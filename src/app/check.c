@@ -249,8 +249,10 @@ int check_lint(struct check *k, struct err *e)
         check_read(k, s.result);
         if (s.loading.code != 0)
             check_loading(k, &s.loading);
-        else
+        else {
             check_topics(k, json_object_get(s.status, "topics"));
+            check_jobs(k, json_object_get(s.status, "jobs"));
+        }
     }
     check_step_fini(&s);
     return rc;

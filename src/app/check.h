@@ -13,6 +13,9 @@
 
 struct cli;
 struct err;
+struct str;
+struct vm_lint_note;
+struct vm_source;
 
 enum { CHECK_TEST_MS = 10 * 1000, CHECK_TIMEOUT_MAX_MS = 3600 * 1000, CHECK_OUTPUT_MAX = 64 << 10 };
 #define CHECK_BEGINS INT64_C(1767225600000) /* 2026-01-01T00:00:00Z */
@@ -38,6 +41,11 @@ int check_tests(struct check *k, void (*tested)(struct check *k, const json_t *t
 /* Of what was loaded: topics that are published and that nobody listens to. `patterns`: those that
  * the set listens to, or declares. */
 void check_topics(struct check *k, const json_t *patterns);
+/* Jobs that are named as job("x") and not `declared` by the set, a list of names. */
+void check_jobs(struct check *k, const json_t *declared);
+/* `publish("order.placed", ..)`: the text behind the name that stands at this place, if it is one
+ * by itself. */
+bool check_literal(const struct vm_source *s, const struct vm_lint_note *n, struct str *out);
 void check_problem(struct check *k, const char *file, int line, int column, bool fatal,
                    const char *text);
 /* The entities with a before_save, as names; a new reference. After check_lint(). */

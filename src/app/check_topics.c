@@ -1,7 +1,6 @@
 /* What check says of topics: a text that is published under, or asked for, and that nobody of the
  * set listens to is more often misspelt than meant. Only texts that stand there as they are can be
  * judged; one that is declared with `topic` is meant. */
-#include <ctype.h>
 #include <string.h>
 
 #include "app/check.h"
@@ -17,51 +16,13 @@ struct topic_look {
     const struct vm_source *file;
 };
 
-static const char *line_at(const struct vm_source *s, int line)
-{
-    const char *p = s->text, *end = s->text + s->len;
-    for (; line > 1 && p != NULL; line--) {
-        p = memchr(p, '\n', (size_t)(end - p));
-        p = p != NULL ? p + 1 : NULL;
-    }
-    return p;
-}
-
-static const char *skip_blanks(const char *p, const char *end)
-{
-    while (p < end && isspace((unsigned char)*p))
-        p++;
-    return p;
-}
-
-/* `publish("order.placed", ..)`: the text behind the name that stands at this place, if it is one
- * by itself. */
-static bool literal_behind(const struct vm_source *s, const struct vm_lint_note *n, struct str *out)
-{
-    const char *end = s->text + s->len, *p = line_at(s, n->line);
-    if (p == NULL || (size_t)(end - p) < (size_t)(n->column - 1) + strlen(n->text))
-        return false;
-    p = skip_blanks(p + n->column - 1 + strlen(n->text), end);
-    if (p == end || *p != '(')
-        return false;
-    p = skip_blanks(p + 1, end);
-    if (p == end || (*p != '"' && *p != '\''))
-        return false;
-    const char *close = memchr(p + 1, *p, (size_t)(end - p - 1));
-    if (close == NULL)
-        return false;
-    *out = (struct str){p + 1, (size_t)(close - p - 1)};
-    p = skip_blanks(close + 1, end);
-    return p < end && (*p == ',' || *p == ')');
-}
-
 static void look_at(void *arg, const struct vm_lint_note *n)
 {
     struct topic_look *look = arg;
     struct str topic;
     size_t count;
     char words[TOPIC_MAX + 160];
-    if (!literal_behind(look->file, n, &topic) || topic_check(topic.p, topic.n, NULL) != 0)
+    if (!check_literal(look->file, n, &topic) || topic_check(topic.p, topic.n, NULL) != 0)
         return; /* what is no topic is refused when it runs, in better words */
     topic_set_match(look->known, topic.p, topic.n, &count);
     if (count > 0)

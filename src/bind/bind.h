@@ -200,7 +200,8 @@ void bind_cut(struct bind *b);
 /* Of names and texts, tests left out: what bind_deploy.hash will be. */
 void bind_set_hash(const struct vm_source *files, size_t count, char out[17]);
 
-/* Any thread. {"hash","files","entities","canons","functions","topics","threads":[{"runs"}]}; hash
+/* Any thread.
+ * {"hash","files","entities","canons","functions","topics","jobs","threads":[{"runs"}]}; hash
  * "" without a set. A new reference. */
 json_t *bind_status(struct bind *b);
 

@@ -15,6 +15,7 @@
 #include "bind/bind_priv.h"
 #include "bind/bus_lib.h"
 #include "bind/job_deploy.h"
+#include "bind/job_lib.h"
 #include "bind/migrate.h"
 #include "bind/queue_deploy.h"
 #include "bind/queue_lib.h"
@@ -290,12 +291,15 @@ static void publish_status(struct deploy *op)
         json_array_append_new(topics, json_string(s->bus->list[i]->pattern));
     for (size_t i = 0; s->bus != NULL && i < s->bus->topics_count; i++)
         json_array_append_new(topics, json_string(s->bus->topics[i].pattern));
+    json_t *jobs = json_array();
+    for (size_t i = 0; s->jobs != NULL && i < s->jobs->count; i++)
+        json_array_append_new(jobs, json_string(s->jobs->list[i]->def.name));
     bind_routes_publish(op->bind, op->bind->threads[0].set);
     bind_work_published(op->bind);
-    json_t *status =
-        json_pack("{s:s, s:I, s:O, s:O, s:o, s:o, s:o}", "hash", s->hash, "files",
-                  (json_int_t)s->files, "entities", op->d->entities, "canons", op->d->canons,
-                  "functions", functions, "topics", topics, "routes", bind_routes_json(s->routes));
+    json_t *status = json_pack("{s:s, s:I, s:O, s:O, s:o, s:o, s:o, s:o}", "hash", s->hash, "files",
+                               (json_int_t)s->files, "entities", op->d->entities, "canons",
+                               op->d->canons, "functions", functions, "topics", topics, "jobs",
+                               jobs, "routes", bind_routes_json(s->routes));
     char *text = bind_json_text(status);
     json_decref(status);
     pthread_mutex_lock(&op->bind->status_lock);

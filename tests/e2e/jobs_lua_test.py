@@ -404,3 +404,13 @@ class Checks(JobsCase):
         """)
         code, out, err = run("check", self.path("app"), cwd=self.dir)
         self.assertEqual(code, 0, out + err)
+
+    def test_a_job_that_is_named_and_not_declared_is_told(self):
+        self.write("app/main.lua", ENTITIES + """
+            job "settle" { run = function() end }
+            route "POST /go" { run = function() job("setle"):submit {} job("settle"):submit {} job(tostring(1)):submit {} end }
+        """)
+        code, out, err = run("check", self.path("app"), cwd=self.dir)
+        self.assertIn("main.lua:13:", out)
+        self.assertIn("these scripts declare no job 'setle'; did you mean 'settle'?", out)
+        self.assertEqual(out.count("declare no job"), 1, out)
