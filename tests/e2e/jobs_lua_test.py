@@ -298,6 +298,18 @@ class Ends(JobsCase):
 
 
 class Schedules(JobsCase):
+    def test_a_job_runs_every_second_with_its_window(self):
+        self.serve("""
+            job "tick" { every = "1s", run = function(args, ctx)
+              note(tostring(time.diff(ctx.window.to, ctx.window.from, "seconds") >= 1) .. tostring(ctx.window.to == ctx.scheduled_at))
+            end }
+        """)
+        end = time.monotonic() + 20
+        while time.monotonic() < end and len(self.titles()) < 3:
+            time.sleep(0.1)
+        self.assertGreaterEqual(len(self.titles()), 3, self.server.text[-3000:])
+        self.assertEqual(set(self.titles()), {"truetrue"})
+
     def test_an_expression_or_zone_that_is_none_fails_the_load_and_names_the_line(self):
         for text, words in (('cron = "0 25 * * *"', "cron"), ('cron = "0 2 * * *", tz = "Europe/Lisbonn"', "tz"), ('every = "10ms"', "every"),
                             ('chain = "nowhere"', "these scripts do not declare"), ("crn = 1", "cron"), ("args = { id = text }", "args")):
