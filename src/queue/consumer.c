@@ -549,6 +549,8 @@ int core_retire(struct core *c, const struct uuid *id, uint32_t lease_ms, struct
     consumer_stop(c, s);
     if (lease_ms == 0)
         consumer_lose_new(c, s);
+    for (uint32_t n; lease_ms == 0 && s->worker && (n = held_first(c, s, HELD_ALL)) != NONE;)
+        rec_lapse(c, n);
     SAVE(c, s->retired);
     s->retired = s->held > 0;
     if (!s->retired) {

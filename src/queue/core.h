@@ -242,7 +242,9 @@ int core_leave(struct core *c, const struct uuid *consumer, struct err *e);
 /* It takes nothing more, and goes when it holds nothing, at once, with the last or at the end of
  * its lease; unless it is opened again. With `lease_ms` that lease begins anew, so long. 0: its
  * process is gone; what this very entry granted to it, of which nobody was told, is lost without a
- * try, and the rest keeps its lease. Nothing happens when there is no such consumer. */
+ * try. What a worker executed lapses: it ran in that process, and may be why it is gone. A consumer
+ * of somebody outside keeps the lease of the rest. Nothing happens when there is no such consumer.
+ */
 int core_retire(struct core *c, const struct uuid *consumer, uint32_t lease_ms, struct err *e);
 /* Its time is over: a try is used of each it holds. Does nothing when it was renewed: *lapsed. */
 int core_lapse(struct core *c, const struct uuid *consumer, bool *lapsed, struct err *e);

@@ -377,6 +377,18 @@ class Crash(HandlersCase):
         self.assertTrue(count("note", sent) and count("sum", sent), self.server.text[-2000:])
         self.assertNotIn("twice", self.titles())
 
+    def test_what_a_killed_node_executed_is_tried_again_when_it_is_back(self):  # Q3
+        text = """on "queue/work" { backoff = { "50ms" }, timeout = "60s",
+                     run = function(m, ctx) note("try " .. ctx.attempt) tx(function() end) if ctx.attempt == 1 then while true do end end end }"""
+        self.serve(text)
+        self.send("work", "x")
+        time.sleep(0.5)
+        self.server.kill()
+        began = time.monotonic()
+        self.again()
+        self.until(["try 2"])
+        self.assertLess(time.monotonic() - began, 8)  # its lease lasts 30 s
+
     def test_what_comes_after_a_kill_goes_to_who_lives_at_once_and_with_its_first_try(self):
         self.serve("""
             queue "out" {}

@@ -125,6 +125,13 @@ int model_retire(struct queue_model *m, const struct uuid *consumer, uint32_t le
         model_effect(m, EFFECT_LOST, r, REC_EXECUTING);
         model_release(m, r);
     }
+    for (size_t i = 0; lease_ms == 0 && c->worker && i < m->s.records; i++) {
+        struct model_record *r = &m->s.record[i];
+        if (!is_held_by(r, &id))
+            continue;
+        model_effect(m, EFFECT_LOST, r, REC_EXECUTING);
+        model_fail(m, r, REASON_LAPSED, -1);
+    }
     c->retired = model_executing_for(m, c) > 0;
     if (!c->retired) {
         model_consumer_remove(m, c);

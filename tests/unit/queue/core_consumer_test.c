@@ -212,9 +212,16 @@ TEST(credit_that_is_taken_away_lets_run_what_runs)
 TEST(a_consumer_that_is_retired_takes_nothing_more_and_keeps_its_lease)
 {
     struct queue_kit *k = *state;
+    static const char *const queues[] = {"q"};
     struct uuid id = kit_consumer_id(1);
     bool lapsed;
-    kit_open(k, 1, 3, .lease_ms = 5000);
+    kit_open_(k, 1,
+              (struct core_consumer){.node = "n",
+                                     .tenant = "a",
+                                     .queues = queues,
+                                     .queues_count = 1,
+                                     .credit = 3,
+                                     .lease_ms = 5000});
     kit_send(k, 1);
     kit_send(k, 2, .attempts = 1);
     kit_pass(k, 1000);
@@ -229,6 +236,25 @@ TEST(a_consumer_that_is_retired_takes_nothing_more_and_keeps_its_lease)
     assert_int_equal(core_lapse(k->c, &id, &lapsed, &k->e), 0);
     assert_true(lapsed);
     assert_int_equal(kit_look(k, 2).reason, REASON_LAPSED);
+    assert_int_equal(next_expiry(k), INT64_MAX);
+}
+
+TEST(what_a_worker_executed_lapses_when_its_process_is_gone) /* Q3 */
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_consumer_id(1);
+    kit_open(k, 1, 3);
+    kit_send(k, 1);
+    kit_send(k, 2, .attempts = 1);
+    kit_settle_with(k, 1, SETTLE_EXTEND, s_.lease_ms = 60000);
+    kit_pass(k, 1000);
+    kit_send(k, 3);
+    assert_int_equal(core_retire(k->c, &id, 0, &k->e), 0);
+    assert_int_equal(kit_state(k, 1), REC_RETRYABLE);
+    assert_int_equal(kit_look(k, 1).attempts, 1);
+    assert_int_equal(kit_look(k, 2).reason, REASON_LAPSED);
+    assert_int_equal(kit_state(k, 3), REC_AVAILABLE);
+    assert_int_equal(kit_look(k, 3).attempts, 0);
     assert_int_equal(next_expiry(k), INT64_MAX);
 }
 
@@ -303,10 +329,13 @@ TEST(a_consumer_that_is_retired_and_holds_nothing_is_gone)
 
 TEST(what_was_granted_to_a_process_that_is_gone_in_this_entry_goes_to_another_with_its_try)
 {
+    static const char *const queues[] = {"q"};
     struct queue_kit *k = *state;
     struct uuid id = kit_consumer_id(1), second = kit_id(2);
     struct core_effect lost;
-    kit_open(k, 1, 3);
+    kit_open_(k, 1,
+              (struct core_consumer){
+                  .node = "n", .tenant = "a", .queues = queues, .queues_count = 1, .credit = 3});
     kit_send(k, 1);
     kit_send(k, 2, .run_at = k->now + 50);
     kit_pass(k, 100);
@@ -364,6 +393,7 @@ int main(void)
         KIT_TEST(a_consumer_names_queues_that_are_there),
         KIT_TEST(credit_that_is_taken_away_lets_run_what_runs),
         KIT_TEST(a_consumer_that_is_retired_takes_nothing_more_and_keeps_its_lease),
+        KIT_TEST(what_a_worker_executed_lapses_when_its_process_is_gone),
         KIT_TEST(a_consumer_that_is_retired_goes_with_the_last_that_it_holds),
         KIT_TEST(a_unit_that_is_taken_back_brings_back_a_consumer_that_went_with_its_last),
         KIT_TEST(a_consumer_that_retires_may_begin_its_lease_anew),
