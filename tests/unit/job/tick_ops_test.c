@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "job/job_priv.h"
 #include "support/job_lab.h"
+#include "support/simworld.h"
 #include "support/unit.h"
 
 #define T(s) ((struct text){(s), sizeof(s) - 1})
@@ -130,6 +131,27 @@ TEST(the_last_thousand_decisions_are_kept)
     job_lab_close(&l);
 }
 
+TEST(decisions_are_kept_for_thirty_days)
+{
+    struct job_lab l;
+    struct err e = ERR_INIT;
+    job_lab_open(&l, 7);
+    struct job_change old = change_of(&l);
+    assert_int_equal(apply(&l, &old, &e), 0);
+    sim_clock_jump(l.sim, JOB_TICKS_KEEP_MS - 60000);
+    struct job_change other = change_of(&l);
+    other.name = T("weekly");
+    assert_int_equal(apply(&l, &other, &e), 0);
+    assert_int_equal(job_lab_number(&l, "SELECT count(*) FROM job_ticks"), 2);
+    sim_clock_jump(l.sim, 120000);
+    assert_int_equal(apply(&l, &other, &e), 0); /* that of any schedule goes */
+    assert_int_equal(job_lab_number(&l, "SELECT count(*) FROM job_ticks WHERE name = 'nightly'"),
+                     0);
+    assert_int_equal(job_lab_number(&l, "SELECT count(*) FROM job_ticks"), 2);
+    job_lab_check(&l);
+    job_lab_close(&l);
+}
+
 TEST(payloads_that_are_none_are_refused)
 {
     struct job_lab l;
@@ -158,6 +180,7 @@ int main(void)
         HEAP_TEST(a_schedule_waits_for_its_runs_until_their_end_is_accounted_for),
         HEAP_TEST(a_state_that_does_not_count_its_runs_is_refused_whole),
         HEAP_TEST(the_last_thousand_decisions_are_kept),
+        HEAP_TEST(decisions_are_kept_for_thirty_days),
         HEAP_TEST(payloads_that_are_none_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
