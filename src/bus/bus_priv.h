@@ -14,7 +14,6 @@
 #include "bus/bus.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
-#include "base/topic.h"
 #include "queue/core.h"
 
 struct db_stmt;
