@@ -113,6 +113,14 @@ void queue_declared_print(const struct core_queue *q, struct buf *out);
 
 /* ---- queue_send.c ---- */
 
+/* The body as it is, of any content type; the texts are those of the request. */
+struct queue_content {
+    const char *type; /* NULL: JSON, which it was found to be */
+    const void *body;
+    size_t n;
+};
+int queue_body_in(struct http_request *req, struct queue_content *out, struct err *e);
+
 /* Where it goes, who sends it, and an id if it brings none. The texts are those of the request. */
 void queue_draft_address(struct queue_draft *d, struct http_request *req, const char *queue);
 /* "id":..,"duplicate":..} of the result of a send: the end of an object. */

@@ -145,7 +145,7 @@ static int send_headers(struct http_request *req, struct queue_draft *d, struct 
     return 0;
 }
 
-static int send_content(struct http_request *req, struct queue_draft *d, struct err *e)
+int queue_body_in(struct http_request *req, struct queue_content *out, struct err *e)
 {
     struct str body = http_body(req);
     enum api_media m = api_media(req);
@@ -153,18 +153,30 @@ static int send_content(struct http_request *req, struct queue_draft *d, struct 
         return err_field(e, ERR_TOO_LARGE, "body",
                          "%zu bytes, at most %d: keep it elsewhere and send its key", body.n,
                          QUEUE_BODY_MAX);
-    d->m.body = body.p;
-    d->m.body_len = body.n;
+    *out = (struct queue_content){.body = body.p, .n = body.n};
     if (m != API_MEDIA_JSON && m != API_MEDIA_NONE) {
-        d->m.type = http_header_in(req, "Content-Type");
-        return str_is_utf8(d->m.type, strlen(d->m.type))
+        out->type = http_header_in(req, "Content-Type");
+        return str_is_utf8(out->type, strlen(out->type))
                    ? 0
                    : err_set(e, ERR_INVALID, "Content-Type is not UTF-8");
     }
     if (body.n == 0)
-        return err_set(e, ERR_INVALID, "the body is empty; it must be JSON, or say Content-Type");
+        return err_field(e, ERR_INVALID, "body",
+                         "the body is empty; it must be JSON, or say Content-Type");
     AUTO(json_unref) json_t *v = json_read(body.p, body.n, e);
     return v != NULL ? 0 : err_context(e, "body");
+}
+
+static int send_content(struct http_request *req, struct queue_draft *d, struct err *e)
+{
+    struct queue_content c;
+    int rc = queue_body_in(req, &c, e);
+    if (rc != 0)
+        return rc;
+    d->m.body = c.body;
+    d->m.body_len = c.n;
+    d->m.type = c.type;
+    return 0;
 }
 
 static void send_one(struct http_request *req, const char *queue, json_t *options)

@@ -94,24 +94,14 @@ static int body_fits(size_t n, struct err *e)
 
 static int plain_body(struct http_request *req, struct topic_draft *d, struct err *e)
 {
-    struct str body = http_body(req);
-    enum api_media m = api_media(req);
-    int rc = body_fits(body.n, e);
+    struct queue_content c;
+    int rc = queue_body_in(req, &c, e);
     if (rc != 0)
         return rc;
-    d->m.body = body.p;
-    d->m.body_len = body.n;
-    if (m != API_MEDIA_JSON && m != API_MEDIA_NONE) {
-        d->m.type = http_header_in(req, "Content-Type");
-        return str_is_utf8(d->m.type, strlen(d->m.type))
-                   ? 0
-                   : err_set(e, ERR_INVALID, "Content-Type is not UTF-8");
-    }
-    if (body.n == 0)
-        return err_field(e, ERR_INVALID, "body",
-                         "the body is empty; it must be JSON, or say Content-Type");
-    AUTO(json_unref) json_t *v = json_read(body.p, body.n, e);
-    return v != NULL ? 0 : err_context(e, "body");
+    d->m.body = c.body;
+    d->m.body_len = c.n;
+    d->m.type = c.type;
+    return 0;
 }
 
 /* ---- events ---- */

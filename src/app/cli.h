@@ -89,6 +89,9 @@ int cli_exit_code(int err_code);
  * CLI_USAGE. */
 int cli_config(const struct cli *c, bool dev, struct config **out);
 
+/* A place that is JSON itself, "@FILE", or "-" for standard input; a file has at most `max` bytes.
+ * A new reference, or NULL. */
+json_t *cli_json(const char *place, size_t max, struct err *e);
 /* JSON to standard output: compact with --json, indented else. */
 void cli_print_json(const struct cli *c, const json_t *v);
 

@@ -5,8 +5,22 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "io/file.h"
 
 enum { CLI_OUT_MAX = 256 << 20, CLI_CELL_MAX = 60, CLI_COLUMNS_MAX = 32 };
+
+json_t *cli_json(const char *place, size_t max, struct err *e)
+{
+    AUTO(mem_freep) char *text = NULL;
+    const char *path = strcmp(place, "-") == 0 ? "/dev/stdin" : place[0] == '@' ? place + 1 : NULL;
+    size_t n = strlen(place);
+    if (path != NULL && file_read(path, max, &text, &n, e) != 0)
+        return NULL;
+    json_t *v = json_read(path != NULL ? text : place, n, e);
+    if (v == NULL)
+        err_context(e, "%s", path != NULL ? path : "the JSON given");
+    return v;
+}
 
 void cli_print_json(const struct cli *c, const json_t *v)
 {

@@ -9,7 +9,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/url.h"
-#include "io/file.h"
 
 enum { CMD_ENTITY_PATH_MAX = 64 << 10, CMD_ENTITY_FILE_MAX = 16 << 20, CMD_ENTITY_COLUMNS = 8 };
 
@@ -48,20 +47,6 @@ static void cmd_entity_query(struct cli *c, struct buf *path)
         url_encode(value, strlen(value), path);
         before = '&';
     }
-}
-
-/* A place that is JSON itself, "@file", or "-" for standard input. */
-static json_t *cmd_entity_body(const char *place, struct err *e)
-{
-    AUTO(mem_freep) char *text = NULL;
-    const char *path = strcmp(place, "-") == 0 ? "/dev/stdin" : place[0] == '@' ? place + 1 : NULL;
-    size_t n = strlen(place);
-    if (path != NULL && file_read(path, CMD_ENTITY_FILE_MAX, &text, &n, e) != 0)
-        return NULL;
-    json_t *v = json_read(path != NULL ? text : place, n, e);
-    if (v == NULL)
-        err_context(e, "%s", path != NULL ? path : "the JSON given");
-    return v;
 }
 
 static json_t *cmd_entity_rows(json_t *answer)
@@ -109,7 +94,7 @@ static int cmd_entity_send(struct cli *c, const char *method, bool id, const cha
     AUTO(buf_fini) struct buf path = BUF_INIT(CMD_ENTITY_PATH_MAX);
     AUTO(json_unref) json_t *sent = NULL;
     AUTO(json_unref) json_t *answer = NULL;
-    if (body != NULL && (sent = cmd_entity_body(body, &e)) == NULL)
+    if (body != NULL && (sent = cli_json(body, CMD_ENTITY_FILE_MAX, &e)) == NULL)
         return cli_fail(c, &e);
     cmd_entity_path(c, &path, id);
     buf_adds(&path, suffix);

@@ -9,7 +9,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/url.h"
-#include "io/file.h"
 
 enum {
     CMD_JOBS_PATH_MAX = 64 << 10,
@@ -88,19 +87,6 @@ static int cmd_jobs_show(struct cli *c)
 
 /* ---- submit, and wait ---- */
 
-static json_t *run_args(const char *place, struct err *e)
-{
-    AUTO(mem_freep) char *text = NULL;
-    const char *path = strcmp(place, "-") == 0 ? "/dev/stdin" : place[0] == '@' ? place + 1 : NULL;
-    size_t n = strlen(place);
-    if (path != NULL && file_read(path, CMD_JOBS_FILE_MAX, &text, &n, e) != 0)
-        return NULL;
-    json_t *v = json_read(path != NULL ? text : place, n, e);
-    if (v == NULL)
-        err_context(e, "%s", path != NULL ? path : "the args given");
-    return v;
-}
-
 static bool is_ended(const json_t *run)
 {
     const char *state = json_string_value(json_object_get(run, "state"));
@@ -135,7 +121,8 @@ static int cmd_jobs_run(struct cli *c)
                                         "unique", "create", "attempts", "priority"};
     struct err e = ERR_INIT;
     AUTO(json_unref) json_t *answer = NULL;
-    AUTO(json_unref) json_t *args = c->places_count > 1 ? run_args(c->places[1], &e) : NULL;
+    AUTO(json_unref)
+    json_t *args = c->places_count > 1 ? cli_json(c->places[1], CMD_JOBS_FILE_MAX, &e) : NULL;
     if (e.code != 0)
         return cli_fail(c, &e);
     json_t *options = json_object();

@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/url.h"
-#include "io/file.h"
 
 enum { CMD_QUEUE_PATH_MAX = 64 << 10, CMD_QUEUE_FILE_MAX = 2 << 20 };
 
@@ -127,19 +126,6 @@ static int cmd_queue_peek(struct cli *c)
 
 /* ---- sending ---- */
 
-static json_t *queue_body(const char *place, struct err *e)
-{
-    AUTO(mem_freep) char *text = NULL;
-    const char *path = strcmp(place, "-") == 0 ? "/dev/stdin" : place[0] == '@' ? place + 1 : NULL;
-    size_t n = strlen(place);
-    if (path != NULL && file_read(path, CMD_QUEUE_FILE_MAX, &text, &n, e) != 0)
-        return NULL;
-    json_t *v = json_read(path != NULL ? text : place, n, e);
-    if (v == NULL)
-        err_context(e, "%s", path != NULL ? path : "the JSON given");
-    return v;
-}
-
 static int cmd_queue_send(struct cli *c)
 {
     static const char *const flags[] = {"key",    "delay",    "run-at", "priority", "dedup",
@@ -149,7 +135,7 @@ static int cmd_queue_send(struct cli *c)
     struct err e = ERR_INIT;
     AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
     AUTO(json_unref) json_t *answer = NULL;
-    AUTO(json_unref) json_t *body = queue_body(c->places[1], &e);
+    AUTO(json_unref) json_t *body = cli_json(c->places[1], CMD_QUEUE_FILE_MAX, &e);
     if (body == NULL)
         return cli_fail(c, &e);
     queue_path(c, &path, "/messages");
