@@ -124,6 +124,30 @@ class Runs(JobsCase):
         self.assertEqual(self.titles(), [])
 
 
+    def test_no_more_runs_than_it_may_have_are_under_way_though_the_node_dies(self):  # J4
+        self.serve("""
+            job "narrow" { concurrency = 2, attempts = 50, backoff = { "10ms" }, run = function(args)
+              local till = time.now() + 100
+              while time.now() < till do end
+            end }
+        """)
+        for i in range(40):
+            self.submit("narrow", {"n": i})
+        most, end = 0, time.monotonic() + 30
+        for kill in (True, True, False):
+            stop = time.monotonic() + 0.6
+            while time.monotonic() < (stop if kill else end):
+                now = self.counts("narrow")
+                most = max(most, now["messages_unacknowledged"])
+                if now["messages"] == 0:
+                    break
+            if kill:
+                self.server.kill()
+                self.again()
+        self.assertEqual(most, 2)
+        self.until_counts("narrow", messages=0, completed=40, discarded=0)
+
+
 class Steps(JobsCase):
     def test_a_finished_step_never_runs_again_and_an_unfinished_one_leaves_nothing(self):  # J2
         url = self.outside()

@@ -180,7 +180,7 @@ TEST(a_key_is_of_its_queue)
 
 /* ---- limits ---- */
 
-TEST(a_queue_executes_no_more_than_its_concurrency)
+TEST(a_queue_executes_no_more_than_its_concurrency) /* J4 */
 {
     struct queue_kit *k = *state;
     kit_queue(k, "q", q_.concurrency = 2);
@@ -193,7 +193,7 @@ TEST(a_queue_executes_no_more_than_its_concurrency)
     assert_int_equal(kit_state(k, 3), REC_EXECUTING);
 }
 
-TEST(a_lane_executes_no_more_than_its_cap)
+TEST(a_lane_executes_no_more_than_its_cap) /* J4 */
 {
     struct queue_kit *k = *state;
     core_lane(k->c, "bulk", 1, 1, NULL);
@@ -211,7 +211,7 @@ TEST(a_lane_executes_no_more_than_its_cap)
     assert_int_equal(kit_state(k, 2), REC_EXECUTING);
 }
 
-TEST(a_gate_lets_as_many_execute_as_it_has_room_for)
+TEST(a_gate_lets_as_many_execute_as_it_has_room_for) /* J4 */
 {
     struct queue_kit *k = *state;
     kit_queue(k, "other");
