@@ -262,6 +262,7 @@ void batch_start(struct bind_work *w, struct delivery **items, size_t count)
         b->held[i] = d->held;
         list_remove(&d->here);
         d->batched = d->away = true;
+        d->begun_ns = work_now_ns(w);
         d->thread = b->thread;
     }
     w->batches++;

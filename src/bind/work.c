@@ -53,6 +53,12 @@ struct bind_thread *work_least_busy(struct bind *b)
     return least;
 }
 
+uint64_t work_now_ns(const struct bind_work *w)
+{
+    struct world *world = w->thread->world;
+    return world->mono_ns(world);
+}
+
 static void delivery_start(struct delivery *d)
 {
     d->env = (struct envelope){.tenant = d->grant.tenant,
@@ -60,11 +66,13 @@ static void delivery_start(struct delivery *d)
                                .causation = d->id,
                                .traceparent = d->traceparent};
     if (d->arrival != NULL) {
+        d->begun_ns = work_now_ns(d->work);
         bind_arrival_start(d->work->thread, d);
         return;
     }
     switch (d->work->kind) {
     case LISTENS_RUN:
+        d->begun_ns = work_now_ns(d->work);
         d->thread = work_least_busy(d->work->bind);
         d->away = true;
         d->task.run = bind_deliver;

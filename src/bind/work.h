@@ -38,6 +38,8 @@ struct batch;
 struct hook_call;
 struct work_reader;
 
+enum work_took { TOOK_QUEUE, TOOK_TOPIC, TOOK_JOB, TOOK_ARRIVAL, TOOK_COUNT };
+
 struct bind_work {
     struct queue_consumer consumer; /* first */
     struct list node;               /* of bind->work's `others` */
@@ -48,6 +50,7 @@ struct bind_work {
     enum bind_listens kind;
     uint32_t lease_ms, credit; /* credit: as it was opened with */
     uint32_t credit_wanted;    /* of one queue */
+    struct stat_histogram *took[TOOK_COUNT];
     bool started, wanted, open, listening, over;
     bool flying; /* `unit` */
     struct unit unit;
@@ -102,6 +105,7 @@ struct delivery {
     bool batched;      /* a batch has it */
     bool alone;        /* its last try: with no other in the batch */
     uint64_t since_ns; /* when it could have begun */
+    uint64_t begun_ns; /* when its thread was given it; 0: not yet */
     char *pattern;     /* of the handler that it is gathered for */
     char id[UUID_TEXT];
     char *body, *headers, *key, *correlation, *traceparent, *type;
@@ -178,6 +182,7 @@ void bind_delivered(struct task *task);
 
 /* ---- work.c ---- */
 struct runner *bind_work_home(struct bind_work *w);
+uint64_t work_now_ns(const struct bind_work *w);
 void work_tick(struct bind_work *w);
 
 #endif

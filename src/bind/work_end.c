@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/stat.h"
 #include "bind/queue_lib.h"
 #include "bind/work.h"
 
@@ -28,9 +29,33 @@ static void delivery_free_task(struct task *task)
     delivery_free(LIST_OF(task, struct delivery, task));
 }
 
+static enum work_took took_kind(const struct delivery *d)
+{
+    return d->arrival != NULL ? TOOK_ARRIVAL
+           : d->is_job        ? TOOK_JOB
+           : d->topic != NULL ? TOOK_TOPIC
+                              : TOOK_QUEUE;
+}
+
+/* From when its thread was given it until it was settled, whatever came of it. */
+static void delivery_measure(const struct delivery *d)
+{
+    static const char *const kinds[] = {"kind=\"queue\"", "kind=\"topic\"", "kind=\"job\"",
+                                        "kind=\"arrival\""};
+    enum work_took kind = took_kind(d);
+    struct stat_histogram **took = &d->work->took[kind];
+    if (d->begun_ns == 0)
+        return;
+    if (*took == NULL)
+        *took = stat_histogram("koan_work_run_seconds", kinds[kind],
+                               "How long runs of handlers took, their settling included");
+    stat_record(*took, work_now_ns(d->work) - d->begun_ns);
+}
+
 void delivery_drop(struct delivery *d)
 {
     struct bind_work *w = d->work;
+    delivery_measure(d);
     if (d->has_unit)
         unit_fini(&d->unit);
     list_remove(&d->node);

@@ -59,6 +59,7 @@ class Runs(JobsCase):
         seen = self.ask("GET", f"/api/jobs/{first}").json
         self.assertEqual((seen["state"], seen["result"], seen["log"]), ("completed", {"n": 1}, "a line\n"))
         self.assertEqual((seen["progress"]["fraction"], seen["progress"]["text"]), (1, "done"))
+        self.assertIn('koan_work_run_seconds_count{kind="job"} 4', self.ask("GET", "/metrics").body.decode())
         a = self.ask("POST", "/run/work", json.dumps({"m": 1}))
         self.assertEqual(a.status, 400, a.body)
         self.assertIn("args", a.json["detail"])
