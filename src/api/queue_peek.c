@@ -18,7 +18,8 @@ struct queue_peek {
     struct http_request *req;
     enum rec_state state;
     uint64_t after;
-    size_t max;
+    size_t max, limit; /* looked at; shown */
+    json_t *find;      /* NULL: all */
     bool more;
     struct err err;
 };
@@ -26,6 +27,7 @@ struct queue_peek {
 static void peek_free(struct queue_peek *p)
 {
     queue_shown_free(p->look.shown, p->look.count);
+    json_decref(p->find);
     mem_free(p);
 }
 
@@ -68,7 +70,7 @@ static void peek_answer(struct queue_reading *r)
     buf_adds(&out, "{\"items\":[");
     for (size_t i = 0; i < r->read && p->err.code == 0; i++) {
         const struct queue_shown *s = &l->shown[i];
-        if (!s->has_view)
+        if (!s->has_view || s->unwanted)
             continue;
         if (out.data[out.len - 1] != '[')
             buf_addc(&out, ',');
@@ -92,7 +94,11 @@ static void peek_answer(struct queue_reading *r)
 static void peek_looked(struct queue_looking *l)
 {
     struct queue_peek *p = (struct queue_peek *)l;
-    p->reading = (struct queue_reading){.shown = l->shown, .count = l->count, .done = peek_answer};
+    p->reading = (struct queue_reading){.shown = l->shown,
+                                        .count = l->count,
+                                        .find = p->find,
+                                        .find_max = p->limit,
+                                        .done = peek_answer};
     queue_read_start(&p->reading, p->req);
 }
 
@@ -116,7 +122,7 @@ static void peek_ask(struct queue_ask *a, const struct core *c)
     struct core_counts n;
     if (core_counts(c, p->look.tenant, p->look.queue, &n, &p->err) != 0)
         return;
-    uint64_t places[QUEUE_PEEK_MAX + 1];
+    uint64_t places[QUEUE_FIND_MAX + 1];
     size_t count =
         core_list(c, p->look.tenant, p->look.queue, p->state, p->after, places, p->max + 1);
     p->more = count > p->max;
@@ -137,11 +143,44 @@ static void peek_asked(struct queue_ask *a)
     queue_read_start(&p->reading, p->req);
 }
 
+/* NULL: there is none, or it was refused. */
+static json_t *peek_find(struct http_request *req, struct err *e)
+{
+    const char *text = http_query(req, "find"), *path;
+    json_t *value;
+    if (text == NULL)
+        return NULL;
+    json_t *find = json_read(text, strlen(text), e);
+    if (find == NULL) {
+        err_context(e, "find");
+        return NULL;
+    }
+    size_t n = json_is_object(find) ? json_object_size(find) : 0;
+    if (n == 0 || n > QUEUE_FIND_PATHS)
+        err_field(e, ERR_INVALID, "find", "find is an object of 1 to %d paths and their values",
+                  QUEUE_FIND_PATHS);
+    json_object_foreach(find, path, value)
+    {
+        if (!str_starts(path, "body") && !str_starts(path, "headers.") &&
+            strcmp(path, "key") != 0 && strcmp(path, "correlation") != 0 &&
+            strcmp(path, "type") != 0)
+            err_field(e, ERR_INVALID, "find",
+                      "'%.64s' is not searched: paths are body, body.NAME.., headers.NAME, key, "
+                      "correlation and type",
+                      path);
+    }
+    if (e->code == 0)
+        return find;
+    json_decref(find);
+    return NULL;
+}
+
 static void peek_get(struct http_request *req)
 {
     int64_t limit, after;
+    struct err e = ERR_INIT;
     const char *state = http_query(req, "state");
-    if (!API_QUERY_ONLY(req, "state", "after", "limit") ||
+    if (!API_QUERY_ONLY(req, "state", "after", "limit", "find") ||
         !api_query_int(req, "limit", 1, QUEUE_PEEK_MAX, QUEUE_PEEK, &limit) ||
         !api_query_int(req, "after", 0, INT64_MAX, 0, &after))
         return;
@@ -153,10 +192,19 @@ static void peek_get(struct http_request *req)
                     state);
         return;
     }
-    struct queue_peek *p = peek_new(req, QUEUE_PEEK_MAX);
-    if (p == NULL)
+    json_t *find = peek_find(req, &e);
+    if (e.code != 0) {
+        http_problem(req, &e);
         return;
-    p->max = (size_t)limit;
+    }
+    struct queue_peek *p = peek_new(req, find != NULL ? QUEUE_FIND_MAX : QUEUE_PEEK_MAX);
+    if (p == NULL) {
+        json_decref(find);
+        return;
+    }
+    p->find = find;
+    p->limit = (size_t)limit;
+    p->max = find != NULL ? QUEUE_FIND_MAX : p->limit;
     p->after = (uint64_t)after;
     p->state = wanted;
     p->look.ask = (struct queue_ask){

@@ -11,10 +11,12 @@
 #include "queue/queue.h"
 
 enum {
-    QUEUE_ITEMS_MAX = 1000,        /* of one request */
-    QUEUE_UNIT_TRIES = 50,         /* of a unit that is built again */
-    QUEUE_PEEK = 20,               /* records of a page, unless said otherwise */
-    QUEUE_PEEK_MAX = 100,          /* and at most */
+    QUEUE_ITEMS_MAX = 1000, /* of one request */
+    QUEUE_UNIT_TRIES = 50,  /* of a unit that is built again */
+    QUEUE_PEEK = 20,        /* records of a page, unless said otherwise */
+    QUEUE_PEEK_MAX = 100,   /* and at most */
+    QUEUE_FIND_MAX = 1000,  /* looked at by one question that searches */
+    QUEUE_FIND_PATHS = 8,
     QUEUE_READ_BYTES = 24 << 20,   /* of bodies in one answer */
     QUEUE_WAIT_MS = 20 * 1000,     /* of a long poll, unless said otherwise */
     QUEUE_WAIT_MAX_MS = 60 * 1000, /* and at most */
@@ -190,6 +192,7 @@ struct queue_shown {
     uint64_t listed;      /* the place that core_list() gave */
     uint64_t place, body; /* of the send; of the body where that is another, else the same */
     bool edited;
+    bool unwanted; /* by `find` */
     struct uuid id;
     char queue[CORE_TEXT_MAX + 1], lane[CORE_TEXT_MAX + 1];
     struct queue_past *past; /* NULL: not asked for */
@@ -207,6 +210,10 @@ struct queue_reading {
     size_t bytes_max; /* 0: QUEUE_READ_BYTES */
     size_t bytes;     /* of all texts; past bytes_max only ids are read */
     size_t read;      /* how many came before that */
+    /* NULL, or an object of paths and values, {"body.order.id": 7}: only what has them all is
+     * wanted, and no more is read once `find_max` are found. */
+    const json_t *find;
+    size_t find_max;
     void (*done)(struct queue_reading *r);
 };
 void queue_read_start(struct queue_reading *r, struct http_request *req);

@@ -175,17 +175,58 @@ static void shown_read(struct queue_reading *r, struct read_entry *en, struct qu
     buf_fini(&out);
 }
 
+static bool is_same(const json_t *a, const json_t *b)
+{
+    if (json_is_number(a) && json_is_number(b))
+        return json_number_value(a) == json_number_value(b);
+    return a != NULL && json_equal(a, b);
+}
+
+static bool is_found(const struct queue_shown *s, const json_t *find)
+{
+    const char *path;
+    json_t *value;
+    if (s->texts == NULL)
+        return false;
+    AUTO(buf_fini) struct buf text = BUF_INIT(8 << 20);
+    buf_addc(&text, '{');
+    buf_add(&text, s->texts + 1, s->texts_len - 1); /* its first byte is a comma */
+    buf_addc(&text, '}');
+    AUTO(json_unref) json_t *o = json_read(buf_str(&text), text.len, NULL);
+    json_object_foreach((json_t *)find, path, value)
+    {
+        if (!is_same(json_path(o, path), value))
+            return false;
+    }
+    return o != NULL;
+}
+
+/* True: as many as were wanted. */
+static bool read_find(struct queue_reading *r, struct queue_shown *s, size_t *found)
+{
+    if (s->err.code != 0 || is_found(s, r->find))
+        return ++*found == r->find_max;
+    s->unwanted = true;
+    r->bytes -= s->texts_len;
+    mem_free(TAKE(s->texts));
+    s->texts_len = 0;
+    return false;
+}
+
 static void read_run(struct api_job *j, struct db *db)
 {
     struct queue_reading *r = (struct queue_reading *)j;
     struct read_entry en = {.db = db, .index = UINT64_MAX};
     struct queue_stored *stored = mem_new(sizeof *stored);
+    size_t found = 0;
     buf_init(&en.bytes, LEDGER_READ_MAX);
     for (size_t i = 0; i < r->count; i++) {
         bool full = r->bytes < (r->bytes_max > 0 ? r->bytes_max : QUEUE_READ_BYTES);
         if (r->shown[i].err.code == 0)
             shown_read(r, &en, &r->shown[i], stored, r->ids_only || !full);
         r->read = full ? i + 1 : r->read;
+        if (r->find != NULL && full && read_find(r, &r->shown[i], &found))
+            break;
     }
     buf_fini(&en.bytes);
     mem_free(stored);

@@ -91,7 +91,7 @@ static int cmd_queue_show(struct cli *c)
 
 static int cmd_queue_peek(struct cli *c)
 {
-    static const char *const keys[] = {"state", "limit", "after"};
+    static const char *const keys[] = {"state", "limit", "after", "find"};
     static const char *const heads[] = {"ID", "STATE", "ATTEMPT", "RUN AT", "WAITS FOR", "BODY"};
     AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
     AUTO(json_unref) json_t *answer = NULL;
@@ -227,6 +227,8 @@ static const struct cli_flag peek_flags[] = {
      "available, scheduled, executing, retryable, completed, discarded, cancelled"},
     {"limit", "N", "at most so many (20)"},
     {"after", "NEXT", "go on where a page has ended"},
+    {"find", "JSON",
+     "only messages with these values: {\"body.to\": \"ann\", \"headers.shop\": \"7\"}"},
 };
 static const struct cli_flag send_flags[] = {
     {"key", "KEY", "one of a key runs at a time, in order"},

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 import unittest
+import urllib.parse
 
 from e2e.node import App, Case, run
 
@@ -37,6 +38,47 @@ class Queues(App):
 
     def counts(self, name):
         return self.ok("GET", Q + name).json
+
+
+class Finding(Queues):
+    def find(self, name, what, query=""):
+        return self.ok("GET", f"{Q}{name}/messages?find={urllib.parse.quote(json.dumps(what))}{query}").json
+
+    def test_messages_are_found_by_values_in_their_bodies_and_headers(self):
+        q = self.queue()
+        for i in range(30):
+            self.send(q, {"order": {"id": i, "shop": i % 3}, "list": [{"n": i}]}, query=f"?key=k{i % 5}", X_Message_Shop=f"s{i % 2}")
+        def ids(what):
+            return [m["body"]["order"]["id"] for m in self.find(q, what)["items"]]
+        self.assertEqual(ids({"body.order.id": 7}), [7])
+        self.assertEqual(ids({"body.order.id": 7.0}), [7])
+        self.assertEqual(ids({"body.order.shop": 2, "headers.shop": "s1", "key": "k0"}), [5])
+        self.assertEqual(ids({"body.order.id": "7"}), [])
+        self.assertEqual(ids({"body.nothing": None}), [])
+
+    def test_a_search_goes_on_where_it_ended(self):
+        q = self.queue()
+        self.many(q, *[{"body": {"n": i, "odd": i % 2 == 1}} for i in range(1000)])
+        self.many(q, *[{"body": {"n": i, "odd": i % 2 == 1}} for i in range(1000, 1500)])
+        got, after, questions = [], 0, 0
+        while after is not None:
+            page = self.find(q, {"body.odd": True}, f"&limit=100&after={after}")
+            got += [m["body"]["n"] for m in page["items"]]
+            after, questions = page["next"], questions + 1
+        self.assertEqual(got, list(range(1, 1500, 2)))
+        self.assertLess(questions, 12)
+        rare, after, questions = [], 0, 0
+        while after is not None:
+            page = self.find(q, {"body.n": 1400}, f"&after={after}")
+            rare += page["items"]
+            after, questions = page["next"], questions + 1
+        self.assertEqual((len(rare), questions), (1, 2))
+
+    def test_what_cannot_be_searched_is_told(self):  # R3
+        q = self.queue()
+        for what, word in (([], "object"), ({}, "object"), ({"state": "x"}, "state"), ({f"body.{i}": 1 for i in range(9)}, "8")):
+            self.refused("GET", f"{Q}{q}/messages?find={urllib.parse.quote(json.dumps(what))}", words=word)
+        self.refused("GET", f"{Q}{q}/messages?find=x", words="find")
 
 
 class Declaring(Queues):
