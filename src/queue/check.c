@@ -26,7 +26,7 @@ static void check_where(const struct core *c, uint32_t n)
         break;
     }
     if (x != NULL && x->alarm_at != NO_TIME)
-        ASSERT(c->alarms.items[x->alarm_pos] == n);
+        ASSERT(alarm_stands_in(c, x->alarm)->items[x->alarm_pos] == n);
     if (x != NULL)
         ASSERT(x->rec == n);
 }
@@ -94,6 +94,7 @@ void core_check(const struct core *c)
     check_consumers(c);
     heap_check(c, &c->due, &due_heap);
     heap_check(c, &c->alarms, &alarm_heap);
+    heap_check(c, &c->timeouts, &alarm_heap);
     heap_check(c, &c->gate_alarms, &gate_heap);
     heap_check(c, &c->purges, &purge_heap);
     heap_check(c, &c->dedup_ends, &dedup_heap);

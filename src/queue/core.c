@@ -161,8 +161,8 @@ void core_free(struct core *c)
     table_free(&c->tenants_table, tenant_node_free);
     table_free(&c->gates_table, gate_node_free);
     table_free(&c->consumers_table, consumer_node_free);
-    struct heap *heaps[] = {&c->due,        &c->alarms,   &c->gate_alarms, &c->purges,
-                            &c->dedup_ends, &c->expiries, &c->leases};
+    struct heap *heaps[] = {&c->due,    &c->alarms,     &c->timeouts, &c->gate_alarms,
+                            &c->purges, &c->dedup_ends, &c->expiries, &c->leases};
     for (size_t i = 0; i < ARRAY_LEN(heaps); i++)
         mem_free(heaps[i]->items);
     mem_free(c->effects);

@@ -314,7 +314,7 @@ struct core {
     struct consumer *free_first, *free_last;
     struct queue *pairs;
 
-    struct heap due, alarms, gate_alarms, purges, dedup_ends, expiries, leases;
+    struct heap due, alarms, timeouts, gate_alarms, purges, dedup_ends, expiries, leases;
     struct fifo again;
 
     uint64_t spilled;    /* places below this are in a table, not in the log */
@@ -413,6 +413,8 @@ extern const struct heap_kind due_heap, alarm_heap, gate_heap, purge_heap, dedup
     lease_heap, line_heap, front_heap, oldest_heap;
 /* What of ttl, deadline and timeout comes next for this record. */
 void alarm_review(struct core *c, uint32_t n);
+/* Which of the two heaps a record with such an alarm stands in. */
+const struct heap *alarm_stands_in(const struct core *c, uint8_t kind);
 void purge_review(struct core *c, struct queue *q);
 void gate_alarm(struct core *c, struct gate *g, int64_t at); /* NO_TIME: none */
 

@@ -2,7 +2,7 @@
 #include "queue/core_priv.h"
 
 /* What comes next of all that is due, in the order that core_entry() promises. */
-enum due_kind { DUE_ALARM, DUE_RUN, DUE_GATE, DUE_PURGE, DUE_DEDUP, DUE_KINDS };
+enum due_kind { DUE_ALARM, DUE_TIMEOUT, DUE_RUN, DUE_GATE, DUE_PURGE, DUE_DEDUP, DUE_KINDS };
 
 struct due {
     int64_t at;
@@ -16,13 +16,20 @@ static void due_offer(struct due *best, int64_t at, int order, enum due_kind kin
         *best = (struct due){.at = at, .order = order, .kind = kind};
 }
 
+static void alarm_due(const struct core *c, const struct heap *h, struct due *best,
+                      enum due_kind kind)
+{
+    if (h->count == 0)
+        return;
+    const struct extra *x = core_extra(c, core_rec(c, (uint32_t)h->items[0]));
+    due_offer(best, x->alarm_at, x->alarm, kind);
+}
+
 static struct due due_next(const struct core *c)
 {
     struct due best = {.at = NO_TIME, .order = 0};
-    if (c->alarms.count > 0) {
-        const struct extra *x = core_extra(c, core_rec(c, (uint32_t)c->alarms.items[0]));
-        due_offer(&best, x->alarm_at, x->alarm, DUE_ALARM);
-    }
+    alarm_due(c, &c->alarms, &best, DUE_ALARM);
+    alarm_due(c, &c->timeouts, &best, DUE_TIMEOUT);
     if (c->due.count > 0)
         due_offer(&best, rec_due(core_rec(c, (uint32_t)c->due.items[0])), 3, DUE_RUN);
     if (c->gate_alarms.count > 0)
@@ -38,12 +45,13 @@ static struct due due_next(const struct core *c)
 static void alarm_fire(struct core *c)
 {
     uint32_t n = (uint32_t)c->alarms.items[0];
-    struct extra *x = core_extra(c, core_rec(c, n));
-    if (x->alarm != ALARM_TIMEOUT) {
-        if (!rec_is_too_late(c, n))
-            alarm_review(c, n);
-        return;
-    }
+    if (!rec_is_too_late(c, n))
+        alarm_review(c, n);
+}
+
+static void timeout_fire(struct core *c)
+{
+    uint32_t n = (uint32_t)c->timeouts.items[0];
     core_effect(c, EFFECT_LOST, n);
     execution_end(c, n);
     rec_note_error(c, n, REASON_TIMEOUT, 0, 0);
@@ -78,6 +86,9 @@ static void due_fire(struct core *c, enum due_kind kind)
     switch (kind) {
     case DUE_ALARM:
         alarm_fire(c);
+        return;
+    case DUE_TIMEOUT:
+        timeout_fire(c);
         return;
     case DUE_RUN:
         run_fire(c);

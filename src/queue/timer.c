@@ -1,5 +1,6 @@
-/* Queue core: what is due, and when. Five heaps: records to be run later; alarms of records (ttl,
- * deadline, timeout); gates that open or get a token; queues whose ended records have been kept
+/* Queue core: what is due, and when. Six heaps: records to be run later; alarms of records that
+ * wait (ttl, deadline) and of those that execute (timeout), apart so that an execution costs the
+ * same however many wait; gates that open or get a token; queues whose ended records have been kept
  * long enough; dedup texts. And two that core_next_expiry() tells of: leases of consumers, and
  * records' own. */
 #include "queue/core_priv.h"
@@ -150,6 +151,11 @@ static struct extra alarm_of(const struct core *c, const struct rec *r, const st
     return next;
 }
 
+const struct heap *alarm_stands_in(const struct core *c, uint8_t kind)
+{
+    return kind == ALARM_TIMEOUT ? &c->timeouts : &c->alarms;
+}
+
 void alarm_review(struct core *c, uint32_t n)
 {
     struct rec *r = core_rec(c, n);
@@ -160,12 +166,14 @@ void alarm_review(struct core *c, uint32_t n)
     if (next.alarm_at == x->alarm_at && next.alarm == x->alarm)
         return;
     if (x->alarm_at != NO_TIME)
-        heap_remove(c, &c->undo, &c->alarms, &alarm_heap, x->alarm_pos);
+        heap_remove(c, &c->undo, x->alarm == ALARM_TIMEOUT ? &c->timeouts : &c->alarms, &alarm_heap,
+                    x->alarm_pos);
     undo_note(&c->undo, x, sizeof *x);
     x->alarm_at = next.alarm_at;
     x->alarm = next.alarm;
     if (x->alarm_at != NO_TIME)
-        heap_push(c, &c->undo, &c->alarms, &alarm_heap, n);
+        heap_push(c, &c->undo, x->alarm == ALARM_TIMEOUT ? &c->timeouts : &c->alarms, &alarm_heap,
+                  n);
 }
 
 /* ---- of a queue, of a gate ---- */
@@ -218,6 +226,8 @@ int64_t core_next_due(const struct core *c)
         at = sooner(at, rec_due(core_rec(c, (uint32_t)c->due.items[0])));
     if (c->alarms.count > 0)
         at = sooner(at, core_extra(c, core_rec(c, (uint32_t)c->alarms.items[0]))->alarm_at);
+    if (c->timeouts.count > 0)
+        at = sooner(at, core_extra(c, core_rec(c, (uint32_t)c->timeouts.items[0]))->alarm_at);
     if (c->gate_alarms.count > 0)
         at = sooner(at, ((struct gate *)(uintptr_t)c->gate_alarms.items[0])->alarm_at);
     if (c->purges.count > 0)
