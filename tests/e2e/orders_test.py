@@ -114,7 +114,7 @@ class Orders(Case):
         """Three orders, each paid by a webhook that comes twice; then the night."""
         for n, id in enumerate(ORDER_IDS):
             answer = shop.call("POST", "/orders", {"id": id, "customer": "Ann", "email": f"{id}@example.com", "total": 100 + n})
-            self.assertIn(answer.status, (201, 409), answer.body)
+            self.assertIn(answer.status, (200, 201), answer.body)
             for _ in range(2):
                 paid = shop.call("POST", "/payments", {"event": "e-" + id, "order": id, "amount": 100 + n})
                 self.assertEqual(paid.status, 202, paid.body)

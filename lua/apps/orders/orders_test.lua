@@ -10,6 +10,12 @@ test("an order is placed, and cannot place itself as paid", function(t)
   t.equal(Order.get("o-1").state, "placed")
 end)
 
+test("an order that is placed again stays as it is", function(t)
+  place("o-1", 5):patch { state = "paid" }
+  local a = t.request("POST /orders", { json = { id = "o-1", customer = "Eve", email = "eve@example.com", total = 7 } })
+  t.equal({ a.status, Order.get("o-1").state, Order.get("o-1").customer }, { 200, "paid", "Ann" })
+end)
+
 test("a payment is booked once, however often it comes", function(t)
   place("o-1", 1250)
   t.equal(t.deliver("payments", { event = "e-1", order = "o-1", amount = 1250 }).outcome, "ack")
