@@ -41,6 +41,23 @@ function Job:submit(args, options)
   return id
 end
 
+local people_options = { reason = true }
+
+-- With the unit, where there is one.
+local function people(self, verb, id, options)
+  local o, u = host.options(verb, options, people_options), host.unit()
+  if type(id) ~= "string" then host.fail("invalid", verb .. " wants the id of a run: job(\"" .. self.name .. "\"):" .. verb .. "(id)") end
+  if o.reason ~= nil and type(o.reason) ~= "string" then host.fail("invalid", verb .. ": the reason is text") end
+  host.job_known(self.name, id)
+  local op = host.job_people(verb, self.name, id, o.reason)
+  if not u then return host.commit { jobs = { op } } end
+  u.jobs = u.jobs or {}
+  u.jobs[#u.jobs + 1] = op
+end
+
+function Job:cancel(id, options) people(self, "cancel", id, options) end
+function Job:retry(id, options) people(self, "retry", id, options) end
+
 function job(name)
   if type(name) ~= "string" then host.fail("invalid", "job wants a name: job \"settle\" { ... }, job(\"settle\"):submit { ... }") end
   return setmetatable({ name = name }, Job)

@@ -903,10 +903,13 @@ function BatchItem:release() end
 -- --- jobs ---
 
 ---@class SubmitOptions: SendOptions
+---@field chain? string|string[] the jobs that follow this run, instead of those that its job declares
+---@field on_failure? "abort"|"continue" with chain
 
 ---@class JobOptions
 ---@field run? fun(args: table, ctx: JobContext): any without it workers outside lease its runs
 ---@field args? table<string, any> the fields that a run takes, as those of an entity: { day = date { required = true } }
+---@field scheduled_args? table the args of runs that a schedule or on_start makes
 ---@field cron? string "0 2 * * *", with seconds in front if it has six fields, or "@daily"
 ---@field every? string|number a fixed grid: "5m"
 ---@field after? string|number from the end of the last run
@@ -944,6 +947,15 @@ local Job = {}
 ---@param options? SubmitOptions
 ---@return string id, { id: string, duplicate: boolean, merged: boolean, depth: integer }? submitted at once only
 function Job:submit(args, options) end
+
+---A run of this job that waits never executes; one under way is asked to stop. With the unit of whatever runs, else at once.
+---@param id string
+---@param options? { reason?: string } kept with the run
+function Job:cancel(id, options) end
+---Again, with all attempts, from any final state. With the unit of whatever runs, else at once.
+---@param id string
+---@param options? { reason?: string } kept with the run
+function Job:retry(id, options) end
 
 ---Declares a job, or names one: job "settle" { cron = "0 2 * * *", run = function(args, ctx) ... end }, job("settle"):submit { day = d }
 ---@param name string letters, digits, _ and -

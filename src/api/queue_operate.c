@@ -27,6 +27,7 @@ struct queue_operate {
     enum operate_verb verb;
     enum rec_state state; /* 0: by ids */
     const char *to;
+    const char *reason; /* of what is done with runs; NULL */
     struct buf edit;
     bool one, dry_run, more;
     bool runs; /* of jobs: their rows change too */
@@ -106,21 +107,33 @@ static void operate_done_all(struct queue_units *u)
     http_respond_buf(req, 200, API_JSON, &out);
 }
 
-static void operate_add(struct queue_operate *o, struct txn *t, const struct uuid *id,
+static void operate_add_run(const struct queue_operate *o, struct txn *t,
+                            const struct queue_shown *s, struct err *e)
+{
+    struct envelope env;
+    api_envelope(o->req, &env);
+    struct job_why why = {.job = s->queue + sizeof QUEUE_OF_JOBS - 1,
+                          .reason = o->reason != NULL ? o->reason : env.reason};
+    if (o->verb == OPERATE_RETRY)
+        job_txn_retry(t, &s->id, &why, e);
+    else
+        job_txn_cancel(t, &s->id, &why, e);
+}
+
+static void operate_add(struct queue_operate *o, struct txn *t, const struct queue_shown *s,
                         struct err *e)
 {
+    const struct uuid *id = &s->id;
+    if (o->runs) {
+        operate_add_run(o, t, s, e);
+        return;
+    }
     switch (o->verb) {
     case OPERATE_RETRY:
-        if (o->runs)
-            job_txn_retry(t, id);
-        else
-            queue_txn_retry(t, id);
+        queue_txn_retry(t, id);
         break;
     case OPERATE_CANCEL:
-        if (o->runs)
-            job_txn_cancel(t, id);
-        else
-            queue_txn_cancel(t, id);
+        queue_txn_cancel(t, id);
         break;
     case OPERATE_MOVE:
         queue_txn_move(t, id, o->to);
@@ -150,7 +163,7 @@ static void operate_start(struct queue_operate *o)
             continue;
         u->items[i].err = s->err;
         if (s->err.code == 0)
-            operate_add(o, t, &s->id, &u->items[i].err);
+            operate_add(o, t, s, &u->items[i].err);
     }
     queue_units_start(u, operate_done_all);
 }
@@ -310,12 +323,26 @@ static int operate_job(struct queue_operate *o, bool by_state, struct err *e)
     return 0;
 }
 
+static int operate_reason(struct queue_operate *o, struct err *e)
+{
+    int rc = json_get_string(o->body, "reason", &o->reason, e);
+    if (rc == ERR_NOT_FOUND) {
+        err_clear(e);
+        return 0;
+    }
+    if (rc == 0 && strlen(o->reason) > JOB_REASON_BYTES)
+        rc = err_field(e, ERR_INVALID, "reason", "reason: at most %d bytes", JOB_REASON_BYTES);
+    return rc;
+}
+
 static int operate_body(struct queue_operate *o, struct err *e)
 {
-    const char *names[6] = {"ids", "state", "dry_run"};
+    const char *names[7] = {"ids", "state", "dry_run"};
     size_t n = 3;
-    if (o->runs)
+    if (o->runs) {
         names[n++] = "job";
+        names[n++] = "reason";
+    }
     if (o->verb == OPERATE_MOVE)
         names[n++] = "to";
     if (o->verb == OPERATE_PURGE)
@@ -328,6 +355,8 @@ static int operate_body(struct queue_operate *o, struct err *e)
         rc = ids != NULL ? operate_ids(o, ids, e) : operate_state(o, state, e);
     if (rc == 0 && o->runs)
         rc = operate_job(o, state != NULL, e);
+    if (rc == 0 && o->runs)
+        rc = operate_reason(o, e);
     if (rc == 0 && (rc = json_get_bool(o->body, "dry_run", &o->dry_run, e)) == ERR_NOT_FOUND) {
         err_clear(e);
         rc = 0;
@@ -367,15 +396,20 @@ static void operate_one(struct queue_operate *o)
         operate_find(o);
 }
 
-/* POST /api/jobs/{id}/retry and cancel. */
+/* POST /api/jobs/{id}/retry and cancel, with or without {"reason": ".."}. */
 static void operate_run(struct http_request *req)
 {
     bool retry = str_ends(http_route(req)->pattern, "/retry");
     struct queue_operate *o = operate_new(req, retry ? OPERATE_RETRY : OPERATE_CANCEL);
+    static const char *const names[] = {"reason"};
     if (o == NULL)
         return;
-    if (!api_body_none(req))
+    o->body = http_body(req).n > 0 ? api_body_object(req) : json_object();
+    if (o->body == NULL)
         operate_free(o);
+    else if (json_only_keys(o->body, "the body", names, ARRAY_LEN(names), &o->err) != 0 ||
+             operate_reason(o, &o->err) != 0)
+        operate_refuse(o);
     else
         operate_one(o);
 }

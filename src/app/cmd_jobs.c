@@ -181,6 +181,8 @@ static int cmd_jobs_retry(struct cli *c)
     json_decref(ids);
     if (cli_flag(c, "dry-run") != NULL)
         json_object_set_new(body, "dry_run", json_true());
+    if (cli_flag(c, "reason") != NULL)
+        json_object_set_new(body, "reason", json_string(cli_flag(c, "reason")));
     int rc = remote_once(c, "POST", "/api/jobs/retry", body, NULL, &answer);
     return rc != CLI_OK ? rc : jobs_operated(c, answer);
 }
@@ -188,12 +190,14 @@ static int cmd_jobs_retry(struct cli *c)
 static int cmd_jobs_cancel(struct cli *c)
 {
     int worst = CLI_OK;
+    const char *reason = cli_flag(c, "reason");
+    AUTO(json_unref) json_t *body = reason != NULL ? json_pack("{s:s}", "reason", reason) : NULL;
     for (int i = 0; i < c->places_count; i++) {
         AUTO(buf_fini) struct buf path = BUF_INIT(CMD_JOBS_PATH_MAX);
         AUTO(json_unref) json_t *answer = NULL;
         run_path(c->places[i], &path);
         buf_adds(&path, "/cancel");
-        int rc = remote_once(c, "POST", buf_str(&path), NULL, NULL, &answer);
+        int rc = remote_once(c, "POST", buf_str(&path), body, NULL, &answer);
         if (rc != CLI_OK)
             worst = rc;
         else if (c->json)
@@ -264,6 +268,10 @@ static const struct cli_flag retry_flags[] = {
     {"job", "JOB", "of this job, those in a state"},
     {"state", "STATE", "which state (discarded), a thousand at most"},
     {"dry-run", NULL, "only show which"},
+    {"reason", "TEXT", "why; shown with the run"},
+};
+static const struct cli_flag cancel_flags[] = {
+    {"reason", "TEXT", "why; shown with the run"},
 };
 
 #define JOBS(name_, args_, summary_, min_, max_, run_, flags_, count_)                             \
@@ -281,7 +289,7 @@ const struct cli_command cli_jobs_commands[] = {
     JOBS("retry", "[ID]..", "run again, with all attempts", 0, -1, cmd_jobs_retry, retry_flags,
          ARRAY_LEN(retry_flags)),
     JOBS("cancel", "ID..", "cancel runs; those under way are asked to stop", 1, -1, cmd_jobs_cancel,
-         NULL, 0),
+         cancel_flags, ARRAY_LEN(cancel_flags)),
     JOBS("tail", "ID", "follow the log of a run to its end", 1, 1, cmd_jobs_tail, NULL, 0),
     {0},
 };

@@ -272,6 +272,7 @@ void bind_open_publish(struct lua_State *L);
 void bind_open_job(struct lua_State *L);
 void bind_open_job_op(struct lua_State *L);
 void bind_open_job_submit(struct lua_State *L);
+void bind_open_job_people(struct lua_State *L);
 void bind_open_coord(struct lua_State *L);
 void bind_open_pause(struct lua_State *L);
 void bind_open_hold(struct lua_State *L);

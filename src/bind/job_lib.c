@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "bind/queue_lib.h"
 #include "job/args.h"
@@ -99,6 +100,22 @@ static int declare_queue(lua_State *L, struct bind_set *s, struct bind_job *j, s
     return 0;
 }
 
+/* What makes its runs by itself has to know their args. */
+static int check_scheduled(const struct job_def *d, struct err *e)
+{
+    AUTO(buf_fini) struct buf args = BUF_INIT(QUEUE_BODY_MAX + 1);
+    struct err why = ERR_INIT;
+    if (!d->has_schedule && d->on_start == JOB_START_NONE)
+        return 0;
+    int rc = job_args_scheduled(d, &args, &why);
+    if (rc == ERR_INVALID)
+        return err_field(e, ERR_INVALID, "scheduled_args",
+                         "runs that %s makes have no valid args (%s): give them, like "
+                         "scheduled_args = { .. }, or give the fields defaults",
+                         d->has_schedule ? "the schedule" : "a start", why.text);
+    return rc == 0 ? 0 : err_set(e, rc, "%s", why.text);
+}
+
 /* The set has it from here on, and frees it. */
 static struct bind_job *job_add(lua_State *L, struct bind_set *s)
 {
@@ -122,7 +139,8 @@ static int declare_job(lua_State *L)
                   luaL_typename(L, 4));
     if (e.code == 0 && check_loading(s, name, vm_of(L), &e) == 0) {
         struct bind_job *j = job_add(L, s);
-        if (job_def_read(name, o, &j->def, &e) == 0 && job_args_read(&j->def, &j->args, &e) == 0)
+        if (job_def_read(name, o, &j->def, &e) == 0 && job_args_read(&j->def, &j->args, &e) == 0 &&
+            check_scheduled(&j->def, &e) == 0)
             declare_queue(L, s, j, &e);
     }
     if (e.code != 0) {
@@ -154,4 +172,5 @@ void bind_open_job(lua_State *L)
     luaL_setfuncs(L, fns, 0);
     bind_open_job_op(L);
     bind_open_job_submit(L);
+    bind_open_job_people(L);
 }

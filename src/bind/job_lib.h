@@ -2,6 +2,7 @@
  *
  *   job_lib.c     `job "name" { .. }`: checked while the scripts load
  *   job_submit.c  `job("name"):submit { .. }`
+ *   job_people.c  `job("name"):cancel(id)` and :retry
  *   job_op.c      what a run adds to its units: steps, progress, waits; and what it reads
  *   job_deploy.c  declarations, compared with those that are there
  */

@@ -11,11 +11,21 @@
 #include "db/db.h"
 #include "job/args.h"
 
-enum op_kind { OP_STEP, OP_SNOOZE, OP_PROGRESS, OP_UNDONE, OP_WAIT, OP_WAIT_END, OP_FAN };
+enum op_kind {
+    OP_STEP,
+    OP_SNOOZE,
+    OP_PROGRESS,
+    OP_UNDONE,
+    OP_WAIT,
+    OP_WAIT_END,
+    OP_FAN,
+    OP_CANCEL, /* of any run, by whoever runs */
+    OP_RETRY
+};
 
 struct bind_job_op {
     enum op_kind kind;
-    struct uuid id; /* of the run that is undone; of the fan-out */
+    struct uuid id; /* of the run that is undone, cancelled, run again; of the fan-out */
     uint32_t ordinal;
     enum job_step_kind step;
     bool undo;
@@ -149,6 +159,18 @@ static int op_wait_end(lua_State *L)
     return 1;
 }
 
+/* host.job_people("cancel" | "retry", job, run, reason or nil) */
+static int op_people(lua_State *L)
+{
+    lua_settop(L, 4);
+    bool retry = strcmp(luaL_checkstring(L, 1), "retry") == 0;
+    struct bind_job_op *op = op_push(L, retry ? OP_RETRY : OP_CANCEL);
+    op->name = text_of(L, 2, NULL);
+    op->id = id_of(L, 3);
+    op->text = text_of(L, 4, NULL);
+    return 1;
+}
+
 static struct bind_thread *thread_of(lua_State *L)
 {
     return bind_set_of(L)->thread;
@@ -219,9 +241,15 @@ int bind_job_compose(const struct bind_job_op *op, const struct bind_run *run, b
                      struct txn *t, struct err *e)
 {
     const struct bind_job_run *r = run->job;
-    if (r == NULL || first != (op->kind == OP_FAN))
+    const struct job_why why = {op->name, op->text};
+    bool of_any = op->kind == OP_CANCEL || op->kind == OP_RETRY;
+    if ((r == NULL && !of_any) || first != (op->kind == OP_FAN))
         return 0;
     switch (op->kind) {
+    case OP_CANCEL:
+        return job_txn_cancel(t, &op->id, &why, e);
+    case OP_RETRY:
+        return job_txn_retry(t, &op->id, &why, e);
     case OP_STEP:
         return compose_step(op, r, t, e);
     case OP_PROGRESS:
@@ -426,6 +454,7 @@ void bind_open_job_op(lua_State *L)
                                    {"job_wait", op_wait},
                                    {"job_wait_end", op_wait_end},
                                    {"job_fan", op_fan},
+                                   {"job_people", op_people},
                                    {"job_steps", read_steps},
                                    {"job_step_result", read_step},
                                    {"job_wait_read", read_wait},

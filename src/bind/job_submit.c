@@ -30,6 +30,49 @@ static void run_fill(struct bind_message *s, const struct bind_job *j, const cha
     }
 }
 
+/* A name, or a list of them, that these scripts declare. */
+static int chain_read(lua_State *L, struct bind_message *s, const json_t *v, struct err *e)
+{
+    size_t n = json_is_string(v) ? 1 : json_array_size(v);
+    bool empty = json_is_object(v) && json_object_size(v) == 0;
+    if (v == NULL)
+        return 0;
+    if ((!json_is_string(v) && !json_is_array(v) && !empty) || n > JOB_CHAIN_MAX)
+        return err_field(e, ERR_INVALID, "chain",
+                         "chain is a name, or a list of at most %d of them", JOB_CHAIN_MAX);
+    s->chain = json_array();
+    for (size_t i = 0; i < n; i++) {
+        json_t *one = json_is_string(v) ? (json_t *)(uintptr_t)v : json_array_get(v, i);
+        const char *name = json_is_string(one) ? json_string_value(one) : "";
+        if (bind_set_job(bind_set_of(L), name) == NULL)
+            return err_field(e, ERR_INVALID, "chain",
+                             "chain names '%.64s', which these scripts do not declare", name);
+        json_array_append(s->chain, one);
+    }
+    return 0;
+}
+
+static int on_failure_read(struct bind_message *s, const json_t *v, struct err *e)
+{
+    const char *text = json_string_value(v);
+    s->goes_on = text != NULL && strcmp(text, "continue") == 0;
+    if (v == NULL || (s->chain != NULL && (s->goes_on || (text != NULL && !strcmp(text, "abort")))))
+        return 0;
+    return err_field(e, ERR_INVALID, "on_failure",
+                     "on_failure is \"abort\" or \"continue\", and goes with chain");
+}
+
+/* What a run has and a message has not, taken out of the options. */
+static int follow_read(lua_State *L, struct bind_message *s, json_t *options, struct err *e)
+{
+    int rc = chain_read(L, s, json_object_get(options, "chain"), e);
+    if (rc == 0)
+        rc = on_failure_read(s, json_object_get(options, "on_failure"), e);
+    json_object_del(options, "chain");
+    json_object_del(options, "on_failure");
+    return rc;
+}
+
 /* host.job_submit(job, args, options, fan or nil) -> message, id, bytes, and the text by which it
  * is to be merged */
 static int host_job_submit(lua_State *L)
@@ -43,12 +86,13 @@ static int host_job_submit(lua_State *L)
         lua_replace(L, 2);
     }
     const struct bind_job *j = bind_check_job(L, name);
-    const json_t *args = bind_check_json(L, 2, "submit: args"),
-                 *options = bind_check_json(L, 3, "submit: options");
+    const json_t *args = bind_check_json(L, 2, "submit: args");
+    json_t *options = bind_check_json(L, 3, "submit: options");
     struct vm_guard *checked = vm_guard_push(L, bind_json_free);
     struct bind_message *s = bind_message_new(L, QUEUE_BODY_MAX);
     checked->p = job_args_check(j->args, args, NULL, &e);
-    if (e.code == 0 && bind_message_make(L, s, j->def.queue, checked->p, options, NULL, &e) == 0)
+    if (e.code == 0 && follow_read(L, s, options, &e) == 0 &&
+        bind_message_make(L, s, j->def.queue, checked->p, options, NULL, &e) == 0)
         run_fill(s, j, lua_tostring(L, 4));
     if (e.code != 0) {
         err_context(&e, "job '%.80s'", name);

@@ -13,6 +13,7 @@ static void message_free(void *p)
 {
     struct bind_message *s = p;
     bus_route_unref(s->route);
+    json_decref(s->chain);
     arena_fini(&s->arena);
     buf_fini(&s->body);
     buf_fini(&s->own);
@@ -51,8 +52,11 @@ int bind_message_compose(const struct bind_message *s, struct txn *t, struct err
         return bus_txn_publish(t, s->route, &s->published, e);
     if (s->job == NULL)
         return queue_txn_send(t, &s->m, e);
-    struct job_submit j = {
-        .def = &s->job->def, .message = &s->m, .fan = s->is_fanned ? &s->fan : NULL};
+    struct job_submit j = {.def = &s->job->def,
+                           .message = &s->m,
+                           .fan = s->is_fanned ? &s->fan : NULL,
+                           .chain = s->chain,
+                           .goes_on = s->goes_on};
     return job_txn_submit(t, &j, e);
 }
 

@@ -21,6 +21,8 @@ struct bind_message {
     const struct bind_job *job; /* it is a run of this; NULL: it is none */
     bool is_fanned;
     struct uuid fan; /* of which fan-out */
+    json_t *chain;   /* of this run; NULL: as its job declares */
+    bool goes_on;    /* with `chain` */
 };
 
 /* Belongs to a guard that is left on the stack, which is what host.write() takes. */

@@ -33,3 +33,18 @@ json_t *job_args_check(const struct entity_def *def, const json_t *args, json_t 
         err_context(e, "args");
     return checked;
 }
+
+int job_args_scheduled(const struct job_def *d, struct buf *out, struct err *e)
+{
+    struct entity_def *def = NULL;
+    AUTO(json_unref)
+    json_t *given = d->scheduled_args != NULL ? json_incref((json_t *)(uintptr_t)d->scheduled_args)
+                                              : json_object();
+    int rc = job_args_read(d, &def, e);
+    AUTO(json_unref) json_t *args = rc == 0 ? job_args_check(def, given, NULL, e) : NULL;
+    entity_def_unref(def);
+    if (rc == 0 && args == NULL)
+        rc = ERR_INVALID;
+    int printed = json_print(args != NULL ? args : given, out, rc == 0 ? e : NULL);
+    return rc != 0 ? rc : printed;
+}

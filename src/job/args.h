@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 
+struct buf;
 struct entity_def;
 struct err;
 struct job_def;
@@ -20,5 +21,10 @@ int job_args_read(const struct job_def *d, struct entity_def **out, struct err *
  * shows it: a new reference. */
 json_t *job_args_check(const struct entity_def *def, const json_t *args, json_t **errors,
                        struct err *e);
+
+/* The args of a run that a schedule or a start makes, with defaults, as text; `out` takes
+ * QUEUE_BODY_MAX. ERR_INVALID: they are not as declared, and what the declaration gives is in `out`
+ * as it is: declarations are refused for that, but for those of before. */
+int job_args_scheduled(const struct job_def *d, struct buf *out, struct err *e);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "db/db.h"
+#include "job/args.h"
 #include "job/clock_priv.h"
 #include "queue/queue.h"
 
@@ -57,21 +58,22 @@ static void start_done(struct unit *u)
 
 static int start_add(struct jobs *j, const char *name, struct err *e)
 {
-    struct job_def d;
+    AUTO(job_def_fini) struct job_def d = {.json = NULL};
+    AUTO(buf_fini) struct buf args = BUF_INIT(QUEUE_BODY_MAX + 1);
     struct queue_message m;
     int rc = job_def_get(j->db, name, &d, e);
-    if (rc != 0)
+    if (rc == 0)
+        rc = job_args_scheduled(&d, &args, e);
+    if (rc != 0 && (rc != ERR_INVALID || args.len == 0))
         return rc;
     job_def_message(&d, &m);
     job_clock_id(j, &m.send.id);
     m.send.unique = START_UNIQUE;
     m.send.unique_mode = UNIQUE_SKIP;
-    m.body = "{}";
-    m.body_len = 2;
+    m.body = args.data;
+    m.body_len = args.len;
     struct job_submit sub = {.def = &d, .message = &m, .kind = JOB_STARTED};
-    rc = job_txn_submit(&j->clock->start_unit.txn, &sub, e);
-    job_def_fini(&d);
-    return rc;
+    return job_txn_submit(&j->clock->start_unit.txn, &sub, e);
 }
 
 void job_start_turn(struct jobs *j)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "job/args.h"
 #include "job/job_priv.h"
 #include "job/run.h"
 #include "ledger/txn.h"
@@ -37,12 +38,14 @@ void job_pause_is(struct job_schedule *s, const char *by, const char *reason, in
 
 /* ---- runs under way ---- */
 
+#define DECIDE_INSTEAD "another run of the schedule takes its place"
+
 static int stop_one(const struct job_decide *x, const struct job_waited *w, enum schedule_stop stop,
                     struct err *e)
 {
     if (stop != SCHEDULE_STOP_NOW || w->waits) {
-        job_txn_cancel(x->txn, &w->run);
-        return 0;
+        return job_txn_cancel(x->txn, &w->run, &(struct job_why){x->s->def.name, DECIDE_INSTEAD},
+                              e);
     }
     queue_txn_cancel(x->txn, &w->run);
     struct job_end end = {.run = w->run,
@@ -75,13 +78,17 @@ static int stop_all(const struct job_decide *x, const struct schedule_decision *
 
 int job_run_add(const struct job_decide *x, const struct job_made *m, struct err *e)
 {
+    AUTO(buf_fini) struct buf args = BUF_INIT(QUEUE_BODY_MAX + 1);
     struct queue_message msg;
+    int rc = job_args_scheduled(&x->s->def, &args, e);
+    if (rc != 0 && rc != ERR_INVALID)
+        return rc;
     job_def_message(&x->s->def, &msg);
     msg.send.id = m->id;
     msg.send.run_at = m->waits ? JOB_WAITS_UNTIL : 0;
     msg.send.key = m->key;
-    msg.body = "{}";
-    msg.body_len = 2;
+    msg.body = args.data;
+    msg.body_len = args.len;
     struct job_submit sub = {.def = &x->s->def,
                              .message = &msg,
                              .kind = m->kind,

@@ -12,8 +12,9 @@
 #include "queue/queue.h"
 
 static const char *const def_keys[] = {
-    "attempts", "backoff",     "timeout",  "ttl",      "deadline", "priority",   "lane", "gate",
-    "needs",    "concurrency", "on_start", "critical", "chain",    "on_failure", "args", "keep"};
+    "attempts", "backoff",    "timeout", "ttl",         "deadline",      "priority",
+    "lane",     "gate",       "needs",   "concurrency", "on_start",      "critical",
+    "chain",    "on_failure", "args",    "keep",        "scheduled_args"};
 
 enum { DEF_BACKOFF_CAP_MS = 5 * 60 * 1000 };
 
@@ -273,6 +274,21 @@ static int def_rest(struct job_def *d, struct err *e)
     return rc;
 }
 
+/* Behind def_schedule() and def_rest(). */
+static int def_scheduled(struct job_def *d, struct err *e)
+{
+    const json_t *v = json_object_get(d->json, "scheduled_args");
+    if (v == NULL || json_is_null(v))
+        return 0;
+    if (!json_is_object(v))
+        return err_field(e, ERR_INVALID, "scheduled_args", "scheduled_args: the args as an object");
+    if (!d->has_schedule && d->on_start == JOB_START_NONE)
+        return err_field(e, ERR_INVALID, "scheduled_args",
+                         "scheduled_args: of a job with cron, every, after or on_start");
+    d->scheduled_args = v;
+    return 0;
+}
+
 static int def_schedule(struct job_def *d, struct err *e)
 {
     int rc = schedule_parse(d->name, d->json, &d->schedule, e);
@@ -307,8 +323,8 @@ int job_name_check(const char *name, struct err *e)
 
 int job_def_read(const char *name, const json_t *declaration, struct job_def *out, struct err *e)
 {
-    static int (*const readers[])(struct job_def *, struct err *) = {def_schedule, def_sending,
-                                                                     def_keep, def_chain, def_rest};
+    static int (*const readers[])(struct job_def *, struct err *) = {
+        def_schedule, def_sending, def_keep, def_chain, def_rest, def_scheduled};
     struct job_def d = {.on_start = JOB_START_NONE};
     int rc = job_name_check(name, e);
     if (rc != 0)

@@ -10,6 +10,7 @@
  *   chain            names of jobs that follow, one after the other
  *   on_failure       "abort" (default) or "continue": whether the chain goes on after a failure
  *   args             the fields that a run takes, as of an entity; kept as it is
+ *   scheduled_args   the args of runs that a schedule or a start makes; an object
  *   keep             {"completed", "discarded", "count"}: how long ended runs stay
  *
  * Anything else is refused, so that no misspelt key is silently without effect.
@@ -58,8 +59,9 @@ struct job_def {
     bool critical;
     bool goes_on; /* on_failure = "continue" */
     uint32_t concurrency;
-    const json_t *chain; /* a list of names; NULL: none */
-    const json_t *args;  /* NULL: anything */
+    const json_t *chain;          /* a list of names; NULL: none */
+    const json_t *args;           /* NULL: anything */
+    const json_t *scheduled_args; /* NULL: none */
     int64_t keep_completed_ms, keep_discarded_ms;
     uint32_t keep_count;
 

@@ -14,8 +14,8 @@ const struct domain_op job_ops[] = {
     {JOB_OP_PROGRESS, 1, false, DOMAIN_ATOMIC, "job.progress", run_apply_progress, false},
     {JOB_OP_UNDONE, 1, false, DOMAIN_ATOMIC, "job.undone", run_apply_undone, false},
     {JOB_OP_SWEEP, 1, false, DOMAIN_ATOMIC, "job.sweep", run_apply_sweep, false},
-    {JOB_OP_CANCEL, 1, false, DOMAIN_ATOMIC, "job.cancel", run_apply_cancel, false},
-    {JOB_OP_AGAIN, 1, false, DOMAIN_ATOMIC, "job.again", run_apply_again, false},
+    {JOB_OP_CANCEL, 2, false, DOMAIN_ATOMIC, "job.cancel", run_apply_cancel, false},
+    {JOB_OP_AGAIN, 2, false, DOMAIN_ATOMIC, "job.again", run_apply_again, false},
 };
 const size_t job_ops_count = ARRAY_LEN(job_ops);
 

@@ -59,6 +59,8 @@ enum {
     JOB_FAN_MAX = 4000,                    /* runs of one fan-out, which are one unit */
     JOB_END_TRIES = 50,                    /* of a unit with an end, each built anew */
     JOB_PROGRESS_MS = 2000,                /* a worker tells at most so often */
+    JOB_HISTORY_MAX = 50,                  /* reasons kept of a run, the newest */
+    JOB_REASON_BYTES = 1024,               /* of each, and of a pause */
 };
 #define JOB_NO_TIME INT64_MIN
 #define JOB_UNDO_HEADER "undo-of" /* in the headers of an undo run: the id of what is undone */
@@ -168,11 +170,18 @@ int job_txn_end(struct txn *t, struct db *db, struct job_end *x, struct err *e);
 /* The unit was refused since the row, or a fan-in, was another than job_txn_end() had read. */
 bool job_end_is_stale(const struct unit *u, const struct job_end *x);
 
-/* Cancel: the record's, and the row's mark. A run without a row is fine. */
-void job_txn_cancel(struct txn *t, const struct uuid *run);
+/* Why, for people: kept with the run, the last JOB_HISTORY_MAX of them, with who the unit is of. A
+ * run gets a row for it. */
+struct job_why {
+    const char *job;    /* whose run it is. Applied: ERR_NOT_FOUND where its row says another */
+    const char *reason; /* NULL, "": nobody said, and nothing is kept */
+};
+/* Cancel: the record's, and the row's mark. A run without a row is fine. `why` may be NULL.
+ * ERR_INVALID, over JOB_REASON_BYTES or no text: nothing was added. */
+int job_txn_cancel(struct txn *t, const struct uuid *run, const struct job_why *why, struct err *e);
 /* Retry: the record's, and the row is open again. Applied: ERR_CONFLICT when its steps are being
  * undone, or were. Fan-ins count it once, and a chain that has gone on is not started again. */
-void job_txn_retry(struct txn *t, const struct uuid *run);
+int job_txn_retry(struct txn *t, const struct uuid *run, const struct job_why *why, struct err *e);
 
 /* ---- reading ---- */
 

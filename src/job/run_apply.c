@@ -253,48 +253,6 @@ JOB_APPLY(run_apply_fan)
     return rc < 0 ? rc : fan_insert(a, &o, e);
 }
 
-/* ---- operators ---- */
-
-/* The row of the one id that a payload is; 0: it has none. */
-static int one_load(const struct apply *a, struct cursor *c, const char *op, struct run_row *r,
-                    struct err *e)
-{
-    struct uuid id;
-    run_id_read(c, &id);
-    int rc = job_whole(c, op, e);
-    return rc == 0 ? run_load(a->db, &id, false, r, e) : rc;
-}
-
-JOB_APPLY(run_apply_cancel)
-{
-    struct run_row r;
-    (void)self, (void)version, (void)result;
-    int rc = one_load(a, c, "job.cancel", &r, e);
-    if (rc <= 0 || r.run.state != JOB_RUN_OPEN || (r.flags & RUN_STOPPED) != 0)
-        return rc < 0 ? rc : 0;
-    return run_exec(a->db,
-                    "UPDATE job_runs SET flags = flags | 1, revision = revision + 1 WHERE id = ?1",
-                    &r.run.id, e);
-}
-
-JOB_APPLY(run_apply_again)
-{
-    struct run_row r;
-    (void)self, (void)version, (void)result;
-    int rc = one_load(a, c, "job.again", &r, e);
-    if (rc <= 0)
-        return rc;
-    if (r.run.has_undo)
-        return err_set(e, ERR_CONFLICT,
-                       "steps of this run are undone: it cannot go on; submit another");
-    return run_exec(a->db,
-                    "UPDATE job_runs SET state = 1, ended = NULL, flags = flags & ~3, revision = "
-                    "revision + 1 WHERE id = ?1",
-                    &r.run.id, e);
-}
-
-_Static_assert(RUN_STOPPED == 1 && RUN_TERMINATED == 2, "as the statements above have them");
-
 /* ---- job.sweep ---- */
 
 static int sweep_one(const struct apply *a, const struct uuid *id, bool open, struct err *e)
@@ -302,6 +260,7 @@ static int sweep_one(const struct apply *a, const struct uuid *id, bool open, st
     static const char *const drops[] = {
         "DELETE FROM job_steps WHERE run = ?1",
         "DELETE FROM job_notes WHERE run = ?1",
+        "DELETE FROM job_history WHERE run = ?1",
         "DELETE FROM job_fans WHERE parent = ?1 AND done IS NOT NULL",
         "DELETE FROM job_runs WHERE id = ?1",
     };

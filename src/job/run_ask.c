@@ -237,25 +237,7 @@ int job_txn_progress(struct txn *t, const struct job_progress *p, struct err *e)
     return 0;
 }
 
-/* ---- operators ---- */
-
-static void run_op_add(struct txn *t, enum job_op op, const struct uuid *run)
-{
-    id_add(txn_begin(t, (uint16_t)op, 1), run);
-    txn_end(t);
-}
-
-void job_txn_cancel(struct txn *t, const struct uuid *run)
-{
-    queue_txn_cancel(t, run);
-    run_op_add(t, JOB_OP_CANCEL, run);
-}
-
-void job_txn_retry(struct txn *t, const struct uuid *run)
-{
-    queue_txn_retry(t, run);
-    run_op_add(t, JOB_OP_AGAIN, run);
-}
+/* ---- what is kept no longer ---- */
 
 void run_txn_sweep(struct txn *t, const struct uuid *ids, size_t count, bool open)
 {

@@ -104,6 +104,11 @@ int run_def(struct db *db, const char *job, struct job_def *out, struct err *e);
 /* A fan-out of nothing: on_done at once. */
 int run_fan_over(struct txn *t, struct db *db, const struct job_fan *f, struct err *e);
 
+/* ---- run_people.c ---- */
+
+/* "history" into `o`, where people have said something. */
+int run_history_show(struct db *db, const struct uuid *id, json_t *o, struct err *e);
+
 /* ---- run_clock.c: on the ledger's thread ---- */
 
 struct run_heard {

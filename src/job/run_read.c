@@ -174,6 +174,8 @@ static int show_all(struct db *db, const struct uuid *id, json_t **out, struct e
     if (rc == 0)
         rc = show_fans(db, id, o, e);
     if (rc == 0)
+        rc = run_history_show(db, id, o, e);
+    if (rc == 0)
         *out = TAKE(o);
     return rc;
 }

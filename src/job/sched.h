@@ -39,7 +39,6 @@ struct txn;
 enum {
     JOB_TICKS_KEPT = 1000,   /* decisions of a schedule, the newest */
     JOB_BACKFILL_MAX = 1000, /* runs of one backfill */
-    JOB_REASON_BYTES = 1024, /* of a pause */
     JOB_NEXT_MAX = 100,      /* due times that are shown */
 };
 #define JOB_TICKS_KEEP_MS (INT64_C(30) * 86400 * 1000)

@@ -310,6 +310,30 @@ class Ends(JobsCase):
         self.assertEqual(a.headers.get("X-Total-Count"), str(want))
         self.assertEqual({t for t in self.titles()}, {"x"})
 
+    def test_a_submit_says_its_own_chain(self):  # J3
+        self.serve("""
+            job "a" { chain = "never", attempts = 1, run = function(args) note("a") if args.fail then error("no luck") end end }
+            job "b" { run = function(args) note("b" .. args.n) end }
+            job "c" { run = function(args) note("c" .. args.n) end }
+            job "never" { run = function() note("never") end }
+            route "POST /go" { run = function(req)
+              job("a"):submit({ n = 1 }, { chain = { "b", "c" } })
+              job("a"):submit({ n = 2 }, { chain = {} })
+              job("a"):submit({ n = 3, fail = true }, { chain = "b" })
+              job("a"):submit({ n = 4, fail = true }, { chain = "b", on_failure = "continue" })
+            end }
+            route "POST /wrong" { run = function(req) job("a"):submit({}, req.json) end }
+        """)
+        self.assertEqual(self.ask("POST", "/go", "{}").status, 204)
+        self.until_counts("c", completed=1)
+        self.until_counts("b", completed=2)
+        self.until(["a", "a", "b1", "b4", "c1"])
+        for options, words in (('{"chain": "nowhere"}', "nowhere"), ('{"chain": 7}', "list"), ('{"on_failure": "continue"}', "chain"),
+                               ('{"chain": "b", "on_failure": "go"}', "abort")):
+            a = self.ask("POST", "/wrong", options)
+            self.assertEqual(a.status, 400, a.body)
+            self.assertIn(words, a.json["detail"])
+
     def test_a_failure_ends_a_chain_unless_it_goes_on(self):
         self.serve("""
             job "a" { attempts = 1, chain = "next", run = function() error("no luck") end }
@@ -335,9 +359,24 @@ class Schedules(JobsCase):
         self.assertGreaterEqual(len(self.titles()), 3, self.server.text[-3000:])
         self.assertEqual(set(self.titles()), {"truetrue"})
 
+    def test_runs_of_a_schedule_have_the_args_that_it_gives_and_defaults(self):
+        self.serve("""
+            job "tick" { every = "1s", args = { kind = text { required = true }, n = int { default = 7 } }, scheduled_args = { kind = "daily" },
+              run = function(args) note(args.kind .. args.n) end }
+            job "begin" { on_start = "node", args = { n = int { required = true, default = 3 } }, run = function(args) note("start" .. args.n) end }
+        """)
+        end = time.monotonic() + 15
+        while not {"daily7", "start3"} <= set(self.titles()) and time.monotonic() < end:
+            time.sleep(0.1)
+        self.assertEqual(set(self.titles()), {"daily7", "start3"})
+
     def test_an_expression_or_zone_that_is_none_fails_the_load_and_names_the_line(self):
         for text, words in (('cron = "0 25 * * *"', "cron"), ('cron = "0 2 * * *", tz = "Europe/Lisbonn"', "tz"), ('every = "10ms"', "every"),
-                            ('chain = "nowhere"', "these scripts do not declare"), ("crn = 1", "cron"), ("args = { id = text }", "args")):
+                            ('chain = "nowhere"', "these scripts do not declare"), ("crn = 1", "cron"), ("args = { id = text }", "args"),
+                            ('every = "1h", args = { day = date { required = true } }', "scheduled_args = { .. }, or give the fields defaults"),
+                            ('on_start = "node", args = { n = int { required = true } }', "runs that a start makes"),
+                            ('every = "1h", args = { n = int {} }, scheduled_args = { n = "many" }', "have no valid args"),
+                            ('scheduled_args = { n = 1 }', "of a job with cron")):
             self.write("app/main.lua", '-- one\njob "x" { run = print, %s }\n' % text)
             code, out, err = run("check", self.path("app"), cwd=self.dir)
             self.assertEqual(code, 1, text)
@@ -373,6 +412,32 @@ class Cancels(JobsCase):
         self.assertEqual(self.titles(), [])
         self.assertEqual(self.counts("later")["cancelled"], 1)
 
+
+    def test_a_script_cancels_and_retries_runs_and_says_why(self):  # J5 L1
+        self.serve("""
+            job "work" { run = function() note("worked") end }
+            job "other" {}
+            route "POST /cancel/{id}" { run = function(req)
+              tx(function()
+                job("work"):cancel(req.params.id, { reason = req.query.why })
+                note("cancelled")
+                if req.query.fail then reject("no", "not so") end
+              end)
+            end }
+            route "POST /retry/{id}" { run = function(req) job("work"):retry(req.params.id, { reason = "as asked" }) end }
+            route "POST /other/{id}" { run = function(req) job("other"):cancel(req.params.id) end }
+        """)
+        run_id = self.submit("work", delay="1h")
+        self.assertEqual(self.ask("POST", f"/other/{run_id}").status, 404)
+        self.assertEqual(self.ask("POST", f"/cancel/{run_id}?why=x&fail=1").status, 422)
+        self.assertEqual(self.ask("GET", f"/api/jobs/{run_id}").json["state"], "scheduled")
+        self.assertEqual(self.ask("POST", f"/cancel/{run_id}?why=too%20late").status, 204)
+        self.assertEqual(self.ask("GET", f"/api/jobs/{run_id}").json["state"], "cancelled")
+        self.assertEqual(self.ask("POST", f"/retry/{run_id}").status, 204)
+        self.until_counts("work", completed=1)
+        said = self.ask("GET", f"/api/jobs/{run_id}").json["history"]
+        self.assertEqual([(h["what"], h["reason"]) for h in said], [("cancel", "too late"), ("retry", "as asked")])
+        self.assertEqual(self.ask("POST", f"/cancel/{run_id}?why=again").status, 409)
 
     def test_a_cancel_or_a_timeout_that_the_run_raises_by_itself_is_a_failure(self):
         self.serve("""

@@ -226,6 +226,26 @@ class Operating(Runs):
         self.refused("POST", J + "/retry", {"state": "discarded"}, words="job")
         self.refused("POST", J + "/retry", {"ids": ids, "job": j}, words="job")
 
+    def test_a_reason_is_kept_with_the_run_and_shown(self):
+        j = self.job()
+        id = self.submit(j)["id"]
+        self.ok("POST", f"{J}/{id}/cancel", {"reason": "the order was withdrawn"})
+        self.until(lambda: self.show(id).get("kind") == "submitted")
+        self.assertEqual([(h["what"], h["reason"]) for h in self.show(id)["history"]], [("cancel", "the order was withdrawn")])
+        self.ok("POST", J + "/retry", {"ids": [id], "reason": "it came back"})
+        self.assertEqual(self.state(id), "available")
+        self.settle(self.lease(j)[0])
+        self.ok("POST", f"{J}/{id}/retry", None, X_Koan_Reason="once more")
+        self.ok("POST", f"{J}/{id}/cancel")
+        said = self.show(id)["history"]
+        self.assertEqual([(h["what"], h["reason"]) for h in said], [("cancel", "the order was withdrawn"), ("retry", "it came back"), ("retry", "once more")])
+        self.assertTrue(all(h["by"] and h["at"] for h in said))
+        self.refused("POST", f"{J}/{id}/retry", {"reason": "x" * 1025}, words="at most 1024 bytes")
+        self.refused("POST", f"{J}/{id}/retry", {"why": "x"}, words="why")
+        for n in range(60):
+            self.ok("POST", f"{J}/{id}/{'cancel' if n % 2 else 'retry'}", {"reason": f"turn {n}"})
+        self.assertEqual([h["reason"] for h in self.show(id)["history"]], [f"turn {n}" for n in range(10, 60)])
+
     def test_a_message_is_no_run(self):
         self.ok("PUT", "/api/queues/%2F/mail", {}, 201)
         id = self.ok("POST", "/api/queues/%2F/mail/messages", {"x": 1}, 201).json["id"]
@@ -245,8 +265,10 @@ class Commands(Runs):
         id = self.koan("run", j, '{"n": 1}', "--create").strip()
         self.assertIn(id, self.koan("ls", "--job", j))
         self.assertEqual(json.loads(self.koan("show", id, "--json"))["args"], {"n": 1})
-        self.assertIn("cancelled", self.koan("cancel", id))
-        self.koan("retry", id)
+        self.assertIn("cancelled", self.koan("cancel", id, "--reason", "not today"))
+        self.koan("retry", id, "--reason", "tomorrow")
+        said = [h["reason"] for h in json.loads(self.koan("show", id, "--json"))["history"]]
+        self.assertEqual(said, ["not today", "tomorrow"])
         r = self.lease(j)[0]
         self.ok("POST", f"{J}/{id}/progress", {"token": r["token"], "log": "a line"})
         self.settle(r)

@@ -271,7 +271,7 @@ static void run_cancel(struct node *n, uint32_t at)
     char what[8];
     struct act *a = act_new(n, ACT_CANCEL);
     a->index = at;
-    job_txn_cancel(&a->unit.txn, &n->runs[at].id);
+    job_txn_cancel(&a->unit.txn, &n->runs[at].id, NULL, NULL);
     snprintf(what, sizeof what, "can:%c", n->runs[at].job);
     work_add(&a->unit.txn, what, at);
     act_start(a);

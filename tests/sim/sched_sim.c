@@ -175,7 +175,7 @@ static void person_cancels(struct node *n)
     db_stmt_done(s);
     if (!found)
         return;
-    job_txn_cancel(job_lab_txn(&n->lab), &run);
+    job_txn_cancel(job_lab_txn(&n->lab), &run, NULL, NULL);
     if (job_lab_do(&n->lab, &e) != 0 && counts(n) && e.code != ERR_CONFLICT)
         sim_fail("cancel: %s", e.text);
 }

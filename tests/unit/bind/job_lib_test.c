@@ -23,7 +23,8 @@ TEST(a_job_is_a_queue_of_its_own_with_the_defaults_of_runs)
             "  concurrency = 2, attempts = 8, backoff = { '1s', '1m' }, timeout = '1h', lane = "
             "'bulk',\n"
             "  gate = 'bank', priority = 9, needs = { gpu = 1 }, chain = 'plain',\n"
-            "  keep = { completed = '1d' }, args = { day = date { required = true } } }\n"
+            "  keep = { completed = '1d' }, args = { day = date { required = true } },\n"
+            "  scheduled_args = { day = '2026-05-01' } }\n"
             "job 'outside' {}\n");
     const struct bind_set *s = h.bind->threads[0].set;
     const struct bind_queue *q = bind_set_queue(s, "job.plain");

@@ -277,7 +277,7 @@ TEST(a_run_that_is_cancelled_while_it_waits_never_executes) /* J5 */
     job_lab_run(&l, 2400);
     assert_int_equal(job_waited_list(l.db, "slow", list, JOB_WAITED_MAX, &e), 2);
     assert_true(list[1].waits);
-    job_txn_cancel(job_lab_txn(&l), &list[1].run);
+    job_txn_cancel(job_lab_txn(&l), &list[1].run, NULL, NULL);
     assert_int_equal(job_lab_do(&l, &e), 0);
     job_lab_run(&l, 100);
     assert_int_equal(job_waited_list(l.db, "slow", list, JOB_WAITED_MAX, &e), 1);

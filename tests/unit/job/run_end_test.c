@@ -71,7 +71,7 @@ TEST(a_waiting_run_that_is_cancelled_never_executes) /* J5 */
     job_lab_declare(&f.l, "a", "{\"chain\":[\"b\"]}");
     job_lab_declare(&f.l, "b", "{}");
     run_kit_submit(&f, "a", 1);
-    job_txn_cancel(job_lab_txn(&f.l), &id);
+    job_txn_cancel(job_lab_txn(&f.l), &id, NULL, NULL);
     run_kit_must(&f, job_lab_do(&f.l, &f.e));
     run_kit_worker_open(&f);
     job_lab_run(&f.l, SOON_MS);
@@ -234,7 +234,7 @@ TEST(steps_of_a_discarded_run_are_undone_by_a_run_of_the_same_job)
     assert_int_equal(job_lab_do(&f.l, &f.e), ERR_CONFLICT);
     assert_string_equal(steps_of(&f, 1), "one!two.");
     run_kit_must(&f, run_kit_settle(&f, 1000, SETTLE_ACK));
-    job_txn_retry(job_lab_txn(&f.l), &id);
+    job_txn_retry(job_lab_txn(&f.l), &id, NULL, NULL);
     assert_int_equal(job_lab_do(&f.l, &f.e), ERR_CONFLICT);
     run_kit_close(&f);
 }

@@ -113,7 +113,7 @@ TEST(a_cancel_stops_the_chain_also_of_one_that_completes)
     buf_add(&bytes, f.l.unit.txn.body.data, f.l.unit.txn.body.len);
     unit_fini(&f.l.unit);
     struct uuid id = run_kit_id_of(1);
-    job_txn_cancel(job_lab_txn(&f.l), &id);
+    job_txn_cancel(job_lab_txn(&f.l), &id, NULL, NULL);
     run_kit_must(&f, job_lab_do(&f.l, &f.e));
     struct txn *t = job_lab_txn(&f.l);
     buf_add(&t->body, bytes.data, bytes.len);
@@ -214,7 +214,7 @@ TEST(a_child_that_is_run_again_is_counted_once) /* J3 */
     run_kit_worker_open(&f);
     run_kit_fan_out(&f, 50, 2);
     run_kit_must(&f, run_kit_settle(&f, 51, SETTLE_REJECT));
-    job_txn_retry(job_lab_txn(&f.l), &child);
+    job_txn_retry(job_lab_txn(&f.l), &child, NULL, NULL);
     run_kit_must(&f, job_lab_do(&f.l, &f.e));
     run_kit_must(&f, run_kit_settle(&f, 51, SETTLE_ACK));
     assert_int_equal(run_kit_state_of(&f, 50), 0);
