@@ -148,6 +148,7 @@ static int item_tick(struct job_item *it, struct job_decide *x, struct err *e)
         schedule_tick_refused(&before, &x->s->state, why, &d);
     }
     it->decides = true;
+    it->due_at = it->next.at; /* `next` is the one after it as soon as this is committed */
     int rc = job_decide_add(x, &d, &it->decided, e);
     it->decided.reason = NULL; /* may have been ours */
     return rc;
@@ -214,7 +215,7 @@ static void item_done(struct unit *u)
         it->tries = 0;
         it->not_before = 0;
         if (it->decides)
-            job_tell_decided(&it->decided, job_clock_now(j) - it->next.at);
+            job_tell_decided(&it->decided, job_clock_now(j) - it->due_at);
     }
     if (j->clock->stopped)
         return;

@@ -29,6 +29,7 @@ struct job_item {
     struct unit unit;
     struct job_decided decided; /* in the unit; `ticks` 0 and verdict 0: none */
     bool decides;
+    int64_t due_at; /* of `decided` */
 };
 
 struct job_clock {

@@ -1,6 +1,7 @@
 """Schedules with the real binary: due times over kill -9, verbs over HTTP and on the command line, what health says."""
 import json
 import random
+import re
 import time
 import unittest
 
@@ -163,6 +164,7 @@ class Critical(App):
         self.assertNotIn("by", s["pause"])
         self.assertEqual(self.jobs_health()["state"], "degraded")
         self.assertIn("critical job 'shaky'", self.jobs_health()["message"])
+        self.assertIn("\nkoan_jobs_critical_failing 1\n", self.ok("GET", "/metrics").body.decode())
         self.ok("PUT", "/api/kv/healed", '"yes"', 200)
         self.ok("POST", "/api/schedules/shaky/resume")
         deadline = time.monotonic() + 10
@@ -172,6 +174,11 @@ class Critical(App):
         text = self.ok("GET", "/metrics").body.decode()
         self.assertIn('koan_schedule_decisions_total{decision="ran"}', text)
         self.assertIn("koan_schedules 1", text)
+        self.assertIn("\nkoan_jobs_critical_failing 0\n", text)
+        decided = sum(int(n) for n in re.findall(r"^koan_schedule_decisions_total\S* (\d+)$", text, re.M))
+        delay = {k: float(v) for k, v in re.findall(r"^koan_schedule_delay_seconds_(count|sum) (\S+)$", text, re.M)}
+        self.assertEqual(delay["count"], decided)
+        self.assertTrue(0 < delay["sum"] < 5 * decided, delay)
 
 
 if __name__ == "__main__":
