@@ -180,6 +180,9 @@ class Nobody(TopicsCase):
         self.assertIn("no_subscriber", text)
         self.assertIn("order.placed", text)
         self.assertNotIn("debug.x", text)
+        page = self.ask("GET", "/metrics").body.decode()
+        self.assertIn('\nkoan_bus_unrouted_total{what="kept"} 1\n', page)
+        self.assertIn('\nkoan_bus_unrouted_total{what="dropped"} 1\n', page)
 
 
 class Declared(TopicsCase):

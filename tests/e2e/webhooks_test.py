@@ -3,6 +3,7 @@ Webhooks; in order of a key, again when it fails, and no more once he says so.""
 import base64
 import http.server
 import json
+import re
 import subprocess
 import threading
 import time
@@ -47,6 +48,16 @@ class Webhooks(TopicsCase):
         while len(self.got) < count and time.monotonic() < end:
             time.sleep(0.02)
         self.assertEqual(len(self.got), count, self.server.text[-2000:])
+
+    def counted(self, outcome, want):
+        """What is counted, as soon as an answer is judged: shortly after it was given."""
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            found = re.search(rf'^koan_webhook_calls_total{{outcome="{outcome}"}} (\d+)$', self.ask("GET", "/metrics").body.decode(), re.M)
+            if found and int(found.group(1)) == want:
+                return
+            time.sleep(0.05)
+        self.fail(f"{outcome}: {found and found.group(1)}, not {want}")
 
     def bodies(self):
         return [json.loads(b) for _, _, b in self.got]
@@ -142,12 +153,15 @@ class Webhooks(TopicsCase):
         self.assertEqual({p for p, _, _ in self.got}, {"/"})
         self.assertGreater(times["later"][1] - times["later"][0], 7.5)
         self.assertGreater(times["moved"][1] - times["moved"][0], 4)
+        self.counted("retry", 2)
+        self.counted("done", 2)
 
     def test_gone_pauses_the_group_and_its_messages_wait(self):
         self.answer = lambda path, body, headers: (410, {}) if body == 1 else (200, {})
         self.serve(f'on "t" {{ group = "g", webhook = {{ url = "{self.url}/", secret = "{secret(1)}" }} }}')
         self.publish("t", 1)
         self.server.wait_log("answered 410.*queue group.g is paused")
+        self.counted("disabled", 1)
         self.publish("t", 2)
         time.sleep(0.5)
         self.assertEqual(self.bodies(), [1])
@@ -188,6 +202,13 @@ class Webhooks(TopicsCase):
         given = {"headers": [[k.lower(), v] for k, v in headers], "body": base64.b64encode(body).decode()}
         self.assertEqual(self.library(VERIFIER, {"secrets": [secret(7)], **given}), ["yes"])
 
+    def test_without_its_secret_nothing_is_sent(self):
+        self.serve(f'on "t" {{ group = "g", webhook = {{ url = "{self.url}/", secret = "crm.nowhere" }} }}')
+        self.publish("t", {"a": 1})
+        self.counted("not_sent", 1)
+        self.server.wait_log("crm.nowhere")
+        self.assertEqual(self.got, [])
+
     def test_private_addresses_are_only_for_those_who_allow_them(self):
         self.write("app/main.lua", f'on "t" {{ group = "g", webhook = {{ url = "{self.url}/", secret = "{secret(1)}" }} }} '
                    'route "POST /publish/{topic}" { run = function(req) return { id = publish(req.params.topic, req.json) } end }')
@@ -195,6 +216,7 @@ class Webhooks(TopicsCase):
         self.ask = self.server.client()
         self.publish("t", 1)
         self.server.wait_log("http.allow")
+        self.counted("retry", 1)
         self.assertEqual(self.got, [])
 
     def test_a_stop_hands_back_what_is_under_way_and_uses_no_try(self):
