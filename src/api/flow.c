@@ -102,16 +102,32 @@ static void flow_answer(struct flow *f)
 
 static void flow_turn(struct flow *f);
 
+/* It is told behind those before it: in this turn, if there is one. */
+static void item_over(struct flow_item *it)
+{
+    struct flow *f = it->flow;
+    if (f->calls->over != NULL && !f->calls->over(it))
+        return;
+    it->done = true;
+    if (f->items.next == &it->link)
+        flow_turn(f);
+}
+
 static void item_done(struct unit *u)
 {
     struct flow_item *it = (struct flow_item *)u;
-    struct flow *f = it->flow;
-    it->done = true;
     it->err = u->err;
     if (u->err.code == 0)
         unit_result(u, 0, &it->result);
-    if (f->items.next == &it->link)
-        flow_turn(f);
+    item_over(it);
+}
+
+void flow_item_again(struct flow_item *it)
+{
+    if (it->open)
+        unit_fini(&it->unit);
+    it->open = false;
+    err_clear(&it->err);
 }
 
 struct flow_item *flow_item_new(struct flow *f, size_t bytes)
@@ -149,7 +165,7 @@ void flow_item_start(struct flow_item *it)
 {
     struct ledger *l = it->flow->thread->api->o.ledger;
     if (it->err.code != 0 || ledger_propose(l, &it->unit, &it->err) != 0)
-        it->done = true; /* told behind those before it, when the turn is over */
+        item_over(it);
 }
 
 /* ---- what is read ---- */

@@ -40,6 +40,7 @@ struct flow_item {
     size_t bytes;         /* of it */
     char id[UUID_TEXT];   /* the caller's */
     int tag;              /* the caller's */
+    void *more;           /* the caller's */
     bool open, done;
 };
 
@@ -47,6 +48,9 @@ struct flow_calls {
     bool events; /* the answer is server-sent events, not lines */
     /* A line that is not empty: flow_item_new(), and a unit or an error in it. */
     void (*line)(struct flow *f, const char *p, size_t n);
+    /* It is done, or refused: `err`. False: the caller goes on with it, after flow_item_again(),
+     * with another unit and flow_item_start(). May be NULL. */
+    bool (*over)(struct flow_item *it);
     /* One line of the answer, with its end. */
     void (*print)(struct flow_item *it, struct buf *out);
     /* All is answered, and no line comes any more. flow_end(), now or later. */
@@ -87,8 +91,10 @@ void flow_refuse(struct flow *f, const struct err *e);
 struct flow_item *flow_item_new(struct flow *f, size_t bytes);
 /* Where its operations go. */
 struct txn *flow_txn(struct flow_item *it, bool urgent);
-/* Its unit is proposed, or with an error in it->err answered. */
+/* Its unit is proposed, or with an error in it->err answered. In line(), or later. */
 void flow_item_start(struct flow_item *it);
+/* As it was before its unit. */
+void flow_item_again(struct flow_item *it);
 /* False: the client is slow, wait for drained(). */
 bool flow_write(struct flow *f, const char *p, size_t n);
 /* No more lines are read; what is under way ends. `e`, if there is one, is told at the end. */

@@ -7,14 +7,47 @@
 #include "base/str.h"
 #include "base/time.h"
 
+/* Each text of a history, wherever it stands. */
+static void past_texts(struct core_history *h, void (*each)(void *arg, const char **text),
+                       void *arg)
+{
+    for (uint32_t i = 0; i < h->errors_count; i++)
+        each(arg, &h->errors[i].node);
+    for (uint32_t i = 0; i < h->moves_count; i++) {
+        struct core_moved *m = &h->moves[i];
+        const char **texts[] = {&m->who, &m->why, &m->from, &m->to};
+        for (size_t k = 0; k < ARRAY_LEN(texts); k++)
+            each(arg, texts[k]);
+    }
+    for (uint32_t i = 0; i < h->died_count; i++)
+        each(arg, &h->died[i]);
+}
+
+static void text_size(void *arg, const char **text)
+{
+    *(size_t *)arg += *text != NULL ? strlen(*text) + 1 : 0;
+}
+
+static void text_move(void *arg, const char **text)
+{
+    char **at = arg;
+    size_t n = *text != NULL ? strlen(*text) + 1 : 0;
+    if (n == 0)
+        return;
+    memcpy(*at, *text, n);
+    *text = *at;
+    *at += n;
+}
+
 static void look_past(const struct core *c, struct queue_shown *s)
 {
-    struct queue_past *past = s->past = mem_new(sizeof *past);
-    core_past(c, &s->id, &past->h, NULL);
-    for (uint32_t i = 0; i < past->h.died_count; i++) {
-        str_copy(past->died[i], sizeof past->died[i], past->h.died[i]);
-        past->h.died[i] = past->died[i];
-    }
+    struct core_history h;
+    size_t size = 0;
+    core_past(c, &s->id, &h, NULL);
+    past_texts(&h, text_size, &size);
+    s->past = mem_new(sizeof *s->past + size);
+    s->past->h = h;
+    past_texts(&s->past->h, text_move, &(char *){s->past->texts});
 }
 
 static void look_one(const struct queue_looking *l, const struct core *c, struct queue_shown *s)
@@ -106,6 +139,10 @@ static void print_view(const struct queue_shown *s, struct buf *out)
     print_time(out, v->state >= REC_COMPLETED ? "ended_at" : "run_at", v->run_at);
     if (v->state == REC_DISCARDED)
         buf_addf(out, ",\"reason\":\"%s\"", rec_reason_name(v->reason));
+    if (v->state == REC_CANCELLED && v->why[0] != '\0') {
+        buf_adds(out, ",\"reason\":");
+        json_print_string(out, v->why, strlen(v->why));
+    }
     if (v->state == REC_EXECUTING) {
         char consumer[UUID_TEXT];
         uuid_format(&v->consumer, consumer);

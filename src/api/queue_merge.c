@@ -75,7 +75,7 @@ void queue_merge_start(struct queue_merging *m, struct http_request *req)
     queues_ask(t->api->o.queues, &m->ask);
 }
 
-static void merged_init(struct queue_merged *x, const struct queue_draft *d)
+void queue_merged_init(struct queue_merged *x, const struct queue_draft *d)
 {
     *x = (struct queue_merged){.queue = d->m.send.queue,
                                .unique = d->m.send.unique,
@@ -137,13 +137,15 @@ void queue_merges_free(struct queue_merges *m)
     mem_free(m);
 }
 
-void queue_merges_add(struct queue_merges *m, size_t item, const struct queue_draft *d)
+void queue_merges_add(struct queue_merges *m, size_t item, struct queue_draft *d)
 {
     if (m->list == NULL) { /* few requests have any */
         m->list = mem_new_array(m->max, sizeof *m->list);
         m->round = mem_new_array(m->max, sizeof *m->round);
     }
-    m->list[m->count++] = (struct merge_item){.draft = *d, .item = item, .pending = true};
+    struct merge_item *x = &m->list[m->count++];
+    *x = (struct merge_item){.item = item, .pending = true};
+    queue_draft_move(&x->draft, d);
 }
 
 static bool merges_choose(struct queue_merges *m, size_t i)
@@ -152,7 +154,7 @@ static bool merges_choose(struct queue_merges *m, size_t i)
     for (size_t k = 0; k < m->round_count; k++)
         if (strcmp(m->round[k].unique, text) == 0)
             return false;
-    merged_init(&m->round[m->round_count++], &m->list[i].draft);
+    queue_merged_init(&m->round[m->round_count++], &m->list[i].draft);
     return true;
 }
 

@@ -4,6 +4,9 @@
  *
  *   {"ids": ["..", ".."]}   or   {"state": "discarded"}, at most QUEUE_ITEMS_MAX
  *
+ * With a "reason", which is kept in the history of each record. One that is the run of a job is
+ * cancelled and retried as such, whichever route it is: its row changes in the same unit.
+ *
  * Of a state: which (ledger's thread) -> their ids (pool) -> are they of this queue (ledger's
  * thread) -> a unit each. A record that has changed meanwhile is decided on as it is then. */
 #include <string.h>
@@ -25,12 +28,12 @@ struct queue_operate {
     struct http_request *req;
     json_t *body;
     enum operate_verb verb;
-    enum rec_state state; /* 0: by ids */
-    const char *to;
-    const char *reason; /* of what is done with runs; NULL */
+    enum rec_state state;    /* 0: by ids */
+    const char *to, *reason; /* reason NULL: what X-Koan-Reason says */
     struct buf edit;
     bool one, dry_run, more;
-    bool runs; /* of jobs: their rows change too */
+    bool runs;     /* asked for as runs of jobs */
+    bool has_rows; /* they are runs: their rows change too */
     char job[sizeof QUEUE_OF_JOBS + JOB_NAME_MAX];
     struct err err;
 };
@@ -124,7 +127,7 @@ static void operate_add(struct queue_operate *o, struct txn *t, const struct que
                         struct err *e)
 {
     const struct uuid *id = &s->id;
-    if (o->runs) {
+    if (o->has_rows && (o->verb == OPERATE_RETRY || o->verb == OPERATE_CANCEL)) {
         operate_add_run(o, t, s, e);
         return;
     }
@@ -155,6 +158,7 @@ static void operate_start(struct queue_operate *o)
         return;
     }
     u->more = o;
+    u->reason = o->reason;
     for (size_t i = 0; i < u->count; i++) {
         const struct queue_shown *s = &o->look.shown[i];
         struct txn *t = queue_units_txn(u, i);
@@ -261,6 +265,7 @@ static struct queue_operate *operate_new(struct http_request *req, enum operate_
     struct queue_operate *o = mem_new(sizeof *o);
     o->req = req;
     o->runs = runs;
+    o->has_rows = runs || str_starts(name, QUEUE_OF_JOBS);
     o->verb = verb;
     o->look.tenant = tenant;
     o->look.queue = name;
@@ -330,19 +335,18 @@ static int operate_reason(struct queue_operate *o, struct err *e)
         err_clear(e);
         return 0;
     }
-    if (rc == 0 && strlen(o->reason) > JOB_REASON_BYTES)
-        rc = err_field(e, ERR_INVALID, "reason", "reason: at most %d bytes", JOB_REASON_BYTES);
+    int max = o->runs ? JOB_REASON_BYTES : CORE_WHY_MAX;
+    if (rc == 0 && strlen(o->reason) > (size_t)max)
+        rc = err_field(e, ERR_INVALID, "reason", "reason: at most %d bytes", max);
     return rc;
 }
 
 static int operate_body(struct queue_operate *o, struct err *e)
 {
-    const char *names[7] = {"ids", "state", "dry_run"};
-    size_t n = 3;
-    if (o->runs) {
+    const char *names[6] = {"ids", "state", "dry_run", "reason"};
+    size_t n = 4;
+    if (o->runs)
         names[n++] = "job";
-        names[n++] = "reason";
-    }
     if (o->verb == OPERATE_MOVE)
         names[n++] = "to";
     if (o->verb == OPERATE_PURGE)
@@ -355,12 +359,12 @@ static int operate_body(struct queue_operate *o, struct err *e)
         rc = ids != NULL ? operate_ids(o, ids, e) : operate_state(o, state, e);
     if (rc == 0 && o->runs)
         rc = operate_job(o, state != NULL, e);
-    if (rc == 0 && o->runs)
-        rc = operate_reason(o, e);
     if (rc == 0 && (rc = json_get_bool(o->body, "dry_run", &o->dry_run, e)) == ERR_NOT_FOUND) {
         err_clear(e);
         rc = 0;
     }
+    if (rc == 0)
+        rc = operate_reason(o, e);
     return rc == 0 ? operate_target(o, e) : rc;
 }
 
@@ -421,10 +425,10 @@ static void operate_delete(struct http_request *req)
         operate_one(o);
 }
 
-/* {"body": ..} or {"body_base64": ".."} */
+/* {"body": ..} or {"body_base64": ".."}, and a reason */
 static int operate_edit_body(struct queue_operate *o, struct err *e)
 {
-    static const char *const names[] = {"body", "body_base64"};
+    static const char *const names[] = {"body", "body_base64", "reason"};
     const json_t *body = json_object_get(o->body, "body");
     const char *bytes = json_string_value(json_object_get(o->body, "body_base64"));
     int rc = json_only_keys(o->body, "the body", names, ARRAY_LEN(names), e);
@@ -436,7 +440,7 @@ static int operate_edit_body(struct queue_operate *o, struct err *e)
         rc = err_field(e, ERR_INVALID, "body_base64", "body_base64 is not base64, or too long");
     if (rc == 0 && buf_failed(&o->edit))
         rc = err_field(e, ERR_TOO_LARGE, "body", "a body has at most %d bytes", QUEUE_BODY_MAX);
-    return rc;
+    return rc == 0 ? operate_reason(o, e) : rc;
 }
 
 static void operate_patch(struct http_request *req)

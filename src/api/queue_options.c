@@ -331,6 +331,16 @@ const char *const queue_option_names[] = {
 const size_t queue_option_count = ARRAY_LEN(queue_option_names);
 _Static_assert(ARRAY_LEN(option_reads) == ARRAY_LEN(queue_option_names), "a name for each");
 
+void queue_draft_move(struct queue_draft *to, struct queue_draft *from)
+{
+    *to = *from;
+    if (from->m.send.backoff != NULL)
+        to->m.send.backoff = &to->backoff;
+    if (from->m.send.needs != NULL)
+        to->m.send.needs = to->needs;
+    *from = (struct queue_draft){.held = NULL};
+}
+
 void queue_draft_fini(struct queue_draft *d)
 {
     buf_fini(&d->body);

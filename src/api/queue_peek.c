@@ -180,7 +180,9 @@ static void peek_get(struct http_request *req)
     int64_t limit, after;
     struct err e = ERR_INIT;
     const char *state = http_query(req, "state");
-    if (!API_QUERY_ONLY(req, "state", "after", "limit", "find") ||
+    bool history;
+    if (!API_QUERY_ONLY(req, "state", "after", "limit", "find", "history") ||
+        !api_query_bool(req, "history", false, &history) ||
         !api_query_int(req, "limit", 1, QUEUE_PEEK_MAX, QUEUE_PEEK, &limit) ||
         !api_query_int(req, "after", 0, INT64_MAX, 0, &after))
         return;
@@ -203,6 +205,7 @@ static void peek_get(struct http_request *req)
         return;
     }
     p->find = find;
+    p->look.past = history;
     p->limit = (size_t)limit;
     p->max = find != NULL ? QUEUE_FIND_MAX : p->limit;
     p->after = (uint64_t)after;

@@ -54,6 +54,8 @@ struct queue_draft {
     json_t *held;
 };
 void queue_draft_fini(struct queue_draft *d);
+/* To another place; `from` is empty then. */
+void queue_draft_move(struct queue_draft *to, struct queue_draft *from);
 /* Options by their names; other members of `o` are the caller's. The texts are those of `o`.
  * `now`: of a delay. */
 int queue_draft_options(struct queue_draft *d, const json_t *o, int64_t now, struct err *e);
@@ -91,6 +93,8 @@ struct queue_merging {
     void (*done)(struct queue_merging *m);
 };
 void queue_merge_start(struct queue_merging *m, struct http_request *req);
+/* `d`: complete, and not moved meanwhile. */
+void queue_merged_init(struct queue_merged *x, const struct queue_draft *d);
 void queue_merged_use(const struct queue_merged *x, struct queue_message *m);
 /* Another body came meanwhile. */
 bool queue_merge_is_lost(const struct err *e);
@@ -101,7 +105,7 @@ struct queue_merges;
 struct queue_merges *queue_merges_new(size_t max, json_t *held);
 void queue_merges_free(struct queue_merges *m); /* takes NULL; only if it is not started */
 /* Takes the draft over: complete, but for what it is merged with. */
-void queue_merges_add(struct queue_merges *m, size_t item, const struct queue_draft *d);
+void queue_merges_add(struct queue_merges *m, size_t item, struct queue_draft *d);
 /* As queue_units_start(), which it does with the others first. u->more is its own until done(). */
 void queue_merges_start(struct queue_merges *m, struct queue_units *u,
                         void (*done)(struct queue_units *u));
@@ -158,6 +162,7 @@ struct queue_units {
     size_t count, left;
     uint64_t seq; /* the highest log index of all */
     bool recalled;
+    const char *reason; /* of all; NULL: what X-Koan-Reason says */
     void (*done)(struct queue_units *u);
     /* Optional: true when unit `i`, refused, may come through if it is built again; then its
      * operations are added to queue_units_txn() anew. */
@@ -181,8 +186,8 @@ void queue_print_failed(struct buf *out, const char *id, const struct err *e);
 
 /* What became of a record before. */
 struct queue_past {
-    struct core_history h; /* its `died` are those here */
-    char died[CORE_DIED_MAX][CORE_TEXT_MAX + 1];
+    struct core_history h; /* its texts are those here */
+    char texts[];
 };
 
 /* A record and what lies in the log of it. */
@@ -196,7 +201,8 @@ struct queue_shown {
     struct uuid id;
     char queue[CORE_TEXT_MAX + 1], lane[CORE_TEXT_MAX + 1];
     struct queue_past *past; /* NULL: not asked for */
-    char *texts; /* members of JSON: headers, type, correlation, body; result, errors, died_in */
+    /* Members of JSON: headers, type, correlation, body; result, errors, history, died_in. */
+    char *texts;
     size_t texts_len;
     struct err err;
 };

@@ -120,10 +120,28 @@ static int shown_end(struct queue_reading *r, struct read_entry *en, struct queu
     return rc == 0 ? shown_told(r, en, s->view.error, "error", &s->err, out) : rc;
 }
 
-static void past_add(struct queue_reading *r, struct read_entry *en, const struct queue_past *past,
-                     struct buf *out)
+static const char hex_digits[] = "0123456789abcdef";
+
+/* The trace of the execution; where it is not known, that of the message: 00-TRACE-SPAN-FLAGS. */
+static void past_trace(const struct core_error *x, const char *traceparent, struct buf *out)
 {
-    const struct core_history *h = &past->h;
+    static const uint8_t none[CORE_TRACE_BYTES];
+    char text[2 * CORE_TRACE_BYTES + 1] = "";
+    for (size_t i = 0; i < CORE_TRACE_BYTES; i++) {
+        text[2 * i] = hex_digits[x->trace[i] >> 4];
+        text[2 * i + 1] = hex_digits[x->trace[i] & 15];
+    }
+    if (memcmp(x->trace, none, sizeof none) != 0)
+        text_add(out, "trace", text);
+    else if (traceparent != NULL && strlen(traceparent) > 3 + 2 * CORE_TRACE_BYTES) {
+        memcpy(text, traceparent + 3, 2 * CORE_TRACE_BYTES);
+        text_add(out, "trace", text);
+    }
+}
+
+static void past_errors(struct queue_reading *r, struct read_entry *en,
+                        const struct core_history *h, const char *traceparent, struct buf *out)
+{
     char at[TIME_TEXT];
     buf_adds(out, ",\"errors\":[");
     for (uint32_t i = 0; i < h->errors_count; i++) {
@@ -131,12 +149,42 @@ static void past_add(struct queue_reading *r, struct read_entry *en, const struc
         time_format(x->at, at);
         buf_addf(out, "%s{\"at\":\"%s\",\"attempt\":%u,\"reason\":\"%s\"", i > 0 ? "," : "", at,
                  x->attempt, rec_reason_name(x->reason));
+        text_add(out, "node", x->node);
         if (x->code != 0)
             buf_addf(out, ",\"code\":%u", x->code);
         shown_told(r, en, x->place, "error", &(struct err)ERR_INIT, out); /* if it is still there */
+        past_trace(x, traceparent, out);
         buf_addc(out, '}');
     }
-    buf_addf(out, "],\"errors_ever\":%u,\"died_in\":[", h->errors_ever);
+    buf_addf(out, "],\"errors_ever\":%u", h->errors_ever);
+}
+
+/* `name`: a run's `history` has the reasons that its row keeps. */
+static void past_moves(const struct core_history *h, const char *name, struct buf *out)
+{
+    char at[TIME_TEXT];
+    buf_addf(out, ",\"%s\":[", name);
+    for (uint32_t i = 0; i < h->moves_count; i++) {
+        const struct core_moved *m = &h->moves[i];
+        time_format(m->at, at);
+        buf_addf(out, "%s{\"at\":\"%s\",\"what\":\"%s\"", i > 0 ? "," : "", at,
+                 core_verb_name(m->verb));
+        text_add(out, "by", m->who);
+        text_add(out, "from", m->from);
+        text_add(out, "to", m->to);
+        text_add(out, "reason", m->verb == VERB_DEAD_LETTER ? rec_reason_name(m->reason) : m->why);
+        buf_addc(out, '}');
+    }
+    buf_addf(out, "],\"%s_ever\":%u", name, h->moves_ever);
+}
+
+static void past_add(struct queue_reading *r, struct read_entry *en, const struct queue_past *past,
+                     const char *traceparent, struct buf *out)
+{
+    const struct core_history *h = &past->h;
+    past_errors(r, en, h, traceparent, out);
+    past_moves(h, r->runs ? "moves" : "history", out);
+    buf_adds(out, ",\"died_in\":[");
     for (uint32_t i = 0; i < h->died_count; i++) {
         buf_adds(out, i > 0 ? "," : "");
         json_print_string(out, h->died[i], strlen(h->died[i]));
@@ -165,12 +213,28 @@ static void shown_read(struct queue_reading *r, struct read_entry *en, struct qu
     int rc = shown_body(r, en, s, stored, &out);
     if (rc == 0)
         rc = shown_end(r, en, s, &out);
-    if (rc == 0 && s->past != NULL)
-        past_add(r, en, s->past, &out);
     if (rc == 0 && buf_check(&out, "a message", &s->err) == 0) {
         s->texts_len = out.len;
         s->texts = buf_take(&out);
         r->bytes += s->texts_len;
+    }
+    buf_fini(&out);
+}
+
+/* Of the record that was read last, behind what is known of it. */
+static void shown_past(struct queue_reading *r, struct read_entry *en, struct queue_shown *s,
+                       const struct queue_stored *stored)
+{
+    if (s->past == NULL || s->texts == NULL)
+        return;
+    struct buf out = BUF_INIT(8 << 20);
+    buf_add(&out, s->texts, s->texts_len);
+    past_add(r, en, s->past, stored->traceparent, &out);
+    if (buf_check(&out, "a message", &s->err) == 0) {
+        r->bytes += out.len - s->texts_len;
+        mem_free(s->texts);
+        s->texts_len = out.len;
+        s->texts = buf_take(&out);
     }
     buf_fini(&out);
 }
@@ -225,7 +289,9 @@ static void read_run(struct api_job *j, struct db *db)
         if (r->shown[i].err.code == 0)
             shown_read(r, &en, &r->shown[i], stored, r->ids_only || !full);
         r->read = full ? i + 1 : r->read;
-        if (r->find != NULL && full && read_find(r, &r->shown[i], &found))
+        bool last = r->find != NULL && full && read_find(r, &r->shown[i], &found);
+        shown_past(r, &en, &r->shown[i], stored);
+        if (last)
             break;
     }
     buf_fini(&en.bytes);

@@ -41,7 +41,6 @@ static int send_add(struct queue_units *u, size_t i, const char *queue, struct q
     queue_draft_address(d, u->req, queue);
     if (d->merge) {
         queue_merges_add(merges, i, d);
-        *d = (struct queue_draft){.held = NULL};
         return 0;
     }
     struct txn *txn = queue_units_txn(u, i);

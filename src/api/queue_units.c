@@ -95,6 +95,7 @@ struct txn *queue_units_txn(struct queue_units *u, size_t i)
         return NULL;
     bool urgent = it->unit.txn.urgent;
     api_envelope(u->req, &env);
+    env.reason = u->reason != NULL ? u->reason : env.reason;
     unit_init(&it->unit, loop_runner(api_thread_of(u->req)->loop), item_done);
     it->open = true;
     it->unit.txn.urgent = urgent;

@@ -89,9 +89,41 @@ static int cmd_queue_show(struct cli *c)
     return queue_get(c, buf_str(&path));
 }
 
+static const char *peek_text(const json_t *o, const char *name, const char *none)
+{
+    const char *text = json_string_value(json_object_get(o, name));
+    return text != NULL ? text : none;
+}
+
+/* Its errors and what people did with it, by time. */
+static void peek_history(const json_t *m)
+{
+    const json_t *errors = json_object_get(m, "errors"), *moves = json_object_get(m, "history");
+    size_t e = 0, k = 0, all = json_array_size(errors) + json_array_size(moves);
+    printf("\n%s\n", peek_text(m, "id", "-"));
+    while (e + k < all) {
+        const json_t *x = json_array_get(errors, e), *y = json_array_get(moves, k);
+        if (y == NULL ||
+            (x != NULL && strcmp(peek_text(x, "at", ""), peek_text(y, "at", "")) <= 0)) {
+            e++;
+            printf("  %s  attempt %lld: %s on %s  %s  %s\n", peek_text(x, "at", "-"),
+                   (long long)json_integer_value(json_object_get(x, "attempt")),
+                   peek_text(x, "reason", "-"), peek_text(x, "node", "-"),
+                   peek_text(x, "error", ""), peek_text(x, "trace", ""));
+            continue;
+        }
+        k++;
+        printf("  %s  %s by %s", peek_text(y, "at", "-"), peek_text(y, "what", "-"),
+               peek_text(y, "by", "the queue"));
+        if (json_object_get(y, "to") != NULL)
+            printf(", %s -> %s", peek_text(y, "from", "-"), peek_text(y, "to", "-"));
+        printf("  %s\n", peek_text(y, "reason", ""));
+    }
+}
+
 static int cmd_queue_peek(struct cli *c)
 {
-    static const char *const keys[] = {"state", "limit", "after", "find"};
+    static const char *const keys[] = {"state", "limit", "after", "find", "history"};
     static const char *const heads[] = {"ID", "STATE", "ATTEMPT", "RUN AT", "WAITS FOR", "BODY"};
     AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
     AUTO(json_unref) json_t *answer = NULL;
@@ -118,6 +150,11 @@ static int cmd_queue_peek(struct cli *c)
         cli_table_json(&t, body != NULL ? body : json_object_get(m, "type"));
     }
     cli_table_print(c, &t, 1 << 2);
+    json_array_foreach(json_object_get(answer, "items"), i, m)
+    {
+        if (cli_flag(c, "history") != NULL)
+            peek_history(m);
+    }
     const char *next = json_string_value(json_object_get(answer, "next"));
     if (next != NULL)
         fprintf(stderr, "koan: there are more: --after %s\n", next);
@@ -229,6 +266,7 @@ static const struct cli_flag peek_flags[] = {
     {"after", "NEXT", "go on where a page has ended"},
     {"find", "JSON",
      "only messages with these values: {\"body.to\": \"ann\", \"headers.shop\": \"7\"}"},
+    {"history", NULL, "with their errors, and what people did with them"},
 };
 static const struct cli_flag send_flags[] = {
     {"key", "KEY", "one of a key runs at a time, in order"},

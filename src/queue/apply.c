@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "ledger/domain.h"
 #include "queue/ops_priv.h"
 #include "queue/queue_priv.h"
@@ -89,11 +90,28 @@ static int apply_send_discarded(struct queues *q, const struct apply *a, struct 
     return rc;
 }
 
+/* The trace that the unit goes on: 00-TRACE-SPAN-FLAGS. NULL: none. */
+static const uint8_t *trace_of(const struct apply *a, uint8_t out[CORE_TRACE_BYTES])
+{
+    const char *p = a->env->traceparent;
+    if (p == NULL || strlen(p) < 3 + 2 * CORE_TRACE_BYTES || p[2] != '-')
+        return NULL;
+    for (size_t i = 0; i < CORE_TRACE_BYTES; i++) {
+        int high = str_hex_digit(p[3 + 2 * i]), low = str_hex_digit(p[4 + 2 * i]);
+        if (high < 0 || low < 0)
+            return NULL;
+        out[i] = (uint8_t)(high << 4 | low);
+    }
+    return out;
+}
+
 static int apply_settle(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
 {
     struct settle_view v;
+    uint8_t trace[CORE_TRACE_BYTES];
     int rc = settle_decode(c, &v, e);
     v.settle.tenant = tenant_of(a);
+    v.settle.trace = trace_of(a, trace);
     v.settle.place = CORE_PLACE(a->seq, a->offset);
     return rc < 0 ? rc : core_settle(q->core, &v.settle, e);
 }
@@ -105,7 +123,9 @@ static int apply_end(struct queues *q, const struct apply *a, struct cursor *c, 
     int rc = settle_decode(c, &v, e);
     if (rc < 0)
         return rc;
-    struct core_settle s = {.id = v.settle.id,
+    uint8_t trace[CORE_TRACE_BYTES];
+    struct core_settle s = {.trace = trace_of(a, trace),
+                            .id = v.settle.id,
                             .token = v.settle.token,
                             .place = CORE_PLACE(a->seq, a->offset),
                             .outcome = v.settle.outcome,
@@ -134,6 +154,7 @@ static int apply_edit(struct queues *q, const struct apply *a, struct cursor *c,
     const void *body = cursor_bytes(c, &n);
     if (c->bad || body == NULL || n > CORE_BODY_MAX)
         return op_bad("edit", e);
+    core_by(q->core, a->env->principal, a->env->reason);
     return core_edit(q->core, &id, CORE_PLACE(a->seq, a->offset), (uint32_t)n, e);
 }
 
@@ -167,8 +188,8 @@ static int apply_named(struct queues *q, const struct apply *a, enum queue_op ty
 }
 
 /* An id, and at most a name behind it. */
-static int apply_id(struct queues *q, enum queue_op type, struct cursor *c, struct buf *result,
-                    struct err *e)
+static int apply_id(struct queues *q, const struct apply *a, enum queue_op type, struct cursor *c,
+                    struct buf *result, struct err *e)
 {
     struct uuid id;
     char room[CORE_TEXT_MAX + 1], *at = room;
@@ -177,6 +198,7 @@ static int apply_id(struct queues *q, enum queue_op type, struct cursor *c, stru
     const char *name = type == QUEUE_OP_MOVE ? short_read(c, &at, CORE_TEXT_MAX) : NULL;
     if (c->bad || cursor_left(c) > 0 || (type == QUEUE_OP_MOVE && name == NULL))
         return op_bad("record", e);
+    core_by(q->core, a->env->principal, a->env->reason);
     int rc = type == QUEUE_OP_RENEW    ? core_renew(q->core, &id, e)
              : type == QUEUE_OP_LEAVE  ? core_leave(q->core, &id, e)
              : type == QUEUE_OP_LAPSE  ? core_lapse(q->core, &id, &flag, e)
@@ -255,18 +277,18 @@ APPLY(send_discarded, apply_send_discarded(q, a, c, result, e))
 APPLY(settle, apply_settle(q, a, c, e))
 APPLY(end, apply_end(q, a, c, e))
 APPLY(open, apply_open(q, a, c, e))
-APPLY(renew, apply_id(q, QUEUE_OP_RENEW, c, result, e))
-APPLY(leave, apply_id(q, QUEUE_OP_LEAVE, c, result, e))
-APPLY(lapse, apply_id(q, QUEUE_OP_LAPSE, c, result, e))
+APPLY(renew, apply_id(q, a, QUEUE_OP_RENEW, c, result, e))
+APPLY(leave, apply_id(q, a, QUEUE_OP_LEAVE, c, result, e))
+APPLY(lapse, apply_id(q, a, QUEUE_OP_LAPSE, c, result, e))
 APPLY(lapse_record, apply_lapse_record(q, c, result, e))
 APPLY(retire, apply_retire(q, c, e))
-APPLY(wake, apply_id(q, QUEUE_OP_WAKE, c, result, e))
+APPLY(wake, apply_id(q, a, QUEUE_OP_WAKE, c, result, e))
 APPLY(unregister, apply_unregister(q, a, c, result, e))
-APPLY(cancel, apply_id(q, QUEUE_OP_CANCEL, c, result, e))
-APPLY(retry, apply_id(q, QUEUE_OP_RETRY, c, result, e))
-APPLY(move, apply_id(q, QUEUE_OP_MOVE, c, result, e))
+APPLY(cancel, apply_id(q, a, QUEUE_OP_CANCEL, c, result, e))
+APPLY(retry, apply_id(q, a, QUEUE_OP_RETRY, c, result, e))
+APPLY(move, apply_id(q, a, QUEUE_OP_MOVE, c, result, e))
 APPLY(edit, apply_edit(q, a, c, e))
-APPLY(purge, apply_id(q, QUEUE_OP_PURGE, c, result, e))
+APPLY(purge, apply_id(q, a, QUEUE_OP_PURGE, c, result, e))
 
 /* The entry itself has moved the time. */
 static int op_tick(void *self, const struct apply *a, uint8_t version, struct cursor *c,

@@ -124,8 +124,10 @@ static void records_free(struct core *c)
     for (uint32_t i = 0; i < c->recs_cap; i++)
         mem_free(c->recs[i]);
     mem_free(c->recs);
-    for (uint32_t n = 1; n < c->extras_count; n++)
+    for (uint32_t n = 1; n < c->extras_count; n++) {
         mem_free(c->extras[n / EXTRA_CHUNK][n % EXTRA_CHUNK].errors);
+        mem_free(c->extras[n / EXTRA_CHUNK][n % EXTRA_CHUNK].moves);
+    }
     for (uint32_t i = 0; i < c->extras_cap; i++)
         mem_free(c->extras[i]);
     mem_free(c->extras);
@@ -157,6 +159,7 @@ void core_free(struct core *c)
     table_free(&c->keys, node_free);
     table_free(&c->uniques, node_free);
     table_free(&c->dedups, node_free);
+    table_free(&c->words, node_free);
     table_free(&c->queues_table, queue_node_free);
     table_free(&c->tenants_table, tenant_node_free);
     table_free(&c->gates_table, gate_node_free);

@@ -67,6 +67,10 @@ enum {
     CORE_CREDIT_MAX = 2000,
     CORE_DIED_MAX = 8,          /* queues a record can die in; then it stays */
     CORE_ERRORS_KEPT = 20,      /* of a record, the newest */
+    CORE_MOVES_KEPT = 20,       /* of a record: what people did with it, the newest */
+    CORE_WHO_MAX = 128,         /* bytes kept of who did it */
+    CORE_WHY_MAX = 256,         /* and of the reason given; longer ones are cut */
+    CORE_TRACE_BYTES = 16,      /* of a trace's id */
     CORE_UNWORKED_MAX = 100000, /* sent as discarded, kept of one queue: the newest */
     CORE_DUE_MAX = 10000,       /* moved by one core_entry(); the rest by the next */
     CORE_GATE_PER_MAX_MS = 86400000,
@@ -284,6 +288,7 @@ struct core_settle {
     uint32_t lease_ms;
     const char *gate;
     bool has_result;
+    const uint8_t *trace; /* CORE_TRACE_BYTES: of the execution that failed; NULL: none is known */
 };
 /* ERR_FENCED: the token is not the current one. ERR_NOT_FOUND: no such record. */
 int core_settle(struct core *c, const struct core_settle *s, struct err *e);
@@ -292,6 +297,10 @@ int core_held(const struct core *c, const struct uuid *id, uint64_t token, struc
 
 /* ---- operators ---- */
 
+/* Who does what comes, and why: for the history of the records that core_cancel(), core_retry(),
+ * core_move() and core_edit() change. Until it is said anew; the texts live as long. NULL: nobody
+ * says. */
+void core_by(struct core *c, const char *who, const char *why);
 /* Waiting: at once CANCELLED. Executing: *asked, the holder is told (EFFECT_CANCEL). */
 int core_cancel(struct core *c, const struct uuid *id, bool *asked, struct err *e);
 /* Any final state, RETRYABLE or SCHEDULED: available now, with all its tries. */
@@ -367,12 +376,24 @@ struct core_view {
     uint64_t token; /* EXECUTING */
     int64_t lease_until;
     struct uuid consumer;
-    bool cancel_asked; /* EXECUTING, and not to go on */
+    bool cancel_asked;          /* EXECUTING, and not to go on */
+    char why[CORE_WHY_MAX + 1]; /* CANCELLED: the reason given; "": none was */
 };
 /* ERR_NOT_FOUND. */
 int core_look(const struct core *c, const struct uuid *id, struct core_view *out, struct err *e);
 
-/* What became of it before: its last errors, the oldest first, and the queues that it died in. */
+enum core_verb { /* part of the saved form: never renumber */
+                 VERB_RETRY = 1,
+                 VERB_MOVE,
+                 VERB_EDIT,
+                 VERB_CANCEL,
+                 VERB_DEAD_LETTER, /* no one's: it died, and moved */
+                 VERB_COUNT,
+};
+const char *core_verb_name(enum core_verb v);
+
+/* What became of it before: its last errors and moves, the oldest first, and the queues that it
+ * died in. The texts are the core's, until the next change. */
 struct core_history {
     struct core_error {
         int64_t at;
@@ -380,8 +401,17 @@ struct core_history {
         uint32_t attempt;
         uint16_t code;
         enum rec_reason reason;
+        const char *node;                /* whose consumer executed it; NULL: not known */
+        uint8_t trace[CORE_TRACE_BYTES]; /* zeros: not known */
     } errors[CORE_ERRORS_KEPT];
     uint32_t errors_count, errors_ever;
+    struct core_moved {
+        int64_t at;
+        enum core_verb verb;
+        enum rec_reason reason;            /* of a dead letter */
+        const char *who, *why, *from, *to; /* NULL: nobody said; of no move */
+    } moves[CORE_MOVES_KEPT];
+    uint32_t moves_count, moves_ever;
     const char *died[CORE_DIED_MAX]; /* the core's; those that are dropped are left out */
     uint32_t died_count;
 };

@@ -63,16 +63,37 @@ enum { REC_DUE_BITS = 44, REC_DELIVERIES_MAX = 1023 };
 
 enum alarm_kind { ALARM_TTL, ALARM_DEADLINE, ALARM_TIMEOUT };
 
+/* A text that many records have in common. */
+struct word {
+    struct table_node node;
+    uint32_t refs;
+    char text[];
+};
+
+/* Grow to what is kept of them, then are rings. */
 struct rec_error {
     int64_t at;
     uint64_t place; /* of the settle that told it; 0: none did */
+    struct word *node;
     uint32_t attempt;
     uint16_t code;
     uint8_t reason;
+    uint8_t trace[CORE_TRACE_BYTES];
 };
 struct rec_errors {
-    struct rec_error ring[CORE_ERRORS_KEPT];
     uint32_t count; /* ever */
+    uint32_t cap;
+    struct rec_error ring[];
+};
+struct rec_move {
+    int64_t at;
+    struct word *who, *why, *from, *to;
+    uint8_t verb, reason;
+};
+struct rec_moves {
+    uint32_t count; /* ever */
+    uint32_t cap;
+    struct rec_move ring[];
 };
 
 struct extra {
@@ -94,6 +115,7 @@ struct extra {
     int64_t alarm_at; /* NO_TIME: none */
     uint32_t alarm_pos, oldest_pos;
     struct rec_errors *errors;
+    struct rec_moves *moves;
     struct queue *died[CORE_DIED_MAX];
     uint8_t alarm, gates_count, died_count, reason;
     bool snoozed, halts, asked, edited, in_oldest;
@@ -297,7 +319,8 @@ struct core {
     uint32_t kinds_cap, kinds_count, kinds_live;
     struct table kinds_table;
 
-    struct table queues_table, tenants_table, gates_table, keys, uniques, dedups, consumers_table;
+    struct table queues_table, tenants_table, gates_table, keys, uniques, dedups, consumers_table,
+        words;
     struct queue *queues, **queues_end;
     struct tenant *tenants, **tenants_end;
     struct gate *gates, **gates_end;
@@ -323,7 +346,8 @@ struct core {
 
     struct core_effect *effects;
     uint32_t effects_cap, effects_count;
-    uint32_t settled; /* while a settle is applied: its record, and where its text lies */
+    const char *who, *why; /* core_by() */
+    uint32_t settled;      /* while a settle is applied: its record, and where its text lies */
     uint64_t settled_place;
 };
 
@@ -474,6 +498,23 @@ void execution_end(struct core *c, uint32_t n);
 bool execution_was_cancelled(struct core *c, uint32_t n);
 void rec_give_back(struct core *c, uint32_t n); /* its execution used no try */
 
+/* past.c */
+/* Of the execution that is about to end. `s`: that told it, or NULL. */
+void rec_note_error(struct core *c, uint32_t n, enum rec_reason why, const struct core_settle *s);
+/* `to`: of a move, NULL; `why`: of a dead letter. */
+void rec_note_move(struct core *c, uint32_t n, enum core_verb verb, const struct queue *to,
+                   enum rec_reason why);
+void past_forget(struct core *c, struct extra *x);
+void past_cancelled(const struct extra *x, struct core_view *out); /* `why` */
+/* Room for one more; for `count` of which the newest are kept. */
+struct rec_errors *errors_room(struct core *c, struct extra *x, uint32_t count);
+struct rec_moves *moves_room(struct core *c, struct extra *x, uint32_t count);
+struct word *word_ref(struct core *c, const char *text, size_t max); /* NULL of NULL and "" */
+static inline uint32_t ring_kept(uint32_t count, uint32_t max)
+{
+    return count < max ? count : max;
+}
+
 /* place.c */
 void place_forget(struct core *c, uint64_t place);
 void places_forget(struct core *c, uint32_t n); /* all of a record */
@@ -481,7 +522,6 @@ void places_forget(struct core *c, uint32_t n); /* all of a record */
 /* finish.c */
 void rec_finish(struct core *c, uint32_t n, enum rec_state state, enum rec_reason reason);
 void rec_fail(struct core *c, uint32_t n, enum rec_reason why, int64_t delay_ms);
-void rec_note_error(struct core *c, uint32_t n, enum rec_reason why, uint16_t code, uint64_t place);
 void rec_forget(struct core *c, uint32_t n); /* an ended one */
 /* ttl, deadline: then it is discarded. */
 bool rec_is_too_late(struct core *c, uint32_t n);

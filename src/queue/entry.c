@@ -53,8 +53,8 @@ static void timeout_fire(struct core *c)
 {
     uint32_t n = (uint32_t)c->timeouts.items[0];
     core_effect(c, EFFECT_LOST, n);
+    rec_note_error(c, n, REASON_TIMEOUT, NULL);
     execution_end(c, n);
-    rec_note_error(c, n, REASON_TIMEOUT, 0, 0);
     rec_fail(c, n, REASON_TIMEOUT, -1);
 }
 

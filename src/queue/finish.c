@@ -24,25 +24,6 @@ uint32_t core_backoff_ms(const struct core_backoff *b, uint32_t n, uint64_t fing
     return out > UINT32_MAX ? UINT32_MAX : (uint32_t)out;
 }
 
-void rec_note_error(struct core *c, uint32_t n, enum rec_reason why, uint16_t code, uint64_t place)
-{
-    struct rec *r = core_rec(c, n);
-    struct extra *x = rec_extra(c, n);
-    if (x->errors == NULL) {
-        SAVE(c, x->errors);
-        x->errors = undo_alloc(&c->undo, sizeof *x->errors);
-    }
-    struct rec_error *at = &x->errors->ring[x->errors->count % CORE_ERRORS_KEPT];
-    SAVE(c, x->errors->count);
-    undo_note(&c->undo, at, sizeof *at);
-    x->errors->count++;
-    *at = (struct rec_error){.at = c->at,
-                             .place = place,
-                             .attempt = (uint32_t)r->attempts,
-                             .code = code,
-                             .reason = (uint8_t)why};
-}
-
 static bool gates_closed(const struct core *c, const struct extra *x)
 {
     for (uint8_t i = 0; i < x->gates_count; i++) {
@@ -152,6 +133,7 @@ static bool dead_letter_moves(struct core *c, uint32_t n, enum rec_reason reason
     core_decide(c, REC_DISCARDED, r, to->number);
     rec_set_state(c, n, REC_DISCARDED);
     core_effect(c, EFFECT_ENDED, n);
+    rec_note_move(c, n, VERB_DEAD_LETTER, to, reason);
     rec_move(c, n, to);
     rec_renew(c, n);
     SAVE(c, x->reason);

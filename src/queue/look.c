@@ -107,6 +107,8 @@ int core_look(const struct core *c, const struct uuid *id, struct core_view *out
     if (x == NULL)
         return 0;
     out->reason = (enum rec_reason)x->reason;
+    if (r->state == REC_CANCELLED)
+        past_cancelled(x, out);
     out->body = x->body != 0 ? x->body : r->place;
     out->edited = x->edited;
     out->result = x->result;
@@ -121,38 +123,6 @@ int core_look(const struct core *c, const struct uuid *id, struct core_view *out
     out->cancel_asked = x->asked;
     out->lease_until = x->own_lease != 0 ? x->own_lease : x->consumer->expires;
     out->consumer = x->consumer->id;
-    return 0;
-}
-
-static void past_errors(const struct rec_errors *errors, struct core_history *out)
-{
-    uint32_t kept = errors->count < CORE_ERRORS_KEPT ? errors->count : CORE_ERRORS_KEPT;
-    out->errors_ever = errors->count;
-    for (uint32_t i = errors->count - kept; i < errors->count; i++) {
-        const struct rec_error *at = &errors->ring[i % CORE_ERRORS_KEPT];
-        out->errors[out->errors_count++] =
-            (struct core_error){.at = at->at,
-                                .place = at->place,
-                                .attempt = at->attempt,
-                                .code = at->code,
-                                .reason = (enum rec_reason)at->reason};
-    }
-}
-
-int core_past(const struct core *c, const struct uuid *id, struct core_history *out, struct err *e)
-{
-    uint32_t n = rec_find(c, core_fingerprint(id));
-    const struct extra *x = n == NONE ? NULL : core_extra(c, core_rec(c, n));
-    *out = (struct core_history){.errors_count = 0};
-    if (n == NONE)
-        return err_field(e, ERR_NOT_FOUND, "id", "there is no such record");
-    if (x == NULL)
-        return 0;
-    if (x->errors != NULL)
-        past_errors(x->errors, out);
-    for (uint8_t i = 0; i < x->died_count; i++)
-        if (x->died[i] != NULL)
-            out->died[out->died_count++] = x->died[i]->name;
     return 0;
 }
 

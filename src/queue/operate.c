@@ -3,6 +3,12 @@
 
 #include "queue/core_priv.h"
 
+void core_by(struct core *c, const char *who, const char *why)
+{
+    c->who = who;
+    c->why = why;
+}
+
 static int operate_find(const struct core *c, const struct uuid *id, uint32_t *n, struct err *e)
 {
     *n = rec_find(c, core_fingerprint(id));
@@ -44,9 +50,11 @@ int core_cancel(struct core *c, const struct uuid *id, bool *asked, struct err *
         struct extra *x = core_extra(c, r);
         SAVE(c, x->asked);
         x->asked = true;
+        rec_note_move(c, n, VERB_CANCEL, NULL, REASON_NONE);
         core_effect(c, EFFECT_CANCEL, n);
         return 0;
     }
+    rec_note_move(c, n, VERB_CANCEL, NULL, REASON_NONE);
     rec_unstand(c, n);
     rec_finish(c, n, REC_CANCELLED, REASON_NONE);
     grants_make(c);
@@ -76,6 +84,7 @@ int core_retry(struct core *c, const struct uuid *id, struct err *e)
     struct rec *r = core_rec(c, n);
     if (r->state == REC_AVAILABLE)
         return err_set(e, ERR_CONFLICT, "the record is available already");
+    rec_note_move(c, n, VERB_RETRY, NULL, REASON_NONE);
     retry_take(c, n);
     struct extra *x = core_extra(c, r);
     bool halts = x != NULL && x->halts;
@@ -120,6 +129,7 @@ int core_move(struct core *c, const struct uuid *id, const char *queue, struct e
         return err_field(e, ERR_CONFLICT, "queue", "the record is in queue '%s' already", queue);
     if (to->closed)
         return err_field(e, ERR_CONFLICT, "queue", "queue '%s' is closed", queue);
+    rec_note_move(c, n, VERB_MOVE, to, REASON_NONE);
     bool ended = is_ended(r);
     enum rec_state state = (enum rec_state)r->state;
     const struct extra *x = core_extra(c, r);
@@ -151,6 +161,7 @@ int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t by
                        rec_state_name((enum rec_state)r->state));
     if (bytes > CORE_BODY_MAX)
         return err_field(e, ERR_TOO_LARGE, "body", "at most %d bytes", CORE_BODY_MAX);
+    rec_note_move(c, n, VERB_EDIT, NULL, REASON_NONE);
     rec_replace_body(c, n, place, bytes, true);
     return 0;
 }

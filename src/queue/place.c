@@ -7,7 +7,7 @@ static void extra_places(const struct extra *x, void (*each)(void *arg, uint64_t
         each(arg, x->body);
     if (x->result != 0)
         each(arg, x->result);
-    for (uint32_t i = 0; x->errors != NULL && i < CORE_ERRORS_KEPT; i++) {
+    for (uint32_t i = 0; x->errors != NULL && i < x->errors->count && i < CORE_ERRORS_KEPT; i++) {
         if (x->errors->ring[i].place != 0)
             each(arg, x->errors->ring[i].place);
     }

@@ -204,7 +204,7 @@ static void extra_free(struct core *c, struct rec *r)
     struct extra *x = core_extra(c, r);
     undo_note(&c->undo, x, sizeof *x);
     SAVE(c, c->extras_free);
-    undo_free(&c->undo, x->errors);
+    past_forget(c, x);
     memset(x, 0, sizeof *x);
     x->rec = c->extras_free;
     c->extras_free = r->extra;

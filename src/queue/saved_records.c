@@ -15,6 +15,7 @@ enum {
     HAS_GATES = 16,
     HAS_GRANT = 32,
     HAS_HISTORY = 64,
+    HAS_MOVES = 128,
 };
 
 static uint8_t extra_flags(const struct rec *r, const struct extra *x)
@@ -30,6 +31,7 @@ static uint8_t extra_flags(const struct rec *r, const struct extra *x)
     f |= x->gates_count > 0 ? HAS_GATES : 0;
     f |= x->token != 0 || r->state == REC_EXECUTING ? HAS_GRANT : 0;
     f |= x->errors != NULL || x->died_count > 0 ? HAS_HISTORY : 0;
+    f |= x->moves != NULL ? HAS_MOVES : 0;
     return (uint8_t)f;
 }
 
@@ -94,22 +96,56 @@ static void pass_grant(struct core *c, struct pass *p, const struct rec *r, stru
         pass_fail(p, ERR_CORRUPT, "a consumer that is not there");
 }
 
+static void pass_word(struct core *c, struct pass *p, struct word **w, size_t max)
+{
+    char room[CORE_TEXT_MAX + 1];
+    const char *text = pass_text(p, p->loading || *w == NULL ? NULL : (*w)->text, room);
+    if (p->loading)
+        *w = word_ref(c, text, max);
+}
+
+static void pass_error(struct core *c, struct pass *p, struct rec_error *at)
+{
+    pass_i64(p, &at->at);
+    pass_u64(p, &at->place);
+    pass_u32(p, &at->attempt);
+    pass_u16(p, &at->code);
+    pass_u8(p, &at->reason);
+    if (p->form < 3)
+        return;
+    pass_word(c, p, &at->node, CORE_TEXT_MAX);
+    pass_bytes(p, at->trace, sizeof at->trace);
+}
+
+/* Both are written as they stand in their rings. */
+static void pass_moves(struct core *c, struct pass *p, struct extra *x)
+{
+    uint32_t count = p->loading ? 0 : x->moves->count;
+    pass_u32(p, &count);
+    struct rec_moves *m = p->loading ? moves_room(c, x, count) : x->moves;
+    m->count = count;
+    for (uint32_t i = 0; i < ring_kept(count, CORE_MOVES_KEPT); i++) {
+        struct rec_move *at = &m->ring[i];
+        pass_i64(p, &at->at);
+        pass_u8(p, &at->verb);
+        pass_u8(p, &at->reason);
+        pass_word(c, p, &at->who, CORE_WHO_MAX);
+        pass_word(c, p, &at->why, CORE_WHY_MAX);
+        pass_word(c, p, &at->from, CORE_TEXT_MAX);
+        pass_word(c, p, &at->to, CORE_TEXT_MAX);
+        if (at->verb == 0 || at->verb >= VERB_COUNT || at->reason >= REASON_COUNT)
+            pass_fail(p, ERR_CORRUPT, "an unknown move of a record");
+    }
+}
+
 static void pass_history(struct core *c, struct pass *p, struct extra *x)
 {
     uint32_t count = x->errors == NULL ? 0 : x->errors->count;
     pass_u32(p, &count);
-    if (p->loading && count > 0) {
-        x->errors = undo_alloc(&c->undo, sizeof *x->errors);
-        x->errors->count = count;
-    }
-    for (uint32_t i = 0; i < count && i < CORE_ERRORS_KEPT; i++) {
-        struct rec_error *at = &x->errors->ring[i];
-        pass_i64(p, &at->at);
-        pass_u64(p, &at->place);
-        pass_u32(p, &at->attempt);
-        pass_u16(p, &at->code);
-        pass_u8(p, &at->reason);
-    }
+    if (p->loading && count > 0)
+        errors_room(c, x, count)->count = count;
+    for (uint32_t i = 0; i < ring_kept(count, CORE_ERRORS_KEPT); i++)
+        pass_error(c, p, &x->errors->ring[i]);
     pass_u8(p, &x->died_count);
     if (x->died_count > CORE_DIED_MAX) {
         x->died_count = 0;
@@ -144,6 +180,8 @@ static void pass_extra(struct core *c, struct pass *p, uint32_t n, uint8_t flags
         pass_grant(c, p, core_rec(c, n), x, holder);
     if (flags & HAS_HISTORY)
         pass_history(c, p, x);
+    if (flags & HAS_MOVES)
+        pass_moves(c, p, x);
 }
 
 /* ---- where it stands ---- */

@@ -8,8 +8,8 @@ enum { LEASE_MIN_MS = 1000, LEASE_MAX_MS = 12 * 3600 * 1000 };
 void rec_lapse(struct core *c, uint32_t n)
 {
     core_effect(c, EFFECT_LOST, n);
+    rec_note_error(c, n, REASON_LAPSED, NULL);
     execution_end(c, n);
-    rec_note_error(c, n, REASON_LAPSED, 0, 0);
     rec_fail(c, n, REASON_LAPSED, -1);
 }
 
@@ -105,8 +105,8 @@ static void nack(struct core *c, uint32_t n, const struct core_settle *s)
     struct queue *q = core_kind(c, core_rec(c, n))->queue;
     SAVE(c, q->nacked);
     q->nacked++;
+    rec_note_error(c, n, REASON_ATTEMPTS, s);
     execution_end(c, n);
-    rec_note_error(c, n, REASON_ATTEMPTS, s->code, s->place);
     rec_fail(c, n, REASON_ATTEMPTS, s->delay_ms);
 }
 
@@ -116,8 +116,8 @@ static void reject(struct core *c, uint32_t n, const struct core_settle *s)
     struct queue *q = core_kind(c, core_rec(c, n))->queue;
     SAVE(c, q->nacked);
     q->nacked++;
+    rec_note_error(c, n, reason, s);
     execution_end(c, n);
-    rec_note_error(c, n, reason, s->code, s->place);
     if (!execution_was_cancelled(c, n))
         rec_finish(c, n, REC_DISCARDED, reason);
 }

@@ -308,6 +308,49 @@ class Tailing(Streams):
         self.assertEqual((t.status(), t.refusal()["code"]), (404, "not_found"))
 
 
+class Merging(Streams):
+    def test_lines_are_merged_with_what_waits_in_their_order(self):
+        q = self.queue()
+        s = self.open(f"{Q}{q}/stream")
+        s.send({"body": {"old": 1}, "unique": "u", "backoff": "7s", "needs": {"gpu": 1}})
+        s.send(*[{"body": {f"k{i}": i, "last": i}, "unique": "u", "unique_mode": "merge", "backoff": "7s"} for i in range(200)],
+               {"body": {"z": 1}, "unique": "z", "unique_mode": "merge", "needs": {"gpu": 1}}, {"body": 7},
+               {"body": [7], "unique": "u", "unique_mode": "merge", "type": "x/y"}, {"body": {"z": 2}, "unique": "z", "unique_mode": "merge"})
+        got = [s.line() for _ in range(205)]
+        self.assertEqual([g["line"] for g in got], list(range(1, 206)))
+        self.assertEqual([g.get("merged") for g in got], [False] + [True] * 200 + [False, False, None, True])
+        self.assertEqual(got[203]["error"]["code"], "invalid")
+        bodies = [m["body"] for m in self.ok("GET", f"{Q}{q}/messages").json["items"]]
+        self.assertEqual(bodies[0], {"old": 1, "last": 199, **{f"k{i}": i for i in range(200)}})
+        self.assertEqual(sorted(bodies[1:], key=str), [7, {"z": 2}])
+        s.end()
+        self.assertIsNone(s.line())
+
+    def test_streams_that_merge_at_the_same_time_lose_nothing(self):
+        q = self.queue()
+        streams = [self.open(f"{Q}{q}/stream") for _ in range(4)]
+        for n, s in enumerate(streams):
+            s.send(*[{"body": {f"{n}.{i}": 1}, "unique": "u", "unique_mode": "merge"} for i in range(20)])
+        done = {}
+        for n, s in enumerate(streams):
+            for i in range(20):
+                line = s.line()
+                if "error" in line:  # too many others were faster
+                    self.assertEqual((line["error"]["code"], line["error"]["retry"]), ("conflict", "reread"))
+                else:
+                    done[f"{n}.{i}"] = 1
+        self.assertGreater(len(done), 20)
+        self.assertEqual([m["body"] for m in self.ok("GET", f"{Q}{q}/messages").json["items"]], [done])
+
+    def test_a_sender_that_goes_while_its_lines_are_merged_harms_nobody(self):
+        q = self.queue()
+        for _ in range(5):
+            s = self.open(f"{Q}{q}/stream")
+            s.send(*[{"body": {f"k{i}": i}, "unique": "u", "unique_mode": "merge"} for i in range(50)])
+            s.s.close()
+        self.assertEqual(self.ok("GET", "/livez").status, 200)
+
+
 class Ending(Streams):
     def again(self):
         """The server once more, over the same data."""
