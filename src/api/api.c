@@ -105,8 +105,9 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
     if (a->o.queues != NULL && a->o.canon != NULL &&
         http_router_add(r, api_canon_staged_routes.routes, api_canon_staged_routes.count, e) != 0)
         return e->code;
-    const struct api_routes *jobs[] = {&api_jobs_routes, &api_jobs_submit_routes,
-                                       &api_jobs_work_routes, &api_jobs_operate_routes,
+    const struct api_routes *jobs[] = {&api_jobs_routes,       &api_jobs_submit_routes,
+                                       &api_jobs_work_routes,  &api_jobs_steps_routes,
+                                       &api_jobs_store_routes, &api_jobs_operate_routes,
                                        &api_jobs_lease_routes};
     for (size_t i = 0; a->o.queues != NULL && i < ARRAY_LEN(jobs); i++)
         if (http_router_add(r, jobs[i]->routes, jobs[i]->count, e) != 0)

@@ -310,7 +310,7 @@ extern const struct api_routes api_feed_routes, api_transfer_routes, api_history
     api_canon_staged_routes, api_sched_routes;
 
 extern const struct api_routes api_jobs_routes, api_jobs_submit_routes, api_jobs_work_routes,
-    api_jobs_operate_routes, api_jobs_lease_routes;
+    api_jobs_steps_routes, api_jobs_store_routes, api_jobs_operate_routes, api_jobs_lease_routes;
 
 /* flow.c: streams of lines end with what is under way. */
 void api_flows_drain(struct api_thread *t);

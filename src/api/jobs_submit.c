@@ -176,8 +176,11 @@ int job_draft_read(struct db *db, const json_t *o, int64_t now, struct job_draft
 
 int job_draft_add(struct job_draft *d, struct txn *t, struct err *e)
 {
-    struct job_submit s = {
-        .def = &d->def, .message = &d->message, .chain = d->chain, .goes_on = d->goes_on};
+    struct job_submit s = {.def = &d->def,
+                           .message = &d->message,
+                           .chain = d->chain,
+                           .goes_on = d->goes_on,
+                           .fan = d->fan};
     return job_txn_submit(t, &s, e);
 }
 

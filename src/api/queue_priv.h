@@ -138,6 +138,8 @@ void queue_print_sent(struct buf *out, struct cursor result);
  * into `text`. */
 int queue_settle_read(const json_t *o, int64_t now, bool tx, struct core_settle *s,
                       struct buf *text, struct err *e);
+/* "until", or "delay" from now. */
+int queue_until(const json_t *o, int64_t now, int64_t *out, struct err *e);
 /* "ack" */
 const char *queue_settle_name(enum core_outcome outcome);
 

@@ -83,8 +83,7 @@ static int settle_token(const json_t *o, uint64_t *out, struct err *e)
     return rc;
 }
 
-/* "until", or "delay" from now. */
-static int settle_until(const json_t *o, int64_t now, int64_t *out, struct err *e)
+int queue_until(const json_t *o, int64_t now, int64_t *out, struct err *e)
 {
     const json_t *until = json_object_get(o, "until"), *delay = json_object_get(o, "delay");
     if ((until != NULL) == (delay != NULL))
@@ -134,9 +133,9 @@ static int settle_more(const json_t *o, int64_t now, struct core_settle *s, stru
     case SETTLE_BACKOFF:
         if (settle_gate(o, s, e) != 0)
             return e->code;
-        return settle_until(o, now, &s->until, e);
+        return queue_until(o, now, &s->until, e);
     case SETTLE_SNOOZE:
-        return settle_until(o, now, &s->until, e);
+        return queue_until(o, now, &s->until, e);
     case SETTLE_EXTEND:
         return settle_lease(o, s, e);
     }

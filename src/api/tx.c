@@ -11,14 +11,16 @@
  *     {"op": "publish",       "topic": "order.placed", "body": {..}, "key": "c-7"},
  *     {"op": "canon.arrive",  "model": "Customer", "mode": "queue", "origin": "crm", "data": {..}},
  *     {"op": "settle", "queue": "mail", "id": "..", "token": 7, "outcome": "ack"},
- *     {"op": "job.submit", "job": "thumbs", "args": {..}, "options": {"delay": "10m"}}]}
+ *     {"op": "job.submit", "job": "thumbs", "args": {..}, "options": {"delay": "10m"}},
+ *     {"op": "job.step", "id": "..", "token": 7, "name": "charge", "result": {..}}, and job.sleep,
+ *     job.wait, job.fan, job.undone]}
  *
  * A later operation sees what the earlier ones did. Conditions (the checks) are looked at before
  * all of them. The answer has a result for each operation, or the problem of the first that did not
  * hold, with its index. */
 #include <string.h>
 
-#include "api/queue_priv.h"
+#include "api/jobs_priv.h"
 #include "api/records_priv.h"
 #include "api/tx_priv.h"
 #include "base/json.h"
@@ -38,7 +40,9 @@ enum tx_kind {
     TX_SETTLE,
     TX_PUBLISH,
     TX_ARRIVE,
-    TX_SUBMIT
+    TX_SUBMIT,
+    TX_STORED, /* and those behind it: in the order of enum job_stored_kind */
+    TX_KINDS = TX_STORED + TX_STORED_KINDS
 };
 
 /* One operation as it came. */
@@ -49,12 +53,14 @@ struct tx_op {
     char id[ENTITY_NAME_MAX + ENTITY_ID_MAX + 2]; /* of a check: with the partition in front */
     uint64_t version;                             /* of a check; 0: see exists */
     bool exists;
-    json_t *text;           /* of those that are not about records: as it came */
-    uint32_t at, to;        /* of these: its operations in the unit, at <= i < to */
-    uint64_t put;           /* of kv.put: the version that it gave */
-    struct tx_queue queue;  /* of send, settle, publish, arrive, job.submit */
-    struct tx_topic *topic; /* of publish */
-    json_t *errors;         /* faults of the args of job.submit */
+    json_t *text;              /* of those that are not about records: as it came */
+    uint32_t at, to;           /* of these: its operations in the unit, at <= i < to */
+    uint64_t put;              /* of kv.put: the version that it gave */
+    struct tx_queue queue;     /* of send, settle, publish, arrive, job.submit */
+    struct tx_topic *topic;    /* of publish */
+    struct job_stored *stored; /* of job.step and its like */
+    uint32_t held_at;          /* of these: their condition in the unit */
+    json_t *errors;            /* faults of the args of job.submit, job.fan */
 };
 
 /* It changes a record, and is among the items. */
@@ -74,8 +80,17 @@ static bool tx_is_queue(const struct tx_op *op)
            op->kind == TX_SUBMIT;
 }
 
+static bool tx_is_stored(const struct tx_op *op)
+{
+    return op->kind >= TX_STORED;
+}
+
 struct tx {
     struct bus *bus;
+    struct job_finding finding; /* of the runs that something is stored of */
+    struct job_stored **stored;
+    size_t stored_count;
+
     int tries; /* because who listens had changed */
     struct tx_op *ops;
     size_t count;
@@ -96,6 +111,11 @@ static const char *const tx_names[] = {
     [TX_SEND] = "send",           [TX_SETTLE] = "settle",      [TX_PUBLISH] = "publish",
     [TX_ARRIVE] = "canon.arrive", [TX_SUBMIT] = "job.submit",
 };
+static const char *tx_name(enum tx_kind kind)
+{
+    return kind < TX_STORED ? tx_names[kind] : tx_stored_names[kind - TX_STORED];
+}
+
 /* Of parts that are not there. */
 static const char *const tx_later[] = {"blob.link"};
 
@@ -111,11 +131,13 @@ static void tx_free(struct tx *x)
         tx_topic_free(x->ops[i].topic);
         json_decref(x->ops[i].errors);
         tx_job_free(&x->ops[i].queue);
+        tx_stored_free(x->ops[i].stored);
     }
     for (size_t i = 0; i < x->merged_count; i++) {
         buf_fini(&x->merged[i].body);
         buf_fini(&x->patches[i]);
     }
+    mem_free(x->stored);
     mem_free(x->merged);
     mem_free(x->patches);
     json_decref(x->body);
@@ -128,20 +150,23 @@ static void tx_free(struct tx *x)
 
 static int tx_kind_of(const char *name, enum tx_kind *out, struct err *e)
 {
-    for (size_t i = 0; i < ARRAY_LEN(tx_names); i++)
-        if (strcmp(name, tx_names[i]) == 0) {
+    const char *names[TX_KINDS];
+    for (size_t i = 0; i < TX_KINDS; i++) {
+        names[i] = tx_name((enum tx_kind)i);
+        if (strcmp(name, names[i]) == 0) {
             *out = (enum tx_kind)i;
             return 0;
         }
+    }
     for (size_t i = 0; i < ARRAY_LEN(tx_later); i++)
         if (strcmp(name, tx_later[i]) == 0)
             return err_field(e, ERR_UNSUPPORTED, "op",
                              "'%s': this part of Koan is not in this version", name);
-    const char *nearest = str_nearest(name, tx_names, ARRAY_LEN(tx_names));
+    const char *nearest = str_nearest(name, names, TX_KINDS);
     return err_field(e, ERR_INVALID, "op",
                      "there is no operation '%.64s'%s%s%s; there are entity.save, entity.patch, "
                      "entity.remove, entity.check, lease.check, kv.put, send, settle, publish, "
-                     "canon.arrive, job.submit",
+                     "canon.arrive, job.submit, job.step, job.sleep, job.wait, job.fan, job.undone",
                      name, nearest != NULL ? "; did you mean '" : "",
                      nearest != NULL ? nearest : "", nearest != NULL ? "'?" : "");
 }
@@ -171,7 +196,9 @@ static int tx_keys(enum tx_kind kind, const json_t *op, struct err *e)
     case TX_PUBLISH:
     case TX_ARRIVE:
     case TX_SUBMIT:
-        break; /* tx_coord.c, tx_queue.c, tx_topic.c, tx_canon.c, tx_job.c */
+    case TX_STORED:
+    case TX_KINDS:
+        break; /* tx_stored.c, tx_coord.c, tx_queue.c, tx_topic.c, tx_canon.c, tx_job.c */
     }
     return 0;
 }
@@ -294,6 +321,9 @@ static int tx_read_queue(struct http_request *req, const json_t *op, struct tx_o
                                    .correlation = env.correlation,
                                    .traceparent = env.traceparent};
     t->ids.make(&t->ids, &out->queue.id);
+    if (tx_is_stored(out))
+        return tx_stored_new(op, &out->queue, (int)(out->kind - TX_STORED), &out->stored,
+                             &out->errors, e);
     if (out->kind == TX_PUBLISH)
         return tx_topic_new(op, &out->queue, t->api->o.bus, &out->topic, e);
     if (out->kind == TX_ARRIVE &&
@@ -321,7 +351,7 @@ static int tx_read_op(struct http_request *req, struct tx *x, const json_t *op, 
         out->text = json_incref((json_t *)op);
         return tx_coord_check(op, out->kind == TX_HELD, e);
     }
-    if (tx_is_queue(out) || out->kind == TX_PUBLISH)
+    if (tx_is_queue(out) || tx_is_stored(out) || out->kind == TX_PUBLISH)
         return tx_read_queue(req, op, out, e);
     if ((rc = tx_entity(a, op, out, e)) != 0 ||
         (rc = tx_text(op, "id", ENTITY_ID_MAX, &id, e)) != 0 ||
@@ -444,10 +474,24 @@ static bool tx_again(struct entity_write *w, const struct unit *u)
 static int tx_add(struct tx_op *op, struct txn *t, struct err *e)
 {
     op->at = t->ops;
-    int rc = op->kind == TX_PUBLISH ? tx_topic_add(op->topic, t, e)
-             : tx_is_queue(op)      ? tx_queue_add(op->text, &op->queue, t, e)
-                                    : tx_coord_add(op->text, op->kind == TX_HELD, t, e);
+    int rc = tx_is_stored(op)         ? job_stored_add(op->stored, op->queue.thread->db, t, e)
+             : op->kind == TX_PUBLISH ? tx_topic_add(op->topic, t, e)
+             : tx_is_queue(op)        ? tx_queue_add(op->text, &op->queue, t, e)
+                                      : tx_coord_add(op->text, op->kind == TX_HELD, t, e);
     op->to = t->ops;
+    return rc;
+}
+
+/* Conditions behind those that were asked for. */
+static int tx_held(struct tx *x, struct txn *t, struct err *e)
+{
+    int rc = 0;
+    for (size_t i = 0; i < x->count && rc == 0; i++) {
+        struct tx_op *op = &x->ops[i];
+        op->held_at = t->ops;
+        if (tx_is_stored(op))
+            rc = job_stored_if(op->stored, op->queue.thread->db, t, e);
+    }
     return rc;
 }
 
@@ -472,7 +516,7 @@ static int tx_compose(struct entity_write *w, struct txn *t, bool before, struct
         else
             entity_txn_if_absent(t, op->def, op->id);
     }
-    return rc;
+    return rc == 0 && before ? tx_held(x, t, e) : rc;
 }
 
 /* ---- the answer ---- */
@@ -494,8 +538,9 @@ static size_t tx_fault(const struct tx *x, const struct entity_write *w, const s
     *why = &w->err;
     for (size_t i = 0; at == x->count && w->unit != NULL && i < x->count; i++) {
         const struct tx_op *op = &x->ops[i];
-        if (op->kind >= TX_PUT && w->unit->failed_op >= (int)op->at &&
-            w->unit->failed_op < (int)op->to)
+        int n = w->unit->failed_op;
+        if ((op->kind >= TX_PUT && n >= (int)op->at && n < (int)op->to) ||
+            (tx_is_stored(op) && n == (int)op->held_at))
             at = i;
     }
     for (size_t i = 0; at == x->count && i < x->items_count; i++) {
@@ -530,7 +575,7 @@ static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq
     buf_adds(&out, "{\"results\":[");
     for (size_t i = 0; i < x->count; i++) {
         const struct tx_op *op = &x->ops[i];
-        buf_addf(&out, "%s{\"op\":\"%s\"", i > 0 ? "," : "", tx_names[op->kind]);
+        buf_addf(&out, "%s{\"op\":\"%s\"", i > 0 ? "," : "", tx_name(op->kind));
         if (op->kind == TX_PUT) {
             const char *key = json_string_value(json_object_get(op->text, "key"));
             buf_adds(&out, ",\"key\":");
@@ -538,6 +583,8 @@ static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq
             buf_addf(&out, ",\"version\":%llu", (unsigned long long)op->put);
         } else if (op->kind == TX_PUBLISH) {
             tx_topic_print(op->topic, &out);
+        } else if (tx_is_stored(op)) {
+            tx_stored_print(op->stored, op->queue.thread->db, &out);
         } else if (tx_is_queue(op)) {
             tx_queue_print(op->text, &op->queue, &out);
         } else if (tx_is_item(op)) {
@@ -570,6 +617,13 @@ static bool tx_has_result(const struct tx_op *op)
            op->kind == TX_SUBMIT;
 }
 
+static void tx_skip(struct cursor *results, size_t count)
+{
+    struct cursor one;
+    while (count-- > 0 && ledger_kept_next(results, &one))
+        ;
+}
+
 /* Versions of values and sent messages, from the results behind those of the items. */
 static void tx_puts(struct tx *x, struct cursor results)
 {
@@ -579,6 +633,8 @@ static void tx_puts(struct tx *x, struct cursor results)
     for (size_t i = 0; i < x->count; i++)
         if (x->ops[i].kind == TX_PUBLISH)
             tx_topic_result(x->ops[i].topic, &results);
+        else if (tx_is_stored(&x->ops[i]))
+            tx_skip(&results, tx_stored_results(x->ops[i].stored));
         else if (tx_has_result(&x->ops[i]) && ledger_kept_next(&results, &one))
             tx_result(&x->ops[i], &one);
 }
@@ -665,6 +721,44 @@ static void tx_write(struct http_request *req, struct tx *x)
     records_write_start(op);
 }
 
+/* Of each run that something is stored of: that it is one, and its job. */
+static void tx_found(struct job_finding *f)
+{
+    struct tx *x = LIST_OF(f, struct tx, finding);
+    for (size_t i = 0; i < x->count; i++) {
+        struct tx_op *op = &x->ops[i];
+        if (!tx_is_stored(op) || op->stored->err.code == 0)
+            continue;
+        tx_refused(f->req, x, i, &op->stored->err);
+        tx_free(x);
+        return;
+    }
+    for (size_t i = 0; i < x->count; i++) {
+        struct tx_queue *q = &x->ops[i].queue;
+        struct uuid id;
+        if (x->ops[i].kind == TX_SETTLE &&
+            queue_id(json_object_get(x->ops[i].text, "id"), &id, NULL) == 0)
+            q->has_ahead = job_stored_ahead(x->stored, x->stored_count, &id, &q->ahead);
+    }
+    tx_write(f->req, x);
+}
+
+static void tx_find(struct http_request *req, struct tx *x)
+{
+    x->stored = mem_new_array(x->count, sizeof(struct job_stored *));
+    for (size_t i = 0; i < x->count; i++)
+        if (tx_is_stored(&x->ops[i]))
+            x->stored[x->stored_count++] = x->ops[i].stored;
+    if (x->stored_count == 0) {
+        tx_write(req, x);
+        return;
+    }
+    job_stored_order(x->stored, x->stored_count);
+    x->finding =
+        (struct job_finding){.list = x->stored, .count = x->stored_count, .done = tx_found};
+    job_find_start(&x->finding, req);
+}
+
 static void tx_merged(struct queue_merging *m)
 {
     struct tx *x = LIST_OF(m, struct tx, merging);
@@ -676,7 +770,7 @@ static void tx_merged(struct queue_merging *m)
         tx_free(x);
         return;
     }
-    tx_write(m->req, x);
+    tx_find(m->req, x);
 }
 
 static void tx_start(struct http_request *req, json_t *body, int tries)
@@ -694,7 +788,7 @@ static void tx_start(struct http_request *req, json_t *body, int tries)
         x->merging.done = tx_merged;
         queue_merge_start(&x->merging, req);
     } else {
-        tx_write(req, x);
+        tx_find(req, x);
     }
 }
 

@@ -44,6 +44,7 @@ int tx_job_settle(struct tx_queue *q, const struct core_settle *s, const struct 
                               .settle = s,
                               .text = text->len > 0 ? text->data : NULL,
                               .text_len = text->len,
+                              .ahead = q->has_ahead ? &q->ahead : NULL,
                               .make_id = job_make_id,
                               .arg = q->thread};
     int rc = job_txn_end(t, q->thread->db, &q->end, e);

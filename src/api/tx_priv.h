@@ -1,5 +1,5 @@
 /* Operations of POST /api/tx that are not about records: tx_coord.c, tx_queue.c, tx_job.c,
- * tx_topic.c. */
+ * tx_stored.c, tx_topic.c. */
 #ifndef KOAN_API_TX_PRIV_H
 #define KOAN_API_TX_PRIV_H
 
@@ -26,6 +26,7 @@ int tx_coord_check(const json_t *op, bool held, struct err *e);
 int tx_coord_add(const json_t *op, bool held, struct txn *t, struct err *e);
 
 struct canon;
+struct db;
 
 /* Of a send, settle, arrival or job.submit: what does not change when the unit is made again, and
  * what came of it. */
@@ -35,7 +36,9 @@ struct tx_queue {
     struct api_thread *thread;
     struct job_draft *job; /* of job.submit: tx_job_read() */
     struct job_end end;    /* of a settle, as it was added last */
-    struct uuid id;        /* of a message that brings none */
+    bool has_ahead;        /* the unit stores steps of that run */
+    struct job_ahead ahead;
+    struct uuid id; /* of a message that brings none */
     int64_t now;
     const char *correlation, *traceparent;
     struct core_sent sent;
@@ -52,6 +55,18 @@ void tx_queue_print(const json_t *op, const struct tx_queue *q, struct buf *out)
 int tx_job_read(const json_t *op, struct tx_queue *q, json_t **errors, struct err *e);
 int tx_job_add(struct tx_queue *q, struct txn *t, struct err *e);
 void tx_job_free(struct tx_queue *q);
+/* tx_stored.c: what a worker stores of its run. `kind`: enum job_stored_kind; on failure too *out
+ * is the caller's to free. */
+struct job_stored;
+extern const char *const tx_stored_names[];
+enum { TX_STORED_KINDS = 5 };
+int tx_stored_new(const json_t *op, const struct tx_queue *q, int kind, struct job_stored **out,
+                  json_t **errors, struct err *e);
+void tx_stored_free(struct job_stored *s); /* takes NULL */
+/* How many of its operations have results. */
+size_t tx_stored_results(const struct job_stored *s);
+void tx_stored_print(const struct job_stored *s, struct db *db, struct buf *out);
+
 /* Settles; of a run: with all that its end means. */
 int tx_job_settle(struct tx_queue *q, const struct core_settle *s, const struct buf *text,
                   struct txn *t, struct err *e);

@@ -145,8 +145,18 @@ int job_txn_progress(struct txn *t, const struct job_progress *p, struct err *e)
 
 /* ---- the end ---- */
 
+/* Steps of a run that stand in the unit in front of its end, all together. */
+struct job_ahead {
+    const char *job;
+    uint32_t undo; /* of them, with one */
+    const void *args;
+    size_t args_len;
+    const char *correlation; /* args and this as of struct job_step; may be NULL */
+};
+
 struct job_end {
     struct uuid run;
+    const struct job_ahead *ahead; /* NULL: none */
     /* Of the worker that has the run: any outcome; NULL: the record is over already (a condition),
      * or `terminate`. */
     const struct core_settle *settle;
@@ -215,6 +225,13 @@ struct job_step_row {
 /* In order; texts live until each() returns, false ends it. */
 int job_steps_read(struct db *db, const struct uuid *run,
                    bool (*each)(void *arg, const struct job_step_row *s), void *arg, struct err *e);
+
+/* The one of this name: 1, each() was called; 0: there is none. */
+int job_step_find(struct db *db, const struct uuid *run, const char *name,
+                  bool (*each)(void *arg, const struct job_step_row *s), void *arg, struct err *e);
+/* {"name", "result", "at"[, "kind", "undo"]}; `whole` false: without its result. A new reference.
+ */
+json_t *job_step_show(const struct job_step_row *s, bool whole);
 
 /* All that rows say of it, for people, with `log` and the results of steps; NULL in *out when it
  * has no row. A new reference. */

@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "job/run_priv.h"
 #include "ledger/txn.h"
 
@@ -164,10 +165,34 @@ static void end_parts_fini(struct end_parts *p)
     json_decref(p->chain);
 }
 
+/* The row as it is once the steps that stand in front of the end are stored. */
+static int end_ahead(const struct job_end *x, struct run_row *r, int found, struct err *e)
+{
+    const struct job_ahead *a = x->ahead;
+    if (found == 0) { /* they make it */
+        r->run = (struct job_run){.id = x->run, .state = JOB_RUN_OPEN, .revision = 1};
+        str_copy(r->run.job, sizeof r->run.job, a->job);
+        r->chain = mem_strdup("");
+        r->correlation = mem_strdup(a->correlation != NULL ? a->correlation : "");
+    }
+    r->run.revision += a->undo;
+    r->run.undoable += a->undo;
+    if (a->undo == 0 || r->args != NULL || a->args == NULL)
+        return 1;
+    r->args = mem_try(a->args_len + 1);
+    if (r->args == NULL)
+        return err_set(e, ERR_NOMEM, "args of %zu bytes", a->args_len);
+    memcpy(r->args, a->args, a->args_len);
+    r->args_len = a->args_len;
+    return 1;
+}
+
 static int end_read(struct db *db, const struct job_end *x, struct end_parts *p, struct err *e)
 {
     struct run_row *r = &p->row;
     int rc = run_load(db, &x->run, true, r, e);
+    if (rc >= 0 && x->ahead != NULL)
+        rc = end_ahead(x, r, rc, e);
     if (rc > 0 && *r->chain != '\0' &&
         (p->chain = json_read(r->chain, strlen(r->chain), e)) == NULL)
         return err_context(e, "the chain of a run");

@@ -16,6 +16,39 @@ int job_run_find(struct db *db, const struct uuid *id, struct job_run *out, stru
     return rc;
 }
 
+static void step_row(struct db_stmt *s, struct job_step_row *out)
+{
+    *out = (struct job_step_row){.ordinal = (uint32_t)db_col_int(s, 0),
+                                 .name = db_col_text(s, 1, NULL),
+                                 .kind = (enum job_step_kind)db_col_int(s, 2),
+                                 .undo = db_col_int(s, 3) != 0,
+                                 .undone = db_col_int(s, 3) == 2,
+                                 .at = db_col_int(s, 5)};
+    out->result = db_col_text(s, 4, &out->result_len);
+}
+
+int job_step_find(struct db *db, const struct uuid *run, const char *name,
+                  bool (*each)(void *arg, const struct job_step_row *s), void *arg, struct err *e)
+{
+    struct err own = ERR_INIT;
+    struct job_step_row row;
+    e = e != NULL ? e : &own;
+    AUTO(db_stmt_donep)
+    struct db_stmt *s = run_stmt(db,
+                                 "SELECT ordinal, name, kind, undo, result, at FROM job_steps "
+                                 "WHERE run = ?1 AND name = ?2",
+                                 run, e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 2, name);
+    int rc = db_step(s, e);
+    if (rc <= 0)
+        return rc;
+    step_row(s, &row);
+    each(arg, &row);
+    return 1;
+}
+
 int job_steps_read(struct db *db, const struct uuid *run,
                    bool (*each)(void *arg, const struct job_step_row *s), void *arg, struct err *e)
 {
@@ -28,13 +61,8 @@ int job_steps_read(struct db *db, const struct uuid *run,
                                  run, e);
     int rc = s == NULL ? e->code : 1;
     while (rc > 0 && (rc = db_step(s, e)) > 0) {
-        struct job_step_row row = {.ordinal = (uint32_t)db_col_int(s, 0),
-                                   .name = db_col_text(s, 1, NULL),
-                                   .kind = (enum job_step_kind)db_col_int(s, 2),
-                                   .undo = db_col_int(s, 3) != 0,
-                                   .undone = db_col_int(s, 3) == 2,
-                                   .at = db_col_int(s, 5)};
-        row.result = db_col_text(s, 4, &row.result_len);
+        struct job_step_row row;
+        step_row(s, &row);
         if (!each(arg, &row))
             return 0;
     }
@@ -89,19 +117,24 @@ static void show_row(const struct run_row *r, json_t *o)
     json_object_set(o, "chain", json_object_get(chain, "next"));
 }
 
-static bool show_step(void *arg, const struct job_step_row *s)
+json_t *job_step_show(const struct job_step_row *s, bool whole)
 {
     json_t *one = json_object();
     json_object_set_new(one, "name", json_string(s->name));
     if (s->kind == JOB_STEP_SLEEP)
         json_object_set_new(one, "kind", json_string("sleep"));
-    json_t *result = s->result_len > 0 ? json_read(s->result, s->result_len, NULL) : NULL;
+    json_t *result = whole && s->result_len > 0 ? json_read(s->result, s->result_len, NULL) : NULL;
     if (result != NULL)
         json_object_set_new(one, "result", result);
     if (s->undo)
         json_object_set_new(one, "undo", json_string(s->undone ? "done" : "declared"));
     json_object_set_new(one, "at", show_time(s->at));
-    json_array_append_new(arg, one);
+    return one;
+}
+
+static bool show_step(void *arg, const struct job_step_row *s)
+{
+    json_array_append_new(arg, job_step_show(s, true));
     return true;
 }
 
