@@ -2,12 +2,14 @@
 import json
 import os
 import re
+import select
 import shutil
+import socket
 import subprocess
 import time
 import unittest
 
-from e2e.node import ROOT, Case
+from e2e.node import ROOT, SANITIZED, Case
 
 APP = """
 queue "mail" {}
@@ -142,6 +144,59 @@ class Metrics(Case):
         self.assertEqual(row["state"], "degraded")
         self.assertIn("'work'", row["message"])
         self.assertEqual((row["facts"]["without_handler"], row["facts"]["available"], row["facts"]["queues"]), (1, 2, 2))
+
+
+class Many(Case):
+    """As many queues as there may be."""
+    QUEUES = 5_000 if SANITIZED else 100_000
+    CONNECTIONS, AHEAD = 64, 50  # requests under way on each
+    PAGE_BYTES, PAGE_MS = 100_000, 10
+    SLACK = 5  # for whoever else works on this machine, the request and the client
+
+    def declare(self, port):
+        """Each by a request of its own, many of them at once."""
+        todo = {}
+        for k in range(self.CONNECTIONS):
+            s = socket.create_connection(("127.0.0.1", port), timeout=30)
+            self.addCleanup(s.close)
+            todo[s] = [b"PUT /api/queues/default/a-queue-with-a-name-that-is-long-%06d HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+                       b"Content-Type: application/json\r\n\r\n{}" % i for i in range(k, self.QUEUES, self.CONNECTIONS)]
+        left = self.QUEUES
+        for s in todo:
+            self.ask(s, todo[s], self.AHEAD)
+        while left > 0:
+            readable = select.select(list(todo), [], [], 30)[0]
+            self.assertTrue(readable, left)
+            for s in readable:
+                text = s.recv(1 << 20)
+                made = text.count(b"HTTP/1.1 201 ")
+                self.assertEqual(made, text.count(b"HTTP/1.1 "), text[:1000])
+                left -= made
+                self.ask(s, todo[s], made)
+
+    @staticmethod
+    def ask(s, todo, count):
+        if todo and count:
+            s.sendall(b"".join(todo[:count]))
+            del todo[:count]
+
+    def test_the_page_stays_small_and_quick(self):
+        node = self.node()
+        self.declare(node.port)
+        c = node.client()
+        end = time.monotonic() + 60
+        while f"\nkoan_queues {self.QUEUES}\n" not in (page := c("GET", "/metrics").body.decode()) and time.monotonic() < end:
+            time.sleep(0.5)
+        self.assertIn(f"\nkoan_queues {self.QUEUES}\n", page)
+        self.assertIn('koan_queue_sent_total{other="true"} 0', page)
+        took = []
+        for _ in range(20):
+            began = time.monotonic()
+            page = c("GET", "/metrics").body
+            took.append((time.monotonic() - began) * 1000)
+            self.assertLess(len(page), self.PAGE_BYTES)
+        if not SANITIZED:
+            self.assertLess(min(took), self.SLACK * self.PAGE_MS)
 
 
 if __name__ == "__main__":

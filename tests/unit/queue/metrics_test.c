@@ -32,11 +32,22 @@ static void declare(struct queue_node *f, const char *name, bool handled)
     unit_fini(&u);
 }
 
-static double now_ms(void)
+static double clock_ms(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static double now_ms(void)
+{
+    return clock_ms(CLOCK_MONOTONIC);
+}
+
+/* What this thread has worked, whoever else is at work on the machine. */
+static double busy_ms(void)
+{
+    return clock_ms(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* Until the totals are those of now. */
@@ -120,7 +131,13 @@ TEST(the_page_says_of_each_queue_what_waits_and_what_became_of_it)
 
 /* ---- very many ---- */
 
-enum { MANY = 100000, AT_ONCE = 1000, BUSY = 30 };
+enum {
+    MANY = 100000,
+    AT_ONCE = 1000,
+    BUSY = 30,
+    PAGE_MS = 10,
+    SANITIZER_SLACK = 5, /* these tests run under sanitizers */
+};
 
 static void declare_many(struct queue_node *f, const char *prefix)
 {
@@ -157,10 +174,18 @@ TEST(of_very_many_queues_the_page_has_the_busiest_and_the_rest_as_one)
     queue_node_restart(&f); /* which walks over them at once */
     struct queue_totals t = totals(&f, MANY, BUSY * (BUSY + 1) / 2);
     assert_int_equal(t.counts.sent, BUSY * (BUSY + 1) / 2);
-    double begun = now_ms();
-    size_t bytes = page(&f, &p, &out);
-    print_message("%zu bytes in %.1f ms\n", bytes, now_ms() - begun);
-    assert_true(bytes < QUEUE_METRICS_BYTES);
+    double best = 1e9;
+    for (int i = 0; i < 5; i++) {
+        double begun = busy_ms();
+        size_t bytes = page(&f, &p, &out);
+        double took = busy_ms() - begun;
+        best = took < best ? took : best;
+        assert_true(bytes < QUEUE_METRICS_BYTES);
+        if (i < 4)
+            buf_fini(&out);
+    }
+    if (best > PAGE_MS * SANITIZER_SLACK)
+        fail_msg("%.1f ms", best);
     has(&out, "koan_queue_sent_total{tenant=\"default\",queue=\"q029007\"} 30");
     has(&out, "koan_queue_sent_total{tenant=\"default\",queue=\"q000007\"} 1");
     has(&out, "koan_queue_sent_total{other=\"true\"} 0");
