@@ -248,6 +248,25 @@ class Consuming(Streams):
         m = c.line()
         self.assertEqual(c.line(), {"lost": m["token"]})
 
+    def test_who_holds_what_is_cancelled_is_told(self):
+        q = self.queue()
+        lines, events = self.open(f"{Q}{q}/consume?prefetch=1"), None
+        self.ok("POST", f"{Q}{q}/messages", {"n": 1}, 201)
+        m = lines.line()
+        events = self.open(f"{Q}{q}/consume?prefetch=1", verb="GET")
+        self.ok("POST", f"{Q}{q}/messages", {"n": 2}, 201)
+        name, other = events.event()
+        self.assertEqual(name, "message")
+        for held in (m, other):
+            self.assertEqual(self.ok("DELETE", f"{Q}{q}/messages/{held['id']}", status=202).json["outcome"], "asked")
+        self.assertEqual(lines.line(), {"cancel": m["token"]})
+        self.assertEqual(events.event(), ("cancel", {"token": other["token"]}))
+        self.assertTrue(self.ok("GET", f"{Q}{q}/messages/{m['id']}").json["cancel_asked"])
+        lines.send({"id": m["id"], "token": m["token"], "outcome": "nack", "delay": 0})
+        self.assertEqual(lines.line()["outcome"], "nack")
+        self.assertEqual(self.counts(q)["messages_ready"], 0)  # not tried again
+        self.refused("GET", f"{Q}{q}/messages/{m['id']}", status=404, code="not_found")
+
     def test_two_consumers_share_and_each_message_goes_to_one(self):  # Q1
         q = self.queue()
         both = [self.open(f"{Q}{q}/consume?prefetch=5") for _ in range(2)]
