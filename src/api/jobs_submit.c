@@ -126,7 +126,7 @@ static int draft_args(struct job_draft *d, const json_t *given, struct err *e)
     entity_def_unref(def);
     if (args == NULL)
         return e->code != 0 ? e->code : err_set(e, ERR_INVALID, "args are not as declared");
-    buf_init(&d->body, QUEUE_BODY_MAX + 1);
+    buf_init(&d->body, QUEUE_BODY_MAX);
     rc = json_print(args, &d->body, e);
     if (buf_failed(&d->body))
         rc = err_field(e, ERR_TOO_LARGE, "args",

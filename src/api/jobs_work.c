@@ -47,7 +47,7 @@ static int settle_add(struct queue_units *u, size_t i, struct txn *t, struct err
     struct settle *s = u->more;
     struct api_thread *thread = api_thread_of(u->req);
     struct core_settle settle = {.token = 0};
-    AUTO(buf_fini) struct buf text = BUF_INIT(QUEUE_RESULT_BYTES + 1);
+    AUTO(buf_fini) struct buf text = BUF_INIT(QUEUE_RESULT_BYTES);
     const json_t *o = s->many ? json_array_get(s->body, i) : s->body;
     int rc = queue_settle_read(o, api_now_ms(thread), false, &settle, &text, e);
     u->items[i].tag = (int)settle.outcome;

@@ -203,7 +203,7 @@ static void consuming_line(struct flow *f, const char *p, size_t n)
     if (it == NULL)
         return;
     struct core_settle s = {.token = 0};
-    AUTO(buf_fini) struct buf text = BUF_INIT(QUEUE_RESULT_BYTES + 1);
+    AUTO(buf_fini) struct buf text = BUF_INIT(QUEUE_RESULT_BYTES);
     AUTO(json_unref) json_t *o = json_read(p, n, &it->err);
     if (o != NULL && queue_settle_read(o, api_now_ms(f->thread), false, &s, &text, &it->err) == 0) {
         s.queue = c->name;

@@ -32,7 +32,7 @@ static int merge_body(const struct buf *old, const struct queue_merged *x, struc
 static void merge_one(struct queue_merging *m, struct queue_merged *x, struct db *db)
 {
     AUTO(buf_fini) struct buf old = BUF_INIT(CORE_BODY_MAX + 1);
-    buf_init(&x->body, QUEUE_BODY_MAX + 1);
+    buf_init(&x->body, QUEUE_BODY_MAX);
     if (x->waits.body == 0)
         return;
     int rc = queue_waiting_read(m->job.api->o.ledger, db, &x->waits, &old, &x->err);

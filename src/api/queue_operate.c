@@ -269,7 +269,7 @@ static struct queue_operate *operate_new(struct http_request *req, enum operate_
     o->verb = verb;
     o->look.tenant = tenant;
     o->look.queue = name;
-    buf_init(&o->edit, QUEUE_BODY_MAX + 1);
+    buf_init(&o->edit, QUEUE_BODY_MAX);
     return o;
 }
 

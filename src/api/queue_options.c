@@ -381,7 +381,7 @@ static int content_headers(struct queue_draft *d, const json_t *v, struct err *e
             return err_field(e, ERR_INVALID, "headers", "header '%.64s' is %s, not text", name,
                              json_type_name(text));
     }
-    buf_init(&d->headers, QUEUE_HEADERS_BYTES + 1);
+    buf_init(&d->headers, QUEUE_HEADERS_BYTES);
     int rc = json_print(v, &d->headers, e);
     if (rc != 0 || buf_failed(&d->headers))
         return err_field(e, ERR_TOO_LARGE, "headers", "headers have at most %d bytes",
@@ -413,7 +413,7 @@ int queue_draft_content(struct queue_draft *d, const json_t *o, struct err *e)
     if (body != NULL && json_object_get(o, "type") != NULL)
         return err_field(e, ERR_INVALID, "type",
                          "\"body\" is JSON; other types come as \"body_base64\"");
-    buf_init(&d->body, QUEUE_BODY_MAX + 1);
+    buf_init(&d->body, QUEUE_BODY_MAX);
     int rc = body != NULL ? json_print(body, &d->body, e) : content_bytes(d, o, bytes, e);
     if (buf_failed(&d->body))
         rc = err_field(e, ERR_TOO_LARGE, "body",

@@ -119,7 +119,7 @@ static int send_headers(struct http_request *req, struct queue_draft *d, struct 
 {
     const char *name, *value;
     size_t count = 0;
-    buf_init(&d->headers, QUEUE_HEADERS_BYTES + 1);
+    buf_init(&d->headers, QUEUE_HEADERS_BYTES);
     for (size_t i = 0; http_header_at(req, i, &name, &value); i++) {
         if (strncasecmp(name, SEND_HEADER, sizeof SEND_HEADER - 1) != 0)
             continue;

@@ -182,7 +182,7 @@ static void settle_item(struct queue_units *u, size_t i, const json_t *o)
 {
     struct queue_item *it = &u->items[i];
     struct core_settle s = {.token = 0};
-    AUTO(buf_fini) struct buf text = BUF_INIT(QUEUE_RESULT_BYTES + 1);
+    AUTO(buf_fini) struct buf text = BUF_INIT(QUEUE_RESULT_BYTES);
     struct err *e = &it->err;
     if (queue_settle_read(o, api_now_ms(api_thread_of(u->req)), false, &s, &text, e) != 0)
         return;

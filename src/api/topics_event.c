@@ -35,7 +35,7 @@ void topic_drafts_free(struct topic_draft *list, size_t count)
 static void header_begin(struct topic_draft *d)
 {
     if (d->read.headers.max == 0)
-        buf_init(&d->read.headers, QUEUE_HEADERS_BYTES + 1);
+        buf_init(&d->read.headers, QUEUE_HEADERS_BYTES);
     buf_addc(&d->read.headers, d->read.headers.len == 0 ? '{' : ',');
 }
 

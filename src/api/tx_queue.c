@@ -33,7 +33,7 @@ static int tx_send_add(const json_t *op, const struct tx_queue *q, struct txn *t
 static int tx_settle_add(const json_t *op, struct tx_queue *q, struct txn *t, struct err *e)
 {
     struct core_settle s = {.token = 0};
-    AUTO(buf_fini) struct buf text = BUF_INIT(QUEUE_RESULT_BYTES + 1);
+    AUTO(buf_fini) struct buf text = BUF_INIT(QUEUE_RESULT_BYTES);
     const json_t *queue = json_object_get(op, "queue");
     int rc = queue_settle_read(op, q->now, true, &s, &text, e);
     s.queue = json_string_value(queue);

@@ -38,14 +38,14 @@ static void json_print_escape(struct buf *b, unsigned char c)
 /* `"text"` and what follows it, in one piece. */
 static void json_print_plain(struct buf *b, const char *s, size_t n, bool is_key)
 {
-    char *out = buf_reserve(b, n + 3);
+    char *out = buf_reserve(b, n + 2 + is_key);
     if (out == NULL)
         return;
     *out++ = '"';
     if (n > 0)
         memcpy(out, s, n);
     out[n] = '"';
-    out[n + 1] = ':';
+    out[n + 1] = ':'; /* where it is no key: in the room of the NUL, which comes back */
     buf_commit(b, n + 2 + is_key);
 }
 

@@ -103,7 +103,7 @@ static int declare_queue(lua_State *L, struct bind_set *s, struct bind_job *j, s
 /* What makes its runs by itself has to know their args. */
 static int check_scheduled(const struct job_def *d, struct err *e)
 {
-    AUTO(buf_fini) struct buf args = BUF_INIT(QUEUE_BODY_MAX + 1);
+    AUTO(buf_fini) struct buf args = BUF_INIT(QUEUE_BODY_MAX);
     struct err why = ERR_INIT;
     if (!d->has_schedule && d->on_start == JOB_START_NONE)
         return 0;

@@ -172,7 +172,10 @@ int bind_message_headers(const json_t *o, struct bind_message *s, struct err *e)
         if (!json_is_string(v))
             return err_field(e, ERR_INVALID, "headers", "header '%.60s' is no text", name);
     }
-    return json_print(headers, &s->headers, e);
+    if (json_print(headers, &s->headers, e) != 0)
+        return err_field(e, ERR_TOO_LARGE, "headers", "headers have at most %d bytes",
+                         QUEUE_HEADERS_BYTES);
+    return 0;
 }
 
 static int options_read(const json_t *o, int64_t now, struct bind_message *s, struct err *e)

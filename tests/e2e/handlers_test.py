@@ -116,6 +116,43 @@ class Ends(HandlersCase):
         self.send("first", {"a": [1, None, "x"]}, key="k")
         self.until(['[{"a":[1,null,"x"]},"first","k",1,"default","number"]', "true b 36"])
 
+    def test_what_is_said_with_a_message_is_what_it_has(self):
+        self.serve("""
+            queue "q" {}
+            route "POST /go" { run = function(req) return { id = send("q", req.json.body, req.json.options) } end }
+        """)
+
+        def go(body, status=200, **options):
+            a = self.ask("POST", "/go", {"body": body, "options": options})
+            self.assertEqual(a.status, status, a.body)
+            return a.json["id"] if status == 200 else a.json["detail"]
+
+        def look(id):
+            return self.ask("GET", "/api/queues/%2F/q/messages/" + id).json
+
+        def lease(**more):
+            return [m["id"] for m in self.ask("POST", "/api/queues/%2F/q/lease", {"max": 9, "wait": 0, **more}).json["messages"]]
+        later = go(1, run_at="2101-02-03T04:05:06.007Z", lane="bulk", priority=9, attempts=7)
+        m = look(later)
+        self.assertEqual((m["state"], m["run_at"], m["lane"], m["priority"], m["attempts"]),
+                         ("scheduled", "2101-02-03T04:05:06.007Z", "bulk", 9, 7))
+        needs = go(2, needs={"gpu": 2, "zone": "eu"})
+        self.assertEqual((lease(), lease(labels={"gpu": 1, "zone": "eu"}), lease(labels={"gpu": 2})), ([], [], []))
+        self.assertEqual(lease(labels={"gpu": 2, "zone": "eu"}), [needs])
+        self.assertEqual(self.ask("POST", "/api/queues/%2F/q/pause").status, 200)
+        self.assertEqual(self.ask("POST", "/api/gates/shut/close", {"delay": "1h"}).status, 204)
+        ids = [go(3, ttl="300ms"), go(4, ttl="1h"), go(5, gate="shut", deadline="400ms"), go(6, gate="shut", deadline="1h")]
+        end = time.monotonic() + 10
+        while (got := [look(i).get("reason") for i in ids]) != (want := ["expired", None, "deferred_too_long", None]):
+            self.assertLess(time.monotonic(), end, (got, want))
+            time.sleep(0.05)
+        headers = {f"h{i:02}": "" for i in range(64)}
+        headers["h00"] = "x" * ((16 << 10) - len(json.dumps(headers, separators=(",", ":"))))
+        self.assertEqual(look(go(7, headers=headers))["headers"], headers)
+        self.assertIn("at most 64", go(8, 400, headers={f"h{i}": "" for i in range(65)}))
+        headers["h01"] = "x"
+        self.assertIn("at most 16384 bytes", go(9, 413, headers=headers))
+
     def test_what_a_failed_handler_wrote_or_sent_never_happened(self):  # U3
         self.serve("""
             queue "dead" {}

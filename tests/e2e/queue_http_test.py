@@ -1,5 +1,6 @@
 """Queues over HTTP: declared, sent to, leased from, settled; what comes back and what does not."""
 import base64
+import calendar
 import http.client
 import json
 import threading
@@ -179,6 +180,55 @@ class Sending(Queues):
         self.refused("POST", f"{Q}{q}/messages", json.dumps("x" * (1 << 20)), 413, "too_large", "body")
         self.refused("POST", f"{Q}{q}/messages?batch=true", [{"body": 1}] * 1001, 413, "too_large")
         self.assertEqual(self.counts(q)["messages"], 0)
+
+    def test_what_is_said_with_a_message_is_what_it_has(self):
+        q = self.queue()
+        self.ok("POST", f"{Q}{q}/pause")
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + 3)) + ".250Z"
+        later = self.send(q, 1, query=f"?run_at={at}&lane=bulk&priority=9&attempts=7")["id"]
+        m = self.ok("GET", f"{Q}{q}/messages/{later}").json
+        self.assertEqual((m["state"], m["run_at"], m["lane"], m["priority"], m["attempts"]), ("scheduled", at, "bulk", 9, 7))
+        short = self.send(q, 2, query="?ttl=300ms")["id"]
+        long = self.send(q, 3, query="?ttl=1h")["id"]
+        self.ok("POST", "/api/gates/shut-for-long/close", {"delay": "1h"}, 204)
+        held = self.send(q, 4, query="?gate=shut-for-long&deadline=400ms")["id"]
+        patient = self.send(q, 5, query="?gate=shut-for-long&deadline=1h")["id"]
+        end = time.monotonic() + 10
+        while len(dead := self.peek(q, "discarded")) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertEqual({m["id"]: m["reason"] for m in dead}, {short: "expired", held: "deferred_too_long"})
+        self.assertEqual({m["id"] for m in self.peek(q)} - {later}, {long, patient})
+        self.ok("POST", f"{Q}{q}/resume")
+        self.assertEqual(self.lease(q)[0]["id"], long)
+        self.assertEqual(self.lease(q, wait="10s")[0]["id"], later)
+        self.assertGreaterEqual(time.time(), calendar.timegm(time.strptime(at[:19], "%Y-%m-%dT%H:%M:%S")) + 0.25)
+
+    def test_headers_and_bodies_have_bounds(self):  # R3
+        q = self.queue()
+        def of(count, bytes):
+            """So many headers, which are so many bytes of JSON."""
+            headers = {f"h{i:02}": "" for i in range(count)}
+            headers["h00"] = "x" * (bytes - len(json.dumps(headers, separators=(",", ":"))))
+            return headers
+        most = of(64, 16 << 10)
+        one, many, big = self.many(q, *({"body": 1, "headers": h} for h in (most, of(65, 1000), of(64, (16 << 10) + 1))))
+        self.assertEqual(self.ok("GET", f"{Q}{q}/messages/{one['id']}").json["headers"], most)
+        self.assertEqual(self.lease(q)[0]["headers"], most)
+        self.assertIn("at most 64 headers", many["error"]["detail"])
+        self.assertEqual((big["error"]["code"], big["error"]["status"]), ("too_large", 413))
+        self.assertIn("at most 16384 bytes", big["error"]["detail"])
+        self.assertEqual(self.counts(q)["messages"], 1)
+        self.send(q, 2, **{f"X-Message-H{i}": str(i) for i in range(64)})
+        self.assertEqual(self.lease(q)[0]["headers"], {f"h{i}": str(i) for i in range(64)})
+        self.refused("POST", f"{Q}{q}/messages", 2, 413, "too_large", "at most 64 headers", **{f"X-Message-H{i}": "" for i in range(65)})
+        body = "x" * ((1 << 20) - 2)  # and two quotes
+        one, big = self.many(q, {"body": body}, {"body": body + "x"})
+        self.assertIn("id", one)
+        self.assertEqual(self.lease(q)[0]["id"], one["id"])
+        self.assertEqual((big["error"]["code"], big["error"]["errors"][0]["field"]), ("too_large", "body"))
+        self.refused("POST", f"{Q}{q}/messages", json.dumps(body + "x"), 413, "too_large", "at most 1048576")
+        big = {f"X-Message-H{i}": "x" * 6000 for i in range(3)}
+        self.refused("POST", f"{Q}{q}/messages", 2, 413, "too_large", "16384 bytes", **big)
 
     def test_a_queue_that_is_not_declared_is_made_when_asked(self):
         self.refused("POST", f"{Q}fresh/messages", {}, status=404, code="not_found")

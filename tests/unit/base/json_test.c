@@ -51,6 +51,24 @@ TEST(values_of_every_type_are_read_and_printed)
     prints("{}", "{}", "{}");
 }
 
+TEST(a_text_fits_into_just_its_bytes)
+{
+    static const char *const texts[] = {"\"alone\"", "\"\"", "\"a\\nb\"", "{\"key\":\"a\"}",
+                                        "{\"k\":1}", "[]",   "12"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        json_t *v = json_read(texts[i], strlen(texts[i]), NULL);
+        assert_non_null(v);
+        for (size_t max = 0; max <= strlen(texts[i]); max++) {
+            struct buf b = BUF_INIT(max);
+            assert_int_equal(json_print(v, &b, NULL), max < strlen(texts[i]) ? ERR_TOO_LARGE : 0);
+            if (max == strlen(texts[i]))
+                assert_string_equal(buf_str(&b), texts[i]);
+            buf_fini(&b);
+        }
+        json_decref(v);
+    }
+}
+
 TEST(numbers_stay_what_they_are)
 {
     prints("[9223372036854775807,-9223372036854775808,0]",
@@ -468,6 +486,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HEAP_TEST(values_of_every_type_are_read_and_printed),
+        HEAP_TEST(a_text_fits_into_just_its_bytes),
         HEAP_TEST(numbers_stay_what_they_are),
         HEAP_TEST(strings_are_escaped_as_little_as_allowed),
         HEAP_TEST(bad_text_is_refused_with_its_place),
