@@ -710,6 +710,10 @@ class Commands(Queues):
         other = self.queue()
         self.koan("queue", "move", q, other, sent["id"])
         self.assertEqual(self.counts(other)["messages"], 1)
+        two = self.send(other, 2)["id"]
+        self.koan("queue", "cancel", other, two)
+        self.assertEqual([m["id"] for m in self.peek(other)], [sent["id"]])
+        self.assertIn("not_found", self.koan("queue", "cancel", other, two, "--json", code=1))
         self.koan("queue", "purge", other, "--state", "available", code=2)
         self.koan("queue", "purge", other, "--state", "available", "--confirm", other)
         self.assertEqual(self.counts(other)["messages"], 0)
