@@ -163,11 +163,12 @@ class Queued(App):
         self.refused("POST", MODEL + "/bulk?mode=stage", [{"data": {"phone": "1"}, "zz": 1}], words="zz", X_Canon_Origin="crm")
 
     def test_a_message_that_is_no_arrival_is_a_dead_letter(self):
-        for body, words in (({"origin": "crm"}, "data"), ({"origin": "zz", "data": {}}, "zz"), ([1], "object"),
-                            ({"origin": "crm", "data": {"phone": "4"}, "zz": 1}, "zz")):
+        for body, reason, words in (({"origin": "crm"}, "undecodable", "data"), ({"origin": "zz", "data": {}}, "rejected", "zz"),
+                                    ([1], "undecodable", "object"),
+                                    ({"origin": "crm", "data": {"phone": "4"}, "zz": 1}, "undecodable", "zz")):
             id = self.ok("POST", QUEUE + "/messages", body, 201).json["id"]
             r = self.ended(id)
-            self.assertEqual(r["state"], "discarded", r)
+            self.assertEqual((r["state"], r["reason"]), ("discarded", reason), r)
             self.assertIn(words, r["error"])
 
     def test_an_arrival_in_a_unit_with_others(self):
