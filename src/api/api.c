@@ -217,6 +217,7 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
     t->ids.make = api_make_id;
     list_init(&t->queue_waits);
     list_init(&t->job_waits);
+    list_init(&t->replies);
     list_init(&t->flows);
     int rc = api_reader_open(a, &t->db, e);
     if (rc == 0)
@@ -245,6 +246,7 @@ void api_thread_drain(struct api_thread *t)
     api_queue_drain(t);
     api_flows_drain(t);
     api_jobs_drain(t);
+    api_replies_drain(t);
 }
 
 void api_thread_free(struct api_thread *t)
@@ -258,6 +260,14 @@ void api_thread_free(struct api_thread *t)
     db_close(t->points);
     db_close(t->db);
     mem_free(t);
+}
+
+bool api_may_wait(struct http_request *req)
+{
+    if (api_thread_of(req)->waits_count < API_WAITS_MAX)
+        return true;
+    http_refuse(req, ERR_OVERLOADED, "%d requests wait here for what others do", API_WAITS_MAX);
+    return false;
 }
 
 /* ---- who asks ---- */

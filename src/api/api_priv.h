@@ -22,9 +22,10 @@
 #define API_NDJSON "application/x-ndjson"
 
 enum {
-    API_TROUBLE_MAX = 1024,  /* text about scripts that do not load */
-    API_RANDOM_BYTES = 512,  /* drawn at once for ids */
-    API_RECORD_MAX = 2 << 20 /* a record with its system fields */
+    API_TROUBLE_MAX = 1024,   /* text about scripts that do not load */
+    API_RANDOM_BYTES = 512,   /* drawn at once for ids */
+    API_RECORD_MAX = 2 << 20, /* a record with its system fields */
+    API_WAITS_MAX = 2000      /* of a thread: requests for an end of a run, or an answer */
 };
 
 struct api_loop {
@@ -65,6 +66,8 @@ struct api_thread {
     struct api_feed *feed;   /* feed.c */
     struct list queue_waits; /* queue_lease.c */
     struct list job_waits;   /* jobs.c */
+    struct list replies;     /* topics_reply.c */
+    size_t waits_count;      /* of both */
     bool queue_drained;
     struct list flows; /* flow.c */
     size_t flows_count;
@@ -318,5 +321,9 @@ void api_flows_drain(struct api_thread *t);
 void api_queue_drain(struct api_thread *t);
 /* jobs.c: those who wait for the end of a run. */
 void api_jobs_drain(struct api_thread *t);
+/* Those that wait for an answer hear that the node is leaving. After api_queue_drain(). */
+void api_replies_drain(struct api_thread *t);
+/* One more request may wait here. False: answered. */
+bool api_may_wait(struct http_request *req);
 
 #endif

@@ -288,6 +288,7 @@ static void show_ended(struct queue_watch *w)
     struct world *world = loop_world(s->thread->loop);
     world->timer_stop(world, &s->timer);
     list_remove(&s->link);
+    s->thread->waits_count--;
     s->waiting = false;
     s->waited = true;
     show_look(s);
@@ -298,6 +299,7 @@ static void show_wait(struct job_show *s)
     struct world *world = loop_world(s->thread->loop);
     s->waiting = true;
     list_push(&s->thread->job_waits, &s->link);
+    s->thread->waits_count++;
     http_uncounted(s->req);
     http_on_cancel(s->req, show_cancelled, s);
     s->timer.fire = show_late;
@@ -324,7 +326,7 @@ static void show_looked(struct queue_looking *l)
         return;
     }
     if (s->wait_ms > 0 && !s->waited && !s->thread->queue_drained && !http_is_cancelled(s->req) &&
-        s->shown.view.state < REC_COMPLETED) {
+        s->shown.view.state < REC_COMPLETED && s->thread->waits_count < API_WAITS_MAX) {
         show_wait(s);
         return;
     }

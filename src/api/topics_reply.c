@@ -9,6 +9,7 @@
 
 struct replying {
     struct bus_request r; /* first */
+    struct list link;     /* of its thread */
     struct http_request *req;
     json_t *options;
     struct topic_draft *draft;
@@ -33,6 +34,8 @@ static void reply_done(struct bus_request *r)
 {
     struct replying *p = (struct replying *)r;
     struct http_request *req = p->req;
+    list_remove(&p->link);
+    api_thread_of(req)->waits_count--;
     if (r->err.code != 0)
         http_problem(req, &r->err);
     else if (r->answer.len == 0)
@@ -40,6 +43,33 @@ static void reply_done(struct bus_request *r)
     else
         http_respond_buf(req, 200, API_JSON, &r->answer);
     replying_free(p);
+}
+
+static void reply_gone(struct http_request *req, void *arg)
+{
+    struct err e = ERR_INIT;
+    (void)req;
+    err_set(&e, ERR_TIMEOUT, "nobody waits for the answer any more");
+    bus_request_cancel(arg, &e);
+}
+
+/* The message stays what it is: whoever publishes it again has it twice. */
+void api_replies_drain(struct api_thread *t)
+{
+    struct err e = ERR_INIT;
+    err_set(&e, ERR_TIMEOUT,
+            "this node is leaving and waits for no answers; the message is published, or was "
+            "about to be");
+    LIST_EACH_SAFE(it, &t->replies)
+    bus_request_cancel(&LIST_OF(it, struct replying, link)->r, &e);
+}
+
+static bool reply_may(struct http_request *req)
+{
+    if (!api_thread_of(req)->queue_drained)
+        return api_may_wait(req);
+    http_refuse(req, ERR_DRAINING, "this node is leaving; ask another one");
+    return false;
 }
 
 static int reply_options(const json_t *options, const struct topic_draft *d, int64_t *ms,
@@ -66,6 +96,8 @@ void topic_reply(struct http_request *req, json_t *options)
     size_t count = 0;
     bool batch = false;
     int64_t ms = 0;
+    if (!reply_may(req))
+        return;
     struct topic_draft *draft = topic_drafts_read(req, options, &count, &batch);
     if (draft == NULL)
         return;
@@ -88,8 +120,13 @@ void topic_reply(struct http_request *req, json_t *options)
     p->r.done = reply_done;
     if (rc == 0)
         rc = bus_request_start(&p->r, &e);
-    if (rc == 0)
+    if (rc != 0) {
+        replying_free(p);
+        http_problem(req, &e);
         return;
-    replying_free(p);
-    http_problem(req, &e);
+    }
+    list_push(&t->replies, &p->link);
+    t->waits_count++;
+    http_uncounted(req);
+    http_on_cancel(req, reply_gone, &p->r);
 }

@@ -1,5 +1,7 @@
 """Topics over HTTP: plain messages and CloudEvents, one or many, kept where nobody listens, published again."""
 import json
+import socket
+import time
 import unittest
 
 from e2e.node import App
@@ -156,6 +158,49 @@ class Heard(TopicsCase):
         self.assertEqual((late.status, late.json["code"]), (504, "timeout"))
         batch = self.ask("POST", "/api/topics/price.of?reply=1s", "[]", {"Content-Type": "application/cloudevents-batch+json"})
         self.assertEqual(batch.status, 400)
+
+    def waits_for_answers(self, count):
+        self.serve('on "price.of" { group = "prices", run = function(q) end }')
+        self.ask("POST", Q + "group.prices/pause")
+        socks = []
+        for _ in range(count):
+            s = socket.create_connection(("127.0.0.1", self.server.port))
+            s.sendall(b"POST /api/topics/price.of?reply=5m HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
+                      b"Content-Type: application/json\r\n\r\n{}")
+            socks.append(s)
+            self.addCleanup(s.close)
+        for _ in range(100):
+            if len(self.of("group.prices", "available")) == count:
+                return socks
+            time.sleep(0.05)
+        self.fail("not all were published")
+
+    def at_work(self):
+        text = self.ask("GET", "/metrics").body.decode()
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("koan_http_requests_in_flight"))
+
+    def test_who_waits_for_an_answer_is_not_counted_among_those_at_work(self):
+        socks = self.waits_for_answers(20)
+        self.assertLess(self.at_work(), 5)
+        for s in socks:
+            s.close()  # nobody waits any more, and the node has nothing left to stop for
+        time.sleep(0.5)
+        began = time.monotonic()
+        self.assertEqual(self.server.stop(), 0)
+        self.assertLess(time.monotonic() - began, 15)
+
+    def test_who_waits_for_an_answer_hears_that_the_node_leaves(self):
+        s = self.waits_for_answers(1)[0]
+        s.settimeout(60)
+        began = time.monotonic()
+        self.assertEqual(self.server.stop(), 0)
+        self.assertLess(time.monotonic() - began, 15)
+        answer = b""
+        while b"leaving" not in answer:
+            part = s.recv(4096)
+            self.assertNotEqual(part, b"", answer)
+            answer += part
+        self.assertIn(b" 504 ", answer.splitlines()[0])
 
     def test_who_listens_later_gets_what_nobody_listened_to_once(self):  # B1 B2
         self.serve("")
