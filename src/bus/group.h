@@ -28,7 +28,6 @@ enum {
     GROUP_NAME_MAX = 64,
     GROUPS_MAX = 10 * 1000,      /* declarations of a set */
     GROUPS_BYTES_MAX = 16 << 20, /* all that they say */
-    UNROUTED_MAX = 100 * 1000,   /* messages kept */
     UNROUTED_KEEP_MS = 7 * 24 * 60 * 60 * 1000
 };
 

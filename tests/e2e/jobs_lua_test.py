@@ -67,6 +67,33 @@ class Runs(JobsCase):
         self.assertEqual(a.status, 404, a.body)
         self.assertIn("these scripts do not declare it", a.json["detail"])
 
+    def test_progress_is_stored_every_two_seconds_and_with_the_end(self):
+        self.serve("""
+            job "work" { run = function(args, ctx)
+              for i = 1, 45 do
+                ctx:progress(i / 50)
+                ctx:log("line " .. i)
+                local till = time.now() + 100
+                while time.now() < till do end
+              end
+              ctx:progress(1)
+            end }
+        """)
+        began, end = time.monotonic(), time.monotonic() + 30
+        run_id, seen = self.submit("work"), []
+        while time.monotonic() < end:
+            r = self.ask("GET", f"/api/jobs/{run_id}").json
+            seen.append((r.get("progress", {}).get("fraction"), r.get("log", "").count("\n")))
+            if r["state"] == "completed":
+                break
+            time.sleep(0.02)
+        told = sorted({s for s in seen if s[0] is not None})
+        self.assertEqual(told[-1], (1, 45))
+        self.assertTrue(2 <= len(told) <= (time.monotonic() - began) // 2 + 1, told)
+        for fraction, lines in told[:-1]:
+            self.assertIn(lines, (round(fraction * 50), round(fraction * 50) - 1))
+        self.assertLess(told[0][0], 0.5)
+
     def test_a_submit_in_a_unit_that_fails_leaves_nothing(self):
         self.serve("""
             job "work" { run = function(args) note("ran " .. args.n) end }
@@ -480,6 +507,21 @@ class Checks(JobsCase):
               t.equal(entity("Note").count(), 6)
               t.fails(function() t.run("work", { m = 0 }) end, "invalid")
               t.fails(function() t.run("nowhere") end, "no job of these scripts")
+            end)
+        """)
+        code, out, err = run("check", self.path("app"), cwd=self.dir)
+        self.assertEqual(code, 0, out + err)
+
+    def test_a_run_has_a_thousand_steps_and_no_more(self):
+        self.write("app/main.lua", """
+            job "work" { attempts = 1, run = function(args)
+              for i = 1, args.n do step("s" .. i, function() end) end
+            end }
+        """)
+        self.write("app/main_test.lua", """
+            test("bound", function(t)
+              t.equal(#t.run("work", { n = 1000 }).steps, 1000)
+              t.fails(function() t.run("work", { n = 1001 }) end, "step 's1001': a run has at most 1000 steps")
             end)
         """)
         code, out, err = run("check", self.path("app"), cwd=self.dir)

@@ -3,6 +3,7 @@
 
 #include "base/time.h"
 #include "db/db.h"
+#include "io/loop.h"
 #include "support/bus_node.h"
 #include "support/unit.h"
 
@@ -32,6 +33,17 @@ static int rewind_to(struct bus_node *f, const char *group, const struct bus_sta
     int rc = kit_do(&f->queue.node, &u);
     unit_fini(&u);
     return rc;
+}
+
+static int64_t rows(struct bus_node *f, const char *sql)
+{
+    struct db *reader = kit_reader(&f->queue.node);
+    struct db_stmt *s = db_stmt_get(reader, sql, NULL);
+    assert_int_equal(db_step(s, NULL), 1);
+    int64_t n = db_col_int(s, 0);
+    db_stmt_done(s);
+    db_close(reader);
+    return n;
 }
 
 TEST(a_group_that_starts_at_the_first_gets_what_is_retained_once_and_in_order) /* B1 */
@@ -96,6 +108,32 @@ TEST(a_group_is_rewound_to_a_position_a_time_or_the_head)
     bus_node_end(&f);
 }
 
+TEST(a_group_may_start_at_a_position_or_a_time)
+{
+    struct bus_node f;
+    char group[160], since[TIME_TEXT];
+    up(&f, HOUR);
+    publish(&f, 1, 2);
+    int64_t at = rows(&f, "SELECT max(at) FROM bus_retained") + 1;
+    while (loop_world(f.queue.node.loop)->wall_ms(loop_world(f.queue.node.loop)) < at)
+        bus_node_turn(&f);
+    publish(&f, 3, 4);
+    time_format(at, since);
+    snprintf(group, sizeof group, "timed c.# {\"start\":\"%s\"}", since);
+    assert_int_equal(BUS_NODE_GROUPS(&f, "placed c.# {\"start\":{\"position\":2}}", group,
+                                     "late c.# {\"start\":{\"position\":9}}"),
+                     0);
+    bus_node_until(&f, "group.placed", REC_AVAILABLE, 3);
+    bus_node_until(&f, "group.timed", REC_AVAILABLE, 2);
+    publish(&f, 5, 5);
+    bus_node_until(&f, "group.placed", REC_AVAILABLE, 4);
+    bus_node_until(&f, "group.timed", REC_AVAILABLE, 3);
+    assert_string_equal(bus_node_bodies(&f, "group.placed", REC_AVAILABLE), "2 3 4 5");
+    assert_string_equal(bus_node_bodies(&f, "group.timed", REC_AVAILABLE), "3 4 5");
+    assert_string_equal(bus_node_bodies(&f, "group.late", REC_AVAILABLE), "5");
+    bus_node_end(&f);
+}
+
 TEST(a_group_that_was_away_goes_on_where_it_was)
 {
     struct bus_node f;
@@ -113,17 +151,6 @@ TEST(a_group_that_was_away_goes_on_where_it_was)
     bus_node_end(&f);
 }
 
-static int64_t rows(struct bus_node *f, const char *sql)
-{
-    struct db *reader = kit_reader(&f->queue.node);
-    struct db_stmt *s = db_stmt_get(reader, sql, NULL);
-    assert_int_equal(db_step(s, NULL), 1);
-    int64_t n = db_col_int(s, 0);
-    db_stmt_done(s);
-    db_close(reader);
-    return n;
-}
-
 TEST(what_is_past_its_time_goes)
 {
     struct bus_node f;
@@ -136,14 +163,49 @@ TEST(what_is_past_its_time_goes)
     bus_node_end(&f);
 }
 
+/* As if so much were kept already. */
+static void used_is(struct bus_node *f, int64_t bytes)
+{
+    char path[512], sql[128];
+    struct db_options o = {.path = path, .mode = DB_WRITER};
+    struct db *db;
+    snprintf(path, sizeof path, "%s", ledger_db_path(f->queue.node.ledger));
+    snprintf(sql, sizeof sql, "UPDATE bus_use SET used = %lld", (long long)bytes);
+    bus_node_down(f);
+    assert_int_equal(db_open(&o, &db, NULL), 0);
+    assert_int_equal(db_exec(db, sql, NULL), 0);
+    db_close(db);
+    bus_node_up(f);
+}
+
+TEST(what_a_tenant_may_retain_is_bounded)
+{
+    struct bus_node f;
+    up(&f, HOUR);
+    publish(&f, 1, 1);
+    int64_t one = rows(&f, "SELECT sum(bytes) FROM bus_retained");
+    assert_int_equal(one, rows(&f, "SELECT sum(used) FROM bus_use"));
+    used_is(&f, BUS_RETAINED_BYTES - one);
+    publish(&f, 2, 2); /* to the last byte */
+    assert_int_equal(bus_node_publish(&f, "c.saved", 3, "3"), ERR_QUOTA);
+    assert_int_equal(rows(&f, "SELECT count(*) FROM bus_retained"), 2);
+    assert_int_equal(rows(&f, "SELECT sum(used) FROM bus_use"), BUS_RETAINED_BYTES);
+    assert_int_equal(bus_node_publish(&f, "other", 4, "4"), 0); /* what is not retained goes on */
+    used_is(&f, BUS_RETAINED_BYTES - one + 1);
+    assert_int_equal(bus_node_publish(&f, "c.saved", 5, "5"), ERR_QUOTA);
+    bus_node_end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         HEAP_TEST(a_group_that_starts_at_the_first_gets_what_is_retained_once_and_in_order),
         HEAP_TEST(more_than_one_unit_holds_is_fed_across_restarts),
         HEAP_TEST(a_group_is_rewound_to_a_position_a_time_or_the_head),
+        HEAP_TEST(a_group_may_start_at_a_position_or_a_time),
         HEAP_TEST(a_group_that_was_away_goes_on_where_it_was),
         HEAP_TEST(what_is_past_its_time_goes),
+        HEAP_TEST(what_a_tenant_may_retain_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Runs: ends that nobody settles, steps, progress, rows that go. */
 #include "job/run.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -187,6 +188,41 @@ TEST(a_finished_step_is_stored_once_and_there_for_the_next_attempt) /* J2 */
     run_kit_close(&f);
 }
 
+TEST(a_run_has_so_many_steps_and_no_more)
+{
+    struct run_kit f;
+    enum { AT_ONCE = 100 };
+    struct uuid id = run_kit_id_of(1);
+    run_kit_open(&f);
+    job_lab_declare(&f.l, "a", "{}");
+    run_kit_worker_open(&f);
+    run_kit_submit(&f, "a", 1);
+    char name[32];
+    struct job_step s = {.run = id,
+                         .job = "a",
+                         .name = name,
+                         .result = "1",
+                         .result_len = 1,
+                         .args = "{}",
+                         .args_len = 2};
+    for (uint32_t i = 0; i < JOB_STEPS_MAX; i += AT_ONCE) {
+        struct txn *t = job_lab_txn(&f.l);
+        for (s.ordinal = i + 1; s.ordinal <= i + AT_ONCE; s.ordinal++) {
+            snprintf(name, sizeof name, "s%u", s.ordinal);
+            run_kit_must(&f, job_txn_step(t, &s, &f.e));
+        }
+        run_kit_must(&f, job_lab_do(&f.l, &f.e));
+    }
+    assert_int_equal(run_kit_row_of(&f, 1).steps, JOB_STEPS_MAX);
+    snprintf(name, sizeof name, "more");
+    struct txn *t = job_lab_txn(&f.l);
+    struct err e = ERR_INIT;
+    assert_refused(job_txn_step(t, &s, &e), ERR_TOO_LARGE, "at most 1000 steps");
+    assert_int_equal(t->ops, 0);
+    unit_fini(&f.l.unit);
+    run_kit_close(&f);
+}
+
 TEST(a_step_of_a_lease_that_is_over_leaves_nothing) /* J2 */
 {
     struct run_kit f;
@@ -331,6 +367,7 @@ int main(void)
         HEAP_TEST(a_purged_run_counts_as_cancelled),
         HEAP_TEST(a_run_that_is_terminated_has_ended_and_what_its_worker_does_counts_no_more),
         HEAP_TEST(a_finished_step_is_stored_once_and_there_for_the_next_attempt),
+        HEAP_TEST(a_run_has_so_many_steps_and_no_more),
         HEAP_TEST(a_step_of_a_lease_that_is_over_leaves_nothing),
         HEAP_TEST(steps_of_a_discarded_run_are_undone_by_a_run_of_the_same_job),
         HEAP_TEST(a_run_that_completes_undoes_nothing),

@@ -388,6 +388,20 @@ TEST(what_nobody_is_to_work_is_discarded_as_it_is_sent) /* B2 Q2 */
     core_free(kit_copy(k));
 }
 
+TEST(of_what_nobody_is_to_work_so_many_are_kept_the_newest)
+{
+    struct queue_kit *k = *state;
+    for (uint32_t n = 1; n <= CORE_UNWORKED_MAX; n++)
+        kit_send(k, n, .discard = REASON_NO_SUBSCRIBER);
+    assert_int_equal(kit_state(k, 1), REC_DISCARDED);
+    kit_send(k, CORE_UNWORKED_MAX + 1, .discard = REASON_NO_SUBSCRIBER);
+    assert_int_equal((int)kit_state(k, 1), 0);
+    assert_int_equal(kit_state(k, 2), REC_DISCARDED);
+    assert_int_equal(kit_state(k, CORE_UNWORKED_MAX + 1), REC_DISCARDED);
+    kit_send(k, CORE_UNWORKED_MAX + 2, .key = "x"); /* those that wait are no part of it */
+    assert_int_equal(kit_state(k, 2), REC_DISCARDED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +429,7 @@ int main(void)
         KIT_TEST(queues_are_listed_in_order_of_declaration_and_records_in_order_of_place),
         KIT_TEST(the_lowest_place_is_that_of_what_is_still_needed),
         KIT_TEST(what_nobody_is_to_work_is_discarded_as_it_is_sent),
+        KIT_TEST(of_what_nobody_is_to_work_so_many_are_kept_the_newest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
