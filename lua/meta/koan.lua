@@ -781,6 +781,7 @@ function queue(name) end
 
 ---@class ListenerOptions: HandlerOptions
 ---@field group? string without: the name of the file
+---@field needs? table<string, string|integer|boolean> labels of the node, for each message of the group
 ---@field batch? integer run gets a list of so many bodies, or fewer
 ---@field wait? string|number how long a batch is gathered; 100 ms if not said
 ---@field webhook? Webhook instead of run: each message is a request

@@ -115,6 +115,8 @@ static void row_print(const struct queue_row *r, int64_t now, struct buf *out)
         time_format(n->unhandled_at, at);
         buf_addf(out, "\"handler_gone_at\":\"%s\",", at);
     }
+    if (n->unfit > 0)
+        buf_addf(out, "\"waiting_for_label\":%llu,", (unsigned long long)n->unfit);
     row_stats(n, out);
     buf_adds(out, ",\"options\":{");
     queue_declared_print(&q, out);

@@ -6,6 +6,7 @@
 
 #include "app/config_file.h"
 #include "app/config_priv.h"
+#include "app/labels.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -177,6 +178,8 @@ static void config_together(struct config_load *l)
     config_visible(l, SET_TOKEN);
     config_visible(l, SET_CONFIG_REMOTE_TOKEN);
     config_access(l);
+    if (labels_check_only(v[SET_NODE_LABELS].text, v[SET_NODE_ONLY].text, &e) != 0)
+        config_fault(l, "%s: node.only: %s", v[SET_NODE_ONLY].origin, e.text);
     if (config_elect_remote(l->config, NULL, &e) == NULL)
         config_fault(l, "%s: %s", v[SET_CONFIG_REMOTE].origin, e.text);
 }

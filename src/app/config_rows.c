@@ -3,6 +3,7 @@
 
 #include "app/config_app.h"
 #include "app/config_priv.h"
+#include "app/labels.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "bind/bind.h"
@@ -63,11 +64,21 @@ static char *config_text_of(const struct setting *s, const json_t *v)
 {
     if (json_is_string(v))
         return mem_strdup(json_string_value(v));
+    if (s->kind == SETTING_LABELS || s->kind == SETTING_NAMES)
+        return labels_text(v, s->kind == SETTING_NAMES);
     if (json_is_integer(v))
         return mem_printf("%lld", (long long)json_integer_value(v));
     if (json_is_boolean(v) && s->kind == SETTING_BOOL)
         return mem_strdup(json_is_true(v) ? "true" : "false");
     return NULL;
+}
+
+static const char *config_words_of(enum setting_kind k)
+{
+    return k == SETTING_BOOL     ? "true or false"
+           : k == SETTING_LABELS ? "a table of labels"
+           : k == SETTING_NAMES  ? "a list of names"
+                                 : "a text or a whole number";
 }
 
 /* A setting of the table; *text is the caller's. */
@@ -82,8 +93,7 @@ static int config_check_known(const char *key, const json_t *v, enum setting_id 
     AUTO(mem_freep) char *own = config_text_of(s, v);
     if (own == NULL)
         return err_field(e, ERR_INVALID, key, "%s: %s was expected, not %s", key,
-                         s->kind == SETTING_BOOL ? "true or false" : "a text or a whole number",
-                         json_type_name(v));
+                         config_words_of(s->kind), json_type_name(v));
     if (config_parse(s, own, &number, e) != 0) {
         str_copy(e->field, sizeof e->field, key);
         return err_context(e, "%s", key);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app/config_priv.h"
+#include "app/labels.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
@@ -58,6 +59,12 @@ static int config_url(const char *text, struct err *e)
     return 0;
 }
 
+static int config_labels(const struct setting *s, const char *text, struct err *e)
+{
+    AUTO(json_unref) json_t *v = NULL;
+    return s->kind == SETTING_LABELS ? labels_read(text, &v, e) : labels_read_names(text, &v, e);
+}
+
 int config_parse(const struct setting *s, const char *text, int64_t *number, struct err *e)
 {
     *number = 0;
@@ -101,6 +108,9 @@ int config_parse(const struct setting *s, const char *text, int64_t *number, str
         return err_set(e, ERR_INVALID, "'%s' is neither true nor false", text);
     case SETTING_URL:
         return config_url(text, e);
+    case SETTING_LABELS:
+    case SETTING_NAMES:
+        return config_labels(s, text, e);
     }
     PANIC("setting %s has no kind", s->name);
 }

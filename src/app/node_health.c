@@ -84,7 +84,7 @@ static void node_health_certificate(struct node *n)
 }
 
 /* Messages for a handler that is gone are a fault to be mended in a day; dead letters and a long
- * wait are facts that may be meant. */
+ * wait are facts that may be meant; so is what waits for a node with its labels. */
 static void node_health_queues(struct node *n)
 {
     struct queue_totals t;
@@ -107,6 +107,10 @@ static void node_health_queues(struct node *n)
                   (json_int_t)t.unhandled_records, "oldest_s", (json_int_t)age);
     if (age > 0)
         json_object_set_new(facts, "oldest", json_string(t.oldest));
+    if (c->unfit > 0) {
+        json_object_set_new(facts, "waiting_for_label", json_integer((json_int_t)c->unfit));
+        json_object_set_new(facts, "waiting_for_label_most", json_string(t.unfit));
+    }
     health_report(n->health, "queues", t.unhandled > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY, 0, text,
                   facts);
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "api/api.h"
+#include "app/labels.h"
 #include "app/node_priv.h"
 #include "app/notify.h"
 #include "base/json.h"
@@ -26,7 +27,14 @@ static int reload_concurrency(const struct node *n)
 
 void node_tell_scripts(struct node *n)
 {
-    struct bind_settings s = {.app = n->config->app,
+    AUTO(json_unref) json_t *labels = NULL;
+    AUTO(json_unref) json_t *only = NULL;
+    /* Both were checked when they were loaded. */
+    labels_read(config_text(n->config, SET_NODE_LABELS), &labels, NULL);
+    labels_read_names(config_text(n->config, SET_NODE_ONLY), &only, NULL);
+    struct bind_settings s = {.labels = labels,
+                              .only = only,
+                              .app = n->config->app,
                               .flags = n->config->flags,
                               .http_allow = config_text(n->config, SET_HTTP_ALLOW),
                               .work_concurrency = reload_concurrency(n),

@@ -91,6 +91,13 @@ const struct setting settings_table[SET_COUNT] = {
     [SET_WORK_LEASE] = {"work.lease", SETTING_DURATION, "30s", 1000, 12 * SETTING_HOUR_MS,
                         .help = "How long a message that this node works is its own without "
                                 "renewal. What a node had that died is worked again after it."},
+    [SET_NODE_LABELS] = {"node.labels", SETTING_LABELS, "", .live = true, .local = true,
+                         .help = "What this node has, for work that `needs` it: `gpu=2 zone=a "
+                                 "ssd`, in a file a table. A number is used up while its work "
+                                 "executes. The label `node` is its id."},
+    [SET_NODE_ONLY] = {"node.only", SETTING_NAMES, "", .live = true, .local = true,
+                       .help = "Labels of it, separated by blanks, in a file a list: the node "
+                               "works only what needs one of them. Empty: all that it can."},
     [SET_HTTP_ALLOW] = {"http.allow", SETTING_TEXT, "", .live = true,
                         .help = "Private addresses that scripts may call with `http`: host names, "
                                 "addresses and networks, separated by blanks, like `db.internal "
@@ -149,7 +156,7 @@ const char *setting_kind_name(enum setting_kind k)
         [SETTING_TEXT] = "text",       [SETTING_PATH] = "path",     [SETTING_SECRET] = "secret",
         [SETTING_ADDRESS] = "address", [SETTING_INT] = "int",       [SETTING_DURATION] = "duration",
         [SETTING_SIZE] = "size",       [SETTING_CHOICE] = "choice", [SETTING_BOOL] = "bool",
-        [SETTING_URL] = "url",
+        [SETTING_URL] = "url",         [SETTING_LABELS] = "labels", [SETTING_NAMES] = "names",
     };
     return names[k];
 }
@@ -213,7 +220,7 @@ void settings_markdown(struct buf *out)
         buf_addf(out, "| `%s` | %s | %s%s%s | %s | `", s->name,
                  s->choices != NULL ? s->choices : setting_kind_name(s->kind),
                  *s->fallback != '\0' ? "`" : "", s->fallback, *s->fallback != '\0' ? "`" : "",
-                 s->live    ? "live"
+                 s->live    ? s->local ? "live, local" : "live"
                  : s->local ? "restart, local"
                             : "restart");
         settings_env_name(s->name, out);

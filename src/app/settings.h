@@ -66,6 +66,8 @@ enum setting_id {
     SET_HTTP_ORIGINS,
     SET_WORK_CONCURRENCY,
     SET_WORK_LEASE,
+    SET_NODE_LABELS,
+    SET_NODE_ONLY,
     SET_HTTP_ALLOW,
     SET_ENTITY_KEEP_REMOVED,
     SET_TRACE_KEEP,
@@ -93,8 +95,10 @@ enum setting_kind {
     SETTING_DURATION, /* number is milliseconds */
     SETTING_SIZE,     /* number is bytes */
     SETTING_CHOICE,
-    SETTING_BOOL, /* true, false; the number is 1, 0 */
-    SETTING_URL,  /* https, or http on a loopback address; no user or password in it */
+    SETTING_BOOL,   /* true, false; the number is 1, 0 */
+    SETTING_URL,    /* https, or http on a loopback address; no user or password in it */
+    SETTING_LABELS, /* app/labels.h */
+    SETTING_NAMES,  /* of labels */
 };
 
 struct setting {

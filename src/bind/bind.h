@@ -108,6 +108,8 @@ struct bind_settings {
     const json_t *flags;     /* object: name -> definition, see bind_flags_check(); NULL: none */
     const char *http_allow;  /* private addresses that scripts may call; NULL: none */
     int work_concurrency;    /* messages worked at once, 1..CORE_CREDIT_MAX; 0: 16 */
+    const json_t *labels;    /* of this node: name -> true, text or number; NULL: none */
+    const json_t *only;      /* array of names: work that needs one of them; NULL: all work */
     int64_t keep_removed_ms; /* what a deploy takes away (entity/kept.h); 0: ENTITY_KEEP_MS */
 };
 /* Any thread. Copied; in force with the next question of any script. */

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "base/topic.h"
 #include "bind/queue_lib.h"
+#include "bind/send_priv.h"
 #include "bind/webhook_lib.h"
 #include "bus/webhook.h"
 
@@ -145,11 +146,23 @@ static int start_read(const json_t *o, json_t *to, struct err *e)
     return rc;
 }
 
+/* Of the group's messages; the bus understands them as they are written. */
+static int needs_read(const json_t *o, json_t *to, struct arena *a, struct err *e)
+{
+    struct core_label needs[CORE_LABELS_MAX];
+    uint8_t count = 0;
+    json_t *v = json_object_get(o, "needs");
+    int rc = bind_needs_read(v, a, needs, &count, e);
+    if (rc == 0 && count > 0)
+        json_object_set(to, "needs", v);
+    return rc;
+}
+
 static int listener_read(const json_t *o, struct bind_listener *l, struct err *e)
 {
-    static const char *const names[] = {"group",    "attempts", "backoff", "timeout", "ttl",
-                                        "deadline", "priority", "lane",    "gate",    "concurrency",
-                                        "batch",    "wait",     "start",   "webhook", "run"};
+    static const char *const names[] = {
+        "group", "attempts", "backoff",     "timeout", "ttl",  "deadline", "priority", "lane",
+        "gate",  "needs",    "concurrency", "batch",   "wait", "start",    "webhook",  "run"};
     struct bind_sending sending = {.priority = -1};
     const char *group = NULL;
     struct arena a;
@@ -168,7 +181,9 @@ static int listener_read(const json_t *o, struct bind_listener *l, struct err *e
         put_sending(l->options, &sending);
         l->said = json_object();
         json_object_set(l->said, "concurrency", json_object_get(o, "concurrency"));
-        rc = start_read(o, l->options, e);
+        rc = needs_read(o, l->options, &a, e);
+        if (rc == 0)
+            rc = start_read(o, l->options, e);
     } else if (rc == 0) {
         rc = e->code;
     }

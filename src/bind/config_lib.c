@@ -16,10 +16,11 @@ enum { CONFIG_TEXT_MAX = 8 << 20, CONFIG_UNKNOWN_MAX = 256 };
 
 void bind_set_settings(struct bind *b, const struct bind_settings *s)
 {
-    json_t *all = json_pack(
-        "{s:O?, s:O?, s:s, s:I, s:i}", "app", (json_t *)s->app, "flags", (json_t *)s->flags,
-        "http_allow", s->http_allow != NULL ? s->http_allow : "", "keep_removed_ms",
-        (json_int_t)s->keep_removed_ms, "work_concurrency", s->work_concurrency);
+    json_t *all =
+        json_pack("{s:O?, s:O?, s:O?, s:O?, s:s, s:I, s:i}", "labels", (json_t *)s->labels, "only",
+                  (json_t *)s->only, "app", (json_t *)s->app, "flags", (json_t *)s->flags,
+                  "http_allow", s->http_allow != NULL ? s->http_allow : "", "keep_removed_ms",
+                  (json_int_t)s->keep_removed_ms, "work_concurrency", s->work_concurrency);
     struct buf text = BUF_INIT(CONFIG_TEXT_MAX);
     json_print(all, &text, NULL);
     json_decref(all);

@@ -129,32 +129,56 @@ static int unique_read(const json_t *o, struct bind_message *s, struct err *e)
     return 0;
 }
 
-static int needs_read(const json_t *o, struct bind_message *s, struct err *e)
+static bool is_label_text(const char *text, size_t n)
+{
+    return n > 0 && n <= CORE_TEXT_MAX && strlen(text) == n;
+}
+
+static int need_read(const char *name, const json_t *v, struct arena *a, struct core_label *out,
+                     struct err *e)
+{
+    const char *text = json_string_value(v);
+    json_int_t number = json_integer_value(v);
+    *out = (struct core_label){.name = arena_strndup(a, name, strlen(name))};
+    if (!is_label_text(name, strlen(name)) ||
+        (text != NULL && !is_label_text(text, json_string_length(v))))
+        return err_field(e, ERR_INVALID, "needs", "needs: a label and its text have 1 to %d bytes",
+                         CORE_TEXT_MAX);
+    if (text != NULL)
+        out->text = arena_strndup(a, text, json_string_length(v));
+    else if (number > 0 && number <= UINT32_MAX)
+        out->number = (uint32_t)number;
+    else if (!json_is_true(v))
+        return err_field(e, ERR_INVALID, "needs", "needs: '%.60s' is a text, a number or true",
+                         name);
+    if (out->name == NULL || (text != NULL && out->text == NULL))
+        return err_field(e, ERR_INVALID, "needs", "needs: too long");
+    return 0;
+}
+
+int bind_needs_read(const json_t *needs, struct arena *a, struct core_label *out, uint8_t *count,
+                    struct err *e)
 {
     const char *name;
     json_t *v;
-    struct core_send *c = &s->m.send;
-    json_t *needs = json_object_get(o, "needs");
-    if (needs != NULL && (!json_is_object(needs) || json_object_size(needs) > CORE_LABELS_MAX))
+    if (needs == NULL)
+        return 0;
+    if (!json_is_object(needs) || json_object_size(needs) > CORE_LABELS_MAX)
         return err_field(e, ERR_INVALID, "needs", "needs is a table of at most %d labels",
                          CORE_LABELS_MAX);
-    c->needs = s->needs;
-    json_object_foreach(needs, name, v)
+    json_object_foreach((json_t *)needs, name, v)
     {
-        struct core_label *l = &s->needs[c->needs_count++];
-        l->name = arena_strndup(&s->arena, name, strlen(name));
-        if (json_is_string(v))
-            l->text = arena_strndup(&s->arena, json_string_value(v), json_string_length(v));
-        else if (json_is_integer(v) && json_integer_value(v) > 0 &&
-                 json_integer_value(v) <= UINT32_MAX)
-            l->number = (uint32_t)json_integer_value(v);
-        else if (!json_is_true(v))
-            return err_field(e, ERR_INVALID, "needs", "needs: '%.60s' is a text, a number or true",
-                             name);
-        if (l->name == NULL || *l->name == '\0' || (json_is_string(v) && l->text == NULL))
-            return err_field(e, ERR_INVALID, "needs", "needs: too long");
+        if (need_read(name, v, a, &out[(*count)++], e) != 0)
+            return e->code;
     }
     return 0;
+}
+
+static int needs_read(const json_t *o, struct bind_message *s, struct err *e)
+{
+    s->m.send.needs = s->needs;
+    return bind_needs_read(json_object_get(o, "needs"), &s->arena, s->needs, &s->m.send.needs_count,
+                           e);
 }
 
 int bind_message_headers(const json_t *o, struct bind_message *s, struct err *e)

@@ -31,6 +31,9 @@ int bind_message_text(const json_t *o, const char *key, struct bind_message *s, 
                       struct err *e);
 /* delay, run_at; `*run_at` stays when neither is there. */
 int bind_message_when(const json_t *o, int64_t now, int64_t *run_at, struct err *e);
+/* Labels, added to `out`, of which `count` are there; their texts in `a`. NULL: none. */
+int bind_needs_read(const json_t *needs, struct arena *a, struct core_label *out, uint8_t *count,
+                    struct err *e);
 int bind_message_headers(const json_t *o, struct bind_message *s, struct err *e);
 int bind_message_body(struct bind_message *s, const json_t *body, struct err *e);
 /* What host.message() gave, to be changed; raises when it is none. */

@@ -204,15 +204,6 @@ static void gone_cb(struct queue_consumer *c)
 
 /* ---- the lease ---- */
 
-static uint32_t credit_of(struct bind_work *w)
-{
-    if (w->queue != NULL)
-        return w->credit_wanted;
-    json_int_t n =
-        json_integer_value(json_object_get(bind_settings_of(w->thread), "work_concurrency"));
-    return n > 0 && n <= CORE_CREDIT_MAX ? (uint32_t)n : 16;
-}
-
 static uint64_t since_renewed_ms(const struct bind_work *w)
 {
     return (w->thread->world->mono_ns(w->thread->world) - w->renewed_ns) / 1000000;
@@ -272,20 +263,6 @@ static void propose(struct bind_work *w, void (*done)(struct unit *u),
     done(&w->unit);
 }
 
-static void add_open(struct bind_work *w, struct txn *t)
-{
-    const char *const queues[] = {w->queue};
-    struct core_consumer c = {.id = w->consumer.id,
-                              .node = queues_node(w->bind->queues),
-                              .worker = w->queue == NULL,
-                              .tenant = "default",
-                              .queues = queues,
-                              .queues_count = w->queue != NULL,
-                              .credit = w->credit,
-                              .lease_ms = w->lease_ms};
-    queue_txn_open(t, &c);
-}
-
 static void add_renew(struct bind_work *w, struct txn *t)
 {
     queue_txn_renew(t, &w->consumer.id);
@@ -324,10 +301,9 @@ void work_tick(struct bind_work *w)
             propose(w, left, add_leave);
         return;
     }
-    uint32_t credit = credit_of(w);
-    if (!w->open || credit != w->credit) {
-        w->credit = credit;
-        propose(w, opened, add_open);
+    if (!w->open || !work_is_as_set(w)) {
+        work_take_settings(w);
+        propose(w, opened, work_add_open);
     } else if (ms >= w->lease_ms / 3) {
         propose(w, renewed, add_renew);
     }
@@ -386,6 +362,8 @@ static void work_free(struct bind_work *w)
 {
     work_reader_free(w->reader);
     hook_breakers_free(w);
+    json_decref(w->labels);
+    json_decref(w->only);
     mem_free(w->queue);
     mem_free(w);
 }

@@ -1,7 +1,7 @@
 /* What the files share that work messages: work.c (consumers of this node, on script thread 0),
- * work_end.c (how a delivery ends, there too), deliver.c (one delivery, on the thread that runs
- * it), gather.c and batch.c (the same for batches), hook_call.c (webhooks), arrival.c (one that is
- * an arrival of canon's).
+ * work_open.c (what they are opened with), work_end.c (how a delivery ends, there too), deliver.c
+ * (one delivery, on the thread that runs it), gather.c and batch.c (the same for batches),
+ * hook_call.c (webhooks), arrival.c (one that is an arrival of canon's).
  *
  *     ledger ---grants---> work: body read on the pool ---post---> deliver: the function runs
  *                            ^         |                                |
@@ -50,6 +50,7 @@ struct bind_work {
     enum bind_listens kind;
     uint32_t lease_ms, credit; /* credit: as it was opened with */
     uint32_t credit_wanted;    /* of one queue */
+    json_t *labels, *only;     /* as it was opened with; NULL: none */
     struct stat_histogram *took[TOOK_COUNT];
     bool started, wanted, open, listening, over;
     bool flying; /* `unit` */
@@ -179,6 +180,12 @@ void delivery_settle(struct delivery *d);
 void delivery_nobody(struct delivery *d);
 /* Back from the script thread: post d->task with it to the home of `d->work`. */
 void bind_delivered(struct task *task);
+
+/* ---- work_open.c ---- */
+/* Are its credit and labels those of the settings? */
+bool work_is_as_set(struct bind_work *w);
+void work_take_settings(struct bind_work *w);
+void work_add_open(struct bind_work *w, struct txn *t);
 
 /* ---- work.c ---- */
 struct runner *bind_work_home(struct bind_work *w);

@@ -1,4 +1,8 @@
-/* Runs for a start: each job that is declared `on_start` gets one, once the scripts are live. */
+/* Runs for a start: each job that is declared `on_start` gets one, once the scripts are live. One
+ * of `on_start = "node"` needs the label `node` with this node's id, so nobody else works it. */
+#include <stdio.h>
+#include <string.h>
+
 #include "base/json.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -8,8 +12,9 @@
 #include "job/clock_priv.h"
 #include "queue/queue.h"
 
-/* Of two that wait one is enough: the second finds the same. */
+/* Of two that wait (here, on this node) one is enough: the second finds the same. */
 #define START_UNIQUE "on_start"
+#define START_LABEL "node"
 
 static int start_names(struct jobs *j, json_t *out, struct err *e)
 {
@@ -56,11 +61,31 @@ static void start_done(struct unit *u)
         job_clock_soon(j);
 }
 
+/* What a run for the start of one node has of its own. */
+struct start_node {
+    char unique[sizeof START_UNIQUE + CORE_TEXT_MAX];
+    struct core_label needs[CORE_LABELS_MAX];
+};
+
+static void start_on_node(const struct jobs *j, struct queue_message *m, struct start_node *s)
+{
+    const char *node = queues_node(j->queues);
+    ASSERT(m->send.needs_count < CORE_LABELS_MAX); /* job_def_read() has seen to it */
+    snprintf(s->unique, sizeof s->unique, START_UNIQUE "/%.*s",
+             (int)(CORE_TEXT_MAX - sizeof START_UNIQUE), node);
+    for (uint8_t i = 0; i < m->send.needs_count; i++)
+        s->needs[i] = m->send.needs[i];
+    s->needs[m->send.needs_count++] = (struct core_label){.name = START_LABEL, .text = node};
+    m->send.needs = s->needs;
+    m->send.unique = s->unique;
+}
+
 static int start_add(struct jobs *j, const char *name, struct err *e)
 {
     AUTO(job_def_fini) struct job_def d = {.json = NULL};
     AUTO(buf_fini) struct buf args = BUF_INIT(QUEUE_BODY_MAX + 1);
     struct queue_message m;
+    struct start_node own;
     int rc = job_def_get(j->db, name, &d, e);
     if (rc == 0)
         rc = job_args_scheduled(&d, &args, e);
@@ -70,6 +95,8 @@ static int start_add(struct jobs *j, const char *name, struct err *e)
     job_clock_id(j, &m.send.id);
     m.send.unique = START_UNIQUE;
     m.send.unique_mode = UNIQUE_SKIP;
+    if (d.on_start == JOB_START_NODE)
+        start_on_node(j, &m, &own);
     m.body = args.data;
     m.body_len = args.len;
     struct job_submit sub = {.def = &d, .message = &m, .kind = JOB_STARTED};

@@ -253,6 +253,23 @@ static int def_chain(struct job_def *d, struct err *e)
     return 0;
 }
 
+/* The run for the start of a node needs that node, besides what the job needs. */
+static int def_start(const struct job_def *d, struct err *e)
+{
+    if (d->on_start != JOB_START_NODE)
+        return 0;
+    for (uint8_t i = 0; i < d->needs_count; i++)
+        if (strcmp(d->needs[i].name, "node") == 0)
+            return err_field(e, ERR_INVALID, "needs",
+                             "needs: with on_start = \"node\" each run needs the node that it is "
+                             "for; leave out 'node'");
+    if (d->needs_count == CORE_LABELS_MAX)
+        return err_field(e, ERR_INVALID, "needs",
+                         "needs: at most %d labels with on_start = \"node\", which needs one",
+                         CORE_LABELS_MAX - 1);
+    return 0;
+}
+
 static int def_rest(struct job_def *d, struct err *e)
 {
     int64_t concurrency = 0;
@@ -271,7 +288,7 @@ static int def_rest(struct job_def *d, struct err *e)
     d->on_start = (enum job_on_start)start;
     d->goes_on = failure == 2;
     d->args = json_is_object(args) ? args : NULL;
-    return rc;
+    return rc != 0 ? rc : def_start(d, e);
 }
 
 /* Behind def_schedule() and def_rest(). */

@@ -138,10 +138,11 @@ static int apply_end(struct queues *q, const struct apply *a, struct cursor *c, 
     return core_held(q->core, &s.id, s.token, NULL) == 0 ? core_settle(q->core, &s, e) : 0;
 }
 
-static int apply_open(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+static int apply_open(struct queues *q, const struct apply *a, uint8_t version, struct cursor *c,
+                      struct err *e)
 {
     struct consumer_view *v = &q->consumer_view;
-    int rc = consumer_decode(c, v, e);
+    int rc = consumer_decode(c, version, v, e);
     v->consumer.tenant = tenant_of(a);
     return rc < 0 ? rc : core_open(q->core, &v->consumer, e);
 }
@@ -276,7 +277,7 @@ APPLY(send, apply_send(q, a, c, result, e))
 APPLY(send_discarded, apply_send_discarded(q, a, c, result, e))
 APPLY(settle, apply_settle(q, a, c, e))
 APPLY(end, apply_end(q, a, c, e))
-APPLY(open, apply_open(q, a, c, e))
+APPLY(open, apply_open(q, a, version, c, e))
 APPLY(renew, apply_id(q, a, QUEUE_OP_RENEW, c, result, e))
 APPLY(leave, apply_id(q, a, QUEUE_OP_LEAVE, c, result, e))
 APPLY(lapse, apply_id(q, a, QUEUE_OP_LAPSE, c, result, e))
@@ -345,7 +346,7 @@ const struct domain_op queue_ops[] = {
     {QUEUE_IF_DELIVERY, 1, true, DOMAIN_ATOMIC, "queue.if_delivery", op_delivery, false},
     {QUEUE_OP_END, 1, false, DOMAIN_SURE, "queue.end", op_end, true},
     {QUEUE_IF_OVER, 1, true, DOMAIN_ATOMIC, "queue.if_over", op_over, false},
-    OP(QUEUE_OP_OPEN, open, "queue.open"),
+    {QUEUE_OP_OPEN, 2, false, DOMAIN_ATOMIC, "queue.open", op_open, true},
     OP(QUEUE_OP_RENEW, renew, "queue.renew"),
     OP(QUEUE_OP_LEAVE, leave, "queue.leave"),
     OP(QUEUE_OP_LAPSE, lapse, "queue.lapse"),

@@ -24,75 +24,6 @@ struct consumer *consumer_find(const struct core *c, const struct uuid *id)
     return NULL;
 }
 
-/* ---- labels ---- */
-
-static const struct label *label_find(const struct consumer *s, const char *name)
-{
-    for (uint8_t i = 0; i < s->labels_count; i++) {
-        if (strcmp(s->labels[i].name, name) == 0)
-            return &s->labels[i];
-    }
-    return NULL;
-}
-
-static bool label_fits(const struct label *has, const struct core_label *asked, uint32_t used)
-{
-    if (has == NULL)
-        return false;
-    if (asked->text != NULL)
-        return has->text != NULL && strcmp(has->text, asked->text) == 0;
-    return asked->number == 0 || (used <= has->number && has->number - used >= asked->number);
-}
-
-static bool consumer_wants(const struct consumer *s, const struct needs *needs)
-{
-    for (uint32_t i = 0; i < needs->count; i++) {
-        for (uint8_t k = 0; k < s->only_count; k++) {
-            if (strcmp(s->only[k], needs->labels[i].name) == 0)
-                return true;
-        }
-    }
-    return s->only_count == 0;
-}
-
-bool consumer_fits(const struct consumer *s, const struct needs *needs)
-{
-    for (uint32_t i = 0; i < needs->count; i++) {
-        const struct label *l = label_find(s, needs->labels[i].name);
-        if (!label_fits(l, &needs->labels[i], l == NULL ? 0 : l->used))
-            return false;
-    }
-    return consumer_wants(s, needs);
-}
-
-bool consumer_has(const struct consumer *s, const struct core_label *asked)
-{
-    return label_fits(label_find(s, asked->name), asked, 0);
-}
-
-bool consumer_could(const struct consumer *s, const struct needs *needs)
-{
-    for (uint32_t i = 0; i < needs->count; i++) {
-        if (!consumer_has(s, &needs->labels[i]))
-            return false;
-    }
-    return consumer_wants(s, needs);
-}
-
-static void labels_use(struct core *c, struct consumer *s, const struct needs *needs, bool use)
-{
-    for (uint32_t i = 0; i < needs->count; i++) {
-        struct label *l = (struct label *)label_find(s, needs->labels[i].name);
-        if (l == NULL || needs->labels[i].number == 0)
-            continue;
-        SAVE(c, l->used);
-        if (use)
-            l->used += needs->labels[i].number;
-        else
-            l->used -= l->used < needs->labels[i].number ? l->used : needs->labels[i].number;
-    }
-}
-
 /* ---- who has room ---- */
 
 struct consumer *consumer_for(const struct core *c, const struct queue *q,
@@ -229,7 +160,7 @@ void consumer_hold(struct core *c, struct consumer *s, uint32_t n)
     SAVE(c, s->held);
     s->held_first = n;
     s->held++;
-    labels_use(c, s, core_kind(c, core_rec(c, n))->line->needs, true);
+    consumer_use_labels(c, s, core_kind(c, core_rec(c, n))->line->needs, true);
 }
 
 void consumer_unhold(struct core *c, struct consumer *s, uint32_t n)
@@ -246,7 +177,7 @@ void consumer_unhold(struct core *c, struct consumer *s, uint32_t n)
     s->held--;
     x->held_next = x->held_prev = NONE;
     x->consumer = NULL;
-    labels_use(c, s, core_kind(c, core_rec(c, n))->line->needs, false);
+    consumer_use_labels(c, s, core_kind(c, core_rec(c, n))->line->needs, false);
 }
 
 /* ---- opening ---- */
@@ -272,40 +203,6 @@ static int consumer_queues_exist(struct core *c, const struct core_consumer *s, 
             return err_field(e, ERR_NOT_FOUND, "queue", "there is no queue '%s'", s->queues[i]);
     }
     return 0;
-}
-
-static void consumer_set_labels(struct core *c, struct consumer *s, const struct core_consumer *o)
-{
-    struct label *labels =
-        o->labels_count == 0 ? NULL : undo_alloc(&c->undo, o->labels_count * sizeof *labels);
-    for (uint8_t i = 0; i < o->labels_count; i++) {
-        const struct label *before = label_find(s, o->labels[i].name);
-        const char *text = o->labels[i].text;
-        labels[i] = (struct label){.name = undo_strdup(&c->undo, o->labels[i].name),
-                                   .text = text == NULL ? NULL : undo_strdup(&c->undo, text),
-                                   .number = o->labels[i].number,
-                                   .used = before == NULL ? 0 : before->used};
-    }
-    char **only = o->only_count == 0 ? NULL : undo_alloc(&c->undo, o->only_count * sizeof *only);
-    for (uint8_t i = 0; i < o->only_count; i++)
-        only[i] = undo_strdup(&c->undo, o->only[i]);
-    s->labels = labels;
-    s->labels_count = o->labels_count;
-    s->only = only;
-    s->only_count = o->only_count;
-}
-
-static void consumer_free_labels(struct core *c, struct label *labels, uint8_t labels_count,
-                                 char **only, uint8_t only_count)
-{
-    for (uint8_t i = 0; i < labels_count; i++) {
-        undo_free(&c->undo, labels[i].name);
-        undo_free(&c->undo, labels[i].text);
-    }
-    for (uint8_t i = 0; i < only_count; i++)
-        undo_free(&c->undo, only[i]);
-    undo_free(&c->undo, labels);
-    undo_free(&c->undo, only);
 }
 
 static void consumer_set_queues(struct core *c, struct consumer *s, const struct core_consumer *o)
@@ -373,12 +270,15 @@ int core_open(struct core *c, const struct core_consumer *o, struct err *e)
     s->has_room = false;
     SAVE(c, c->workers);
     c->workers = c->workers - old.worker + o->worker;
+    SAVE(c, c->onlies);
+    c->onlies = c->onlies - (old.only_count > 0) + (o->only_count > 0);
     s->worker = o->worker;
     s->retired = false;
     s->credit = o->credit;
     s->lease_ms = o->lease_ms == 0 ? LEASE_MS : o->lease_ms;
     consumer_set_labels(c, s, o);
     consumer_free_labels(c, old.labels, old.labels_count, old.only, old.only_count);
+    consumer_set_of_node(c, s, o->of_node);
     consumer_set_queues(c, s, o);
     consumer_renew(c, s);
     consumer_review(c, s, false);
@@ -405,8 +305,11 @@ static void consumer_drop(struct core *c, struct consumer *s)
 {
     undo_note(&c->undo, s, sizeof *s);
     consumer_set_queues(c, s, &(struct core_consumer){.worker = true});
+    consumer_set_of_node(c, s, false);
     SAVE(c, c->workers);
     c->workers -= s->worker;
+    SAVE(c, c->onlies);
+    c->onlies -= s->only_count > 0;
     if (s->next != NULL) {
         SAVE(c, s->next->prev);
         s->next->prev = s->prev;

@@ -236,6 +236,8 @@ struct core_consumer {
     uint8_t labels_count;
     const char *const *only; /* takes just work that needs one of these labels */
     uint8_t only_count;
+    bool of_node; /* its labels are its node's: of a number in them there is so much for all
+                     consumers of `node` together that say so */
 };
 /* A consumer with this id that exists is changed: credit, labels, queues. */
 int core_open(struct core *c, const struct core_consumer *s, struct err *e);
@@ -351,7 +353,8 @@ enum core_waits { /* why an AVAILABLE record does not run */
                   WAITS_CONSUMER,
                   WAITS_KEY,
                   WAITS_GATE,
-                  WAITS_LABEL,
+                  WAITS_LABEL, /* that nobody who takes it has, or has enough of just now; without a
+                                  name: nobody has all, or who has them is `only` for other work */
                   WAITS_PAUSE,
                   WAITS_CONCURRENCY,
                   WAITS_LANE,
@@ -434,6 +437,7 @@ struct core_counts {
     uint64_t sent, acked, nacked, granted, dropped; /* since it was declared; discarded */
     int64_t unhandled_at; /* since when nobody takes from it that did: core_unregister(); 0: no */
     uint32_t consumers;
+    uint64_t unfit; /* about how many of the available wait for a label */
     bool paused, closed;
 };
 int core_counts(const struct core *c, const char *tenant, const char *queue,

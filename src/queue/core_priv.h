@@ -295,6 +295,8 @@ struct consumer {
     uint32_t expires_pos;
     bool worker, has_room;
     bool retired; /* goes with the last that it holds */
+    /* The next of those whose labels are their node's, in a ring; NULL: its labels are its own. */
+    struct consumer *peer;
     struct sub *subs;
     uint32_t subs_count;
     struct label *labels;
@@ -333,7 +335,7 @@ struct core {
     uint64_t v;
 
     struct consumer *consumers;
-    uint32_t workers;
+    uint32_t workers, onlies; /* consumers of which this is said */
     struct consumer *free_first, *free_last;
     struct queue *pairs;
 
@@ -468,13 +470,23 @@ struct pair {
 };
 bool lane_choose(const struct core *c, struct pair *out);
 
+/* label.c */
+bool consumer_fits(const struct consumer *s, const struct needs *needs);
+bool consumer_has(const struct consumer *s, const struct core_label *asked);
+/* The first of them that it does not have enough of just now; their count: none. */
+uint32_t consumer_lacks(const struct consumer *s, const struct needs *needs);
+/* Would it, if it held nothing? */
+bool consumer_could(const struct consumer *s, const struct needs *needs);
+/* It executes, or does no longer, what needs them. */
+void consumer_use_labels(struct core *c, struct consumer *s, const struct needs *needs, bool use);
+void consumer_set_labels(struct core *c, struct consumer *s, const struct core_consumer *o);
+void consumer_free_labels(struct core *c, struct label *labels, uint8_t labels_count, char **only,
+                          uint8_t only_count);
+void consumer_set_of_node(struct core *c, struct consumer *s, bool of_node);
+
 /* consumer.c */
 void consumer_forget_queue(struct core *c, struct consumer *s, struct queue *q);
 struct consumer *consumer_find(const struct core *c, const struct uuid *id);
-bool consumer_fits(const struct consumer *s, const struct needs *needs);
-bool consumer_has(const struct consumer *s, const struct core_label *asked);
-/* Would it, if it held nothing? */
-bool consumer_could(const struct consumer *s, const struct needs *needs);
 void consumer_hold(struct core *c, struct consumer *s, uint32_t n);
 void consumer_unhold(struct core *c, struct consumer *s, uint32_t n);
 void consumer_review(struct core *c, struct consumer *s, bool turn);
@@ -546,6 +558,7 @@ void queue_review(struct core *c, struct queue *q); /* may it have a pair? */
 uint64_t queue_waiting(const struct queue *q);
 struct fifo *queue_ended(struct queue *q, enum rec_state state);
 void queue_lines_review(struct core *c, struct queue *q);
+uint64_t queue_unfit(const struct core *c, const struct queue *q); /* look.c */
 int64_t queue_oldest(const struct core *c, const struct queue *q);
 uint64_t core_hash_text(const void *owner, const char *text);
 

@@ -35,27 +35,47 @@ static bool consumer_takes(const struct consumer *s, const struct queue *q)
     return takes;
 }
 
-/* Who takes from its queue decides: nobody, nobody with its labels, or they are busy. */
-static enum core_waits waits_for_whom(const struct core *c, const struct kind *k,
-                                      struct core_view *v)
+/* Who takes from its queue decides: nobody, nobody with its labels or with enough of them just now,
+ * or they are busy. *name: the label. */
+static enum core_waits line_waits(const struct core *c, const struct line *l, const char **name)
 {
-    const struct needs *needs = k->line->needs;
+    const struct needs *needs = l->needs;
     uint32_t had = 0; /* a bit for each label that somebody has */
-    bool taken = false;
+    uint32_t lacks = needs->count;
+    bool taken = false, could = false;
     for (const struct consumer *s = c->consumers; s != NULL; s = s->next) {
-        if (!consumer_takes(s, k->queue))
+        if (!consumer_takes(s, l->queue))
             continue;
-        if (consumer_could(s, needs))
-            return WAITS_CONSUMER;
         taken = true;
+        if (consumer_could(s, needs)) {
+            uint32_t first = s->held < s->credit ? consumer_lacks(s, needs) : needs->count;
+            lacks = first < lacks ? first : lacks;
+            could = true;
+        }
         for (uint32_t i = 0; i < needs->count; i++)
             had |= consumer_has(s, &needs->labels[i]) ? UINT32_C(1) << i : 0;
     }
-    for (uint32_t i = 0; taken && i < needs->count; i++) {
-        if ((had >> i & 1) == 0)
-            return waits_say(v, WAITS_LABEL, needs->labels[i].name);
-    }
-    return taken ? WAITS_LABEL : WAITS_HANDLER;
+    *name = "";
+    if (!taken || (could && lacks == needs->count))
+        return taken ? WAITS_CONSUMER : WAITS_HANDLER;
+    for (uint32_t i = 0; i < needs->count && !could && lacks == needs->count; i++)
+        lacks = (had >> i & 1) == 0 ? i : lacks;
+    if (lacks < needs->count)
+        *name = needs->labels[lacks].name;
+    return WAITS_LABEL;
+}
+
+uint64_t queue_unfit(const struct core *c, const struct queue *q)
+{
+    uint64_t unfit = 0;
+    const char *name;
+    if (q->o.manual || !queue_is_runnable(q))
+        return 0;
+    for (const struct line *l = q->lines; l != NULL; l = l->next)
+        if (l->count > 0 && (l->needs->count > 0 || c->onlies > 0) &&
+            line_waits(c, l, &name) == WAITS_LABEL)
+            unfit += l->count;
+    return unfit;
 }
 
 static enum core_waits waits_of(const struct core *c, uint32_t n, struct core_view *v)
@@ -80,7 +100,9 @@ static enum core_waits waits_of(const struct core *c, uint32_t n, struct core_vi
         return WAITS_CONCURRENCY;
     if (lane->executing >= lane->cap)
         return waits_say(v, WAITS_LANE, lane->name);
-    return waits_for_whom(c, k, v);
+    const char *name;
+    enum core_waits w = line_waits(c, k->line, &name);
+    return waits_say(v, w, name);
 }
 
 int core_look(const struct core *c, const struct uuid *id, struct core_view *out, struct err *e)

@@ -5,7 +5,7 @@
 #include "ledger/txn.h"
 #include "queue/ops_priv.h"
 
-static const int version = 1;
+enum { OP_VERSION = 1 /* of all but what says otherwise */ };
 
 void short_add(struct buf *b, const char *text)
 {
@@ -53,7 +53,7 @@ int op_bad(const char *what, struct err *e)
 
 static struct buf *op_begin(struct txn *t, enum queue_op type)
 {
-    return txn_begin(t, (uint16_t)type, (uint8_t)version);
+    return txn_begin(t, (uint16_t)type, OP_VERSION);
 }
 
 static void op_id(struct txn *t, enum queue_op type, const struct uuid *id)
@@ -246,6 +246,8 @@ int declare_decode(struct cursor *c, struct queue_view *v, struct err *e)
 
 /* ---- consumers ---- */
 
+enum { OPEN_VERSION = 2, OPEN_WORKER = 1, OPEN_OF_NODE = 2 };
+
 static void labels_add(struct buf *b, const struct core_label *labels, uint8_t count)
 {
     buf_add_u8(b, count);
@@ -272,10 +274,10 @@ static uint8_t labels_read(struct cursor *c, struct core_label *labels, char **r
 
 void queue_txn_open(struct txn *t, const struct core_consumer *o)
 {
-    struct buf *b = op_begin(t, QUEUE_OP_OPEN);
+    struct buf *b = txn_begin(t, QUEUE_OP_OPEN, OPEN_VERSION);
     buf_add(b, o->id.b, sizeof o->id.b);
     short_add(b, o->node);
-    buf_add_u8(b, o->worker);
+    buf_add_u8(b, (uint8_t)((o->worker ? OPEN_WORKER : 0) | (o->of_node ? OPEN_OF_NODE : 0)));
     buf_add_u32(b, o->credit);
     buf_add_u32(b, o->lease_ms);
     labels_add(b, o->labels, o->labels_count);
@@ -301,14 +303,17 @@ static uint32_t texts_read(struct cursor *c, uint32_t count, uint32_t max, const
     return c->bad ? 0 : count;
 }
 
-int consumer_decode(struct cursor *c, struct consumer_view *v, struct err *e)
+int consumer_decode(struct cursor *c, uint8_t version, struct consumer_view *v, struct err *e)
 {
     struct core_consumer *o = &v->consumer;
     memset(o, 0, sizeof *o);
     v->texts = v->room;
     uuid_read(c, &o->id);
     o->node = short_read(c, &v->texts, CORE_TEXT_MAX);
-    o->worker = cursor_u8(c) == 1;
+    uint8_t flags = cursor_u8(c);
+    o->worker = version == 1 ? flags == OPEN_WORKER : flags & OPEN_WORKER;
+    o->of_node = version > 1 && flags & OPEN_OF_NODE;
+    c->bad = c->bad || (version > 1 && flags > OPEN_WORKER + OPEN_OF_NODE);
     o->credit = cursor_u32(c);
     o->lease_ms = cursor_u32(c);
     o->labels = v->labels;

@@ -94,7 +94,7 @@ struct consumer_view {
     char *texts;
     char room[(3 * CORE_LABELS_MAX + CORE_SUBSCRIBED_MAX + 1) * (CORE_TEXT_MAX + 1)];
 };
-int consumer_decode(struct cursor *c, struct consumer_view *v, struct err *e);
+int consumer_decode(struct cursor *c, uint8_t version, struct consumer_view *v, struct err *e);
 
 /* u16 length and bytes; NULL is written as length 0xffff. */
 void short_add(struct buf *b, const char *text);

@@ -230,6 +230,8 @@ struct queue_totals {
     uint64_t queues;
     struct core_counts counts;      /* sums; but for oldest_at, the earliest */
     char oldest[CORE_TEXT_MAX + 1]; /* name of the queue with that */
+    char unfit[CORE_TEXT_MAX + 1];  /* of the one with the most of counts.unfit */
+    uint64_t unfit_most;
     /* Queues with available records for which there is no handler any more, see
      * core_unregister(); the one whose records are discarded first, and from when on. */
     uint64_t unhandled, unhandled_records;

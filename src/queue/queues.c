@@ -511,6 +511,7 @@ static void queue_counts(const struct core *c, const struct queue *q, struct cor
         .dropped = q->dropped,
         .unhandled_at = q->unhandled_at,
         .consumers = q->consumers + (q->o.handled ? c->workers : 0),
+        .unfit = queue_unfit(c, q),
         .paused = q->paused,
         .closed = q->closed,
     };

@@ -383,7 +383,7 @@ static void pass_consumer_queues(struct core *c, struct pass *p, struct core_con
     o->queues_count = count;
 }
 
-enum { SAVED_WORKER = 1, SAVED_RETIRED = 2 };
+enum { SAVED_WORKER = 1, SAVED_RETIRED = 2, SAVED_OF_NODE = 4 };
 
 struct consumer_rooms {
     struct label_room labels[CORE_LABELS_MAX], only[CORE_LABELS_MAX];
@@ -398,10 +398,10 @@ static void pass_consumer(struct core *c, struct pass *p, struct consumer *s,
     struct core_consumer o = {.lease_ms = 0};
     uint64_t number = 0, turn = 0;
     int64_t expires = 0;
-    uint8_t flags =
-        s == NULL ? 0
-                  : (uint8_t)((s->worker ? SAVED_WORKER : 0) | (s->retired ? SAVED_RETIRED : 0));
+    uint8_t flags = 0;
     if (s != NULL) {
+        flags = (uint8_t)((s->worker ? SAVED_WORKER : 0) | (s->retired ? SAVED_RETIRED : 0) |
+                          (s->peer != NULL ? SAVED_OF_NODE : 0));
         o = (struct core_consumer){.id = s->id, .credit = s->credit, .lease_ms = s->lease_ms};
         number = s->number;
         turn = s->turn;
@@ -412,8 +412,10 @@ static void pass_consumer(struct core *c, struct pass *p, struct consumer *s,
     text_must(p, o.node);
     pass_u8(p, &flags);
     o.worker = flags & SAVED_WORKER;
+    o.of_node = flags & SAVED_OF_NODE;
     pass_u32(p, &o.credit);
-    if (flags > SAVED_WORKER + SAVED_RETIRED || (flags >= SAVED_RETIRED && o.credit > 0))
+    if (flags >= (p->form < 4 ? SAVED_OF_NODE : 2 * SAVED_OF_NODE) ||
+        (flags & SAVED_RETIRED && o.credit > 0))
         pass_fail(p, ERR_CORRUPT, "a consumer that is not as one can be");
     pass_u32(p, &o.lease_ms);
     pass_u64(p, &number);

@@ -133,6 +133,7 @@ static bool survey_add(struct survey *v, const struct core_queue *q, const struc
                            .nacked = n->nacked,
                            .granted = n->granted,
                            .dropped = n->dropped,
+                           .unfit = n->unfit,
                            .oldest_at = n->oldest_at};
     if (buf_failed(&v->texts))
         return false;
@@ -158,6 +159,11 @@ static void survey_sum(struct queue_totals *t, const struct core_queue *q,
     c->nacked += n->nacked;
     c->granted += n->granted;
     c->dropped += n->dropped;
+    c->unfit += n->unfit;
+    if (n->unfit > t->unfit_most) {
+        t->unfit_most = n->unfit;
+        str_copy(t->unfit, sizeof t->unfit, q->name);
+    }
     if (n->oldest_at < c->oldest_at) {
         c->oldest_at = n->oldest_at;
         str_copy(t->oldest, sizeof t->oldest, q->name);

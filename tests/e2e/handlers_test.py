@@ -337,6 +337,39 @@ class Harm(HandlersCase):
         self.assertEqual(self.ask("GET", "/api/note?count=exact&pageSize=1").headers.get("X-Total-Count"), "202")
 
 
+class Slots(HandlersCase):
+    def serve_slow(self, *args):
+        url = self.outside()
+        self.serve(f"""
+            on "queue/slow" {{ run = function(m) http.get("{url}/slow/" .. m) end }}
+            route "POST /many" {{ run = function(req) for i = 1, req.json do send("slow", i) end end }}
+        """, *args)
+
+    def executing(self, count):
+        self.until_calls(count)
+        time.sleep(0.5)
+        self.assertEqual(len(self.calls), count)
+        self.assertEqual(self.ask("GET", "/api/queues/default/slow").json["messages_unacknowledged"], count)
+
+    def test_a_node_works_16_messages_a_core_and_at_most_256(self):
+        slots = min(16 * os.sysconf("SC_NPROCESSORS_ONLN"), 256)
+        self.serve_slow()
+        self.ask("POST", "/many", slots + 20)
+        self.executing(slots)
+        code, said = self.fails("--work.concurrency", "257", data="other")
+        self.assertEqual(code, 2)
+        self.assertIn("work.concurrency: must be from 0 to 256", said)
+
+    def test_slots_are_a_setting_and_live(self):
+        self.serve_slow("--work.lease", "3s")
+        self.assertEqual(self.ask("PUT", "/api/cluster/settings/work.concurrency", {"value": 3}).status, 200)
+        time.sleep(1)  # the node looks at it each twelfth of its lease
+        self.ask("POST", "/many", 20)
+        self.executing(3)
+        self.assertEqual(self.ask("PUT", "/api/cluster/settings/work.concurrency", {"value": 9}).status, 200)
+        self.executing(9)
+
+
 class Merging(HandlersCase):
     def bodies(self, queue):
         return [m["body"] for m in self.ask("GET", f"/api/queues/default/{queue}/messages?limit=100").json["items"]]

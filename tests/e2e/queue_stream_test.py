@@ -275,6 +275,21 @@ class Consuming(Streams):
         got = [c.line()["body"] for c in both for _ in range(5)]
         self.assertEqual(sorted(got), list(range(10)))
 
+    def test_without_a_prefetch_32_are_held_at_a_time(self):
+        q = self.queue()
+        s = self.open(f"{Q}{q}/stream")
+        s.send(*[{"body": i} for i in range(40)])
+        for _ in range(40):
+            s.line()
+        self.assertEqual(self.counts(q)["messages_ready"], 40)
+        c = self.open(f"{Q}{q}/consume")
+        held = [c.line() for _ in range(32)]
+        time.sleep(0.3)
+        counts = self.counts(q)
+        self.assertEqual((counts["messages_unacknowledged"], counts["messages_ready"]), (32, 8))
+        c.send({"id": held[0]["id"], "token": held[0]["token"], "outcome": "ack"})
+        self.assertIn(32, [m["body"] for m in (c.line(), c.line()) if "token" in m])
+
     def test_large_bodies_come_whole_and_in_order(self):
         q = self.queue()
         for i in range(40):
@@ -287,7 +302,7 @@ class Consuming(Streams):
     def test_a_queue_that_is_not_there_is_404(self):
         c = self.open(f"{Q}nowhere/consume", verb="GET")
         self.assertEqual((c.status(), c.refusal()["code"]), (404, "not_found"))
-        for query, word in (("prefetch=0", "prefetch"), ("lease=0", "lease"), ("labels=x", "labels"), ("x=1", "x")):
+        for query, word in (("prefetch=0", "prefetch"), ("prefetch=2001", "2000"), ("lease=0", "lease"), ("labels=x", "labels"), ("x=1", "x")):
             self.refused("GET", f"{Q}nowhere/consume?{query}", status=400, words=word)
 
 

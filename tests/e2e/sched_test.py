@@ -148,6 +148,44 @@ class Verbs(App):
         self.assertIn("trigger", self.cli("show", "nightly"))
 
 
+class Starts(Case):
+    APP = """
+job "cold" { on_start = "cluster", run = function() send("begun", "cold") end }
+job "mine" { on_start = "node", run = function() send("begun", "mine") end }
+job "theirs" { on_start = "node", needs = { tape = true }, run = function() send("begun", "theirs") end }
+queue "begun" {}
+"""
+
+    def begun(self, node):
+        return sorted(m["body"] for m in node.client()("GET", "/api/queues/%2F/begun/messages?limit=100").json["items"])
+
+    def until_begun(self, node, want):
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and self.begun(node) != sorted(want):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        self.assertEqual(self.begun(node), sorted(want))
+
+    def test_each_start_of_a_node_gives_a_run_that_needs_this_node(self):
+        self.write("scripts/app.lua", self.APP)
+        for start in range(1, 4):
+            node = self.node("--scripts", self.path("scripts"))
+            self.until_begun(node, ["cold", "mine"] * start)
+            waits = [r for r in node.client()("GET", "/api/jobs?job=theirs").json["runs"] if r["state"] == "available"]
+            self.assertEqual(len(waits), 1)  # one that waits for this node is enough
+            run_ = node.client()("GET", "/api/jobs/" + waits[0]["id"]).json
+            self.assertEqual(run_["waiting_for"], {"what": "label", "name": "tape"})
+            node.stop() if start % 2 else node.kill()
+        # The folder under another node's id: nobody here is the node that the run waits for.
+        with open(self.path("data", "node.json"), "w") as f:
+            json.dump({"id": "019b0000-0000-7000-8000-000000000001"}, f)
+        node = self.node("--scripts", self.path("scripts"), "--node.labels", "tape")
+        self.until_begun(node, ["cold", "mine"] * 4 + ["theirs"])
+        waits = [r for r in node.client()("GET", "/api/jobs?job=theirs").json["runs"] if r["state"] == "available"]
+        self.assertEqual(node.client()("GET", "/api/jobs/" + waits[0]["id"]).json["waiting_for"],
+                         {"what": "label", "name": "node"})
+
+
 class Critical(App):
     APP = CRITICAL
 

@@ -30,10 +30,10 @@ static void fuzz_send(struct cursor c, size_t size)
     mem_free(v);
 }
 
-static void fuzz_consumer(struct cursor c)
+static void fuzz_consumer(struct cursor c, uint8_t version)
 {
     struct consumer_view *v = mem_new(sizeof *v);
-    if (consumer_decode(&c, v, NULL) == 0) {
+    if (consumer_decode(&c, version, v, NULL) == 0) {
         text_inside(v->consumer.node, CORE_TEXT_MAX);
         for (uint32_t i = 0; i < v->consumer.queues_count; i++)
             text_inside(v->consumer.queues[i], CORE_TEXT_MAX);
@@ -54,7 +54,7 @@ static void fuzz_apply(const uint8_t *data, size_t size)
         cursor_init(&c, data, size);
         core_unit(q->core);
         a.offset += 64;
-        queue_ops[i].apply(q, &a, 1, &c, &result, NULL);
+        queue_ops[i].apply(q, &a, queue_ops[i].version_max, &c, &result, NULL);
     }
     core_check(q->core);
     queues_free(q);
@@ -68,7 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cursor_init(&c, data, size);
     d = s = c;
     fuzz_send(c, size);
-    fuzz_consumer(c);
+    fuzz_consumer(c, 1);
+    fuzz_consumer(c, 2);
     if (declare_decode(&d, &q, NULL) == 0)
         text_inside(q.queue.dead_to, CORE_TEXT_MAX);
     if (settle_decode(&s, &settle, NULL) == 0)

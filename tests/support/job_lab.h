@@ -22,7 +22,8 @@ struct job_lab {
     struct db *db; /* the writer, between entries */
     struct unit unit;
     bool done;
-    uint32_t lease_ms; /* of workers; 0: 12 h */
+    uint32_t lease_ms;       /* of workers; 0: 12 h */
+    const char *worker_node; /* their label `node`; NULL: the lab's own, "n" */
 };
 
 /* `seed` of the world. */

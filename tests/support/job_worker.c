@@ -130,7 +130,11 @@ void job_worker_open(struct job_worker *w, struct job_lab *l, uint64_t hold_ms,
     w->consumer.gone = worker_gone;
     job_clock_id(l->jobs, &w->consumer.id);
     queues_listen(l->queues, &w->consumer);
+    struct core_label node = {.name = "node",
+                              .text = l->worker_node != NULL ? l->worker_node : "n"};
     struct core_consumer c = {.id = w->consumer.id,
+                              .labels = &node,
+                              .labels_count = 1,
                               .node = "lab",
                               .worker = true,
                               .credit = JOB_WORKER_MAX,

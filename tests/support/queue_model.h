@@ -98,8 +98,8 @@ struct model_gate {
 
 struct model_consumer {
     struct uuid id;
-    bool worker, retired;
-    char tenant[MODEL_TEXT];
+    bool worker, retired, of_node;
+    char tenant[MODEL_TEXT], node[MODEL_TEXT];
     char queues[MODEL_SUBSCRIBED][MODEL_TEXT], only[MODEL_LABELS][MODEL_TEXT];
     struct model_label labels[MODEL_LABELS];
     uint32_t queues_count, only_count, labels_count, credit, lease_ms;

@@ -44,6 +44,24 @@ static uint64_t used_of(const struct queue_model *m, const struct model_consumer
     return sum;
 }
 
+/* By it, or by all that share the labels of its node. */
+static uint64_t used_with(const struct queue_model *m, const struct model_consumer *c,
+                          const char *label)
+{
+    uint64_t sum = 0;
+    if (!c->of_node)
+        return used_of(m, c, label);
+    for (size_t i = 0; i < m->s.consumers; i++) {
+        const struct model_consumer *o = &m->s.consumer[i];
+        bool has = false;
+        for (uint32_t k = 0; k < o->labels_count; k++)
+            has = has || model_is(o->labels[k].name, label);
+        if (has && o->of_node && model_is(o->node, c->node))
+            sum += used_of(m, o, label);
+    }
+    return sum;
+}
+
 bool model_meets(const struct queue_model *m, const struct model_consumer *c,
                  const struct model_label *need, bool used)
 {
@@ -54,7 +72,7 @@ bool model_meets(const struct queue_model *m, const struct model_consumer *c,
         if (need->text[0] != '\0')
             return model_is(l->text, need->text);
         if (need->number > 0)
-            return l->number >= need->number + (used ? used_of(m, c, l->name) : 0);
+            return l->number >= need->number + (used ? used_with(m, c, l->name) : 0);
         return true;
     }
     return false;

@@ -18,20 +18,38 @@ static bool is_met(const struct queue_model *m, const struct model_record *r,
     return false;
 }
 
+/* The first need that one with room could meet, but for what else is executing; their count: none.
+ */
+static uint8_t used_up(const struct queue_model *m, const struct model_record *r)
+{
+    uint8_t first = r->needs_count;
+    for (size_t i = 0; i < m->s.consumers; i++) {
+        const struct model_consumer *c = &m->s.consumer[i];
+        if (!model_fits(m, c, r, false) || model_executing_for(m, c) >= c->credit)
+            continue;
+        for (uint8_t k = 0; k < first; k++)
+            if (!model_meets(m, c, &r->needs[k], true))
+                first = k;
+    }
+    return first;
+}
+
 static void waits_for_consumer(const struct queue_model *m, const struct model_record *r,
                                struct core_view *out)
 {
-    bool taken = false;
+    bool taken = false, could = false;
     for (size_t i = 0; i < m->s.consumers; i++) {
         const struct model_consumer *c = &m->s.consumer[i];
         taken = taken || model_takes(m, c, r);
-        if (model_fits(m, c, r, false)) {
-            out->waits = WAITS_CONSUMER;
-            return;
-        }
+        could = could || model_fits(m, c, r, false);
     }
-    out->waits = taken ? WAITS_LABEL : WAITS_HANDLER;
-    for (uint8_t i = 0; taken && i < r->needs_count; i++)
+    uint8_t used = used_up(m, r);
+    out->waits = !taken                            ? WAITS_HANDLER
+                 : could && used == r->needs_count ? WAITS_CONSUMER
+                                                   : WAITS_LABEL;
+    if (used < r->needs_count)
+        strcpy(out->waits_for, r->needs[used].name);
+    for (uint8_t i = 0; taken && !could && i < r->needs_count; i++)
         if (!is_met(m, r, &r->needs[i])) {
             strcpy(out->waits_for, r->needs[i].name);
             return;

@@ -31,6 +31,7 @@ static void consumer_fill(struct queue_model *m, struct model_consumer *to,
 {
     ASSERT(c->labels_count <= MODEL_LABELS && c->only_count <= MODEL_LABELS);
     to->worker = c->worker;
+    to->of_node = c->of_node;
     to->retired = false;
     to->queues_count = 0;
     if (!c->worker) {
@@ -65,6 +66,7 @@ int model_open(struct queue_model *m, const struct core_consumer *c)
         ASSERT(m->s.consumers < MODEL_CONSUMERS);
         to = &m->s.consumer[m->s.consumers++];
         *to = (struct model_consumer){.id = c->id};
+        model_text(to->node, c->node);
     }
     consumer_fill(m, to, c);
     to->expires_at = m->s.now + to->lease_ms;

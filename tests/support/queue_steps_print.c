@@ -98,6 +98,8 @@ static void print_open(const struct queue_step *s, FILE *f)
     fprintf(f, "open consumer %u, credit %u, lease %u", s->target, x.credit, x.lease_ms);
     if (x.worker)
         fprintf(f, ", worker");
+    if (x.of_node)
+        fprintf(f, ", of node %s", x.node);
     for (uint32_t i = 0; i < x.queues_count; i++)
         fprintf(f, ", %s/%s", x.tenant, x.queues[i]);
     print_labels("label", x.labels, x.labels_count, f);

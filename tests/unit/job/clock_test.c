@@ -389,6 +389,37 @@ TEST(a_start_gives_a_run_to_who_asked_for_it)
     job_lab_close(&l);
 }
 
+TEST(a_start_of_a_node_gives_a_run_that_is_worked_there_and_nowhere_else)
+{
+    struct job_lab l;
+    struct job_worker w;
+    lab_at_second(&l, 17);
+    job_lab_declare(&l, "warm", "{\"on_start\":\"node\",\"critical\":true}");
+    l.worker_node = "another";
+    job_worker_open(&w, &l, 0, JOB_COMPLETED);
+    jobs_ready(l.jobs);
+    job_lab_run(&l, 1500);
+    assert_int_equal(w.worked, 0);
+    job_worker_close(&w);
+    job_lab_restart(&l, 1000); /* what waits for this node is the run of this start too */
+    l.worker_node = NULL;
+    jobs_ready(l.jobs);
+    job_lab_run(&l, 1500);
+    job_worker_open(&w, &l, 0, JOB_COMPLETED);
+    job_lab_run(&l, 1500);
+    assert_int_equal(w.worked, 1);
+    job_worker_close(&w);
+    for (int start = 0; start < 2; start++) {
+        job_lab_restart(&l, 1000);
+        job_worker_open(&w, &l, 0, JOB_COMPLETED);
+        jobs_ready(l.jobs);
+        job_lab_run(&l, 1500);
+        assert_int_equal(w.worked, 1);
+        job_worker_close(&w);
+    }
+    job_lab_close(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +439,7 @@ int main(void)
         HEAP_TEST(a_queue_that_takes_nothing_has_the_tick_skipped),
         HEAP_TEST(an_orphaned_job_is_not_due_and_another_time_begins_with_its_declaration),
         HEAP_TEST(a_start_gives_a_run_to_who_asked_for_it),
+        HEAP_TEST(a_start_of_a_node_gives_a_run_that_is_worked_there_and_nowhere_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,6 +111,7 @@ TEST(what_is_wrong_in_a_declaration_is_named) /* R1 */
     refused("{\"chain\":[\"9\"]}", "chain", "chain: ");
     refused("{\"on_failure\":\"stop\"}", "on_failure", "'abort' or 'continue'");
     refused("{\"on_start\":true}", "on_start", "on_start");
+    refused("{\"on_start\":\"node\",\"needs\":{\"node\":\"x\"}}", "needs", "leave out 'node'");
     refused("{\"critical\":\"yes\"}", "critical", "critical");
     refused("{\"args\":[]}", "args", "fields of a run");
     refused("{\"keep\":{\"all\":1}}", "all", "unknown key");

@@ -325,9 +325,92 @@ TEST(a_number_is_used_up_while_it_executes)
     kit_send(k, 3, .needs = &one, .needs_count = 1);
     kit_send(k, 4, .needs = &four, .needs_count = 1);
     assert_int_equal(kit_state(k, 1), REC_EXECUTING);
-    assert_int_equal(kit_look(k, 2).waits, WAITS_CONSUMER);
+    assert_int_equal(kit_look(k, 2).waits, WAITS_LABEL);
+    assert_string_equal(kit_look(k, 2).waits_for, "gpu");
+    assert_int_equal(kit_counts(k, "q").unfit, 2);
     assert_int_equal(kit_state(k, 3), REC_EXECUTING); /* delays none behind it */
     assert_int_equal(kit_look(k, 4).waits, WAITS_LABEL);
+    kit_settle(k, 1, SETTLE_ACK);
+    assert_int_equal(kit_state(k, 2), REC_EXECUTING);
+    assert_int_equal(kit_counts(k, "q").unfit, 1);
+}
+
+TEST(a_number_of_a_node_is_used_up_by_all_its_consumers_together)
+{
+    struct queue_kit *k = *state;
+    struct core_label has = {.name = "gpu", .number = 2}, one = {.name = "gpu", .number = 1};
+    const char *const batches[] = {"batches"};
+    struct uuid second = kit_consumer_id(2);
+    kit_queue(k, "batches", q_.handled = false);
+    kit_open(k, 1, 9, .labels = &has, .labels_count = 1, .of_node = true);
+    struct core_consumer other = {.node = "n",
+                                  .tenant = "a",
+                                  .queues = batches,
+                                  .queues_count = 1,
+                                  .credit = 9,
+                                  .labels = &has,
+                                  .labels_count = 1,
+                                  .of_node = true};
+    kit_open_(k, 2, other);
+    kit_send(k, 1, .needs = &one, .needs_count = 1);
+    kit_send(k, 2, .queue = "batches", .needs = &one, .needs_count = 1);
+    kit_send(k, 3, .needs = &one, .needs_count = 1);
+    kit_send(k, 4, .queue = "batches", .needs = &one, .needs_count = 1);
+    assert_int_equal(kit_state(k, 1), REC_EXECUTING);
+    assert_int_equal(kit_state(k, 2), REC_EXECUTING);
+    for (uint32_t n = 3; n <= 4; n++) {
+        assert_int_equal(kit_look(k, n).waits, WAITS_LABEL);
+        assert_string_equal(kit_look(k, n).waits_for, "gpu");
+    }
+    core_free(kit_copy(k));       /* read back, it shares as before */
+    kit_settle(k, 1, SETTLE_ACK); /* of the worker: the other may take it too */
+    assert_int_equal(kit_state(k, 3), REC_EXECUTING);
+    kit_settle(k, 3, SETTLE_ACK);
+    assert_int_equal(kit_state(k, 4), REC_EXECUTING);
+    kit_send(k, 5, .needs = &one, .needs_count = 1);
+    assert_int_equal(kit_look(k, 5).waits, WAITS_LABEL);
+    core_leave(k->c, &second, NULL); /* what it used is free */
+    assert_int_equal(kit_state(k, 5), REC_EXECUTING);
+    core_check(k->c);
+}
+
+TEST(consumers_of_another_node_and_from_outside_have_labels_of_their_own)
+{
+    struct queue_kit *k = *state;
+    struct core_label gpu = {.name = "gpu", .number = 1};
+    kit_open_(k, 1,
+              (struct core_consumer){.worker = true,
+                                     .node = "n",
+                                     .credit = 9,
+                                     .labels = &gpu,
+                                     .labels_count = 1,
+                                     .of_node = true});
+    kit_open_(k, 2,
+              (struct core_consumer){.worker = true,
+                                     .node = "m",
+                                     .credit = 9,
+                                     .labels = &gpu,
+                                     .labels_count = 1,
+                                     .of_node = true});
+    kit_open_(k, 3,
+              (struct core_consumer){
+                  .worker = true, .node = "n", .credit = 9, .labels = &gpu, .labels_count = 1});
+    for (uint32_t n = 1; n <= 4; n++)
+        kit_send(k, n, .needs = &gpu, .needs_count = 1);
+    assert_int_equal(kit_counts(k, "q").executing, 3);
+    assert_int_equal(kit_counts(k, "q").unfit, 1);
+}
+
+TEST(labels_taken_away_and_given_back_meanwhile_are_still_in_use)
+{
+    struct queue_kit *k = *state;
+    struct core_label gpu = {.name = "gpu", .number = 1};
+    kit_open(k, 1, 9, .labels = &gpu, .labels_count = 1);
+    kit_send(k, 1, .needs = &gpu, .needs_count = 1);
+    kit_open(k, 1, 9);
+    kit_open(k, 1, 9, .labels = &gpu, .labels_count = 1);
+    kit_send(k, 2, .needs = &gpu, .needs_count = 1);
+    assert_int_equal(kit_state(k, 2), REC_AVAILABLE);
     kit_settle(k, 1, SETTLE_ACK);
     assert_int_equal(kit_state(k, 2), REC_EXECUTING);
 }
@@ -341,7 +424,11 @@ TEST(a_consumer_with_only_takes_just_the_work_that_needs_it)
     kit_send(k, 1);
     kit_send(k, 2, .needs = &gpu, .needs_count = 1);
     assert_int_equal(kit_look(k, 1).waits, WAITS_LABEL);
+    assert_string_equal(kit_look(k, 1).waits_for, "");
+    assert_int_equal(kit_counts(k, "q").unfit, 1);
     assert_int_equal(kit_state(k, 2), REC_EXECUTING);
+    kit_open(k, 2, 9);
+    assert_int_equal(kit_counts(k, "q").unfit, 0);
 }
 
 /* ---- shares ---- */
@@ -480,6 +567,9 @@ int main(void)
         KIT_TEST(one_handler_closes_a_gate_for_all),
         KIT_TEST(a_record_goes_to_a_consumer_that_has_what_it_needs),
         KIT_TEST(a_number_is_used_up_while_it_executes),
+        KIT_TEST(a_number_of_a_node_is_used_up_by_all_its_consumers_together),
+        KIT_TEST(consumers_of_another_node_and_from_outside_have_labels_of_their_own),
+        KIT_TEST(labels_taken_away_and_given_back_meanwhile_are_still_in_use),
         KIT_TEST(a_consumer_with_only_takes_just_the_work_that_needs_it),
         KIT_TEST(lanes_have_their_share_under_any_flood),
         KIT_TEST(tenants_have_their_share_of_a_lane),
