@@ -10,20 +10,23 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum stat_kind { STAT_COUNTER, STAT_GAUGE, STAT_HISTOGRAM };
+enum stat_kind { STAT_COUNTER, STAT_GAUGE, STAT_HISTOGRAM, STAT_LONG };
 
-/* Upper bounds in nanoseconds and as they are printed; the last bucket is +Inf. */
+/* Upper bounds in nanoseconds and as they are printed; the last bucket is +Inf. Those of STAT_LONG
+ * are STAT_LONG_SCALE times as long. */
 static const struct {
     uint64_t ns;
-    const char *text;
+    const char *text, *text_long;
 } stat_bounds[] = {
-    {100000, "0.0001"},  {250000, "0.00025"}, {500000, "0.0005"},  {1000000, "0.001"},
-    {2500000, "0.0025"}, {5000000, "0.005"},  {10000000, "0.01"},  {25000000, "0.025"},
-    {50000000, "0.05"},  {100000000, "0.1"},  {250000000, "0.25"}, {500000000, "0.5"},
-    {1000000000, "1.0"}, {2500000000, "2.5"}, {5000000000, "5.0"}, {10000000000, "10.0"},
+    {100000, "0.0001", "0.01"},      {250000, "0.00025", "0.025"}, {500000, "0.0005", "0.05"},
+    {1000000, "0.001", "0.1"},       {2500000, "0.0025", "0.25"},  {5000000, "0.005", "0.5"},
+    {10000000, "0.01", "1.0"},       {25000000, "0.025", "2.5"},   {50000000, "0.05", "5.0"},
+    {100000000, "0.1", "10.0"},      {250000000, "0.25", "25.0"},  {500000000, "0.5", "50.0"},
+    {1000000000, "1.0", "100.0"},    {2500000000, "2.5", "250.0"}, {5000000000, "5.0", "500.0"},
+    {10000000000, "10.0", "1000.0"},
 };
 
-enum { STAT_BOUNDS = sizeof(stat_bounds) / sizeof(stat_bounds[0]) };
+enum { STAT_BOUNDS = sizeof(stat_bounds) / sizeof(stat_bounds[0]), STAT_LONG_SCALE = 100 };
 
 struct stat_counter {
     uint64_t v;
@@ -36,6 +39,7 @@ struct stat_gauge {
 struct stat_histogram {
     uint64_t bucket[STAT_BOUNDS + 1];
     uint64_t sum;
+    bool is_long; /* set with the family */
 };
 
 struct stat_series {
@@ -133,6 +137,13 @@ struct stat_histogram *stat_histogram(const char *name, const char *labels, cons
     return &stat_find(name, labels, help, STAT_HISTOGRAM)->histogram;
 }
 
+struct stat_histogram *stat_histogram_long(const char *name, const char *labels, const char *help)
+{
+    struct stat_histogram *h = &stat_find(name, labels, help, STAT_LONG)->histogram;
+    __atomic_store_n(&h->is_long, true, __ATOMIC_RELAXED);
+    return h;
+}
+
 void stat_add(struct stat_counter *c, uint64_t n)
 {
     __atomic_fetch_add(&c->v, n, __ATOMIC_RELAXED);
@@ -156,7 +167,8 @@ void stat_change(struct stat_gauge *g, int64_t delta)
 void stat_record(struct stat_histogram *h, uint64_t ns)
 {
     size_t i = 0;
-    while (i < STAT_BOUNDS && ns > stat_bounds[i].ns)
+    uint64_t scale = __atomic_load_n(&h->is_long, __ATOMIC_RELAXED) ? STAT_LONG_SCALE : 1;
+    while (i < STAT_BOUNDS && ns > stat_bounds[i].ns * scale)
         i++;
     __atomic_fetch_add(&h->bucket[i], 1, __ATOMIC_RELAXED);
     __atomic_fetch_add(&h->sum, ns, __ATOMIC_RELAXED);
@@ -179,7 +191,7 @@ static void stat_print_help(struct buf *b, const char *help)
 static void stat_print_lines(struct buf *b, const char *name, const char *help, enum stat_kind kind,
                              int openmetrics)
 {
-    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    static const char *const kinds[] = {"counter", "gauge", "histogram", "histogram"};
     int n = (int)strlen(name);
     if (openmetrics && kind == STAT_COUNTER)
         n -= (int)strlen("_total"); /* OpenMetrics names the family without the suffix */
@@ -215,9 +227,12 @@ static void stat_print_histogram(struct buf *b, const struct stat_family *f,
     const char *comma = s->labels[0] != '\0' ? "," : "";
     uint64_t sum = __atomic_load_n(&h->sum, __ATOMIC_RELAXED), total = 0;
     for (size_t i = 0; i <= STAT_BOUNDS; i++) {
+        const char *le = i == STAT_BOUNDS       ? "+Inf"
+                         : f->kind == STAT_LONG ? stat_bounds[i].text_long
+                                                : stat_bounds[i].text;
         total += __atomic_load_n(&h->bucket[i], __ATOMIC_RELAXED);
-        buf_addf(b, "%s_bucket{%s%sle=\"%s\"} %llu\n", f->name, s->labels, comma,
-                 i < STAT_BOUNDS ? stat_bounds[i].text : "+Inf", (unsigned long long)total);
+        buf_addf(b, "%s_bucket{%s%sle=\"%s\"} %llu\n", f->name, s->labels, comma, le,
+                 (unsigned long long)total);
     }
     stat_print_name(b, f, "_sum", s->labels);
     stat_print_seconds(b, sum);
@@ -241,6 +256,7 @@ static void stat_print_series(struct buf *b, const struct stat_family *f,
         buf_addf(b, "%lld\n", (long long)__atomic_load_n(&s->gauge.v, __ATOMIC_RELAXED));
         break;
     case STAT_HISTOGRAM:
+    case STAT_LONG:
         stat_print_histogram(b, f, s);
         break;
     }
@@ -258,6 +274,7 @@ static uint64_t stat_weight(const struct stat_family *f, const struct stat_serie
         total = (uint64_t)__atomic_load_n(&s->gauge.v, __ATOMIC_RELAXED);
         return (int64_t)total < 0 ? 0 : total;
     case STAT_HISTOGRAM:
+    case STAT_LONG:
         for (size_t i = 0; i <= STAT_BOUNDS; i++)
             total += __atomic_load_n(&s->histogram.bucket[i], __ATOMIC_RELAXED);
     }
@@ -280,6 +297,7 @@ static void stat_sum(const struct stat_family *f, const struct stat_series *s,
         sum->gauge.v += __atomic_load_n(&s->gauge.v, __ATOMIC_RELAXED);
         break;
     case STAT_HISTOGRAM:
+    case STAT_LONG:
         for (size_t i = 0; i <= STAT_BOUNDS; i++)
             sum->histogram.bucket[i] += __atomic_load_n(&s->histogram.bucket[i], __ATOMIC_RELAXED);
         sum->histogram.sum += __atomic_load_n(&s->histogram.sum, __ATOMIC_RELAXED);
@@ -304,18 +322,20 @@ static struct stat_cut stat_cut(const struct stat_family *f)
 {
     uint64_t weights[STAT_LABELS_MAX + 1];
     size_t n = 0, more = 0;
-    if (f->count <= STAT_SHOWN_MAX)
+    bool has_buckets = f->kind == STAT_HISTOGRAM || f->kind == STAT_LONG;
+    size_t max = has_buckets ? STAT_HISTOGRAMS_SHOWN_MAX : STAT_SHOWN_MAX;
+    if ((size_t)f->count <= max)
         return (struct stat_cut){.all = true};
     for (const struct stat_series *s = f->series; s != NULL && n <= STAT_LABELS_MAX; s = s->next)
         if (!stat_is_other(s))
             weights[n++] = stat_weight(f, s);
     qsort(weights, n, sizeof weights[0], stat_by_weight);
-    if (n <= STAT_SHOWN_MAX) /* and what is counted as the rest */
-        return (struct stat_cut){.ties = STAT_SHOWN_MAX};
-    uint64_t above = weights[STAT_SHOWN_MAX - 1];
+    if (n <= max) /* and what is counted as the rest */
+        return (struct stat_cut){.ties = max};
+    uint64_t above = weights[max - 1];
     while (weights[more] > above)
         more++;
-    return (struct stat_cut){.above = above, .ties = STAT_SHOWN_MAX - more};
+    return (struct stat_cut){.above = above, .ties = max - more};
 }
 
 static bool stat_is_shown(const struct stat_family *f, const struct stat_series *s,

@@ -17,7 +17,8 @@ struct stat_histogram;
 
 enum {
     STAT_LABELS_MAX = 2048,
-    STAT_SHOWN_MAX = 50, /* series of a name on the page: the busiest, the rest as one */
+    STAT_SHOWN_MAX = 50,           /* series of a name on the page: the busiest, the rest as one */
+    STAT_HISTOGRAMS_SHOWN_MAX = 8, /* the same of histograms: each is 19 lines */
 };
 
 /* Registering the same name and labels again returns the same object. Never fails, never freed
@@ -28,6 +29,8 @@ struct stat_gauge *stat_gauge(const char *name, const char *labels, const char *
 /* Durations, recorded in nanoseconds, printed in seconds with buckets 100us..10s (1-2.5-5 steps).
  */
 struct stat_histogram *stat_histogram(const char *name, const char *labels, const char *help);
+/* The same with buckets 10ms..1000s, for what may take minutes. */
+struct stat_histogram *stat_histogram_long(const char *name, const char *labels, const char *help);
 void stat_add(struct stat_counter *c, uint64_t n);
 uint64_t stat_read(const struct stat_counter *c);
 void stat_set(struct stat_gauge *g, int64_t v);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "db/db.h"
 #include "job/run_priv.h"
@@ -85,10 +86,13 @@ static void heard_cb(struct queue_ear *ear, const struct core_effect *f, uint64_
 {
     struct job_runs *r = (struct job_runs *)((char *)ear - offsetof(struct job_runs, ear));
     struct jobs *j = r->jobs;
-    (void)seq, (void)at;
+    (void)seq;
     if (strncmp(f->queue, "job.", 4) != 0 || r->stopped || !r->leads)
         return;
-    heard_add(r, f->id, f->kind == EFFECT_PURGED ? JOB_CANCELLED : outcome_of(f->state));
+    enum job_outcome outcome = f->kind == EFFECT_PURGED ? JOB_CANCELLED : outcome_of(f->state);
+    heard_add(r, f->id, outcome);
+    if (f->kind == EFFECT_ENDED)
+        run_metered(r->meters, f, outcome, at);
     if (!r->asking)
         runs_arm(j, 0);
 }
@@ -364,6 +368,7 @@ void runs_init(struct jobs *j)
 {
     struct job_runs *r = j->runs = mem_new(sizeof *r);
     list_init(&r->flying);
+    r->meters = map_new();
     r->jobs = j;
     r->compared = INT64_MIN;
     r->ear.ended = heard_cb;
@@ -395,6 +400,7 @@ void runs_fini(struct jobs *j)
         unit_fini(&u->unit);
         mem_free(u);
     }
+    run_meters_free(j->runs->meters);
     mem_free(j->runs->heard);
     mem_free(j->runs);
 }

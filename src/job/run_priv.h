@@ -1,7 +1,8 @@
 /* Runs, inside the folder of jobs. The map: run_ask.c (operations as bytes), run_end.c (what an end
  * means, as one unit), run_apply.c and run_notes.c (operations applied: the run itself; its steps
- * and progress), run_store.c (SQL that several share), run_read.c (the reading half of the door),
- * run_clock.c (ends that nobody settles, rows that are not needed any more). */
+ * and progress), run_people.c (cancel and retry, and who said why), run_store.c (SQL that several
+ * share), run_read.c (the reading half of the door), run_meter.c (figures), run_clock.c (ends that
+ * nobody settles, rows that are not needed any more). */
 #ifndef KOAN_JOB_RUN_PRIV_H
 #define KOAN_JOB_RUN_PRIV_H
 
@@ -109,6 +110,14 @@ int run_fan_over(struct txn *t, struct db *db, const struct job_fan *f, struct e
 /* "history" into `o`, where people have said something. */
 int run_history_show(struct db *db, const struct uuid *id, json_t *o, struct err *e);
 
+/* ---- run_meter.c ---- */
+
+enum { RUN_METERS_MAX = 500 }; /* jobs with series of their own */
+void run_meters_free(struct map *m);
+/* `all` keeps what it has counted by. `f` is an end of a record of a queue `job.*`. */
+void run_metered(struct map *all, const struct core_effect *f, enum job_outcome outcome,
+                 int64_t at);
+
 /* ---- run_clock.c: on the ledger's thread ---- */
 
 struct run_heard {
@@ -121,6 +130,7 @@ struct job_runs {
     struct queue_ask ask;
     struct world_timer timer;
     struct uuid_gen ids;
+    struct map *meters;
     struct run_heard *heard; /* ends of which the rows are to be looked at */
     size_t heard_count, heard_room;
     struct list flying; /* units under way */

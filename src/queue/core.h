@@ -336,6 +336,8 @@ struct core_effect { /* since core_entry(), in order */
                              error; 0: none did */
     uint32_t attempt, deliveries;
     int64_t lease_until, timeout_at;
+    int64_t
+        granted_at; /* ENDED: its last execution, which need not have ended it; 0: it had none */
     enum rec_state state;
     enum rec_reason reason;
 };

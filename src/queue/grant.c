@@ -26,6 +26,7 @@ void core_effect(struct core *c, enum core_effect_kind kind, uint32_t n)
     f->body = x->body != 0 ? x->body : r->place;
     f->edited = x->edited;
     f->reason = (enum rec_reason)x->reason;
+    f->granted_at = kind == EFFECT_ENDED ? x->granted_at : 0;
     if (x->consumer == NULL)
         return;
     f->token = x->token;

@@ -13,6 +13,7 @@ import uuid
 from e2e.node import App, Case, run
 
 J = "/api/jobs"
+STAT_HISTOGRAMS_SHOWN = 8
 
 
 class Runs(App):
@@ -245,6 +246,33 @@ class Operating(Runs):
         for n in range(60):
             self.ok("POST", f"{J}/{id}/{'cancel' if n % 2 else 'retry'}", {"reason": f"turn {n}"})
         self.assertEqual([h["reason"] for h in self.show(id)["history"]], [f"turn {n}" for n in range(10, 60)])
+
+    def test_ends_and_durations_are_counted_by_job(self):
+        j, quick = self.job(), self.job()
+        self.submit(j)
+        r = self.lease(j)[0]
+        time.sleep(0.3)
+        self.settle(r)
+        self.submit(j, attempts=1)
+        self.settle(self.lease(j)[0], "reject")
+        self.ok("POST", f"{J}/{self.submit(j)['id']}/cancel")
+        self.submit(quick)
+        self.settle(self.lease(quick)[0])
+        text = self.ok("GET", f"/metrics/detailed?name={j}").body.decode()
+        for outcome in ("completed", "discarded", "cancelled"):
+            self.assertIn(f'koan_job_runs_total{{job="{j}",outcome="{outcome}"}} 1', text)
+        self.assertIn(f'koan_job_run_seconds_count{{job="{j}"}} 2', text)  # one never executed
+        self.assertIn(f'koan_job_run_seconds_bucket{{job="{j}",le="0.25"}} 1', text)
+        self.assertIn(f'koan_job_run_seconds_bucket{{job="{j}",le="2.5"}} 2', text)
+        text = self.ok("GET", "/metrics/detailed?family=koan_job_run_seconds").body.decode()
+        self.assertIn(f'koan_job_run_seconds_count{{job="{quick}"}} 1', text)
+        for n in range(STAT_HISTOGRAMS_SHOWN + 2):
+            other = self.job()
+            self.submit(other)
+            self.settle(self.lease(other)[0])
+        text = self.ok("GET", "/metrics").body.decode()
+        self.assertEqual(text.count("koan_job_run_seconds_count{"), STAT_HISTOGRAMS_SHOWN + 1)
+        self.assertIn('koan_job_run_seconds_count{other="true"}', text)
 
     def test_a_message_is_no_run(self):
         self.ok("PUT", "/api/queues/%2F/mail", {}, 201)

@@ -75,6 +75,39 @@ TEST(a_histogram_counts_into_cumulative_buckets)
     stat_reset_all();
 }
 
+TEST(a_long_histogram_has_buckets_up_to_a_quarter_of_an_hour)
+{
+    struct stat_histogram *h = stat_histogram_long("koan_run_seconds", "job=\"a\"", "Runs.");
+    stat_record(h, 9 * 1000 * 1000);                   /* 9 ms */
+    stat_record(h, UINT64_C(70) * 1000 * 1000 * 1000); /* 70 s */
+    struct buf b;
+    page(&b, 0);
+    assert_non_null(strstr(buf_str(&b), "# TYPE koan_run_seconds histogram\n"));
+    assert_non_null(strstr(buf_str(&b), "koan_run_seconds_bucket{job=\"a\",le=\"0.01\"} 1\n"));
+    assert_non_null(strstr(buf_str(&b), "koan_run_seconds_bucket{job=\"a\",le=\"50.0\"} 1\n"));
+    assert_non_null(strstr(buf_str(&b), "koan_run_seconds_bucket{job=\"a\",le=\"100.0\"} 2\n"));
+    assert_non_null(strstr(buf_str(&b), "koan_run_seconds_sum{job=\"a\"} 70.009000000\n"));
+    buf_fini(&b);
+    stat_reset_all();
+}
+
+TEST(of_histograms_fewer_are_shown)
+{
+    char labels[32];
+    for (int i = 0; i < STAT_HISTOGRAMS_SHOWN_MAX + 2; i++) {
+        snprintf(labels, sizeof labels, "job=\"j%d\"", i);
+        for (int k = 0; k <= i; k++)
+            stat_record(stat_histogram_long("koan_run_seconds", labels, "Runs."), 1000);
+    }
+    struct buf b;
+    page(&b, 0);
+    assert_null(strstr(buf_str(&b), "koan_run_seconds_count{job=\"j1\"}"));
+    assert_non_null(strstr(buf_str(&b), "koan_run_seconds_count{job=\"j2\"} 3\n"));
+    assert_non_null(strstr(buf_str(&b), "koan_run_seconds_count{other=\"true\"} 3\n"));
+    buf_fini(&b);
+    stat_reset_all();
+}
+
 TEST(series_past_the_bound_count_as_other)
 {
     char labels[32];
@@ -128,6 +161,8 @@ int main(void)
         HEAP_TEST(the_same_name_and_labels_are_the_same_counter),
         HEAP_TEST(the_page_is_sorted_and_has_help_and_type),
         HEAP_TEST(a_histogram_counts_into_cumulative_buckets),
+        HEAP_TEST(a_long_histogram_has_buckets_up_to_a_quarter_of_an_hour),
+        HEAP_TEST(of_histograms_fewer_are_shown),
         HEAP_TEST(series_past_the_bound_count_as_other),
         HEAP_TEST(the_busiest_is_shown_though_many_are_as_busy_as_the_last),
         HEAP_TEST(promtool_finds_nothing_to_say),
