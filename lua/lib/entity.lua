@@ -269,6 +269,19 @@ function host.gather(...)
   end
 end
 
+local END_MS = 1000
+
+-- What an end starts may find its queue closed or full. What has run is not run again for that: the same unit is proposed until
+-- that queue takes it, or the time of the run is over.
+local function commit_end(u, outcomes)
+  local done, e = pcall(commit, u, outcomes)
+  while not done and host.job_end_waits() do
+    host.pause(END_MS)
+    done, e = pcall(commit, u, outcomes)
+  end
+  if not done then error(e, 0) end
+end
+
 -- The function of a queue's handler: what it wrote and sent is one unit with the ack of its delivery, unless `said()`
 -- tells of another end. "ack": there was nothing to commit, so that is left to be said; "done": all of it is. What it
 -- returned goes through sums(), which gives what is told with the ack (held.h).
@@ -286,7 +299,7 @@ function host.work(fn, said, sums)
     if not ok then r = nil end
     local outcomes = sums(r)
     if is_empty(u) then return "ack", outcomes end
-    local done, e = pcall(commit, u, outcomes)
+    local done, e = pcall(commit_end, u, outcomes)
     if done then return "done" end
     let_go(u)
     if not may_repeat(e, try) then lost(e, u) end

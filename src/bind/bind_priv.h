@@ -197,6 +197,7 @@ struct bind_run {
     struct bind_held_list held;     /* in the handler of a queue, else none */
     const struct bind_job_run *job; /* in the function of a job, else NULL */
     bool cancelled;                 /* it has been asked to stop */
+    bool end_waits;                 /* its last unit was refused: job_end_waits() */
     bool asking;                    /* inside ctx:memo: it may all the same */
     bool has_holds, lost;           /* `holds` is a list; one of them was lost */
     struct list holds;              /* leases that it has: hold.h */

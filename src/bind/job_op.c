@@ -445,6 +445,14 @@ static int job_cancelled(lua_State *L)
     return 1;
 }
 
+/* host.job_end_waits(): what was committed last, and refused, comes through when a queue is open,
+ * or has room, again */
+static int end_waits(lua_State *L)
+{
+    lua_pushboolean(L, bind_run_of(L)->end_waits);
+    return 1;
+}
+
 void bind_open_job_op(lua_State *L)
 {
     static const luaL_Reg fns[] = {{"job_step", op_step},
@@ -460,6 +468,7 @@ void bind_open_job_op(lua_State *L)
                                    {"job_wait_read", read_wait},
                                    {"job_now", job_now},
                                    {"job_cancelled", job_cancelled},
+                                   {"job_end_waits", end_waits},
                                    {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);
 }

@@ -115,7 +115,7 @@ struct delivery {
     struct envelope env;
     char label[CORE_TEXT_MAX];
     struct world_timer deadline, again, patience;
-    int tries, end_tries;
+    int tries, end_tries, held_tries;
     struct bind_job_run job;
     struct job_end job_end;
     char why[96];

@@ -77,10 +77,17 @@ static void settle_again(struct world_timer *t)
     delivery_settle(d);
 }
 
+static void settle_later(struct delivery *d, uint64_t ms)
+{
+    struct world *world = d->work->thread->world;
+    d->waits = true;
+    d->again.fire = settle_again;
+    world->timer_start(world, &d->again, ms);
+}
+
 /* What cannot be said now is said later; after that its timeout says it. */
 static void settle_failed(struct delivery *d, const struct err *e)
 {
-    struct world *world = d->work->thread->world;
     bool passing = err_info(e->code)->retry == ERR_RETRY_AFTER || e->code == ERR_TIMEOUT;
     if (!passing || ++d->tries > WORK_SETTLE_TRIES || atomic_load(&d->work->bind->closing)) {
         if (e->code != ERR_FENCED && e->code != ERR_NOT_FOUND)
@@ -88,9 +95,22 @@ static void settle_failed(struct delivery *d, const struct err *e)
         delivery_drop(d);
         return;
     }
-    d->waits = true;
-    d->again.fire = settle_again;
-    world->timer_start(world, &d->again, WORK_SETTLE_MS);
+    settle_later(d, WORK_SETTLE_MS);
+}
+
+/* What its end starts finds a closed or full queue: it has run, and is not to run again for that.
+ * Tried until the record is another's. */
+static void settle_held(struct delivery *d, const struct err *e)
+{
+    if (atomic_load(&d->work->bind->closing)) {
+        settle_failed(d, e);
+        return;
+    }
+    if (d->held_tries++ == 0)
+        log_warn("script", "%s: message %s has run, and its end waits: %s", d->label, d->id,
+                 e->text);
+    d->end_tries = 0;
+    settle_later(d, d->held_tries < WORK_SETTLE_TRIES ? WORK_SETTLE_MS : WORK_NOBODY_MS);
 }
 
 static void settle_done(struct unit *u)
@@ -101,6 +121,8 @@ static void settle_done(struct unit *u)
     else if (d->job_end.has_row && job_end_is_stale(u, &d->job_end) &&
              ++d->end_tries < JOB_END_TRIES)
         delivery_settle(d);
+    else if (job_end_waits(u, &d->job_end))
+        settle_held(d, &u->err);
     else
         settle_failed(d, &u->err);
 }

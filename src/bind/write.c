@@ -142,6 +142,8 @@ static void write_done(struct entity_write *w)
     struct write *op = (struct write *)w;
     uint32_t first = (uint32_t)op->held.count;
     op->finished = true;
+    if (w->unit != NULL)
+        ((struct bind_run *)op->run)->end_waits = job_end_waits(w->unit, &op->end);
     if (w->err.code == ERR_FENCED && w->unit != NULL && w->unit->failed_op >= (int)first)
         bind_holds_fenced((struct bind_run *)op->run, (uint32_t)w->unit->failed_op - first);
     vm_resume(op->run); /* op is gone when the coroutine has gone on */
@@ -407,6 +409,7 @@ static int host_write(lua_State *L)
            coord = check_count(L, 6, "changes of kv and counters"),
            jobs = check_count(L, 7, "operations of a run");
     lua_settop(L, 7);
+    bind_run_of(L)->end_waits = false;
     struct bind_held_list held = bind_run_of(L)->held;
     const struct bind_outcome *outcomes = bind_check_outcomes(L, 4, held);
     struct bind_thread *t = bind_set_of(L)->thread;

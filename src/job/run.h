@@ -168,8 +168,9 @@ struct job_end {
     void *arg;
 
     /* Written by job_txn_end(). */
-    bool has_row; /* else it is the settle alone */
-    uint32_t at;  /* its place in the unit */
+    bool has_row;          /* else it is the settle alone */
+    uint32_t at;           /* its place in the unit */
+    uint32_t starts, past; /* with what it starts it lies from `starts` to before `past` */
 };
 /* Appends all that this end means, as of the row that `db` shows; any settle may be given, also of
  * records that are no run: what is no end (nack, release, snooze ..) is the settle alone. Applied:
@@ -179,6 +180,10 @@ struct job_end {
 int job_txn_end(struct txn *t, struct db *db, struct job_end *x, struct err *e);
 /* The unit was refused since the row, or a fan-in, was another than job_txn_end() had read. */
 bool job_end_is_stale(const struct unit *u, const struct job_end *x);
+/* The unit was refused since the queue of what the end starts (the next of its chain, `on_done`, an
+ * undo) is closed or full. The end is as right as it was: the same comes through when that queue
+ * takes it. */
+bool job_end_waits(const struct unit *u, const struct job_end *x);
 
 /* Why, for people: kept with the run, the last JOB_HISTORY_MAX of them, with who the unit is of. A
  * run gets a row for it. */

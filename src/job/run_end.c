@@ -226,6 +226,7 @@ static int end_compose(struct txn *t, struct db *db, struct job_end *x, struct e
                        enum job_outcome outcome, struct err *e)
 {
     int rc = 0;
+    x->starts = t->ops;
     p->chains = chain_goes_on(&p->row, p->chain, outcome);
     p->undoes = outcome != JOB_COMPLETED && p->row.run.undoable > 0 && !p->row.run.has_undo;
     if (p->counts) {
@@ -241,6 +242,7 @@ static int end_compose(struct txn *t, struct db *db, struct job_end *x, struct e
         rc = chain_submit(t, db, x, &p->row, p->chain, e);
     if (rc == 0 && p->last)
         rc = fan_submit(t, db, &p->row.run.fan, &p->fan, e);
+    x->past = t->ops;
     return rc;
 }
 
@@ -295,4 +297,11 @@ int job_txn_end(struct txn *t, struct db *db, struct job_end *x, struct err *e)
 bool job_end_is_stale(const struct unit *u, const struct job_end *x)
 {
     return u->err.code == ERR_CONFLICT && x->has_row && u->failed_op == (int)x->at;
+}
+
+bool job_end_waits(const struct unit *u, const struct job_end *x)
+{
+    int op = u->failed_op;
+    return (u->err.code == ERR_CONFLICT || u->err.code == ERR_QUEUE_FULL) && x->has_row &&
+           op >= (int)x->starts && op < (int)x->past && op != (int)x->at;
 }

@@ -337,6 +337,31 @@ class Ends(JobsCase):
         self.assertEqual(a.headers.get("X-Total-Count"), str(want))
         self.assertEqual({t for t in self.titles()}, {"x"})
 
+    def test_an_end_waits_for_the_closed_queue_of_what_follows_and_nothing_runs_twice(self):  # J3
+        self.serve("""
+            local runs = 0
+            job "reads" { attempts = 1, chain = "next", run = function() runs = runs + 1 return runs end }
+            local wrote = 0
+            job "writes" { attempts = 1, chain = "next", run = function(args)
+              wrote = wrote + 1
+              note("wrote " .. wrote)
+            end }
+            job "next" { run = function() note("next") end }
+        """)
+        self.ask("PUT", "/api/queues/%2F/job.next", json.dumps({}))
+        closed = self.ask("POST", "/api/queues/%2F/job.next/close")
+        self.assertEqual(closed.status, 200, closed.body)
+        reads, writes = self.submit("reads"), self.submit("writes")
+        time.sleep(3)
+        self.until_counts("reads", messages_unacknowledged=1)
+        self.until_counts("writes", messages_unacknowledged=1)
+        self.assertEqual(self.ask("POST", "/api/queues/%2F/job.next/open").status, 200)
+        self.until(["next", "next", "wrote 1"])
+        self.until_counts("reads", completed=1)
+        self.until_counts("writes", completed=1)
+        self.assertEqual(self.ask("GET", f"/api/jobs/{reads}").json["result"], 1)
+        self.assertEqual([self.ask("GET", f"/api/jobs/{i}").json["attempt"] for i in (reads, writes)], [1, 1])
+
     def test_a_submit_says_its_own_chain(self):  # J3
         self.serve("""
             job "a" { chain = "never", attempts = 1, run = function(args) note("a") if args.fail then error("no luck") end end }
