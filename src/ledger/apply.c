@@ -187,7 +187,7 @@ static int unit_apply(struct unit_apply *u, const void *p, size_t n, struct err 
     o->failed_op = -1;
     o->repeated = false;
     buf_reset(&o->results);
-    int rc = txn_decode_in(p, n, l->texts, &u->view, e);
+    int rc = txn_decode_in(p, n, &l->texts, &u->view, e);
     if (rc < 0)
         return err_context(e, "log entry %llu, unit %u", (unsigned long long)u->a.seq, u->a.unit);
     u->a.env = &u->view.env;
@@ -246,6 +246,7 @@ static int entry_units(struct ledger *l, struct apply *a, const void *p, size_t 
     if (rc < 0)
         return rc;
     struct unit_apply u = {.l = l, .a = *a, .payload = p};
+    l->texts.known = false;
     size_t len;
     uint32_t i = 0;
     for (const void *unit; (unit = entry_next(&c, &len)) != NULL; i++) {

@@ -138,7 +138,7 @@ static struct entry *entry_make(struct ledger *l)
         size_t after = n->bytes.len + 4 + l->queue->bytes;
         if (n->count > 0 && after > LEDGER_ENTRY_BYTES)
             break;
-        entry_add(&n->bytes, &l->queue->txn);
+        entry_add(&n->bytes, &l->queue->txn, n->count > 0 ? &n->units[n->count - 1]->txn : NULL);
         if (buf_failed(&n->bytes))
             break;
         n->units[n->count++] = queue_pop(l);

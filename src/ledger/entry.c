@@ -2,7 +2,7 @@
 
 #include "base/err.h"
 #include "ledger/ledger.h"
-#include "ledger/txn.h"
+#include "ledger/txn_priv.h"
 
 enum { ENTRY_FORMAT = 1 };
 
@@ -15,10 +15,13 @@ void entry_begin(struct buf *b, int64_t at)
     buf_add_u64(b, (uint64_t)at);
 }
 
-void entry_add(struct buf *b, const struct txn *t)
+void entry_add(struct buf *b, const struct txn *t, const struct txn *before)
 {
-    buf_add_u32(b, (uint32_t)txn_bytes(t));
-    txn_encode(t, b);
+    size_t at = b->len;
+    buf_add_u32(b, 0);
+    txn_encode_behind(t, before, b);
+    if (!buf_failed(b))
+        buf_put_u32(b, at, (uint32_t)(b->len - at - 4));
 }
 
 void entry_finish(struct buf *b, size_t from, uint32_t units)

@@ -21,7 +21,8 @@ struct entry_head {
 
 /* The header, to be completed by entry_finish(); `from` is where the payload begins in `b`. */
 void entry_begin(struct buf *b, int64_t at);
-void entry_add(struct buf *b, const struct txn *t);
+/* `before`: the unit that was added last; NULL: this is the first. */
+void entry_add(struct buf *b, const struct txn *t, const struct txn *before);
 void entry_finish(struct buf *b, size_t from, uint32_t units);
 /* ERR_CORRUPT, or ERR_UNSUPPORTED when a newer program wrote it. `units` is then read by
  * entry_next(). */

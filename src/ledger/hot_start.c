@@ -219,14 +219,13 @@ static void replay_unit_begins(struct replay *r)
     }
 }
 
-static int replay_unit(struct replay *r, const void *p, size_t n, struct err *e)
+static int replay_unit(struct replay *r, const struct txn_view *v, struct err *e)
 {
-    struct txn_view v;
     struct txn_op op;
     bool begun = false;
-    int rc = txn_decode_in(p, n, r->l->texts, &v, e);
-    r->a.env = &v.env;
-    struct cursor c = txn_ops(&v);
+    int rc = 0;
+    r->a.env = &v->env;
+    struct cursor c = txn_ops(v);
     while (rc == 0 && txn_next(&c, &op)) {
         struct op_ref ref;
         rc = ledger_op_known(r->l, r->a.seq, &op, &ref, e);
@@ -242,15 +241,19 @@ static int replay_unit(struct replay *r, const void *p, size_t n, struct err *e)
 
 static int replay_units(struct replay *r, struct cursor *c, uint32_t count, struct err *e)
 {
+    struct txn_view v;
     size_t n;
     int rc = 0;
+    r->l->texts.known = false;
     for (uint32_t i = 0; i < count && rc == 0; i++) {
         const void *p = entry_next(c, &n);
         if (p == NULL)
             return err_set(e, ERR_CORRUPT, "it does not hold %u whole units", count);
         bool skipped = r->skips.seq == r->a.seq && r->skips.unit == i;
         r->a.unit = i;
-        rc = skipped ? store_hot_skips_next(&r->skips, e) : replay_unit(r, p, n, e);
+        rc = txn_decode_in(p, n, &r->l->texts, &v, e);
+        if (rc == 0)
+            rc = skipped ? store_hot_skips_next(&r->skips, e) : replay_unit(r, &v, e);
     }
     return rc;
 }

@@ -173,7 +173,7 @@ struct ledger {
     struct hot_save hot_save;
     struct buf scratch; /* an entry read back */
     struct outcome outcome;
-    char texts[TXN_TEXTS_BYTES];
+    struct txn_texts texts;
     void (*closed)(void *arg);
     void *closed_arg;
 };

@@ -6,7 +6,8 @@
 #include "base/mem.h"
 #include "ledger/txn_priv.h"
 
-enum { TXN_FORMAT = 1, TXN_TEXTS = 6, TXN_FIXED = 32, TXN_OP_HEADER = 8 };
+enum { TXN_FORMAT = 2, TXN_TEXTS = 6 };
+enum { TXN_HAS_ID = 1, TXN_AS_BEFORE = 2 }; /* bits of the form */
 
 void txn_init(struct txn *t)
 {
@@ -73,22 +74,37 @@ int txn_check(const struct txn *t, struct err *e)
     return 0;
 }
 
+static bool txn_has_id(const struct txn *t)
+{
+    static const struct uuid none;
+    return memcmp(&t->id, &none, sizeof none) != 0;
+}
+
 size_t txn_bytes(const struct txn *t)
 {
-    return TXN_FIXED + t->head.len + t->body.len;
+    return 4 + (txn_has_id(t) ? sizeof t->id.b : 0) + 2 + t->head.len + t->body.len;
+}
+
+void txn_encode_behind(const struct txn *t, const struct txn *before, struct buf *out)
+{
+    bool same = before != NULL && t->head.len > 0 && t->head.len == before->head.len &&
+                memcmp(t->head.data, before->head.data, t->head.len) == 0;
+    bool id = txn_has_id(t);
+    buf_add_u8(out, TXN_FORMAT);
+    buf_add_u8(out, (uint8_t)((id ? TXN_HAS_ID : 0) | (same ? TXN_AS_BEFORE : 0)));
+    buf_add_u16(out, (uint16_t)t->ops);
+    if (id)
+        buf_add(out, t->id.b, sizeof t->id.b);
+    if (!same) {
+        buf_add_u16(out, (uint16_t)t->head.len);
+        buf_add(out, t->head.data, t->head.len);
+    }
+    buf_add(out, t->body.data, t->body.len);
 }
 
 void txn_encode(const struct txn *t, struct buf *out)
 {
-    buf_add_u8(out, TXN_FORMAT);
-    buf_add_u8(out, 0);
-    buf_add_u16(out, 0);
-    buf_add(out, t->id.b, sizeof t->id.b);
-    buf_add_u32(out, t->ops);
-    buf_add_u32(out, (uint32_t)t->head.len);
-    buf_add_u32(out, (uint32_t)t->body.len);
-    buf_add(out, t->head.data, t->head.len);
-    buf_add(out, t->body.data, t->body.len);
+    txn_encode_behind(t, NULL, out);
 }
 
 static int txn_bad(struct err *e, const char *what)
@@ -154,41 +170,80 @@ static int txn_check_body(const struct txn_view *v, struct err *e)
     return 0;
 }
 
-int txn_decode_in(const void *p, size_t n, char texts[TXN_TEXTS_BYTES], struct txn_view *out,
-                  struct err *e)
+/* What stands before the body. `c` is behind the byte that says which form it is. */
+struct txn_fixed {
+    const uint8_t *head;
+    size_t head_len;
+    bool as_before;
+};
+
+static int txn_read_first_form(struct cursor *c, struct txn_view *out, struct txn_fixed *f,
+                               struct err *e)
+{
+    bool zero = cursor_u8(c) == 0;
+    zero = cursor_u16(c) == 0 && zero;
+    const void *id = cursor_raw(c, sizeof out->id.b);
+    out->ops = cursor_u32(c);
+    f->head_len = cursor_u32(c);
+    uint32_t body_len = cursor_u32(c);
+    f->head = cursor_raw(c, f->head_len);
+    if (c->bad || cursor_left(c) != body_len)
+        return txn_bad(e, "its length is wrong");
+    if (!zero)
+        return txn_bad(e, "its form is unknown");
+    memcpy(out->id.b, id, sizeof out->id.b);
+    return 0;
+}
+
+static int txn_read_form(struct cursor *c, struct txn_view *out, struct txn_fixed *f, struct err *e)
+{
+    uint8_t bits = cursor_u8(c);
+    out->ops = cursor_u16(c);
+    const void *id = bits & TXN_HAS_ID ? cursor_raw(c, sizeof out->id.b) : NULL;
+    f->as_before = (bits & TXN_AS_BEFORE) != 0;
+    f->head_len = f->as_before ? 0 : cursor_u16(c);
+    f->head = cursor_raw(c, f->head_len);
+    if (c->bad)
+        return txn_bad(e, "its length is wrong");
+    if ((bits & ~(TXN_HAS_ID | TXN_AS_BEFORE)) != 0)
+        return txn_bad(e, "its form is unknown");
+    if (id != NULL)
+        memcpy(out->id.b, id, sizeof out->id.b);
+    return 0;
+}
+
+int txn_decode_in(const void *p, size_t n, struct txn_texts *t, struct txn_view *out, struct err *e)
 {
     *out = (struct txn_view){0};
     struct cursor c;
+    struct txn_fixed f = {.head = NULL};
     cursor_init(&c, p, n);
     uint8_t format = cursor_u8(&c);
-    uint8_t flags = cursor_u8(&c);
-    uint16_t zero = cursor_u16(&c);
-    const void *id = cursor_raw(&c, sizeof out->id.b);
-    uint32_t ops = cursor_u32(&c);
-    uint32_t head_len = cursor_u32(&c);
-    uint32_t body_len = cursor_u32(&c);
-    const uint8_t *head = cursor_raw(&c, head_len);
-    const uint8_t *body = cursor_raw(&c, body_len);
-    if (c.bad || cursor_left(&c) != 0)
-        return txn_bad(e, "its length is wrong");
-    if (format != TXN_FORMAT || flags != 0 || zero != 0)
-        return txn_bad(e, "its form is unknown");
-    if (ops > TXN_OPS_MAX || body_len > TXN_BYTES_MAX)
+    int rc = format == 1            ? txn_read_first_form(&c, out, &f, e)
+             : format == TXN_FORMAT ? txn_read_form(&c, out, &f, e)
+                                    : txn_bad(e, "its form is unknown");
+    if (rc < 0)
+        return rc;
+    if (out->ops > TXN_OPS_MAX || cursor_left(&c) > TXN_BYTES_MAX)
         return txn_bad(e, "it is over a bound");
-    memcpy(out->id.b, id, sizeof out->id.b);
-    out->ops = ops;
-    out->body = body;
-    out->body_len = body_len;
-    int rc = txn_check_body(out, e);
-    return rc < 0 ? rc : txn_read_envelope(head, head_len, texts, &out->env, e);
+    out->body_len = cursor_left(&c);
+    out->body = cursor_raw(&c, out->body_len);
+    rc = txn_check_body(out, e);
+    if (rc == 0 && f.as_before && !t->known)
+        rc = txn_bad(e, "it has the envelope of a unit before it, and there is none");
+    if (rc == 0 && !f.as_before)
+        rc = txn_read_envelope(f.head, f.head_len, t->room, &t->env, e);
+    t->known = rc == 0;
+    out->env = t->env;
+    return rc;
 }
 
 int txn_decode(const void *p, size_t n, struct txn_view *out, struct err *e)
 {
-    AUTO(mem_freep) char *texts = mem_new(TXN_TEXTS_BYTES);
-    int rc = txn_decode_in(p, n, texts, out, e);
+    AUTO(mem_freep) struct txn_texts *t = mem_new(sizeof *t);
+    int rc = txn_decode_in(p, n, t, out, e);
     if (rc == 0)
-        out->texts = TAKE(texts);
+        out->texts = TAKE(t);
     return rc;
 }
 

@@ -64,7 +64,7 @@ void txn_encode(const struct txn *t, struct buf *out);
 struct txn_view {
     struct uuid id;
     struct envelope env; /* points into `texts` */
-    char *texts;
+    void *texts;
     const uint8_t *body;
     size_t body_len;
     uint32_t ops;

@@ -6,40 +6,43 @@
 
 #include "base/err.h"
 #include "ledger/entry_priv.h"
-#include "ledger/txn.h"
+#include "ledger/txn_priv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void walk_unit(const uint8_t *p, size_t n)
+static void walk_view(const struct txn_view *v)
 {
-    struct txn_view v;
-    if (txn_decode(p, n, &v, NULL) != 0)
-        return;
-    ASSERT(v.env.tenant != NULL && v.env.principal != NULL);
-    ASSERT(v.ops <= TXN_OPS_MAX && v.body_len <= TXN_BYTES_MAX);
+    ASSERT(v->env.tenant != NULL && v->env.principal != NULL);
+    ASSERT(v->ops <= TXN_OPS_MAX && v->body_len <= TXN_BYTES_MAX);
     struct txn_op op;
     uint32_t ops = 0;
     unsigned sum = 0;
-    for (struct cursor c = txn_ops(&v); txn_next(&c, &op); ops++) {
+    for (struct cursor c = txn_ops(v); txn_next(&c, &op); ops++) {
         while (cursor_left(&op.payload) > 0)
             sum += cursor_u8(&op.payload);
     }
-    ASSERT(ops == v.ops);
+    ASSERT(ops == v->ops);
     static volatile unsigned sink;
     sink = sum;
     (void)sink;
-    txn_view_fini(&v);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static struct txn_texts texts;
     struct entry_head head;
     struct cursor units;
-    walk_unit(data, size);
+    struct txn_view v;
+    if (txn_decode(data, size, &v, NULL) == 0) {
+        walk_view(&v);
+        txn_view_fini(&v);
+    }
+    texts.known = false;
     if (entry_open(data, size, &head, &units, NULL) != 0)
         return 0;
     size_t n;
     for (const void *unit; (unit = entry_next(&units, &n)) != NULL;)
-        walk_unit(unit, n);
+        if (txn_decode_in(unit, n, &texts, &v, NULL) == 0)
+            walk_view(&v);
     return 0;
 }

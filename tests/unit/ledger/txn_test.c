@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "ledger/txn_priv.h"
 #include "support/unit.h"
 
 static void hex(const struct buf *b, char *out)
@@ -31,11 +32,10 @@ TEST(the_bytes_of_a_unit_never_change)
     assert_int_equal(b.len, txn_bytes(&t));
     char text[512];
     hex(&b, text);
-    assert_string_equal(text, "01000000"                         /* format */
+    assert_string_equal(text, "0201"                             /* form, with id */
+                              "0200"                             /* operations */
                               "0102030405060708090a0b0c0d0e0f10" /* id */
-                              "02000000"                         /* operations */
-                              "19000000"                         /* envelope */
-                              "13000000"                         /* body */
+                              "1900"                             /* envelope */
                               "0100000074"                       /* tenant */
                               "ffffffffffffffffffffffffffffffff" /* not given */
                               "00000000"                         /* reason: empty */
@@ -44,22 +44,16 @@ TEST(the_bytes_of_a_unit_never_change)
     txn_fini(&t);
 }
 
-TEST(a_unit_reads_back_as_it_was_built)
+static void assert_is_sample(const struct txn_view *v)
 {
-    struct txn t;
-    struct txn_view v;
     struct txn_op op;
-    struct err e = ERR_INIT;
-    sample(&t);
-    AUTO(buf_fini) struct buf b = BUF_INIT(1 << 20);
-    txn_encode(&t, &b);
-    assert_int_equal(txn_decode(b.data, b.len, &v, &e), 0);
-    assert_memory_equal(v.id.b, t.id.b, 16);
-    assert_string_equal(v.env.tenant, "t");
-    assert_string_equal(v.env.principal, "system");
-    assert_string_equal(v.env.reason, "");
-    assert_null(v.env.causation);
-    struct cursor c = txn_ops(&v);
+    for (uint8_t i = 0; i < 16; i++)
+        assert_int_equal(v->id.b[i], i + 1);
+    assert_string_equal(v->env.tenant, "t");
+    assert_string_equal(v->env.principal, "system");
+    assert_string_equal(v->env.reason, "");
+    assert_null(v->env.causation);
+    struct cursor c = txn_ops(v);
     assert_true(txn_next(&c, &op));
     assert_int_equal(op.type, 0x0102);
     assert_int_equal(op.version, 3);
@@ -68,8 +62,75 @@ TEST(a_unit_reads_back_as_it_was_built)
     assert_int_equal(op.type, 0xff00);
     assert_int_equal(cursor_left(&op.payload), 0);
     assert_false(txn_next(&c, &op));
+}
+
+TEST(a_unit_reads_back_as_it_was_built)
+{
+    struct txn t;
+    struct txn_view v;
+    struct err e = ERR_INIT;
+    sample(&t);
+    AUTO(buf_fini) struct buf b = BUF_INIT(1 << 20);
+    txn_encode(&t, &b);
+    assert_int_equal(txn_decode(b.data, b.len, &v, &e), 0);
+    assert_is_sample(&v);
     txn_view_fini(&v);
     txn_fini(&t);
+}
+
+TEST(a_unit_of_the_first_form_is_read)
+{
+    static const char first[] = "\1\0\0\0"
+                                "\1\2\3\4\5\6\7\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10"
+                                "\2\0\0\0"
+                                "\x19\0\0\0"
+                                "\x13\0\0\0"
+                                "\1\0\0\0t"
+                                "\xff\xff\xff\xff\xff\xff\xff\xff"
+                                "\xff\xff\xff\xff\xff\xff\xff\xff"
+                                "\0\0\0\0"
+                                "\2\1\3\0\3\0\0\0pay"
+                                "\0\xff\1\0\0\0\0";
+    struct txn_view v;
+    struct err e = ERR_INIT;
+    assert_int_equal(txn_decode(first, sizeof first, &v, &e), 0);
+    assert_is_sample(&v);
+    txn_view_fini(&v);
+    for (size_t n = 0; n < sizeof first; n++)
+        assert_int_equal(txn_decode(first, n, &v, NULL), ERR_CORRUPT);
+}
+
+TEST(an_envelope_like_the_one_before_is_not_written_again)
+{
+    struct txn t[4];
+    struct txn_view v;
+    struct err e = ERR_INIT;
+    AUTO(mem_freep) struct txn_texts *texts = mem_new(sizeof *texts);
+    for (int i = 0; i < 4; i++)
+        sample(&t[i]);
+    t[1].id = (struct uuid){{0}};
+    txn_envelope(&t[2], &(struct envelope){.tenant = "u"});
+    AUTO(buf_fini) struct buf b = BUF_INIT(1 << 20);
+    size_t ends[4];
+    for (int i = 0; i < 4; i++) {
+        txn_encode_behind(&t[i], i > 0 ? &t[i - 1] : NULL, &b);
+        ends[i] = b.len;
+    }
+    assert_int_equal(ends[1] - ends[0], 4 + t[1].body.len);
+    assert_int_equal(txn_decode_in(b.data, ends[0], texts, &v, &e), 0);
+    assert_is_sample(&v);
+    assert_int_equal(txn_decode_in(b.data + ends[0], ends[1] - ends[0], texts, &v, &e), 0);
+    assert_string_equal(v.env.tenant, "t");
+    assert_string_equal(v.env.reason, "");
+    assert_int_equal(v.id.b[0], 0);
+    assert_int_equal(txn_decode_in(b.data + ends[1], ends[2] - ends[1], texts, &v, &e), 0);
+    assert_string_equal(v.env.tenant, "u");
+    assert_int_equal(txn_decode_in(b.data + ends[2], ends[3] - ends[2], texts, &v, &e), 0);
+    assert_is_sample(&v);
+    assert_refused(txn_decode(b.data + ends[0], ends[1] - ends[0], &v, &e), ERR_CORRUPT,
+                   "a unit before it");
+    for (int i = 0; i < 4; i++)
+        txn_fini(&t[i]);
 }
 
 TEST(a_unit_without_an_envelope_belongs_to_the_defaults)
@@ -151,6 +212,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HEAP_TEST(the_bytes_of_a_unit_never_change),
         HEAP_TEST(a_unit_reads_back_as_it_was_built),
+        HEAP_TEST(a_unit_of_the_first_form_is_read),
+        HEAP_TEST(an_envelope_like_the_one_before_is_not_written_again),
         HEAP_TEST(a_unit_without_an_envelope_belongs_to_the_defaults),
         HEAP_TEST(no_prefix_and_no_flipped_bit_crashes_or_reads_past_the_end),
         HEAP_TEST(the_bounds_are_refused_by_name),
