@@ -327,6 +327,24 @@ int consumer_decode(struct cursor *c, uint8_t version, struct consumer_view *v, 
 
 /* ---- sends ---- */
 
+/* Its text, made of its bytes again, would be the same. */
+static bool text_is_uuid(const char *text, struct uuid *out)
+{
+    char again[UUID_TEXT];
+    if (!uuid_parse(text, strlen(text), out))
+        return false;
+    uuid_format(out, again);
+    return strcmp(again, text) == 0;
+}
+
+static uint32_t correlation_flag(const char *text)
+{
+    struct uuid id;
+    if (text == NULL)
+        return 0;
+    return text_is_uuid(text, &id) ? SEND_CORRELATION_ID : SEND_CORRELATION;
+}
+
 static uint32_t send_flags(const struct queue_message *m)
 {
     const struct core_send *s = &m->send;
@@ -347,7 +365,7 @@ static uint32_t send_flags(const struct queue_message *m)
     f |= s->create ? SEND_CREATE : 0u;
     f |= m->type != NULL ? SEND_TYPE : 0u;
     f |= m->headers != NULL ? SEND_HEADERS : 0u;
-    f |= m->correlation != NULL ? SEND_CORRELATION : 0u;
+    f |= correlation_flag(m->correlation);
     f |= m->traceparent != NULL ? SEND_TRACE : 0u;
     return f;
 }
@@ -448,6 +466,9 @@ static void send_add_rest(struct buf *b, const struct queue_message *m, uint32_t
         short_add(b, m->correlation);
     if (f & SEND_TRACE)
         short_add(b, m->traceparent);
+    struct uuid id;
+    if (f & SEND_CORRELATION_ID && text_is_uuid(m->correlation, &id))
+        buf_add(b, id.b, sizeof id.b);
 }
 
 static void send_add(struct buf *b, const struct queue_message *m)
@@ -524,6 +545,16 @@ static void send_read_options(struct cursor *c, struct send_view *v, uint32_t f)
         s->dedup = short_read(c, &v->texts, CORE_TEXT_MAX);
 }
 
+static const char *uuid_text_read(struct cursor *c, char **room)
+{
+    struct uuid id;
+    char *text = *room;
+    uuid_read(c, &id);
+    uuid_format(&id, text);
+    *room += UUID_TEXT;
+    return text;
+}
+
 static void send_read_rest(struct cursor *c, struct send_view *v, uint32_t f)
 {
     struct core_send *s = &v->send;
@@ -537,6 +568,8 @@ static void send_read_rest(struct cursor *c, struct send_view *v, uint32_t f)
     v->headers = f & SEND_HEADERS ? short_read(c, &v->texts, QUEUE_HEADERS_BYTES) : NULL;
     v->correlation = f & SEND_CORRELATION ? short_read(c, &v->texts, CORE_TEXT_MAX) : NULL;
     v->traceparent = f & SEND_TRACE ? short_read(c, &v->texts, CORE_TEXT_MAX) : NULL;
+    if (f & SEND_CORRELATION_ID)
+        v->correlation = uuid_text_read(c, &v->texts);
     v->body = cursor_bytes(c, &v->body_len);
 }
 

@@ -56,7 +56,8 @@ enum {
     SEND_HEADERS = 1 << 15,
     SEND_CORRELATION = 1 << 16,
     SEND_TRACE = 1 << 17,
-    SEND_KNOWN = (1 << 18) - 1,
+    SEND_CORRELATION_ID = 1 << 18, /* as the 16 bytes of a UUID, which most of them are */
+    SEND_KNOWN = (1 << 19) - 1,
 };
 
 /* A send read back: texts point into `texts`, the body into the payload. */
