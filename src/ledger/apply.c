@@ -247,6 +247,7 @@ static int entry_units(struct ledger *l, struct apply *a, const void *p, size_t 
         return rc;
     struct unit_apply u = {.l = l, .a = *a, .payload = p};
     l->texts.known = false;
+    hot_expect(l, c, head.units);
     size_t len;
     uint32_t i = 0;
     for (const void *unit; (unit = entry_next(&c, &len)) != NULL; i++) {

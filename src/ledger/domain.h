@@ -78,8 +78,8 @@ struct domain_op {
     bool hot; /* it changes the domain's memory: run again by a start. Not of a condition */
 };
 
-/* What a domain brings whose state lives in memory; its name has at most 28 bytes. Only keep() and
- * crowded() may be NULL. On the ledger's thread. */
+/* What a domain brings whose state lives in memory; its name has at most 28 bytes. Only keep(),
+ * crowded() and soon() may be NULL. On the ledger's thread. */
 struct domain_hot {
     /* An entry begins, whichever it is, before its units: time moves on. Only codes as of `close`.
      */
@@ -100,6 +100,10 @@ struct domain_hot {
     /* A running sum over the state, 0 while there is none: part of the state hash that is kept
      * every LEDGER_HASH_ENTRIES and compared. */
     uint64_t (*hash)(void *self);
+    /* An operation of the domain will be applied, behind others of its entry: what it looks at in
+     * memory can be on its way to the processor. Twice for each of an entry, the second time
+     * `again`, so that what the first brought can be followed. Changes nothing, may be left out. */
+    void (*soon)(void *self, uint16_t type, struct cursor payload, bool again);
 };
 /* Pieces may have any size, and need not be read as they were written. ERR_CORRUPT where there is
  * no more. */

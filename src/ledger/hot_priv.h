@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
+
 struct apply;
 struct domain;
 struct err;
@@ -28,6 +30,8 @@ void hot_free(struct ledger *l);
 void hot_begin(struct ledger *l);
 /* Is there nothing that this domain could take back, because it does not know of the entry? */
 bool hot_is_unaware(const struct ledger *l, const struct domain *d);
+/* The units of an entry, `count` of them, will be applied. */
+void hot_expect(const struct ledger *l, struct cursor units, uint32_t count);
 /* An entry begins. */
 int hot_entry(struct ledger *l, const struct apply *a, struct err *e);
 /* A unit was not applied: if it holds hot operations, that is remembered. */

@@ -245,6 +245,7 @@ static int replay_units(struct replay *r, struct cursor *c, uint32_t count, stru
     size_t n;
     int rc = 0;
     r->l->texts.known = false;
+    hot_expect(r->l, *c, count);
     for (uint32_t i = 0; i < count && rc == 0; i++) {
         const void *p = entry_next(c, &n);
         if (p == NULL)

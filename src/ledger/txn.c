@@ -238,6 +238,17 @@ int txn_decode_in(const void *p, size_t n, struct txn_texts *t, struct txn_view 
     return rc;
 }
 
+bool txn_peek(const void *p, size_t n, struct cursor *ops)
+{
+    struct txn_view v;
+    struct txn_fixed f = {.head = NULL};
+    cursor_init(ops, p, n);
+    uint8_t format = cursor_u8(ops);
+    return (format == 1            ? txn_read_first_form(ops, &v, &f, NULL)
+            : format == TXN_FORMAT ? txn_read_form(ops, &v, &f, NULL)
+                                   : ERR_CORRUPT) == 0;
+}
+
 int txn_decode(const void *p, size_t n, struct txn_view *out, struct err *e)
 {
     AUTO(mem_freep) struct txn_texts *t = mem_new(sizeof *t);

@@ -19,5 +19,7 @@ struct txn_texts {
  * read. The units of an entry are read in their order, none left out. */
 int txn_decode_in(const void *p, size_t n, struct txn_texts *t, struct txn_view *out,
                   struct err *e);
+/* The operations of a unit, unchecked, for who only wants a glance: false when it has none. */
+bool txn_peek(const void *p, size_t n, struct cursor *ops);
 
 #endif

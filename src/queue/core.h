@@ -108,6 +108,8 @@ enum rec_reason { /* of a discard; part of the saved form: never renumber */
 /* 64 bits that stand for an id. Two ids of one ledger with the same: the second send is refused
  * with ERR_CONFLICT, as one with the same id. */
 uint64_t core_fingerprint(const struct uuid *id);
+/* A record of this fingerprint will be looked for soon. See domain_op.soon. */
+void core_expect(const struct core *c, uint64_t fingerprint, bool again);
 const char *rec_state_name(enum rec_state s);
 const char *rec_reason_name(enum rec_reason r);
 

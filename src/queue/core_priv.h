@@ -379,6 +379,10 @@ static inline int64_t rec_due(const struct rec *r)
 /* ERR_NOMEM before anything is changed: the next rec_new() needs no more. */
 int rec_reserve(struct core *c, struct err *e);
 uint32_t rec_new(struct core *c, uint64_t id);
+/* Of a state that is loaded: not found before rec_index(), which is false when two have one id.
+ * Neither can be undone. */
+uint32_t rec_load(struct core *c, uint64_t id);
+bool rec_index(struct core *c);
 void rec_free(struct core *c, uint32_t n);
 uint32_t rec_find(const struct core *c, uint64_t id); /* NONE */
 struct extra *rec_extra(struct core *c, uint32_t n);  /* made when there is none */

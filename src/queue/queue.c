@@ -69,6 +69,18 @@ static int close_cb(void *self, const struct apply *a, struct err *e)
     return spill_step(&q->spill, a->db, e);
 }
 
+static void hot_soon_cb(void *self, uint16_t type, struct cursor payload, bool again)
+{
+    const struct queues *q = self;
+    struct uuid id;
+    if (type != QUEUE_OP_SEND && type != QUEUE_OP_SETTLE && type != QUEUE_OP_END)
+        return;
+    if (type == QUEUE_OP_SEND)
+        cursor_u32(&payload);
+    uuid_read(&payload, &id);
+    core_expect(q->core, core_fingerprint(&id), again);
+}
+
 static uint64_t hot_hash_cb(void *self)
 {
     return core_hash(((struct queues *)self)->core);
@@ -262,7 +274,8 @@ struct queues *queues_new(void)
                                  .load = hot_load_cb,
                                  .keep = hot_keep_cb,
                                  .crowded = hot_crowded_cb,
-                                 .hash = hot_hash_cb};
+                                 .hash = hot_hash_cb,
+                                 .soon = hot_soon_cb};
     q->domain = (struct domain){.name = "queue",
                                 .self = q,
                                 .hot = &q->hot,

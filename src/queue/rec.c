@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "queue/core_priv.h"
 
-enum { ID_CHAINS = 1024 };
+enum { ID_CHAINS = 1024, ID_AHEAD = 8 };
 
 uint64_t core_fingerprint(const struct uuid *id)
 {
@@ -104,6 +104,17 @@ uint32_t rec_find(const struct core *c, uint64_t id)
     return n;
 }
 
+void core_expect(const struct core *c, uint64_t id, bool again)
+{
+    if (c->ids_chains == 0)
+        return;
+    const uint32_t *chain = &c->ids[id_chain(c, id)];
+    if (!again)
+        __builtin_prefetch(chain);
+    else if (*chain != NONE)
+        __builtin_prefetch(core_rec(c, *chain));
+}
+
 static void id_push(struct core *c, uint32_t chain, uint32_t n)
 {
     struct rec *r = core_rec(c, n);
@@ -127,6 +138,7 @@ static void id_split(struct core *c)
         c->ids_base *= 2;
     uint32_t from = c->ids_chains - c->ids_base;
     uint32_t n = c->ids[from];
+    __builtin_prefetch(core_rec(c, c->ids[(from + ID_AHEAD) & (c->ids_base - 1)]));
     SAVE(c, c->ids[from]);
     SAVE(c, c->ids[c->ids_chains]);
     c->ids[from] = c->ids[c->ids_chains] = NONE;
@@ -181,7 +193,7 @@ int rec_reserve(struct core *c, struct err *e)
     return 0;
 }
 
-uint32_t rec_new(struct core *c, uint64_t id)
+static uint32_t rec_take(struct core *c, uint64_t id)
 {
     uint32_t n = c->recs_free;
     if (n != NONE) {
@@ -195,8 +207,48 @@ uint32_t rec_new(struct core *c, uint64_t id)
     rec_save(c, r);
     memset(r, 0, sizeof *r);
     r->id = id;
+    return n;
+}
+
+uint32_t rec_new(struct core *c, uint64_t id)
+{
+    uint32_t n = rec_take(c, id);
     id_add(c, n);
     return n;
+}
+
+uint32_t rec_load(struct core *c, uint64_t id)
+{
+    ASSERT(c->recs_free == NONE && c->ids_count == 0);
+    return rec_take(c, id);
+}
+
+/* How far ahead the chain of a record is asked for, and then who is in it: a million records are
+ * more than the caches hold. */
+enum { INDEX_CHAIN = 16, INDEX_FIRST = 8 };
+
+bool rec_index(struct core *c)
+{
+    uint32_t count = c->recs_count;
+    c->ids_chains = count > ID_CHAINS ? count : ID_CHAINS;
+    undo_grow(&c->undo, (void **)&c->ids, &c->ids_cap, sizeof *c->ids, c->ids_chains);
+    memset(c->ids, 0, c->ids_chains * sizeof *c->ids);
+    for (c->ids_base = ID_CHAINS; c->ids_base * 2 < c->ids_chains;)
+        c->ids_base *= 2;
+    for (uint32_t n = 1; n < count; n++) {
+        struct rec *r = core_rec(c, n);
+        if (n + INDEX_CHAIN < count)
+            core_expect(c, core_rec(c, n + INDEX_CHAIN)->id, false);
+        if (n + INDEX_FIRST < count)
+            core_expect(c, core_rec(c, n + INDEX_FIRST)->id, true);
+        if (rec_find(c, r->id) != NONE)
+            return false;
+        uint32_t *chain = &c->ids[id_chain(c, r->id)];
+        r->chain = *chain;
+        *chain = n;
+        c->ids_count++;
+    }
+    return true;
 }
 
 static void extra_free(struct core *c, struct rec *r)

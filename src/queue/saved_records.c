@@ -222,59 +222,94 @@ static void record_restore(struct core *c, struct pass *p, uint32_t n, uint8_t s
 
 static uint32_t record_begin(struct core *c, struct pass *p, uint64_t id, uint32_t kind)
 {
-    p->rc = rec_find(c, id) != NONE ? pass_fail(p, ERR_CORRUPT, "the same record twice")
-                                    : rec_reserve(c, p->e);
+    p->rc = rec_reserve(c, p->e);
     if (p->rc < 0)
         return NONE;
-    uint32_t n = rec_new(c, id);
+    uint32_t n = rec_load(c, id);
     core_rec(c, n)->kind = kind;
     kind_ref(c, c->kinds[kind]);
     return n;
 }
 
-/* `n`: the record to be saved, NONE when loading. */
-static void pass_record(struct core *c, struct pass *p, uint32_t n)
+/* What every record has, in one piece: a million of them are loaded before a node is ready. */
+struct fixed {
+    uint64_t place, id, due;
+    uint32_t kind, bytes;
+    uint16_t attempts, deliveries;
+    uint8_t state, flags;
+};
+enum { FIXED_BYTES = 38 };
+
+static void fixed_save(struct pass *p, struct fixed *f)
 {
-    struct rec was = {.place = 0};
-    if (n != NONE)
-        was = *core_rec(c, n);
-    uint64_t place = was.place, id = was.id, due = was.due;
-    uint32_t kind = n == NONE ? 0 : core_kind(c, &was)->rank, bytes = was.bytes;
-    uint16_t attempts = (uint16_t)was.attempts, deliveries = (uint16_t)was.deliveries;
-    uint8_t state = (uint8_t)was.state;
-    uint8_t flags = n == NONE ? 0 : extra_flags(&was, core_extra(c, &was));
+    pass_u64(p, &f->place);
+    pass_u64(p, &f->id);
+    pass_u64(p, &f->due);
+    pass_u32(p, &f->kind);
+    pass_u32(p, &f->bytes);
+    pass_u16(p, &f->attempts);
+    pass_u16(p, &f->deliveries);
+    pass_u8(p, &f->state);
+    pass_u8(p, &f->flags);
+}
+
+static void fixed_load(struct pass *p, struct fixed *f)
+{
+    uint8_t all[FIXED_BYTES];
+    struct cursor c;
+    pass_bytes(p, all, sizeof all);
+    cursor_init(&c, all, sizeof all);
+    f->place = cursor_u64(&c);
+    f->id = cursor_u64(&c);
+    f->due = cursor_u64(&c);
+    f->kind = cursor_u32(&c);
+    f->bytes = cursor_u32(&c);
+    f->attempts = cursor_u16(&c);
+    f->deliveries = cursor_u16(&c);
+    f->state = cursor_u8(&c);
+    f->flags = cursor_u8(&c);
+}
+
+static void record_save(struct core *c, struct pass *p, uint32_t n)
+{
+    const struct rec *r = core_rec(c, n);
     struct consumer *holder = NULL;
-    pass_u64(p, &place);
-    pass_u64(p, &id);
-    pass_u64(p, &due);
-    pass_number(p, &kind, p->loading ? c->kinds_count : UINT32_MAX, "a kind that is not there");
-    pass_u32(p, &bytes);
-    pass_u16(p, &attempts);
-    pass_u16(p, &deliveries);
-    pass_u8(p, &state);
-    pass_u8(p, &flags);
-    if (p->rc == 0 && p->loading) {
-        if (state < REC_SCHEDULED || state > REC_CANCELLED)
-            pass_fail(p, ERR_CORRUPT, "an unknown state");
-        else
-            n = record_begin(c, p, id, kind);
-    }
+    struct fixed f = {.place = r->place,
+                      .id = r->id,
+                      .due = r->due,
+                      .kind = core_kind(c, r)->rank,
+                      .bytes = r->bytes,
+                      .attempts = (uint16_t)r->attempts,
+                      .deliveries = (uint16_t)r->deliveries,
+                      .state = (uint8_t)r->state,
+                      .flags = extra_flags(r, core_extra(c, r))};
+    fixed_save(p, &f);
+    if (p->rc == 0)
+        pass_extra(c, p, n, f.flags, &holder);
+}
+
+static void record_load(struct core *c, struct pass *p)
+{
+    struct fixed f;
+    struct consumer *holder = NULL;
+    fixed_load(p, &f);
+    if (p->rc == 0 && f.kind >= c->kinds_count)
+        pass_fail(p, ERR_CORRUPT, "a kind that is not there");
+    if (p->rc == 0 && (f.state < REC_SCHEDULED || f.state > REC_CANCELLED))
+        pass_fail(p, ERR_CORRUPT, "an unknown state");
+    uint32_t n = p->rc == 0 ? record_begin(c, p, f.id, f.kind) : NONE;
     if (p->rc < 0)
         return;
     struct rec *r = core_rec(c, n);
-    if (p->loading) {
-        r->place = place;
-        r->bytes = bytes & 0x7fffffu;
-        r->attempts = attempts & 1023u;
-        r->deliveries = deliveries & 1023u;
-        r->state = state & 15u;
-        rec_set_due(c, r, (int64_t)due);
-    }
-    pass_extra(c, p, n, flags, &holder);
-    if (p->loading) {
-        r->state = 0;
-        record_restore(c, p, n, state, holder);
-    }
+    r->place = f.place;
+    r->bytes = f.bytes & 0x7fffffu;
+    r->attempts = f.attempts & 1023u;
+    r->deliveries = f.deliveries & 1023u;
+    r->state = f.state & 15u;
+    rec_set_due(c, r, (int64_t)f.due);
+    pass_extra(c, p, n, f.flags, &holder);
+    r->state = 0;
+    record_restore(c, p, n, f.state, holder);
 }
 
 /* ---- in which order ---- */
@@ -293,14 +328,14 @@ static void records_save(struct core *c, struct pass *p)
 {
     for (struct queue *q = c->queues; q != NULL; q = q->next) {
         for (uint32_t n = q->finals.first; n != NONE; n = core_rec(c, n)->next)
-            pass_record(c, p, n);
+            record_save(c, p, n);
         for (uint32_t n = q->dead.first; n != NONE; n = core_rec(c, n)->next)
-            pass_record(c, p, n);
+            record_save(c, p, n);
     }
     for (uint32_t n = 1; n < c->recs_count; n++) {
         unsigned state = core_rec(c, n)->state;
         if (state != 0 && state < REC_COMPLETED)
-            pass_record(c, p, n);
+            record_save(c, p, n);
     }
 }
 
@@ -383,10 +418,12 @@ void pass_records(struct core *c, struct pass *p)
     if (!p->loading)
         records_save(c, p);
     for (uint32_t i = 0; p->loading && i < count && p->rc == 0; i++) {
-        pass_record(c, p, NONE);
+        record_load(c, p);
         if (i % RECORDS_A_STEP == 0)
             undo_begin(&c->undo);
     }
+    if (p->loading && p->rc == 0 && !rec_index(c))
+        pass_fail(p, ERR_CORRUPT, "the same record twice");
     pass_keylines(c, p);
     if (!p->loading || p->rc < 0)
         return;
