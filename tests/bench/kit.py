@@ -29,13 +29,13 @@ def rss_mib(pid):
 class Server:
     """koan serve in a folder of its own; ready when the with-block begins."""
 
-    def __init__(self, script, where=None):
+    def __init__(self, script, where=None, args=()):
         self.dir = tempfile.mkdtemp(prefix="koan-bench-", dir=where)
         self.scripts = script if os.path.isdir(script) else os.path.join(self.dir, "scripts")
         if not os.path.isdir(script):
             os.makedirs(self.scripts)
             open(os.path.join(self.scripts, "app.lua"), "w").write(script)
-        self.port = free_port()
+        self.args, self.port = args, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = os.path.join(self.dir, "data")
 
@@ -46,7 +46,7 @@ class Server:
     def start(self):
         began = time.monotonic()
         self.process = subprocess.Popen([KOAN, "serve", "--data", self.data, "--scripts", self.scripts,
-                                         "--listen", f"127.0.0.1:{self.port}"], stderr=self.log, stdout=self.log)
+                                         "--listen", f"127.0.0.1:{self.port}", *self.args], stderr=self.log, stdout=self.log)
         while True:
             try:
                 get(self.url + "/readyz")

@@ -1,36 +1,44 @@
 // Load on other queues through the clients that their users have. From tests/bench/queues.py:
 //
-//   node queue_clients.mjs PEER publish WAYS FLIGHT COUNT PORT     WAYS connections or channels, FLIGHT under way on each
-//   node queue_clients.mjs PEER consume 1 PREFETCH COUNT PORT      what was published, each acknowledged
-//   node queue_clients.mjs PEER jobs 1 CONCURRENCY COUNT PORT      no-op jobs, worked
+//   node queue_clients.mjs PEER publish WAYS FLIGHT COUNT SECONDS PORT     WAYS connections or channels, FLIGHT under way on each
+//   node queue_clients.mjs PEER consume 1 PREFETCH COUNT SECONDS PORT      what was published, each acknowledged
+//   node queue_clients.mjs PEER jobs 1 CONCURRENCY COUNT SECONDS PORT      no-op jobs, worked
 //
-// Prints {"rate": ..}. Bodies have 200 bytes. What is published is durable when it is counted, as the server was told.
+// Ends after COUNT or SECONDS and prints {"count": .., "rate": ..}. Bodies have 200 bytes. What is published is durable when it is
+// counted, as the server was told.
 import { createRequire } from "node:module";
 import net from "node:net";
 
 const require = createRequire(process.env.BENCH_NPM + "/");
-const [peer, verb, ways, flight, count, port] = process.argv.slice(2).map((x, i) => (i < 2 ? x : Number(x)));
+const [peer, verb, ways, flight, count, seconds, port] = process.argv.slice(2).map((x, i) => (i < 2 ? x : Number(x)));
 const body = Buffer.alloc(200, "x");
 
-// `one` is called until COUNT have ended, FLIGHT at a time on each of `senders`.
+let done = 0, began;
+
+function begin() {
+  began = process.hrtime.bigint();
+}
+
+function passed() {
+  return Number(process.hrtime.bigint() - began) / 1e9;
+}
+
+// `one` is called until COUNT have ended or the time is over, FLIGHT at a time on each of `senders`.
 async function publishing(senders) {
   let begun = 0;
-  const began = process.hrtime.bigint();
+  begin();
   await Promise.all(senders.flatMap((one) => Array.from({ length: flight }, async () => {
-    while (begun++ < count) await one();
+    for (; begun++ < count && passed() < seconds; done++) await one();
   })));
-  return rate(began);
 }
 
-function rate(began) {
-  return count / (Number(process.hrtime.bigint() - began) / 1e9);
-}
-
-// Ends when `each` was called COUNT times.
+// Ends when `each` was called COUNT times or the time is over.
 function counted() {
-  let left = count, end;
+  let end;
   const ended = new Promise((resolve) => { end = resolve; });
-  return { each: () => { if (--left === 0) end(); }, ended };
+  begin();
+  setTimeout(end, seconds * 1000).unref();
+  return { each: () => { if (++done === count) end(); }, ended };
 }
 
 const rabbitmq = {
@@ -45,11 +53,11 @@ const rabbitmq = {
     })));
   },
   async consume() {
-    const c = this.channels[0], { each, ended } = counted(), began = process.hrtime.bigint();
+    const c = this.channels[0];
     await c.prefetch(flight);
+    const { each, ended } = counted();
     await c.consume("bench", (m) => { c.ack(m); each(); });
     await ended;
-    return rate(began);
   },
 };
 
@@ -63,14 +71,14 @@ const redis = {
     return publishing(this.connections.map((c) => () => c.xadd("bench", "*", "b", body)));
   },
   async consume() {
-    const c = this.connections[0], began = process.hrtime.bigint();
-    for (let done = 0; done < count;) {
+    const c = this.connections[0];
+    begin();
+    while (done < count && passed() < seconds) {
       const got = await c.xreadgroup("GROUP", "g", "me", "COUNT", flight, "STREAMS", "bench", ">");
       const ids = got[0][1].map((m) => m[0]);
       await c.xack("bench", "g", ...ids);
       done += ids.length;
     }
-    return rate(began);
   },
 };
 
@@ -86,14 +94,13 @@ const nats = {
     return publishing(this.connections.map((c) => { const js = c.jetstream(); return () => js.publish("bench", body); }));
   },
   async consume() {
-    const consumer = await this.connections[0].jetstream().consumers.get("bench", "g"), began = process.hrtime.bigint();
-    let done = 0;
+    const consumer = await this.connections[0].jetstream().consumers.get("bench", "g");
+    begin();
     for await (const m of await consumer.consume({ max_messages: flight })) {
       m.ack();
-      if (++done === count) break;
+      if (++done === count || passed() > seconds) break;
     }
     await this.connections[0].flush();
-    return rate(began);
   },
 };
 
@@ -131,12 +138,8 @@ const beanstalkd = {
     return publishing(this.connections.map((c) => () => c.say(put)));
   },
   async consume() {
-    const c = this.connections[0], began = process.hrtime.bigint();
-    let begun = 0;
-    await Promise.all(Array.from({ length: flight }, async () => {
-      while (begun++ < count) await c.say(`delete ${(await c.say("reserve\r\n"))[1]}\r\n`);
-    }));
-    return rate(began);
+    const c = this.connections[0];
+    await publishing([async () => c.say(`delete ${(await c.say("reserve\r\n"))[1]}\r\n`)]);
   },
 };
 
@@ -150,15 +153,43 @@ const bullmq = {
   async jobs() {
     for (let left = count; left > 0; left -= 1000)
       await this.queue.addBulk(Array.from({ length: Math.min(left, 1000) }, (_, n) => ({ name: "j", data: { n } })));
-    const { each, ended } = counted(), began = process.hrtime.bigint();
+    const { each, ended } = counted();
     const worker = new this.Worker("bench", async () => {}, { ...this.options, concurrency: flight, removeOnComplete: { count: 0 } });
     worker.on("completed", each);
     await ended;
-    return rate(began);
   },
 };
 
-const peers = { rabbitmq, redis, nats, beanstalkd, bullmq };
+// Jobs in tables of PostgreSQL, each added by a commit of its own. Batches as its guide on performance says.
+const graphile = {
+  async open() {
+    this.worker = require("graphile-worker");
+    const { Pool } = createRequire(require.resolve("graphile-worker"))("pg"), max = Math.min(ways * flight, 64);
+    this.pool = new Pool({ host: "127.0.0.1", port, user: "postgres", database: "postgres", max });
+    this.logger = new this.worker.Logger(() => () => {});
+    this.utils = await this.worker.makeWorkerUtils({ pgPool: this.pool, logger: this.logger });
+    await this.utils.migrate();
+    await Promise.all(Array.from({ length: max }, () => this.pool.query("SELECT pg_sleep(0.1)")));
+  },
+  publish() {
+    const one = () => this.utils.addJob("j", { body: body.toString() });
+    return publishing(Array.from({ length: ways }, () => one));
+  },
+  async jobs() {
+    for (let left = count; left > 0; left -= 1000)
+      await this.utils.addJobs(Array.from({ length: Math.min(left, 1000) }, (_, n) => ({ identifier: "j", payload: { n } })));
+    const { each, ended } = counted();
+    const runner = await this.worker.run({
+      pgPool: this.pool, taskList: { j: async () => {} }, noHandleSignals: true, logger: this.logger,
+      preset: { worker: { concurrentJobs: flight, localQueue: { size: 5 * flight }, completeJobBatchDelay: 0 } },
+    });
+    runner.events.on("job:complete", each);
+    await ended;
+  },
+};
+
+const peers = { rabbitmq, redis, nats, beanstalkd, bullmq, "graphile-worker": graphile };
 await peers[peer].open();
-console.log(JSON.stringify({ rate: await peers[peer][verb]() }));
+await peers[peer][verb]();
+console.log(JSON.stringify({ count: done, rate: done / passed() }));
 process.exit(0);

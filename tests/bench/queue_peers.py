@@ -1,18 +1,34 @@
 """Other queues on this machine in the same run: servers from Debian, clients from npm, each told to be durable."""
 import json, os, shutil, socket, subprocess, sys, tempfile, time
 
-from kit import ROOT, free_port
+from kit import ROOT, SECONDS, free_port
+from peers import Postgres
 
 sys.path.insert(0, os.path.join(ROOT, "tests"))
-CLIENTS = ("amqplib@2.3.1", "nats@2.29.3", "ioredis@6.0.0", "bullmq@6.7.0")
+CLIENTS = ("amqplib@2.3.1", "nats@2.29.3", "ioredis@6.0.0", "bullmq@6.7.0", "graphile-worker@0.18.0")
 START_S = 60
 
 
-class Peer:
+class Client:
+    """What queue_clients.mjs does with the server `name` on `port`."""
+
+    def load(self, verb, ways, flight, count):
+        """What it did, {"count": .., "rate": ..}: COUNT, or as many as it could in SECONDS."""
+        out = subprocess.run(["node", os.path.join(ROOT, "tests/bench/queue_clients.mjs"), self.name, verb, *map(str, (ways, flight, count)),
+                              str(SECONDS), str(self.port)], env={**os.environ, "BENCH_NPM": clients()}, capture_output=True, text=True, timeout=300)
+        if out.returncode:
+            sys.exit(f"{self.name}: {out.stderr}")
+        return json.loads(out.stdout)
+
+    def rate(self, *what):
+        return self.load(*what)["rate"]
+
+
+class Peer(Client):
     """A server in a folder of its own. Without its program the with-block gives None."""
 
     def __init__(self, name, program, args, config=None, env=None):
-        self.name, self.program = name, shutil.which(program, path="/usr/lib/rabbitmq/bin:/usr/sbin:" + os.environ["PATH"])
+        self.name, self.program = name, shutil.which(program, path=f"{tools()}:/usr/lib/rabbitmq/bin:/usr/sbin:{os.environ['PATH']}")
         self.args, self.config, self.env = args, config, env
 
     def __enter__(self):
@@ -39,14 +55,6 @@ class Peer:
                     sys.exit(f"{self.name} did not start")
                 time.sleep(0.05)
 
-    def rate(self, verb, ways, flight, count):
-        npm = clients()
-        out = subprocess.run(["node", os.path.join(ROOT, "tests/bench/queue_clients.mjs"), self.name, verb, str(ways), str(flight),
-                              str(count), str(self.port)], env={**os.environ, "BENCH_NPM": npm}, capture_output=True, text=True, timeout=300)
-        if out.returncode:
-            sys.exit(f"{self.name}: {out.stderr}")
-        return json.loads(out.stdout)["rate"]
-
     def __exit__(self, *_):
         if self.program is None:
             return
@@ -55,9 +63,29 @@ class Peer:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+class Graphile(Client):
+    """graphile-worker on PostgreSQL."""
+    name = "graphile-worker"
+
+    def __enter__(self):
+        self.server = Postgres()
+        started = self.server.__enter__()
+        if started:
+            self.port = started.port
+        return started and self
+
+    def __exit__(self, *_):
+        self.server.__exit__()
+
+
+def tools():
+    """Where packaging/setup keeps what it has unpacked."""
+    return subprocess.run([os.path.join(ROOT, "packaging/setup"), "path"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def clients():
     from e2e import npm
-    return npm.programs("queue-clients-1", *CLIENTS)
+    return npm.programs("queue-clients-2", *CLIENTS)
 
 
 def rabbitmq():
@@ -79,7 +107,8 @@ def bullmq():
 
 
 def nats():
-    return Peer("nats", "nats-server", ["-a", "127.0.0.1", "-p", "{port}", "-js", "-sd", "{dir}"])
+    return Peer("nats", "nats-server", ["-c", "{dir}/config.conf"],
+                'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{dir}", sync_interval: always }}\n')
 
 
 def beanstalkd():
