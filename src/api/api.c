@@ -236,12 +236,14 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
     char name[16];
     snprintf(name, sizeof name, "net %u", ++a->threads);
     api_watch_loop(a, name, loop);
+    queue_work_new(t);
     *out = t;
     return 0;
 }
 
 void api_thread_drain(struct api_thread *t)
 {
+    queue_work_drain(t);
     api_feed_close(t);
     api_queue_drain(t);
     api_flows_drain(t);
@@ -253,6 +255,7 @@ void api_thread_free(struct api_thread *t)
 {
     if (t == NULL)
         return;
+    queue_work_free(t);
     api_feed_free(t);
     loop_hook_remove(t->loop, &t->turn);
     if (t->points_open)

@@ -40,8 +40,9 @@ struct api {
     int64_t started_ms;
     unsigned threads; /* of api_thread_new, counted */
     atomic_bool draining, waiting;
-    atomic_int streams; /* of records, under way */
-    struct rate *rate;  /* rate.c */
+    atomic_int streams;      /* of records, under way */
+    struct rate *rate;       /* rate.c */
+    struct queue_work *work; /* queue_work.c, of the first thread; NULL: no queues */
     struct stat_counter *rate_limited;
 
     pthread_mutex_t lock; /* what stands below */
@@ -181,6 +182,8 @@ struct api_job {
     struct err err; /* set by run(), or when there is no connection */
 };
 void api_job_start(struct api_job *j, struct http_request *req);
+/* The same, of no request. */
+void api_job_begin(struct api_job *j, struct api_thread *t);
 void api_pool_close(struct api *a);
 
 /* ---- page.c ---- */
@@ -319,6 +322,11 @@ extern const struct api_routes api_jobs_routes, api_jobs_submit_routes, api_jobs
 void api_flows_drain(struct api_thread *t);
 /* queue_lease.c: those who wait for messages wait no longer. */
 void api_queue_drain(struct api_thread *t);
+/* queue_work.c: begins on its loop; ends what it does, as far as it is; waits for that. Of any
+ * thread but the first they do nothing. */
+void queue_work_new(struct api_thread *t);
+void queue_work_drain(struct api_thread *t);
+void queue_work_free(struct api_thread *t);
 /* jobs.c: those who wait for the end of a run. */
 void api_jobs_drain(struct api_thread *t);
 /* Those that wait for an answer hear that the node is leaving. After api_queue_drain(). */

@@ -139,6 +139,9 @@ static int draft_args(struct job_draft *d, const json_t *given, struct err *e)
 static int draft_def(struct db *db, const char *name, struct job_draft *d, struct err *e)
 {
     int rc = job_name_check(name, e);
+    if (rc == 0 && str_starts(name, JOB_OWN_PREFIX))
+        rc = err_field(e, ERR_INVALID, "job",
+                       "jobs of names with '" JOB_OWN_PREFIX "' are Koan's own");
     if (rc == 0)
         rc = job_def_get(db, name, &d->def, e);
     if (rc != ERR_NOT_FOUND || !d->draft.m.send.create)

@@ -65,9 +65,13 @@ static void api_job_done(struct loop_work *w)
 
 void api_job_start(struct api_job *j, struct http_request *req)
 {
-    struct api_thread *t = api_thread_of(req);
-    j->api = t->api;
     j->req = req;
+    api_job_begin(j, api_thread_of(req));
+}
+
+void api_job_begin(struct api_job *j, struct api_thread *t)
+{
+    j->api = t->api;
     j->clock = loop_world(t->loop);
     j->work.work = api_job_work;
     j->work.done = api_job_done;

@@ -93,7 +93,11 @@ static void look_done(struct queue_ask *a)
 
 void queue_look_start(struct queue_looking *l, struct http_request *req)
 {
-    struct api_thread *t = api_thread_of(req);
+    queue_look_begin(l, api_thread_of(req));
+}
+
+void queue_look_begin(struct queue_looking *l, struct api_thread *t)
+{
     l->ask = (struct queue_ask){.home = loop_runner(t->loop), .ask = look_ask, .done = look_done};
     queues_ask(t->api->o.queues, &l->ask);
 }

@@ -1,14 +1,17 @@
-/* What people do with records: POST .../retry, cancel, move, purge with ids or a state, and PATCH
+/* What people do with records: POST .../retry, cancel, move, purge with ids or a filter, and PATCH
  * and DELETE of one. The same with runs of jobs: POST /api/jobs/retry, /api/jobs/{id}/retry,
  * cancel.
  *
- *   {"ids": ["..", ".."]}   or   {"state": "discarded"}, at most QUEUE_ITEMS_MAX
+ *   {"ids": ["..", ".."]}   or   {"state": "discarded"[, "find": {..}]}
  *
  * With a "reason", which is kept in the history of each record. One that is the run of a job is
  * cancelled and retried as such, whichever route it is: its row changes in the same unit.
  *
- * Of a state: which (ledger's thread) -> their ids (pool) -> are they of this queue (ledger's
- * thread) -> a unit each. A record that has changed meanwhile is decided on as it is then. */
+ * Of a filter: which (ledger's thread) -> their ids, and is it they that are meant (pool) -> are
+ * they of this queue (ledger's thread) -> a unit each. A record that has changed meanwhile is
+ * decided on as it is then. Where more than QUEUE_ITEMS_MAX are in that state, or more bytes than
+ * one answer reads, a run does it (queue_work.c): 202. So it is with an Idempotency-Key, since what
+ * a filter finds is something else the next time. */
 #include <string.h>
 
 #include "api/queue_priv.h"
@@ -18,22 +21,16 @@
 #include "codec/base64.h"
 #include "job/run.h"
 
-enum operate_verb { OPERATE_RETRY, OPERATE_CANCEL, OPERATE_MOVE, OPERATE_PURGE, OPERATE_EDIT };
-static const char *const operate_names[] = {"retry", "cancel", "move", "purge", "edit"};
-static const char *const operate_done[] = {"retried", "cancelled", "moved", "purged", "edited"};
-
 struct queue_operate {
     struct queue_looking look; /* first */
     struct queue_reading reading;
     struct http_request *req;
     json_t *body;
-    enum operate_verb verb;
-    enum rec_state state;    /* 0: by ids */
-    const char *to, *reason; /* reason NULL: what X-Koan-Reason says */
+    struct operate_spec spec;
     struct buf edit;
-    bool one, dry_run, more;
-    bool runs;     /* asked for as runs of jobs */
-    bool has_rows; /* they are runs: their rows change too */
+    bool one;
+    bool runs;      /* asked for as runs of jobs */
+    uint64_t total; /* in that state */
     char job[sizeof QUEUE_OF_JOBS + JOB_NAME_MAX];
     struct err err;
 };
@@ -59,7 +56,8 @@ static void operate_refuse(struct queue_operate *o)
 static const char *operate_outcome(const struct queue_operate *o, const struct queue_item *it)
 {
     struct cursor c = it->result;
-    return o->verb == OPERATE_CANCEL && queue_cancel_asked(&c) ? "asked" : operate_done[o->verb];
+    return o->spec.verb == OPERATE_CANCEL && queue_cancel_asked(&c) ? "asked"
+                                                                    : operate_done[o->spec.verb];
 }
 
 static void operate_answer_one(struct queue_operate *o, struct queue_units *u)
@@ -102,63 +100,32 @@ static void operate_done_all(struct queue_units *u)
         else
             buf_addf(&out, "{\"id\":\"%s\",\"outcome\":\"%s\"}", it->id, operate_outcome(o, it));
     }
-    buf_addf(&out, "],\"counts\":{\"%s\":%zu,\"failed\":%zu},\"more\":%s}", operate_done[o->verb],
-             u->count - failed, failed, o->more ? "true" : "false");
+    buf_addf(&out, "],\"counts\":{\"%s\":%zu,\"failed\":%zu}}", operate_done[o->spec.verb],
+             u->count - failed, failed);
     queue_units_headers(u);
     queue_units_free(u);
     operate_free(o);
     http_respond_buf(req, 200, API_JSON, &out);
 }
 
-static void operate_add_run(const struct queue_operate *o, struct txn *t,
-                            const struct queue_shown *s, struct err *e)
-{
-    struct envelope env;
-    api_envelope(o->req, &env);
-    struct job_why why = {.job = s->queue + sizeof QUEUE_OF_JOBS - 1,
-                          .reason = o->reason != NULL ? o->reason : env.reason};
-    if (o->verb == OPERATE_RETRY)
-        job_txn_retry(t, &s->id, &why, e);
-    else
-        job_txn_cancel(t, &s->id, &why, e);
-}
-
 static void operate_add(struct queue_operate *o, struct txn *t, const struct queue_shown *s,
                         struct err *e)
 {
-    const struct uuid *id = &s->id;
-    if (o->has_rows && (o->verb == OPERATE_RETRY || o->verb == OPERATE_CANCEL)) {
-        operate_add_run(o, t, s, e);
-        return;
-    }
-    switch (o->verb) {
-    case OPERATE_RETRY:
-        queue_txn_retry(t, id);
-        break;
-    case OPERATE_CANCEL:
-        queue_txn_cancel(t, id);
-        break;
-    case OPERATE_MOVE:
-        queue_txn_move(t, id, o->to);
-        break;
-    case OPERATE_PURGE:
-        queue_txn_purge(t, id);
-        break;
-    case OPERATE_EDIT:
-        queue_txn_edit(t, id, o->edit.data, o->edit.len, e);
-        break;
-    }
+    if (o->spec.verb == OPERATE_EDIT)
+        queue_txn_edit(t, &s->id, o->edit.data, o->edit.len, e);
+    else
+        operate_spec_add(&o->spec, t, s, e);
 }
 
 static void operate_start(struct queue_operate *o)
 {
-    struct queue_units *u = queue_units_new(o->req, o->look.count, o->verb != OPERATE_EDIT);
+    struct queue_units *u = queue_units_new(o->req, o->look.count, o->spec.verb != OPERATE_EDIT);
     if (u == NULL) {
         operate_free(o);
         return;
     }
     u->more = o;
-    u->reason = o->reason;
+    u->reason = o->spec.reason;
     for (size_t i = 0; i < u->count; i++) {
         const struct queue_shown *s = &o->look.shown[i];
         struct txn *t = queue_units_txn(u, i);
@@ -172,11 +139,12 @@ static void operate_start(struct queue_operate *o)
     queue_units_start(u, operate_done_all);
 }
 
+/* `matched`: more than the ids that are shown where there are more in that state. */
 static void operate_dry(struct queue_operate *o)
 {
     struct http_request *req = o->req;
     struct buf out = BUF_INIT(API_ANSWER_MAX);
-    size_t matched = 0;
+    uint64_t matched = 0;
     buf_adds(&out, "{\"dry_run\":true,\"ids\":[");
     for (size_t i = 0; i < o->look.count; i++) {
         char id[UUID_TEXT];
@@ -185,9 +153,17 @@ static void operate_dry(struct queue_operate *o)
         uuid_format(&o->look.shown[i].id, id);
         buf_addf(&out, "%s\"%s\"", matched++ > 0 ? "," : "", id);
     }
-    buf_addf(&out, "],\"matched\":%zu,\"more\":%s}", matched, o->more ? "true" : "false");
+    bool more = o->total > QUEUE_ITEMS_MAX;
+    buf_addf(&out, "],\"matched\":%llu,\"more\":%s}",
+             (unsigned long long)(more ? o->total : matched), more ? "true" : "false");
     operate_free(o);
     http_respond_buf(req, 200, API_JSON, &out);
+}
+
+static void operate_hand(struct queue_operate *o)
+{
+    operate_hand_over(o->req, &o->spec, o->total);
+    operate_free(o);
 }
 
 /* ---- which ---- */
@@ -195,38 +171,71 @@ static void operate_dry(struct queue_operate *o)
 static void operate_looked(struct queue_looking *l)
 {
     struct queue_operate *o = (struct queue_operate *)l;
-    if (o->dry_run)
+    if (o->spec.dry_run)
         operate_dry(o);
     else
         operate_start(o);
+}
+
+/* Those that are meant, and are there still. */
+static void operate_keep(struct queue_operate *o)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < o->look.count; i++) {
+        struct queue_shown *s = &o->look.shown[i];
+        mem_free(TAKE(s->texts));
+        if (!s->unwanted && s->err.code != ERR_GONE)
+            o->look.shown[kept++] = *s;
+    }
+    o->look.count = kept;
 }
 
 static void operate_read(struct queue_reading *r)
 {
     struct queue_operate *o =
         (struct queue_operate *)((char *)r - offsetof(struct queue_operate, reading));
+    bool all = r->read == r->count;
     o->err = r->job.err;
+    operate_keep(o);
     for (size_t i = 0; i < o->look.count && o->err.code == 0; i++)
         o->err = o->look.shown[i].err;
     if (o->err.code != 0)
         operate_refuse(o);
+    else if (!all)
+        operate_hand(o);
     else
         queue_look_start(&o->look, o->req);
+}
+
+static uint64_t count_in(const struct core_counts *n, enum rec_state s)
+{
+    const uint64_t counts[] = {[REC_SCHEDULED] = n->scheduled, [REC_AVAILABLE] = n->available,
+                               [REC_EXECUTING] = n->executing, [REC_RETRYABLE] = n->retryable,
+                               [REC_COMPLETED] = n->completed, [REC_DISCARDED] = n->discarded,
+                               [REC_CANCELLED] = n->cancelled};
+    return counts[s];
 }
 
 static void operate_ask(struct queue_ask *a, const struct core *c)
 {
     struct queue_operate *o = (struct queue_operate *)a;
     struct core_counts n;
-    uint64_t places[QUEUE_ITEMS_MAX + 1];
+    uint64_t places[QUEUE_ITEMS_MAX];
     if (core_counts(c, o->look.tenant, o->look.queue, &n, &o->err) != 0)
         return;
-    size_t count =
-        core_list(c, o->look.tenant, o->look.queue, o->state, 0, places, QUEUE_ITEMS_MAX + 1);
-    o->more = count > QUEUE_ITEMS_MAX;
-    o->look.count = o->more ? QUEUE_ITEMS_MAX : count;
+    o->total = count_in(&n, o->spec.state);
+    o->look.count =
+        core_list(c, o->look.tenant, o->look.queue, o->spec.state, 0, places, QUEUE_ITEMS_MAX);
     for (size_t i = 0; i < o->look.count; i++)
         o->look.shown[i].place = places[i];
+}
+
+/* Is it for a run to do? */
+static bool operate_is_far(const struct queue_operate *o)
+{
+    if (o->spec.dry_run)
+        return o->total > QUEUE_ITEMS_MAX && o->spec.find != NULL;
+    return o->total > QUEUE_ITEMS_MAX || api_once_key(o->req) != NULL;
 }
 
 static void operate_asked(struct queue_ask *a)
@@ -236,8 +245,16 @@ static void operate_asked(struct queue_ask *a)
         operate_refuse(o);
         return;
     }
-    o->reading = (struct queue_reading){
-        .shown = o->look.shown, .count = o->look.count, .ids_only = true, .done = operate_read};
+    if (operate_is_far(o)) {
+        operate_hand(o);
+        return;
+    }
+    o->reading = (struct queue_reading){.shown = o->look.shown,
+                                        .count = o->look.count,
+                                        .ids_only = o->spec.find == NULL,
+                                        .find = o->spec.find,
+                                        .find_max = SIZE_MAX,
+                                        .done = operate_read};
     queue_read_start(&o->reading, o->req);
 }
 
@@ -245,7 +262,8 @@ static void operate_find(struct queue_operate *o)
 {
     struct api_thread *t = api_thread_of(o->req);
     o->look.done = operate_looked;
-    if (o->state == 0) {
+    o->spec.queue = o->look.queue;
+    if (o->spec.state == 0) {
         queue_look_start(&o->look, o->req);
         return;
     }
@@ -265,8 +283,8 @@ static struct queue_operate *operate_new(struct http_request *req, enum operate_
     struct queue_operate *o = mem_new(sizeof *o);
     o->req = req;
     o->runs = runs;
-    o->has_rows = runs || str_starts(name, QUEUE_OF_JOBS);
-    o->verb = verb;
+    o->spec.verb = verb;
+    o->spec.reason = http_header_in(req, "X-Koan-Reason");
     o->look.tenant = tenant;
     o->look.queue = name;
     buf_init(&o->edit, QUEUE_BODY_MAX);
@@ -284,25 +302,15 @@ static int operate_ids(struct queue_operate *o, const json_t *ids, struct err *e
     return rc;
 }
 
-static int operate_state(struct queue_operate *o, const json_t *v, struct err *e)
-{
-    const char *name = json_string_value(v);
-    o->state = name != NULL ? queue_state_named(name) : (enum rec_state)0;
-    if (o->state != 0)
-        return 0;
-    return err_field(e, ERR_INVALID, "state",
-                     "state is scheduled, available, executing, retryable, completed, discarded "
-                     "or cancelled");
-}
-
 static int operate_target(struct queue_operate *o, struct err *e)
 {
     const char *confirm = json_string_value(json_object_get(o->body, "confirm"));
-    o->to = json_string_value(json_object_get(o->body, "to"));
-    if (o->verb == OPERATE_MOVE && o->to == NULL)
+    enum operate_verb verb = o->spec.verb;
+    const char *to = o->spec.to = json_string_value(json_object_get(o->body, "to"));
+    if (verb == OPERATE_MOVE && to == NULL)
         return err_field(e, ERR_INVALID, "to", "move names the other queue: \"to\"");
-    if (o->verb != OPERATE_PURGE || o->dry_run)
-        return o->verb == OPERATE_MOVE ? queue_name_check(o->to, "to", e) : 0;
+    if (verb != OPERATE_PURGE || o->spec.dry_run)
+        return verb == OPERATE_MOVE ? queue_name_check(to, "to", e) : 0;
     if (confirm != NULL && strcmp(confirm, o->look.queue) == 0)
         return 0;
     return err_field(e, ERR_INVALID, "confirm",
@@ -330,36 +338,46 @@ static int operate_job(struct queue_operate *o, bool by_state, struct err *e)
 
 static int operate_reason(struct queue_operate *o, struct err *e)
 {
-    int rc = json_get_string(o->body, "reason", &o->reason, e);
+    int rc = json_get_string(o->body, "reason", &o->spec.reason, e);
     if (rc == ERR_NOT_FOUND) {
         err_clear(e);
         return 0;
     }
     int max = o->runs ? JOB_REASON_BYTES : CORE_WHY_MAX;
-    if (rc == 0 && strlen(o->reason) > (size_t)max)
+    if (rc == 0 && strlen(o->spec.reason) > (size_t)max)
         rc = err_field(e, ERR_INVALID, "reason", "reason: at most %d bytes", max);
     return rc;
 }
 
+/* Which: ids, or a state and what is to be found among those in it. */
+static int operate_which(struct queue_operate *o, struct err *e)
+{
+    const json_t *ids = json_object_get(o->body, "ids"), *state = json_object_get(o->body, "state");
+    o->spec.find = json_object_get(o->body, "find");
+    if ((ids != NULL) == (state != NULL))
+        return err_field(e, ERR_INVALID, "ids", "the body has \"ids\" or \"state\", one of them");
+    if (o->spec.find != NULL && state == NULL)
+        return err_field(e, ERR_INVALID, "find", "\"find\" goes with \"state\"; ids say it all");
+    int rc = ids != NULL ? operate_ids(o, ids, e) : operate_state_read(state, &o->spec.state, e);
+    return rc == 0 && o->spec.find != NULL ? queue_find_check(o->spec.find, e) : rc;
+}
+
 static int operate_body(struct queue_operate *o, struct err *e)
 {
-    const char *names[6] = {"ids", "state", "dry_run", "reason"};
-    size_t n = 4;
+    const char *names[7] = {"ids", "state", "find", "dry_run", "reason"};
+    size_t n = 5;
     if (o->runs)
         names[n++] = "job";
-    if (o->verb == OPERATE_MOVE)
+    if (o->spec.verb == OPERATE_MOVE)
         names[n++] = "to";
-    if (o->verb == OPERATE_PURGE)
+    if (o->spec.verb == OPERATE_PURGE)
         names[n++] = "confirm";
-    const json_t *ids = json_object_get(o->body, "ids"), *state = json_object_get(o->body, "state");
     int rc = json_only_keys(o->body, "the body", names, n, e);
-    if (rc == 0 && (ids != NULL) == (state != NULL))
-        rc = err_field(e, ERR_INVALID, "ids", "the body has \"ids\" or \"state\", one of them");
     if (rc == 0)
-        rc = ids != NULL ? operate_ids(o, ids, e) : operate_state(o, state, e);
+        rc = operate_which(o, e);
     if (rc == 0 && o->runs)
-        rc = operate_job(o, state != NULL, e);
-    if (rc == 0 && (rc = json_get_bool(o->body, "dry_run", &o->dry_run, e)) == ERR_NOT_FOUND) {
+        rc = operate_job(o, o->spec.state != 0, e);
+    if (rc == 0 && (rc = json_get_bool(o->body, "dry_run", &o->spec.dry_run, e)) == ERR_NOT_FOUND) {
         err_clear(e);
         rc = 0;
     }

@@ -146,8 +146,7 @@ static void peek_asked(struct queue_ask *a)
 /* NULL: there is none, or it was refused. */
 static json_t *peek_find(struct http_request *req, struct err *e)
 {
-    const char *text = http_query(req, "find"), *path;
-    json_t *value;
+    const char *text = http_query(req, "find");
     if (text == NULL)
         return NULL;
     json_t *find = json_read(text, strlen(text), e);
@@ -155,20 +154,7 @@ static json_t *peek_find(struct http_request *req, struct err *e)
         err_context(e, "find");
         return NULL;
     }
-    size_t n = json_is_object(find) ? json_object_size(find) : 0;
-    if (n == 0 || n > QUEUE_FIND_PATHS)
-        err_field(e, ERR_INVALID, "find", "find is an object of 1 to %d paths and their values",
-                  QUEUE_FIND_PATHS);
-    json_object_foreach(find, path, value)
-    {
-        if (!str_starts(path, "body") && !str_starts(path, "headers.") &&
-            strcmp(path, "key") != 0 && strcmp(path, "correlation") != 0 &&
-            strcmp(path, "type") != 0)
-            err_field(e, ERR_INVALID, "find",
-                      "'%.64s' is not searched: paths are body, body.NAME.., headers.NAME, key, "
-                      "correlation and type",
-                      path);
-    }
+    queue_find_check(find, e);
     if (e->code == 0)
         return find;
     json_decref(find);

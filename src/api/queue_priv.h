@@ -8,6 +8,7 @@
 #define KOAN_API_QUEUE_PRIV_H
 
 #include "api/once_priv.h"
+#include "job/def.h"
 #include "queue/queue.h"
 
 enum {
@@ -225,6 +226,7 @@ struct queue_reading {
     void (*done)(struct queue_reading *r);
 };
 void queue_read_start(struct queue_reading *r, struct http_request *req);
+void queue_read_begin(struct queue_reading *r, struct api_thread *t);
 void queue_shown_free(struct queue_shown *shown, size_t count);
 
 /* ---- queue_look.c ---- */
@@ -239,6 +241,7 @@ struct queue_looking {
     void (*done)(struct queue_looking *l);
 };
 void queue_look_start(struct queue_looking *l, struct http_request *req);
+void queue_look_begin(struct queue_looking *l, struct api_thread *t);
 /* {"id",..}, all that is known of it. */
 void queue_shown_print(const struct queue_shown *s, struct buf *out);
 /* The same of a run: {"id","job",..}. */
@@ -246,5 +249,41 @@ void queue_run_print(const struct queue_shown *s, struct buf *out);
 #define QUEUE_OF_JOBS "job."
 /* The state of this name, 0 when there is none. */
 enum rec_state queue_state_named(const char *name);
+
+/* ---- queue_operate_spec.c ---- */
+
+/* The job of which a run does what operators ask for on more records than one answer holds. */
+#define OPERATE_JOB JOB_OWN_PREFIX "operate"
+#define OPERATE_QUEUE QUEUE_OF_JOBS OPERATE_JOB
+
+enum operate_verb { OPERATE_RETRY, OPERATE_CANCEL, OPERATE_MOVE, OPERATE_PURGE, OPERATE_EDIT };
+extern const char *const operate_names[], *const operate_done[]; /* "retry", "retried" */
+
+/* What is to be done with which records of a queue. Its texts are those of what it was read from.
+ */
+struct operate_spec {
+    enum operate_verb verb;
+    const char *queue;       /* NULL: of any job, by ids */
+    const char *to, *reason; /* to: of a move; reason NULL: none was given */
+    enum rec_state state;    /* 0: by ids */
+    const json_t *find;      /* NULL: all in that state */
+    bool dry_run;
+};
+/* From the args of a run; unknown members are refused. */
+int operate_spec_read(const json_t *args, struct operate_spec *out, struct err *e);
+int operate_state_read(const json_t *v, enum rec_state *out, struct err *e);
+/* Of `find`: an object of paths that are searched. */
+int queue_find_check(const json_t *find, struct err *e);
+/* The operations on one record that was looked at; not of an edit. A run of a job changes its row
+ * too. */
+int operate_spec_add(const struct operate_spec *s, struct txn *t, const struct queue_shown *r,
+                     struct err *e);
+/* Answers 202 with the id of the run that does it; `total`: how many are in that state. */
+void operate_hand_over(struct http_request *req, const struct operate_spec *s, uint64_t total);
+
+/* ---- queue_work.c ---- */
+
+/* There is such a run. Any thread. */
+void queue_work_wake(struct api *a);
 
 #endif

@@ -306,9 +306,15 @@ static void read_done(struct api_job *j)
 
 void queue_read_start(struct queue_reading *r, struct http_request *req)
 {
+    r->job.req = req;
+    queue_read_begin(r, api_thread_of(req));
+}
+
+void queue_read_begin(struct queue_reading *r, struct api_thread *t)
+{
     r->job.run = read_run;
     r->job.done = read_done;
-    api_job_start(&r->job, req);
+    api_job_begin(&r->job, t);
 }
 
 void queue_shown_free(struct queue_shown *shown, size_t count)

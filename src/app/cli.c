@@ -12,12 +12,17 @@
 enum { CLI_COMMANDS_MAX = 96, CLI_FAULTS_MAX = 64 << 10 };
 
 static const struct cli_command *const cli_groups[] = {
-    cli_serve_commands,      cli_run_commands,    cli_new_commands,        cli_check_commands,
-    cli_repl_commands,       cli_deploy_commands, cli_doctor_commands,     cli_import_commands,
-    cli_entity_commands,     cli_canon_commands,  cli_timeline_commands,   cli_config_commands,
-    cli_export_commands,     cli_lease_commands,  cli_sched_commands,      cli_info_commands,
-    cli_completion_commands, cli_queue_commands,  cli_queue_tail_commands, cli_jobs_commands,
-    cli_man_commands};
+    cli_serve_commands,         cli_run_commands,
+    cli_new_commands,           cli_check_commands,
+    cli_repl_commands,          cli_deploy_commands,
+    cli_doctor_commands,        cli_import_commands,
+    cli_entity_commands,        cli_canon_commands,
+    cli_timeline_commands,      cli_config_commands,
+    cli_export_commands,        cli_lease_commands,
+    cli_sched_commands,         cli_info_commands,
+    cli_completion_commands,    cli_queue_commands,
+    cli_queue_operate_commands, cli_queue_tail_commands,
+    cli_jobs_commands,          cli_man_commands};
 
 static const struct cli_flag cli_common[] = {
     {"json", NULL, "machine-readable output"},

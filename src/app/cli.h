@@ -141,6 +141,7 @@ extern const struct cli_command cli_entity_commands[];
 extern const struct cli_command cli_canon_commands[];
 extern const struct cli_command cli_queue_commands[];
 extern const struct cli_command cli_jobs_commands[];
+extern const struct cli_command cli_queue_operate_commands[];
 extern const struct cli_command cli_queue_tail_commands[];
 extern const struct cli_command cli_config_commands[];
 extern const struct cli_command cli_export_commands[];

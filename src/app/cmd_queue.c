@@ -188,66 +188,14 @@ static int cmd_queue_send(struct cli *c)
     return CLI_OK;
 }
 
-/* ---- what people do ---- */
-
-static const char *queue_verb(const struct cli *c)
-{
-    return c->command->name + sizeof "queue " - 1;
-}
-
-/* "retry", "move" ..: of ids that are places from `first` on, or of all in a state. */
-static int queue_operate(struct cli *c, int first, json_t *body)
-{
-    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
-    AUTO(json_unref) json_t *answer = NULL;
-    AUTO(json_unref) json_t *held = body;
-    const char *state = cli_flag(c, "state");
-    if ((state != NULL) == (c->places_count > first))
-        return cli_usage(c, "say which: ids, or --state STATE");
-    if (state != NULL)
-        json_object_set_new(body, "state", json_string(state));
-    json_t *ids = json_array();
-    for (int i = first; i < c->places_count; i++)
-        json_array_append_new(ids, json_string(c->places[i]));
-    if (state == NULL)
-        json_object_set(body, "ids", ids);
-    json_decref(ids);
-    if (cli_flag(c, "dry-run") != NULL)
-        json_object_set_new(body, "dry_run", json_true());
-    queue_path(c, &path, "/");
-    buf_adds(&path, queue_verb(c));
-    int rc = remote_once(c, "POST", buf_str(&path), body, NULL, &answer);
-    if (rc != CLI_OK)
-        return rc;
-    cli_print_json(c, answer);
-    return json_integer_value(json_path(answer, "counts.failed")) > 0 ? CLI_ERROR : CLI_OK;
-}
-
-static int cmd_queue_retry(struct cli *c)
-{
-    return queue_operate(c, 1, json_object());
-}
-
-static int cmd_queue_move(struct cli *c)
-{
-    return queue_operate(c, 2, json_pack("{s:s}", "to", c->places[1]));
-}
-
-static int cmd_queue_purge(struct cli *c)
-{
-    const char *confirm = cli_flag(c, "confirm");
-    if (cli_flag(c, "dry-run") == NULL && (confirm == NULL || strcmp(confirm, c->places[0]) != 0))
-        return cli_usage(c, "what is purged is gone; say --confirm %s, or --dry-run", c->places[0]);
-    return queue_operate(c, 1,
-                         confirm != NULL ? json_pack("{s:s}", "confirm", confirm) : json_object());
-}
+/* ---- what is done with a queue ---- */
 
 static int cmd_queue_pause(struct cli *c)
 {
     AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
     AUTO(json_unref) json_t *answer = NULL;
     queue_path(c, &path, "/");
-    buf_adds(&path, queue_verb(c));
+    buf_adds(&path, c->command->name + sizeof "queue " - 1);
     int rc = remote_once(c, "POST", buf_str(&path), NULL, NULL, &answer);
     if (rc != CLI_OK)
         return rc;
@@ -280,16 +228,6 @@ static const struct cli_flag send_flags[] = {
     {"gate", "GATES", "up to four, with commas"},
     {"create", NULL, "declare the queue when it is not"},
 };
-static const struct cli_flag which_flags[] = {
-    {"state", "STATE", "all in this state, a thousand at most"},
-    {"dry-run", NULL, "only show which"},
-};
-static const struct cli_flag purge_flags[] = {
-    {"state", "STATE", "all in this state, a thousand at most"},
-    {"dry-run", NULL, "only show which"},
-    {"confirm", "QUEUE", "its name once more"},
-};
-
 #define QUEUE(name_, args_, summary_, min_, max_, run_, flags_, count_)                            \
     {                                                                                              \
         .name = "queue " name_, .args = args_, .summary = summary_, .min = min_, .max = max_,      \
@@ -303,14 +241,6 @@ const struct cli_command cli_queue_commands[] = {
           ARRAY_LEN(peek_flags)),
     QUEUE("send", "QUEUE JSON", "send a message (JSON, @FILE or -)", 2, 2, cmd_queue_send,
           send_flags, ARRAY_LEN(send_flags)),
-    QUEUE("retry", "QUEUE [ID]..", "available again, with all attempts", 1, -1, cmd_queue_retry,
-          which_flags, ARRAY_LEN(which_flags)),
-    QUEUE("cancel", "QUEUE [ID]..", "cancel messages", 1, -1, cmd_queue_retry, which_flags,
-          ARRAY_LEN(which_flags)),
-    QUEUE("move", "QUEUE TO [ID]..", "to another queue", 2, -1, cmd_queue_move, which_flags,
-          ARRAY_LEN(which_flags)),
-    QUEUE("purge", "QUEUE [ID]..", "forget messages", 1, -1, cmd_queue_purge, purge_flags,
-          ARRAY_LEN(purge_flags)),
     QUEUE("pause", "QUEUE", "grant nothing more", 1, 1, cmd_queue_pause, NULL, 0),
     QUEUE("resume", "QUEUE", "grant again", 1, 1, cmd_queue_pause, NULL, 0),
     {0},

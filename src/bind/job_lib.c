@@ -137,6 +137,9 @@ static int declare_job(lua_State *L)
     if (!lua_isnil(L, 4) && !lua_isfunction(L, 4))
         err_field(&e, ERR_INVALID, "run", "run = function(args, ctx) .. end, not a %s",
                   luaL_typename(L, 4));
+    if (e.code == 0 && str_starts(name, JOB_OWN_PREFIX))
+        err_field(&e, ERR_INVALID, "name",
+                  "names that begin with '" JOB_OWN_PREFIX "' are Koan's own");
     if (e.code == 0 && check_loading(s, name, vm_of(L), &e) == 0) {
         struct bind_job *j = job_add(L, s);
         if (job_def_read(name, o, &j->def, &e) == 0 && job_args_read(&j->def, &j->args, &e) == 0 &&

@@ -39,6 +39,9 @@ enum {
     JOB_TIMEOUT_MS = 15 * 60 * 1000,
     JOB_KEEP_COUNT = 100 * 1000,
 };
+#define JOB_OWN_PREFIX                                                                             \
+    "koan-" /* of the names of Koan's own jobs: nobody declares or submits one                     \
+             */
 #define JOB_DEADLINE_MS (INT64_C(3660) * 86400 * 1000) /* of snoozes: steps may sleep for long */
 #define JOB_KEEP_COMPLETED_MS (INT64_C(7) * 86400 * 1000)
 #define JOB_KEEP_DISCARDED_MS (INT64_C(30) * 86400 * 1000)

@@ -275,7 +275,7 @@ enum core_outcome {
     SETTLE_NACK,    /* a try is used; delay_ms instead of the backoff when >= 0 */
     SETTLE_REJECT,  /* discarded: `reason` */
     SETTLE_RELEASE, /* available again, no try used */
-    SETTLE_SNOOZE,  /* until `until`, no try used */
+    SETTLE_SNOOZE,  /* until `until`, no try used; has_result: how far it came */
     SETTLE_BACKOFF, /* released, and `gate` closed until `until` */
     SETTLE_EXTEND,  /* a lease of its own until now + lease_ms */
 };
@@ -291,7 +291,7 @@ struct core_settle {
     int64_t until;
     uint32_t lease_ms;
     const char *gate;
-    bool has_result;
+    bool has_result;      /* of an ack or snooze: it is the record's result, until the next */
     const uint8_t *trace; /* CORE_TRACE_BYTES: of the execution that failed; NULL: none is known */
 };
 /* ERR_FENCED: the token is not the current one. ERR_NOT_FOUND: no such record. */
@@ -335,7 +335,8 @@ struct core_effect { /* since core_entry(), in order */
     uint64_t token;
     struct uuid consumer; /* GRANT, CANCEL, LOST */
     uint64_t result;      /* ENDED: place of the settle that ended it, if it told a result or an
-                             error; 0: none did */
+                             error; GRANT: of the last snooze, if it told how far it came; 0: none
+                             did */
     uint32_t attempt, deliveries;
     int64_t lease_until, timeout_at;
     int64_t

@@ -33,6 +33,7 @@ void core_effect(struct core *c, enum core_effect_kind kind, uint32_t n)
     f->consumer = x->consumer->id;
     if (kind != EFFECT_GRANT)
         return;
+    f->result = x->result;
     f->lease_until = x->own_lease != 0 ? x->own_lease : x->consumer->expires;
     f->timeout_at = x->granted_at + core_kind(c, r)->timeout_ms;
 }

@@ -85,18 +85,21 @@ static void extend(struct core *c, uint32_t n, uint32_t lease_ms)
     core_decide(c, 0x22, core_rec(c, n), (uint64_t)x->own_lease);
 }
 
+static void told(struct core *c, uint32_t n, uint64_t place)
+{
+    struct extra *x = core_extra(c, core_rec(c, n));
+    place_forget(c, x->result);
+    SAVE(c, x->result);
+    x->result = place;
+}
+
 static void ack(struct core *c, uint32_t n, const struct core_settle *s)
 {
-    struct rec *r = core_rec(c, n);
-    struct queue *q = core_kind(c, r)->queue;
-    struct extra *x = core_extra(c, r);
+    struct queue *q = core_kind(c, core_rec(c, n))->queue;
     SAVE(c, q->acked);
     q->acked++;
     execution_end(c, n);
-    if (s->has_result) {
-        SAVE(c, x->result);
-        x->result = s->place;
-    }
+    told(c, n, s->has_result ? s->place : 0);
     rec_finish(c, n, REC_COMPLETED, REASON_NONE);
 }
 
@@ -122,9 +125,11 @@ static void reject(struct core *c, uint32_t n, const struct core_settle *s)
         rec_finish(c, n, REC_DISCARDED, reason);
 }
 
-static void snooze(struct core *c, uint32_t n, int64_t until)
+static void snooze(struct core *c, uint32_t n, const struct core_settle *s)
 {
     struct extra *x = core_extra(c, core_rec(c, n));
+    if (s->has_result)
+        told(c, n, s->place);
     execution_end(c, n);
     if (execution_was_cancelled(c, n))
         return;
@@ -132,7 +137,7 @@ static void snooze(struct core *c, uint32_t n, int64_t until)
     SAVE(c, x->snoozed);
     x->snoozed = true;
     if (!rec_is_too_late(c, n))
-        rec_later(c, n, until, REC_SCHEDULED);
+        rec_later(c, n, s->until, REC_SCHEDULED);
 }
 
 static void backoff(struct core *c, uint32_t n, const struct core_settle *s)
@@ -158,7 +163,7 @@ static void outcome(struct core *c, uint32_t n, const struct core_settle *s)
         rec_hand_back(c, n);
         return;
     case SETTLE_SNOOZE:
-        snooze(c, n, s->until);
+        snooze(c, n, s);
         return;
     case SETTLE_BACKOFF:
         backoff(c, n, s);

@@ -104,5 +104,144 @@ class Runs(Queues):
         self.assertEqual(self.ok("GET", f"/api/jobs/{waits}").json["state"], "completed")
 
 
+class Filters(Queues):
+    def fill(self, q, count, **more):
+        for i in range(0, count, 1000):
+            self.many(q, *({"body": {"n": n, "odd": n % 2 == 1}, **more} for n in range(i, min(count, i + 1000))))
+
+    def handed_over(self, q, verb, **body):
+        a = self.ok("POST", f"{Q}{q}/{verb}", body, 202)
+        self.assertEqual((a.json["job"], a.headers["Location"]), ("koan-operate", "/api/jobs/" + a.json["id"]))
+        return a.json["id"]
+
+    def ended(self, id, state="completed", seconds=60):
+        end = time.monotonic() + seconds
+        while True:
+            r = self.ok("GET", f"/api/jobs/{id}?wait=5s").json
+            if r["state"] in ("completed", "discarded", "cancelled"):
+                self.assertEqual(r["state"], state, r)
+                return r
+            self.assertLess(time.monotonic(), end, r)
+
+    def test_a_filter_chooses_by_state_and_values(self):  # Q2
+        q, other = self.queue(keep_completed="1h"), self.queue()
+        self.fill(q, 10)
+        odd = {"state": "available", "find": {"body.odd": True}}
+        dry = self.ok("POST", f"{Q}{q}/cancel", {**odd, "dry_run": True}).json
+        self.assertEqual((len(dry["ids"]), dry["matched"], dry["more"]), (5, 5, False))
+        self.assertEqual(self.counts(q)["messages"], 10)
+        r = self.ok("POST", f"{Q}{q}/cancel", {**odd, "reason": "odd ones"}).json
+        self.assertEqual((r["counts"], sorted(x["id"] for x in r["results"])), ({"cancelled": 5, "failed": 0}, sorted(dry["ids"])))
+        gone = self.peek(q, "cancelled")
+        self.assertEqual([(m["body"]["n"], m["reason"]) for m in gone], [(n, "odd ones") for n in range(1, 10, 2)])
+        r = self.ok("POST", f"{Q}{q}/move", {"state": "available", "find": {"body.n": 4}, "to": other}).json
+        self.assertEqual([m["body"]["n"] for m in self.peek(other)], [4])
+        self.assertEqual(self.ok("POST", f"{Q}{q}/retry", {"state": "cancelled", "find": {"body.n": 3}}).json["counts"],
+                         {"retried": 1, "failed": 0})
+        r = self.ok("POST", f"{Q}{q}/purge", {"state": "available", "find": {"body.n": 99}, "confirm": q}).json
+        self.assertEqual(r["results"], [])
+        for body, words in (({"find": {"body.n": 1}}, "ids"), ({"ids": ["x"], "find": {"body.n": 1}}, "find"),
+                            ({"state": "available", "find": {"n": 1}}, "paths are"), ({"state": "available", "find": []}, "object"),
+                            ({"state": "available", "fnd": {}}, "find")):
+            self.refused("POST", f"{Q}{q}/retry", body, words=words)
+
+    def test_of_more_than_a_thousand_a_run_does_it(self):  # Q2
+        q, other = self.queue(), self.queue(keep_completed="1h")
+        self.fill(q, 3500)
+        dry = self.ok("POST", f"{Q}{q}/move", {"state": "available", "to": other, "dry_run": True}).json
+        self.assertEqual((dry["matched"], len(dry["ids"]), dry["more"]), (3500, 1000, True))
+        r = self.ended(self.handed_over(q, "move", state="available", to=other, dry_run=True, find={"body.odd": False}))
+        self.assertEqual((r["result"], self.counts(q)["messages"]), ({"looked_at": 3500, "matched": 1750}, 3500))
+        r = self.ended(self.handed_over(q, "move", state="available", to=other, reason="elsewhere", find={"body.odd": False}))
+        self.assertEqual(r["result"], {"looked_at": 3500, "matched": 1750, "moved": 1750, "failed": 0})
+        self.assertEqual((r["args"]["total"], r["args"]["verb"], r["job"]), (3500, "move", "koan-operate"))
+        self.assertEqual((self.counts(q)["messages"], self.counts(other)["messages"]), (1750, 1750))
+        m = self.peek(other, query="&history=true&limit=1")[0]
+        self.assertEqual([(h["what"], h["by"], h["from"], h["to"], h["reason"]) for h in m["history"]],
+                         [("move", "local", q, other, "elsewhere")])
+        r = self.ended(self.handed_over(other, "cancel", state="available", reason="no more"))
+        self.assertEqual(r["result"]["cancelled"], 1750)
+        self.assertEqual(self.peek(other, "cancelled")[0]["reason"], "no more")
+        self.assertEqual(self.ended(self.handed_over(other, "retry", state="cancelled"))["result"]["retried"], 1750)
+        self.assertEqual(self.ended(self.handed_over(q, "purge", state="available", confirm=q))["result"]["purged"], 1750)
+        self.assertEqual((self.counts(q)["messages"], self.counts(other)["messages"]), (0, 1750))
+
+    def test_what_cannot_be_done_is_counted_and_the_first_is_told(self):
+        q, other = self.queue(), self.queue()
+        self.fill(q, 1200)
+        self.ok("POST", f"{Q}{other}/close")
+        r = self.ended(self.handed_over(q, "move", state="available", to=other))
+        self.assertEqual((r["result"]["moved"], r["result"]["failed"]), (0, 1200))
+        self.assertIn("closed", r["result"]["first_failed"]["detail"])
+
+    def test_such_a_run_is_cancelled_like_any_other(self):
+        q, other = self.queue(), self.queue()
+        self.fill(q, 12000)
+        id = self.handed_over(q, "move", state="available", to=other)
+        self.assertIn(self.c("POST", f"/api/jobs/{id}/cancel").status, (200, 202))
+        r = self.ended(id, "cancelled")
+        self.assertEqual(self.counts(q)["messages"] + self.counts(other)["messages"], 12000)
+        self.assertGreater(self.counts(q)["messages"], 0)
+        if "result" in r:
+            self.assertEqual(r["result"]["moved"], self.counts(other)["messages"])
+
+    def test_with_a_key_it_is_done_once(self):  # R2
+        q, other = self.queue(), self.queue()
+        self.fill(q, 30)
+        body, key = {"state": "available", "to": other}, {"Idempotency_Key": "once-" + q}
+        first = self.ok("POST", f"{Q}{q}/move", body, 202, **key)
+        self.ended(first.json["id"])
+        self.fill(q, 5)
+        again = self.ok("POST", f"{Q}{q}/move", body, 202, **key)
+        self.assertEqual((again.body, again.headers["Idempotency-Replayed"]), (first.body, "true"))
+        self.assertEqual((self.counts(q)["messages"], self.counts(other)["messages"]), (5, 30))
+
+    def test_on_the_command_line_it_is_waited_for(self):
+        q, other = self.queue(), self.queue()
+        self.fill(q, 2100)
+        dry = json.loads(koan(self, "queue", "move", q, other, "--state", "available", "--dry-run", "--json"))
+        self.assertEqual(dry["matched"], 2100)
+        r = json.loads(koan(self, "queue", "move", q, other, "--state", "available", "--find", '{"body.odd": true}',
+                            "--reason", "by hand", "--json"))
+        self.assertEqual((r["state"], r["result"]["moved"]), ("completed", 1050))
+        r = json.loads(koan(self, "queue", "cancel", other, "--state", "available", "--background", "--json"))
+        self.ended(r["id"])
+        koan(self, "queue", "retry", q, "--find", "{}", code=2)
+        koan(self, "queue", "retry", q, "--state", "available", "--find", "{", code=1)
+
+    def test_what_it_is_told_must_be_right(self):  # R3
+        self.refused("POST", "/api/jobs", {"job": "koan-operate", "options": {"create": True}}, words="own")
+        q = self.queue()
+        self.fill(q, 1001)
+        self.ended(self.handed_over(q, "purge", state="available", confirm=q))
+        for args in ({"verb": "edit"}, {"verb": "retry", "queue": "no such"}, {"verb": "retry", "queue": q, "state": "x"}, 7):
+            id = self.send("job.koan-operate", args)["id"]
+            self.assertEqual(self.ended(id, "discarded")["reason"], "rejected")
+
+
+class Dying(Case):
+    def test_the_work_of_operators_goes_on_after_a_kill(self):  # Q2
+        node = self.node()
+        c = node.client()
+        for q in ("from", "to"):
+            c("PUT", Q + q, {})
+        for i in range(20):
+            c("POST", f"{Q}from/messages?batch=true", [{"body": {"n": i * 1000 + k}} for k in range(1000)])
+        id = c("POST", f"{Q}from/move", {"state": "available", "to": "to"}).json["id"]
+        moved, end = 0, time.monotonic() + 30
+        while not 2000 < moved < 20000 and time.monotonic() < end:
+            moved = c("GET", Q + "to").json["messages"]
+        node.kill()
+        c = self.node().client()
+        self.assertGreater(moved, 2000)
+        state, end = None, time.monotonic() + 90
+        while state != "completed" and time.monotonic() < end:
+            r = c("GET", f"/api/jobs/{id}?wait=5s").json
+            state = r["state"]
+        self.assertEqual(state, "completed", r)
+        self.assertEqual([c("GET", Q + q).json["messages"] for q in ("from", "to")], [0, 20000])
+        self.assertEqual(r["result"]["failed"], 0)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -246,6 +246,8 @@ void model_effect(struct queue_model *m, enum core_effect_kind kind, const struc
                               .reason = r->reason};
     if (kind == EFFECT_ENDED)
         x->result = m->settled;
+    if (kind == EFFECT_GRANT)
+        x->result = r->result;
     if (kind != EFFECT_ENDED && kind != EFFECT_PURGED) {
         x->token = r->token;
         x->consumer = r->consumer;

@@ -205,8 +205,11 @@ static void note_error(struct model_record *r, uint64_t place)
     r->errors[r->errors_count++] = place;
 }
 
-static void settle_snooze(struct queue_model *m, struct model_record *r, int64_t until)
+static void settle_snooze(struct queue_model *m, struct model_record *r,
+                          const struct core_settle *s)
 {
+    if (s->has_result)
+        r->result = s->place;
     model_give_back(m, r);
     if (r->state != REC_AVAILABLE)
         return; /* cancelled */
@@ -214,7 +217,7 @@ static void settle_snooze(struct queue_model *m, struct model_record *r, int64_t
         model_discard(m, r, REASON_DEFERRED_TOO_LONG);
         return;
     }
-    model_wait(m, r, REC_SCHEDULED, until);
+    model_wait(m, r, REC_SCHEDULED, s->until);
     r->snoozed = r->state == REC_SCHEDULED;
 }
 
@@ -286,7 +289,7 @@ static int settle_outcome(struct queue_model *m, struct model_record *r,
         model_release(m, r);
         break;
     case SETTLE_SNOOZE:
-        settle_snooze(m, r, s->until);
+        settle_snooze(m, r, s);
         break;
     case SETTLE_BACKOFF:
         return settle_backoff(m, r, s);
