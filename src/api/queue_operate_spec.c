@@ -9,7 +9,7 @@
 #include "job/run.h"
 
 enum {
-    SPEC_ATTEMPTS = 100,            /* of the run: each turn that a crash cut off uses one */
+    SPEC_ATTEMPTS = 100,              /* of the run: each turn that a crash cut off uses one */
     SPEC_TIMEOUT_MS = 10 * 60 * 1000, /* of one turn */
     SPEC_KEPT = 1000,
 };
@@ -74,8 +74,8 @@ static int spec_queue(const char *name, const char *field, struct err *e)
 
 int operate_spec_read(const json_t *args, struct operate_spec *s, struct err *e)
 {
-    static const char *const names[] = {"verb",    "queue", "state", "find", "to", "reason",
-                                        "dry_run", "by",    "total"};
+    static const char *const names[] = {"verb",   "queue",   "state", "find", "to",
+                                        "reason", "dry_run", "by",    "total"};
     *s = (struct operate_spec){.find = json_object_get(args, "find"),
                                .queue = json_string_value(json_object_get(args, "queue")),
                                .to = json_string_value(json_object_get(args, "to")),

@@ -1,7 +1,7 @@
 /* What operators ask for on more messages than one answer holds (queue_operate.c): a run of the job
  * `koan-operate`, whose record has all that is known of it. Its args say what is to be done; how
- * far it came is told with each snooze, and with the last ack, and is what people see as its result.
- * So it goes on after a restart, where it was, and is cancelled like any other run.
+ * far it came is told with each snooze, and with the last ack, and is what people see as its
+ * result. So it goes on after a restart, where it was, and is cancelled like any other run.
  *
  *   [CLOSED] --first such run, or a start with some left--> [OPEN] --drain--> [GONE]
  *
@@ -11,8 +11,8 @@
  *     (ledger's thread) -> a unit for each that is meant, on condition that the run is still ours
  *
  *   -> a chunk came back empty: ack. The turn is over: snoozed until now, so that others of this
- *   queue have their turn. Cancelled, or the node leaves: snoozed too; it has ended then, or goes on
- *   elsewhere.
+ *   queue have their turn. Cancelled, or the node leaves: snoozed too; it has ended then, or goes
+ * on elsewhere.
  *
  * A message is met once, in order of sending: what comes back into the state behind `after` was met
  * before. Only what the turn did that a crash cut off is met again. All of it on one net thread. */
@@ -77,6 +77,7 @@ struct queue_work {
     struct core_effect next;
     uint64_t renewed_ns;
     bool has_next, wanted, listening, asking, flying, open, closing, gone;
+    bool anew; /* opened again: its queue may be another one than before */
 };
 
 static void work_tick(struct queue_work *w);
@@ -590,6 +591,7 @@ static void work_open(struct queue_work *w)
         w->listening = true;
         queues_listen(w->thread->api->o.queues, &w->consumer);
     }
+    w->anew = false;
     queue_txn_open(work_unit(w, work_opened), &c);
     work_propose(w);
 }
@@ -616,7 +618,9 @@ static void work_tick(struct queue_work *w)
         work_close_tick(w);
     if (w->closing || w->flying || !w->wanted)
         return;
-    if (w->open && work_since_ms(w, w->renewed_ns) >= WORK_LEASE_MS / 3) {
+    if (w->anew) {
+        work_open(w);
+    } else if (w->open && work_since_ms(w, w->renewed_ns) >= WORK_LEASE_MS / 3) {
         queue_txn_renew(work_unit(w, work_renewed), &w->consumer.id);
         work_propose(w);
     }
@@ -637,9 +641,9 @@ static void work_timer(struct world_timer *t)
 
 static void work_want(struct queue_work *w)
 {
-    if (w->closing || w->wanted)
+    if (w->closing)
         return;
-    w->wanted = true;
+    w->wanted = w->anew = true;
     work_timer(&w->timer);
 }
 

@@ -68,6 +68,30 @@ class History(Queues):
         self.refused("PATCH", f"{Q}{end}/messages/{id}", {"body": 1, "reason": 7}, words="reason")
 
 
+class Bounds(Queues):
+    def test_what_the_log_cannot_hold_is_refused_before_it(self):  # R1
+        q, long = self.queue(), "x" * 600
+        id = self.send(q, 1)["id"]
+        self.refused("POST", f"{Q}{long}/pause", None, words="name")
+        self.refused("POST", f"{Q}{q}/move", {"ids": [id], "to": long}, words="to")
+        self.refused("PUT", "/api/gates/" + long, {}, words="name")
+        self.refused("POST", f"/api/gates/{long}/close", {"delay": 1}, words="name")
+        self.refused("PUT", "/api/lanes/" + long, {})
+        self.refused("PUT", Q + q, {"dead_to": long}, words="dead_to")
+        self.refused("POST", f"{Q}{q}/lease", {"labels": {long: 1}, "wait": 0}, words="label")
+        self.refused("POST", f"{Q}{q}/lease", {"labels": {"gpu": long}, "wait": 0}, words="labels")
+        for option in ("key", "unique", "dedup", "lane", "gate"):
+            self.refused("POST", f"{Q}{q}/messages?{option}={long}", 1, words=option)
+        self.refused("POST", "/api/tx", {"ops": [{"op": "send", "queue": long, "body": 1}]}, words="queue")
+        settle = {"op": "settle", "id": id, "token": 1, "outcome": "ack"}
+        self.refused("POST", "/api/tx", {"ops": [{**settle, "queue": long}]}, words="queue")
+        self.refused("POST", "/api/tx", {"ops": [{**settle, "outcome": "backoff", "delay": 1, "gate": long}]}, words="gate")
+        self.ok("PATCH", f"{Q}{q}/messages/{id}", {"body_base64": ""})
+        self.assertEqual(self.ok("GET", f"{Q}{q}/messages/{id}", X_Koan_Reason="r" * 600).json["bytes"], 0)
+        self.ok("POST", f"{Q}{q}/retry", {"ids": [id]}, X_Koan_Reason="r" * 900)
+        self.assertEqual(self.ok("GET", "/livez").status, 200)
+
+
 class Restarting(Case):
     def test_the_past_of_a_message_is_there_after_a_restart(self):
         node = self.node()
@@ -195,6 +219,14 @@ class Filters(Queues):
         again = self.ok("POST", f"{Q}{q}/move", body, 202, **key)
         self.assertEqual((again.body, again.headers["Idempotency-Replayed"]), (first.body, "true"))
         self.assertEqual((self.counts(q)["messages"], self.counts(other)["messages"]), (5, 30))
+
+    def test_it_goes_on_though_its_queue_was_dropped(self):
+        q, other = self.queue(), self.queue()
+        self.fill(q, 1100)
+        self.ended(self.handed_over(q, "move", state="available", to=other))
+        self.ok("DELETE", Q + "job.koan-operate?force=true", status=204)
+        self.ended(self.handed_over(other, "move", state="available", to=q))
+        self.assertEqual(self.counts(q)["messages"], 1100)
 
     def test_on_the_command_line_it_is_waited_for(self):
         q, other = self.queue(), self.queue()

@@ -84,6 +84,48 @@ TEST(a_record_keeps_its_last_errors_and_where_it_died)
     assert_int_equal(h.died_count, 0);
 }
 
+TEST(a_snooze_may_tell_how_far_it_came_and_who_goes_on_is_told)
+{
+    struct queue_kit *k = *state;
+    struct core_effect f = {0};
+    struct uuid id = kit_id(1);
+    uint64_t place = 0;
+    kit_queue(k, "q", q_.keep_completed_ms = -1);
+    kit_open(k, 1, 1);
+    kit_send(k, 1);
+    kit_settle_with(k, 1, SETTLE_SNOOZE,
+                    (s_.has_result = true, s_.until = k->now + 10, place = s_.place));
+    assert_int_equal(kit_state(k, 1), REC_SCHEDULED);
+    assert_int_equal(kit_look(k, 1).result, place);
+    kit_pass(k, 10);
+    assert_int_equal(kit_effects(k, EFFECT_GRANT, &f), 1);
+    assert_int_equal(f.result, place);
+    kit_settle_with(k, 1, SETTLE_SNOOZE, s_.until = k->now + 10); /* nothing new */
+    assert_int_equal(kit_look(k, 1).result, place);
+    kit_pass(k, 10);
+    kit_settle(k, 1, SETTLE_ACK);
+    assert_int_equal(kit_look(k, 1).result, 0);
+    assert_int_equal(core_retry(k->c, &id, &k->e), 0);
+    kit_pass(k, 1);
+    assert_int_equal(kit_effects(k, EFFECT_GRANT, &f), 1);
+    assert_int_equal(f.result, 0);
+}
+
+TEST(what_is_cancelled_as_it_snoozes_keeps_how_far_it_came)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_id(1);
+    uint64_t place = 0;
+    bool asked;
+    kit_queue(k, "q", q_.keep_completed_ms = -1);
+    kit_open(k, 1, 1);
+    kit_send(k, 1);
+    assert_int_equal(core_cancel(k->c, &id, &asked, &k->e), 0);
+    kit_settle_with(k, 1, SETTLE_SNOOZE, (s_.has_result = true, place = s_.place));
+    assert_int_equal(kit_state(k, 1), REC_CANCELLED);
+    assert_int_equal(kit_look(k, 1).result, place);
+}
+
 /* ---- waking ---- */
 
 TEST(what_was_sent_for_later_can_be_woken)
@@ -272,6 +314,8 @@ int main(void)
         KIT_TEST(the_end_of_a_record_that_failed_tells_where_its_last_error_lies),
         KIT_TEST(an_end_that_no_settle_brought_has_no_result),
         KIT_TEST(a_record_keeps_its_last_errors_and_where_it_died),
+        KIT_TEST(a_snooze_may_tell_how_far_it_came_and_who_goes_on_is_told),
+        KIT_TEST(what_is_cancelled_as_it_snoozes_keeps_how_far_it_came),
         KIT_TEST(what_was_sent_for_later_can_be_woken),
         KIT_TEST(what_is_snoozed_can_be_woken_and_keeps_its_tries),
         KIT_TEST(a_wake_changes_nothing_of_what_does_not_wait_for_its_time),
