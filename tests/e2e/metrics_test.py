@@ -16,6 +16,11 @@ queue "mail" {}
 on "queue/work" { run = function(m) end }
 entity "Note" { fields = { text = text { max = 100 } }, before_save = function(e) if e.text == "x" then error("x" .. nil) end end }
 """
+# A figure of each kind of work: a schedule that decides, a webhook that nobody takes.
+MORE = """
+job "tick" { every = "1s", critical = true, run = function() end }
+on "news" { group = "hook", webhook = { url = "http://127.0.0.1:9/", secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=" } }
+"""
 # Not ours; and there only where a set of scripts was deployed.
 OTHERS = {"up", "koan_script_drift"}
 
@@ -25,10 +30,12 @@ def names(text):
     return set(re.findall(r"\b(?:koan_\w+|up)\b", text))
 
 
-class Metrics(Case):
+class MetricsCase(Case):
+    APP = APP
+
     def setUp(self):
         super().setUp()
-        self.write("scripts/app.lua", APP)
+        self.write("scripts/app.lua", self.APP)
         node = self.node("--scripts", self.path("scripts"), "--http.allow", "127.0.0.0/8")
         self.c = node.client()
         self.c("POST", "/api/note", {"text": "y"})
@@ -59,6 +66,16 @@ class Metrics(Case):
         done = subprocess.run([tool, *args], input=stdin, capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
+
+class Shipped(MetricsCase):
+    APP = APP + MORE
+
+    def setUp(self):
+        super().setUp()
+        self.c("POST", "/api/cluster/run", {"text": 'send("work", 1) publish("news", 1)'})
+        for name in ("koan_webhook_calls_total", "koan_work_run_seconds_count", "koan_schedule_decisions_total", "koan_jobs_critical_failing"):
+            self.until_there(name)
+
     def test_the_dashboard_asks_for_what_there_is(self):
         with open(os.path.join(ROOT, "packaging/grafana/koan.json")) as f:
             board = json.load(f)
@@ -81,6 +98,8 @@ class Metrics(Case):
         self.promtool("check", "rules", os.path.join(folder, "alerts.yml"))
         self.promtool("test", "rules", os.path.join(folder, "alerts_test.yml"))
 
+
+class Metrics(MetricsCase):
     def test_both_forms_satisfy_promtool(self):
         self.promtool("check", "metrics", stdin=self.page())
         self.assertTrue(self.page(Accept="application/openmetrics-text").endswith("# EOF\n"))
