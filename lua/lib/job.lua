@@ -29,8 +29,7 @@ function Job.__call(self, def)
 end
 
 local function submit(name, args, options, fan)
-  local message, id, bytes, unique = host.job_submit(name, args, options, fan)
-  if unique then return host.propose_merge("job." .. name, unique, message, id) end
+  local message, id, bytes = host.job_submit(name, args, options, fan)
   return id, host.propose_send(message, bytes)
 end
 

@@ -906,6 +906,7 @@ function BatchItem:release() end
 ---@class SubmitOptions: SendOptions
 ---@field chain? string|string[] the jobs that follow this run, instead of those that its job declares
 ---@field on_failure? "abort"|"continue" with chain
+---@field unique? string|{ key: string, mode?: "skip"|"replace" } one waiting run of this key
 
 ---@class JobOptions
 ---@field run? fun(args: table, ctx: JobContext): any without it workers outside lease its runs

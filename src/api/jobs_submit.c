@@ -106,7 +106,7 @@ static int draft_options(struct job_draft *d, const json_t *o, int64_t now, stru
     if (rc == 0)
         rc = queue_draft_options(&d->draft, o, now, e);
     if (rc == 0 && d->draft.merge)
-        rc = err_field(e, ERR_INVALID, "unique_mode", "of a run it is skip or replace");
+        rc = err_field(e, ERR_INVALID, "unique_mode", JOB_NO_MERGE);
     if (rc == 0)
         rc = draft_chain(d, json_object_get(o, "chain"), e);
     return rc == 0 ? draft_on_failure(d, json_object_get(o, "on_failure"), e) : rc;

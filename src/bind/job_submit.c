@@ -73,8 +73,14 @@ static int follow_read(lua_State *L, struct bind_message *s, json_t *options, st
     return rc;
 }
 
-/* host.job_submit(job, args, options, fan or nil) -> message, id, bytes, and the text by which it
- * is to be merged */
+static int no_merge(const struct bind_message *s, struct err *e)
+{
+    return s->m.send.unique_mode == UNIQUE_SWAP
+               ? err_field(e, ERR_INVALID, "unique", "%s", JOB_NO_MERGE)
+               : 0;
+}
+
+/* host.job_submit(job, args, options, fan or nil) -> message, id, bytes */
 static int host_job_submit(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
@@ -92,7 +98,8 @@ static int host_job_submit(lua_State *L)
     struct bind_message *s = bind_message_new(L, QUEUE_BODY_MAX);
     checked->p = job_args_check(j->args, args, NULL, &e);
     if (e.code == 0 && follow_read(L, s, options, &e) == 0 &&
-        bind_message_make(L, s, j->def.queue, checked->p, options, NULL, &e) == 0)
+        bind_message_make(L, s, j->def.queue, checked->p, options, NULL, &e) == 0 &&
+        no_merge(s, &e) == 0)
         run_fill(s, j, lua_tostring(L, 4));
     if (e.code != 0) {
         err_context(&e, "job '%.80s'", name);

@@ -63,6 +63,8 @@ enum {
     JOB_REASON_BYTES = 1024,               /* of each, and of a pause */
 };
 #define JOB_NO_TIME INT64_MIN
+/* What is said of `unique` with mode merge, by whatever door it comes. */
+#define JOB_NO_MERGE "of a run it is skip or replace: args are checked as a whole, not merged"
 #define JOB_UNDO_HEADER "undo-of" /* in the headers of an undo run: the id of what is undone */
 
 /* ---- submitting ---- */

@@ -94,6 +94,24 @@ class Runs(JobsCase):
             self.assertIn(lines, (round(fraction * 50), round(fraction * 50) - 1))
         self.assertLess(told[0][0], 0.5)
 
+    def test_args_are_not_merged_with_those_of_a_run_that_waits(self):
+        self.serve("""
+            job "work" { run = function(args) end }
+            route "POST /go/{mode}" { run = function(req)
+              job("work"):submit({ n = 1 }, { delay = "1h", unique = { key = "u", mode = req.params.mode } })
+            end }
+        """)
+        for _ in range(2):
+            self.assertEqual(self.ask("POST", "/go/replace").status, 204)
+        a = self.ask("POST", "/go/merge")
+        self.assertEqual(a.status, 400, a.body)
+        o = {"job": "work", "args": {"n": 2}, "options": {"unique": "u", "unique_mode": "merge"}}
+        b = self.ask("POST", "/api/jobs", o)
+        self.assertEqual(b.status, 400, b.body)
+        for said in (a, b):
+            self.assertIn("of a run it is skip or replace: args are checked as a whole, not merged", said.json["detail"])
+        self.assertEqual(self.counts("work")["scheduled"], 1)
+
     def test_a_submit_in_a_unit_that_fails_leaves_nothing(self):
         self.serve("""
             job "work" { run = function(args) note("ran " .. args.n) end }
