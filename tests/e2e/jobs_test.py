@@ -17,7 +17,10 @@ STAT_HISTOGRAMS_SHOWN = 8
 
 
 class Runs(App):
-    APP = 'entity "Order" { fields = { text = text {}, n = int {} } }'
+    APP = """
+        entity "Order" { fields = { text = text {}, n = int {} } }
+        job "declared" { args = { day = date { required = true }, n = int { max = 5, default = 3 }, word = text {} } }
+    """
     names = iter(range(10 ** 9))
 
     def job(self):
@@ -103,6 +106,17 @@ class Submitting(Runs):
         self.refused("POST", J + "/lease", {"jobs": ["not-there"], "wait": 0}, 404, "not_found", "not-there")
         self.refused("POST", J + "/settle", [], words="1 to 1000")
 
+    def test_args_that_are_not_as_declared_are_told_one_by_one(self):  # R3
+        p = self.refused("POST", J, {"job": "declared", "args": {"n": 7, "word": 8, "zz": 1}}, words="args")
+        self.assertEqual(sorted(f["field"] for f in p["errors"]), ["day", "n", "word", "zz"])
+        p = self.refused("POST", J, {"job": "declared"}, words="args")
+        self.assertEqual([f["field"] for f in p["errors"]], ["day"])
+        self.refused("POST", J, {"job": "declared", "args": [1]}, words="args")
+        self.assertEqual(self.runs("declared"), [])
+        id = self.ok("POST", J, {"job": "declared", "args": {"day": "2026-05-01"}}, 202).json["id"]
+        self.assertEqual(self.show(id)["args"], {"day": "2026-05-01", "n": 3})
+        self.settle(self.lease("declared")[0])
+
     def test_runs_are_listed_newest_first_in_pages(self):
         j = self.job()
         ids = [self.submit(j, i)["id"] for i in range(5)]
@@ -182,6 +196,13 @@ class Units(Runs):
         self.assertEqual(self.show(a["results"][0]["id"])["args"], {"n": 1})
         p = self.tx({"op": "job.submit", "job": "none-such"}, status=404)
         self.assertEqual(p["failed_op"], 0)
+
+    def test_args_that_are_not_as_declared_refuse_the_unit(self):  # L1 R3
+        save = {"op": "entity.save", "entity": "order", "id": "o-2", "value": {"n": 1}}
+        p = self.tx(save, {"op": "job.submit", "job": "declared", "args": {"n": 7, "zz": 1}}, status=400)
+        self.assertEqual((p["code"], p["failed_op"]), ("invalid", 1))
+        self.assertEqual(sorted(f["field"] for f in p["errors"]), ["day", "n", "zz"])
+        self.ok("GET", "/api/order/o-2", status=404)
 
     def test_what_a_worker_did_and_the_next_of_the_chain_are_one_unit(self):  # J3 L1
         a, b = self.job(), self.job()

@@ -186,6 +186,26 @@ queue "begun" {}
                          {"what": "label", "name": "node"})
 
 
+class Authors(Case):
+    TOKEN = "a-token-of-more-than-24-bytes"
+
+    def test_who_pauses_and_who_triggers_is_kept(self):
+        self.write("scripts/app.lua", APP)
+        node = self.node("--scripts", self.path("scripts"), env={"KOAN_TOKEN": self.TOKEN})
+        c = node.client(token=self.TOKEN)
+        self.assertEqual(node.client()("POST", "/api/schedules/hourly/pause").status, 401)
+        a = c("POST", "/api/schedules/hourly/pause", {"reason": "a holiday"})
+        self.assertEqual(a.status, 200, a.body)
+        me = "token"
+        self.assertEqual(c("POST", "/api/schedules/hourly/trigger").status, 202)
+        s = c("GET", "/api/schedules/hourly").json
+        self.assertEqual((s["pause"]["reason"], s["pause"]["by"]), ("a holiday", me))
+        self.assertEqual([(t["kind"], t["by"]) for t in s["ticks"]], [("trigger", me)])
+        code, out, err = run("sched", "show", "hourly", "--url", node.url, env={"KOAN_TOKEN": self.TOKEN})
+        self.assertEqual(code, 0, err)
+        self.assertIn(me, out)
+
+
 class Critical(App):
     APP = CRITICAL
 
