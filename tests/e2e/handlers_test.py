@@ -25,7 +25,7 @@ end }
 
 
 class Hook(http.server.BaseHTTPRequestHandler):
-    """What a handler calls: /slow waits until it is let go, /kill ends the node, /seen/X counts."""
+    """What a handler calls: /slow waits until it is let go, /nap a moment, /kill ends the node, /seen/X counts."""
 
     def do_GET(self):
         test = self.server.test
@@ -33,6 +33,8 @@ class Hook(http.server.BaseHTTPRequestHandler):
             test.calls.append(self.path)
         if self.path.startswith("/slow"):
             test.go.wait(30)
+        if self.path.startswith("/nap"):
+            time.sleep(0.1)
         if self.path.startswith("/kill") and test.armed:
             test.server.process.send_signal(signal.SIGKILL)
         self.send_response(200)

@@ -455,6 +455,12 @@ class Schedules(JobsCase):
 
 
 class Cancels(JobsCase):
+    def until_calls_at_least(self, count):
+        end = time.monotonic() + 20
+        while len(self.calls) < count:
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.02)
+
     def cancel(self, job, run_id):
         a = self.ask("DELETE", f"/api/queues/%2F/job.{job}/messages/{run_id}")
         self.assertIn(a.status, (200, 202, 204), a.body)
@@ -464,7 +470,8 @@ class Cancels(JobsCase):
         self.serve(f"""
             job "work" {{ chain = "next", run = function(args, ctx)
               local ok, e = pcall(function() http.get("{url}/slow") note("never") end)
-              note(tostring(ctx.cancelled) .. " " .. tostring(e.code))
+              note("never")
+              http.get("{url}/seen/" .. tostring(ctx.cancelled) .. "/" .. tostring(e.code))
               error(e)
             end }}
             job "later" {{ run = function() note("never") end }}
@@ -478,10 +485,79 @@ class Cancels(JobsCase):
         time.sleep(0.2)
         self.go.set()
         self.until_counts("work", cancelled=1)
+        self.assertEqual(self.calls, ["/slow", "/seen/true/cancelled"])
         time.sleep(2.2)
         self.assertEqual(self.titles(), [])
         self.assertEqual(self.counts("later")["cancelled"], 1)
 
+    def ask_to_stop(self, run_id):
+        a = self.ask("POST", f"/api/jobs/{run_id}/cancel")
+        self.assertEqual((a.status, a.json["outcome"]), (202, "asked"), a.body)
+
+    def test_one_that_returns_all_the_same_is_completed_and_its_chain_goes_no_further(self):  # J5
+        url = self.outside()
+        self.serve(f"""
+            job "work" {{ chain = "next", run = function(args, ctx)
+              local ok, e = pcall(function() http.get("{url}/slow") end)
+              note("put in order " .. e.code)
+              return {{ tidy = ctx.cancelled }}
+            end }}
+            job "next" {{ run = function() note("never") end }}
+        """)
+        run_id = self.submit("work")
+        self.until_calls(1)
+        self.ask_to_stop(run_id)
+        self.go.set()
+        self.until_counts("work", completed=1)
+        self.assertEqual(self.ask("GET", f"/api/jobs/{run_id}").json["result"], {"tidy": True})
+        time.sleep(0.5)
+        self.assertEqual(self.titles(), ["put in order cancelled"])
+        self.assertEqual(self.counts("next")["messages"], 0)
+
+    def test_one_that_does_not_heed_it_is_stopped_after_thirty_seconds(self):  # J5
+        url = self.outside()
+        self.serve(f"""
+            job "deaf" {{ chain = "next", run = function() while true do pcall(http.get, "{url}/nap") end end }}
+            job "next" {{ run = function() note("never") end }}
+        """)
+        run_id = self.submit("deaf")
+        self.until_calls_at_least(1)
+        self.ask_to_stop(run_id)
+        began = time.monotonic()
+        self.until_counts("deaf", 60, cancelled=1)
+        took = time.monotonic() - began
+        self.assertTrue(29 < took < 40, took)
+        self.assertGreater(len(self.calls), 50)
+        self.server.wait_log("deaf.*cancelled message=" + run_id)
+        time.sleep(0.5)
+        count = len(self.calls)
+        time.sleep(0.5)
+        self.assertEqual(len(self.calls), count)
+        self.assertEqual((self.counts("next")["messages"], self.counts("deaf")["messages"]), (0, 0))
+
+    def test_what_a_cancelled_run_had_done_is_undone(self):  # J5
+        url = self.outside()
+        self.serve(f"""
+            job "work" {{ run = function(args, ctx)
+              step("a", function() return args.n end, {{ undo = function(r) note("undo a " .. r) end }})
+              step("b", function() note("b " .. args.n) end)
+              if args.n == 1 then http.get("{url}/slow") end
+              sleep("nap", "1h")
+              step("c", function() note("never") end, {{ undo = function() note("never") end }})
+            end }}
+        """)
+        asleep, awake = self.submit("work", {"n": 2}), self.submit("work", {"n": 1})
+        self.until_calls(1)
+        self.until_counts("work", scheduled=1)
+        self.assertEqual(self.ask("POST", f"/api/jobs/{asleep}/cancel").json["outcome"], "cancelled")
+        self.until(["b 1", "b 2", "undo a 2"])
+        self.ask_to_stop(awake)
+        self.go.set()
+        self.until(["b 1", "b 2", "undo a 1", "undo a 2"])
+        self.until_counts("work", cancelled=2, completed=2, scheduled=0)
+        for run_id in (asleep, awake):
+            a = self.ask("POST", f"/api/jobs/{run_id}/retry")
+            self.assertEqual((a.status, a.json["code"]), (409, "conflict"), a.body)
 
     def test_a_script_cancels_and_retries_runs_and_says_why(self):  # J5 L1
         self.serve("""

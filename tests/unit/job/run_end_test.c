@@ -275,6 +275,34 @@ TEST(steps_of_a_discarded_run_are_undone_by_a_run_of_the_same_job)
     run_kit_close(&f);
 }
 
+TEST(steps_of_a_cancelled_run_are_undone_too) /* J5 */
+{
+    struct run_kit f;
+    struct uuid id = run_kit_id_of(1);
+    run_kit_open(&f);
+    job_lab_declare(&f.l, "a", "{\"chain\":[\"b\"]}");
+    job_lab_declare(&f.l, "b", "{}");
+    run_kit_worker_open(&f);
+    run_kit_submit(&f, "a", 1);
+    step_unit(&f, 1, 1, "one", true);
+    run_kit_must(&f, job_lab_do(&f.l, &f.e));
+    job_txn_cancel(job_lab_txn(&f.l), &id, NULL, NULL);
+    run_kit_must(&f, job_lab_do(&f.l, &f.e));
+    assert_int_equal(run_kit_state_of(&f, 1), REC_EXECUTING); /* it is asked */
+    run_kit_must(&f, run_kit_settle(&f, 1, SETTLE_REJECT));
+    assert_int_equal(run_kit_state_of(&f, 1), REC_CANCELLED);
+    assert_int_equal(run_kit_row_of(&f, 1).state, JOB_RUN_CANCELLED);
+    assert_true(run_kit_row_of(&f, 1).has_undo);
+    assert_int_equal(run_kit_state_of(&f, 1000), REC_EXECUTING);
+    job_txn_undone(job_lab_txn(&f.l), &id, 1, &f.e);
+    run_kit_must(&f, job_lab_do(&f.l, &f.e));
+    assert_string_equal(steps_of(&f, 1), "one!");
+    run_kit_must(&f, run_kit_settle(&f, 1000, SETTLE_ACK));
+    assert_int_equal(
+        run_kit_records(&f, "b", REC_AVAILABLE) + run_kit_records(&f, "b", REC_EXECUTING), 0);
+    run_kit_close(&f);
+}
+
 TEST(a_run_that_completes_undoes_nothing)
 {
     struct run_kit f;
@@ -370,6 +398,7 @@ int main(void)
         HEAP_TEST(a_run_has_so_many_steps_and_no_more),
         HEAP_TEST(a_step_of_a_lease_that_is_over_leaves_nothing),
         HEAP_TEST(steps_of_a_discarded_run_are_undone_by_a_run_of_the_same_job),
+        HEAP_TEST(steps_of_a_cancelled_run_are_undone_too),
         HEAP_TEST(a_run_that_completes_undoes_nothing),
         HEAP_TEST(progress_is_what_was_said_last_and_the_log_its_newest_part),
         HEAP_TEST(a_row_goes_with_its_record),
