@@ -13,7 +13,7 @@ from e2e.node import ROOT, SANITIZED, Case
 
 APP = """
 queue "mail" {}
-on "queue/work" { run = function(m) end }
+on "queue/tasks" { run = function(m) end }
 entity "Note" { fields = { text = text { max = 100 } }, before_save = function(e) if e.text == "x" then error("x" .. nil) end end }
 """
 # A figure of each kind of work: a schedule that decides, a webhook that nobody takes.
@@ -126,7 +126,7 @@ class Metrics(MetricsCase):
         self.promtool("check", "metrics", stdin=text)
 
     def test_a_queue_says_what_waits_and_the_node_when_its_handler_is_gone(self):  # Q2
-        self.c("POST", "/api/cluster/run", {"text": 'send("work", 1)'})
+        self.c("POST", "/api/cluster/run", {"text": 'send("tasks", 1)'})
 
         def value(series):
             found = re.search(rf"^{re.escape(series)} (-?\d+)$", self.page(), re.M)
@@ -142,9 +142,9 @@ class Metrics(MetricsCase):
         time.sleep(max(0, self.sent + 2.1 - time.monotonic()))
         age = value('koan_queue_oldest_seconds{tenant="default",queue="mail"}')
         self.assertTrue(1 <= age <= time.monotonic() - self.sent, age)
-        self.assertEqual(value('koan_queue_oldest_seconds{tenant="default",queue="work"}'), 0)
-        self.assertEqual(value('koan_queue_bytes{tenant="default",queue="work"}'), 0)
-        until('koan_queue_acked_total{tenant="default",queue="work"}', 1)
+        self.assertEqual(value('koan_queue_oldest_seconds{tenant="default",queue="tasks"}'), 0)
+        self.assertEqual(value('koan_queue_bytes{tenant="default",queue="tasks"}'), 0)
+        until('koan_queue_acked_total{tenant="default",queue="tasks"}', 1)
         self.assertEqual(value("koan_queues"), 2)
         self.assertEqual(value("koan_queues_unhandled"), 0)
         a = self.c("GET", "/metrics/detailed?family=koan_queue_sent_total&name=mail")
@@ -152,8 +152,8 @@ class Metrics(MetricsCase):
                          ['koan_queue_sent_total{tenant="default",queue="mail"} 1'])
         a = self.c("GET", "/metrics/detailed?family=koan_queue_sen_total")
         self.assertIn("koan_queue_sent_total", a.json["detail"])
-        self.c("PUT", "/api/queues/default/work", {"handled": False})
-        self.c("POST", "/api/queues/default/work/messages", {"n": 2})
+        self.c("PUT", "/api/queues/default/tasks", {"handled": False})
+        self.c("POST", "/api/queues/default/tasks/messages", {"n": 2})
         until("koan_queues_unhandled", 1)
         end = time.monotonic() + 20
         while time.monotonic() < end:
@@ -162,7 +162,7 @@ class Metrics(MetricsCase):
                 break
             time.sleep(0.2)
         self.assertEqual(row["state"], "degraded")
-        self.assertIn("'work'", row["message"])
+        self.assertIn("'tasks'", row["message"])
         self.assertEqual((row["facts"]["without_handler"], row["facts"]["available"], row["facts"]["queues"]), (1, 2, 2))
 
 
