@@ -106,6 +106,8 @@ void cli_table_head(struct cli_table *t, const char *const *heads, size_t column
 void cli_table_cell(struct cli_table *t, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void cli_table_json(struct cli_table *t, const json_t *v); /* a value, shortened */
+/* What a message or a run waits for, "gate smtp", or "-". */
+void cli_table_waits(struct cli_table *t, const json_t *row);
 /* One row: these members of `row`. */
 void cli_table_members(struct cli_table *t, const json_t *row, const char *const *names, size_t n);
 /* The first row is the heading. Frees it. `right`: bit n set aligns column n to the right. */

@@ -82,6 +82,14 @@ void cli_table_json(struct cli_table *t, const json_t *v)
     }
 }
 
+void cli_table_waits(struct cli_table *t, const json_t *row)
+{
+    const char *what = json_string_value(json_path(row, "waiting_for.what"));
+    const char *name = json_string_value(json_path(row, "waiting_for.name"));
+    cli_table_cell(t, "%s%s%s", what != NULL ? what : "-", name != NULL ? " " : "",
+                   name != NULL ? name : "");
+}
+
 void cli_table_members(struct cli_table *t, const json_t *row, const char *const *names, size_t n)
 {
     for (size_t i = 0; i < n; i++)

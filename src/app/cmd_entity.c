@@ -31,22 +31,13 @@ static void cmd_entity_path(struct cli *c, struct buf *path, bool id)
 
 static void cmd_entity_query(struct cli *c, struct buf *path)
 {
-    static const char *const names[][2] = {
-        {"filter", "filter"}, {"sort", "sort"}, {"page", "page"}, {"page-size", "pageSize"},
-        {"fields", "fields"}, {"q", "q"},       {"with", "with"}};
-    char before = '?';
-    if (cli_flag(c, "removed") != NULL) {
+    static const char *const flags[] = {"filter", "sort", "page", "page-size",
+                                        "fields", "q",    "with"};
+    static const char *const names[] = {"filter", "sort", "page", "pageSize",
+                                        "fields", "q",    "with"};
+    if (cli_flag(c, "removed") != NULL)
         buf_adds(path, "?removed=only");
-        before = '&';
-    }
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        const char *value = cli_flag(c, names[i][0]);
-        if (value == NULL)
-            continue;
-        buf_addf(path, "%c%s=", before, names[i][1]);
-        url_encode(value, strlen(value), path);
-        before = '&';
-    }
+    remote_query(c, path, flags, names, ARRAY_LEN(flags));
 }
 
 static json_t *cmd_entity_rows(json_t *answer)

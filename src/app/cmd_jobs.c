@@ -19,19 +19,6 @@ enum {
 
 /* ---- runs ---- */
 
-static void jobs_query(const struct cli *c, struct buf *out, const char *const *names, size_t count)
-{
-    char before = '?';
-    for (size_t i = 0; i < count; i++) {
-        const char *value = cli_flag(c, names[i]);
-        if (value == NULL)
-            continue;
-        buf_addf(out, "%c%s=", before, names[i]);
-        url_encode(value, strlen(value), out);
-        before = '&';
-    }
-}
-
 static int cmd_jobs_ls(struct cli *c)
 {
     static const char *const keys[] = {"job", "state", "limit", "before"};
@@ -39,7 +26,7 @@ static int cmd_jobs_ls(struct cli *c)
     AUTO(buf_fini) struct buf path = BUF_INIT(CMD_JOBS_PATH_MAX);
     AUTO(json_unref) json_t *answer = NULL;
     buf_adds(&path, "/api/jobs");
-    jobs_query(c, &path, keys, ARRAY_LEN(keys));
+    remote_query(c, &path, keys, keys, ARRAY_LEN(keys));
     int rc = remote_show(c, buf_str(&path), &answer);
     if (answer == NULL)
         return rc;
@@ -49,16 +36,13 @@ static int cmd_jobs_ls(struct cli *c)
     cli_table_head(&t, heads, ARRAY_LEN(heads));
     json_array_foreach(json_object_get(answer, "runs"), i, r)
     {
-        const char *what = json_string_value(json_path(r, "waiting_for.what"));
-        const char *name = json_string_value(json_path(r, "waiting_for.name"));
         const json_t *ended = json_object_get(r, "ended_at");
         cli_table_json(&t, json_object_get(r, "id"));
         cli_table_json(&t, json_object_get(r, "job"));
         cli_table_json(&t, json_object_get(r, "state"));
         cli_table_cell(&t, "%lld", (long long)json_integer_value(json_object_get(r, "attempt")));
         cli_table_json(&t, ended != NULL ? ended : json_object_get(r, "run_at"));
-        cli_table_cell(&t, "%s%s%s", what != NULL ? what : "-", name != NULL ? " " : "",
-                       name != NULL ? name : "");
+        cli_table_waits(&t, r);
         cli_table_json(&t, json_object_get(r, "args"));
     }
     cli_table_print(c, &t, 1 << 3);

@@ -18,20 +18,6 @@ static void queue_path(const struct cli *c, struct buf *out, const char *rest)
     buf_adds(out, rest);
 }
 
-static void queue_query(const struct cli *c, struct buf *out, const char *const *flags,
-                        const char *const *names, size_t count)
-{
-    char before = strchr(buf_str(out), '?') != NULL ? '&' : '?';
-    for (size_t i = 0; i < count; i++) {
-        const char *value = cli_flag(c, flags[i]);
-        if (value == NULL)
-            continue;
-        buf_addf(out, "%c%s=", before, names[i]);
-        url_encode(*value != '\0' ? value : "true", *value != '\0' ? strlen(value) : 4, out);
-        before = '&';
-    }
-}
-
 static void queue_number(struct cli_table *t, const json_t *o, const char *name)
 {
     cli_table_cell(t, "%lld", (long long)json_integer_value(json_object_get(o, name)));
@@ -128,7 +114,7 @@ static int cmd_queue_peek(struct cli *c)
     AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
     AUTO(json_unref) json_t *answer = NULL;
     queue_path(c, &path, "/messages");
-    queue_query(c, &path, keys, keys, ARRAY_LEN(keys));
+    remote_query(c, &path, keys, keys, ARRAY_LEN(keys));
     int rc = remote_show(c, buf_str(&path), &answer);
     if (answer == NULL)
         return rc;
@@ -138,15 +124,12 @@ static int cmd_queue_peek(struct cli *c)
     cli_table_head(&t, heads, ARRAY_LEN(heads));
     json_array_foreach(json_object_get(answer, "items"), i, m)
     {
-        const char *what = json_string_value(json_path(m, "waiting_for.what"));
-        const char *name = json_string_value(json_path(m, "waiting_for.name"));
         const json_t *body = json_object_get(m, "body");
         cli_table_json(&t, json_object_get(m, "id"));
         cli_table_json(&t, json_object_get(m, "state"));
         queue_number(&t, m, "attempt");
         cli_table_json(&t, json_object_get(m, "run_at"));
-        cli_table_cell(&t, "%s%s%s", what != NULL ? what : "-", name != NULL ? " " : "",
-                       name != NULL ? name : "");
+        cli_table_waits(&t, m);
         cli_table_json(&t, body != NULL ? body : json_object_get(m, "type"));
     }
     cli_table_print(c, &t, 1 << 2);
@@ -176,7 +159,7 @@ static int cmd_queue_send(struct cli *c)
     if (body == NULL)
         return cli_fail(c, &e);
     queue_path(c, &path, "/messages");
-    queue_query(c, &path, flags, names, ARRAY_LEN(flags));
+    remote_query(c, &path, flags, names, ARRAY_LEN(flags));
     int rc = remote_once(c, "POST", buf_str(&path), body, NULL, &answer);
     if (rc != CLI_OK)
         return rc;

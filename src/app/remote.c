@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "app/cli.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "codec/url.h"
 #include "http/client.h"
 #include "io/file.h"
 
@@ -92,4 +94,20 @@ int remote_show(struct cli *c, const char *path, json_t **out)
     else
         *out = TAKE(answer);
     return CLI_OK;
+}
+
+void remote_query(const struct cli *c, struct buf *path, const char *const *flags,
+                  const char *const *names, size_t count)
+{
+    char before = strchr(buf_str(path), '?') != NULL ? '&' : '?';
+    for (size_t i = 0; i < count; i++) {
+        const char *value = cli_flag(c, flags[i]);
+        if (value == NULL)
+            continue;
+        if (*value == '\0')
+            value = "true";
+        buf_addf(path, "%c%s=", before, names[i]);
+        url_encode(value, strlen(value), path);
+        before = '&';
+    }
 }

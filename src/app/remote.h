@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 
+struct buf;
 struct cli;
 struct err;
 struct http_client;
@@ -25,6 +26,10 @@ int remote_once(struct cli *c, const char *method, const char *path, const json_
 /* GET of `path`. With --json the answer is printed, and *out stays NULL: the command has done its
  * work. An exit code. */
 int remote_show(struct cli *c, const char *path, json_t **out);
+/* The flags that were given, behind `path` as its query: `names` are theirs there. A switch is
+ * "true". */
+void remote_query(const struct cli *c, struct buf *path, const char *const *flags,
+                  const char *const *names, size_t count);
 void remote_closep(struct http_client **h); /* for AUTO */
 
 #endif
