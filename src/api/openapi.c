@@ -177,45 +177,35 @@ static void openapi_add_canon(json_t *doc, struct canon *canon)
     openapi_add_tag(doc, "Canon", json_string("Arrivals and golden records."));
 }
 
+/* What stands in a file as it is. */
+static void openapi_add_file(json_t *doc, const char *file)
+{
+    AUTO(json_unref) json_t *part = openapi_file(file, NULL);
+    json_t *schemas = openapi_member(openapi_member(doc, "components"), "schemas");
+    json_object_update(openapi_member(doc, "paths"), openapi_member(part, "paths"));
+    json_object_update(schemas, openapi_member(part, "schemas"));
+}
+
 static void openapi_add_coord(json_t *doc)
 {
-    AUTO(json_unref) json_t *part = openapi_file("schema/openapi/coord.json", NULL);
-    json_t *components = openapi_member(doc, "components");
-    json_object_update(openapi_member(doc, "paths"), openapi_member(part, "paths"));
-    json_object_update(openapi_member(components, "schemas"), openapi_member(part, "schemas"));
+    openapi_add_file(doc, "schema/openapi/coord.json");
     openapi_add_tag(doc, "Coordination", json_string("Leases, values, counters, limits."));
     openapi_add_tag(doc, "Inbox", json_string("Whether a message was worked already."));
 }
 
 static void openapi_add_queues(json_t *doc)
 {
-    AUTO(json_unref) json_t *part = openapi_file("schema/openapi/queues.json", NULL);
-    json_t *components = openapi_member(doc, "components");
-    json_object_update(openapi_member(doc, "paths"), openapi_member(part, "paths"));
-    json_object_update(openapi_member(components, "schemas"), openapi_member(part, "schemas"));
+    openapi_add_file(doc, "schema/openapi/queues.json");
     openapi_add_tag(doc, "Queues", json_string("Messages and jobs that wait to be worked."));
+    openapi_add_file(doc, "schema/openapi/jobs.json");
+    openapi_add_file(doc, "schema/openapi/schedules.json");
+    openapi_add_tag(doc, "Jobs", json_string("Named handlers: runs submitted, worked, looked at."));
 }
 
 static void openapi_add_topics(json_t *doc)
 {
-    AUTO(json_unref) json_t *part = openapi_file("schema/openapi/topics.json", NULL);
-    json_t *components = openapi_member(doc, "components");
-    json_object_update(openapi_member(doc, "paths"), openapi_member(part, "paths"));
-    json_object_update(openapi_member(components, "schemas"), openapi_member(part, "schemas"));
+    openapi_add_file(doc, "schema/openapi/topics.json");
     openapi_add_tag(doc, "Topics", json_string("Messages published to whoever listens."));
-}
-
-static void openapi_add_jobs(json_t *doc)
-{
-    static const char *const files[] = {"schema/openapi/jobs.json",
-                                        "schema/openapi/schedules.json"};
-    json_t *components = openapi_member(doc, "components");
-    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        AUTO(json_unref) json_t *part = openapi_file(files[i], NULL);
-        json_object_update(openapi_member(doc, "paths"), openapi_member(part, "paths"));
-        json_object_update(openapi_member(components, "schemas"), openapi_member(part, "schemas"));
-    }
-    openapi_add_tag(doc, "Jobs", json_string("Named handlers: runs submitted, worked, looked at."));
 }
 
 static json_t *openapi_make(struct api *a)
@@ -238,8 +228,6 @@ static json_t *openapi_make(struct api *a)
         openapi_add_coord(doc);
     if (a->o.queues != NULL)
         openapi_add_queues(doc);
-    if (a->o.queues != NULL)
-        openapi_add_jobs(doc);
     if (a->o.bus != NULL)
         openapi_add_topics(doc);
     AUTO(json_unref) json_t *scripts = a->o.scripts != NULL ? a->o.scripts(a->o.scripts_arg) : NULL;
