@@ -254,6 +254,9 @@ void bind_note_run(const struct bind_run *r, struct bind_thread *t, const char *
 
 /* ---- declare.c, verbs.c, write.c, canon_verbs.c, plain.c: functions for the table `host` ---- */
 void bind_open_declare(struct lua_State *L);
+/* JSON objects keep their order, Lua tables have none: the members of o[name] in the order of the
+ * list of names at `order`. */
+void bind_order_members(struct lua_State *L, int order, json_t *o, const char *name);
 void bind_open_verbs(struct lua_State *L);
 void bind_open_write(struct lua_State *L);
 void bind_open_canon(struct lua_State *L);

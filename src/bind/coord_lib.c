@@ -240,6 +240,13 @@ static int put_read(const json_t *o, struct coord_put *p, struct err *e)
     return 0;
 }
 
+static void value_print(struct coord_op *op, const json_t *value, struct err *e)
+{
+    if (json_print(value, &op->value, e) != 0)
+        err_field(e, ERR_TOO_LARGE, "value", "value: at most %d KiB as JSON",
+                  COORD_VALUE_BYTES >> 10);
+}
+
 /* host.coord_put(key, value, options) -> op, bytes */
 static int coord_put(lua_State *L)
 {
@@ -250,9 +257,8 @@ static int coord_put(lua_State *L)
     struct coord_op *op = op_push(L, OP_PUT, "key");
     if (value == NULL)
         err_field(&e, ERR_INVALID, "value", "kv.put has no value; kv.remove removes");
-    else if (put_read(options, &op->put, &e) == 0 && json_print(value, &op->value, &e) != 0)
-        err_field(&e, ERR_TOO_LARGE, "value", "value: at most %d KiB as JSON",
-                  COORD_VALUE_BYTES >> 10);
+    else if (put_read(options, &op->put, &e) == 0)
+        value_print(op, value, &e);
     if (e.code != 0) {
         err_context(&e, "kv.put '%.80s'", op->name);
         return vm_raise(L, &e);
@@ -451,9 +457,8 @@ static int coord_cache(lua_State *L)
     json_t *options = bind_check_json(L, 2, "cache: options");
     json_t *value = bind_check_json(L, 3, "cache: value");
     struct coord_op *op = op_push(L, OP_CACHE, "name");
-    if (cached_read(op, options, &e) == 0 && json_print(value, &op->value, &e) != 0)
-        err_field(&e, ERR_TOO_LARGE, "value", "value: at most %d KiB as JSON",
-                  COORD_VALUE_BYTES >> 10);
+    if (cached_read(op, options, &e) == 0)
+        value_print(op, value, &e);
     if (e.code != 0) {
         err_context(&e, "cache '%.80s'", op->name);
         return vm_raise(L, &e);

@@ -37,22 +37,20 @@ static int optional_function(lua_State *L, int at, const char *what)
     return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* JSON objects keep their order, Lua tables have none: put `fields` into the order of the list at
- * `order`. */
-static void order_fields(lua_State *L, int order, json_t *def)
+void bind_order_members(lua_State *L, int order, json_t *o, const char *name)
 {
-    json_t *fields = json_object_get(def, "fields");
-    if (!json_is_object(fields))
+    json_t *members = json_object_get(o, name);
+    if (!json_is_object(members))
         return;
     json_t *sorted = json_object();
     size_t n = lua_rawlen(L, order);
     for (size_t i = 1; i <= n; i++) {
         lua_rawgeti(L, order, (lua_Integer)i);
-        const char *name = lua_tostring(L, -1);
-        json_object_set(sorted, name, json_object_get(fields, name));
+        const char *key = lua_tostring(L, -1);
+        json_object_set(sorted, key, json_object_get(members, key));
         lua_pop(L, 1);
     }
-    json_object_set_new(def, "fields", sorted);
+    json_object_set_new(o, name, sorted);
 }
 
 static void add_hook_name(json_t *def, int ref, const char *name)
@@ -91,7 +89,7 @@ static int declare_entity(lua_State *L)
         return refuse(L, &e);
     }
     json_t *def = bind_check_json(L, 2, "definition");
-    order_fields(L, 3, def);
+    bind_order_members(L, 3, def, "fields");
     int save = optional_function(L, 4, "before_save");
     int removal = optional_function(L, 5, "before_remove");
     int view = optional_function(L, 6, "view");

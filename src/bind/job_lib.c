@@ -50,23 +50,6 @@ static int check_loading(struct bind_set *s, const char *name, const struct vm *
     return 0;
 }
 
-/* JSON objects keep their order, Lua tables have none. */
-static void order_args(lua_State *L, int order, json_t *o)
-{
-    json_t *args = json_object_get(o, "args");
-    if (!json_is_object(args))
-        return;
-    json_t *sorted = json_object();
-    size_t n = lua_rawlen(L, order);
-    for (size_t i = 1; i <= n; i++) {
-        lua_rawgeti(L, order, (lua_Integer)i);
-        const char *name = lua_tostring(L, -1);
-        json_object_set(sorted, name, json_object_get(args, name));
-        lua_pop(L, 1);
-    }
-    json_object_set_new(o, "args", sorted);
-}
-
 /* How its runs are sent where a submit does not say otherwise. */
 static void sending_of(const struct job_def *d, struct bind_sending *out)
 {
@@ -133,7 +116,7 @@ static int declare_job(lua_State *L)
     struct bind_set *s = bind_set_of(L);
     struct err e = ERR_INIT;
     json_t *o = bind_check_json(L, 2, "job");
-    order_args(L, 3, o);
+    bind_order_members(L, 3, o, "args");
     if (!lua_isnil(L, 4) && !lua_isfunction(L, 4))
         err_field(&e, ERR_INVALID, "run", "run = function(args, ctx) .. end, not a %s",
                   luaL_typename(L, 4));
