@@ -149,30 +149,46 @@ static struct db_stmt *of_source(const struct apply *a, const char *sql, const c
     return s;
 }
 
-static int groups_stored(const struct apply *a, const char *source, struct declared *d,
-                         struct err *e)
+typedef int row_cb(struct db_stmt *s, struct declared *d, struct err *e);
+
+/* Each row of the source that `sql` finds is printed by `row`. */
+static int stored_read(const struct apply *a, const char *sql, const char *source, row_cb *row,
+                       struct declared *d, struct err *e)
 {
-    AUTO(db_stmt_donep)
-    struct db_stmt *s = of_source(a,
-                                  "SELECT grp, pattern, options, file, line FROM bus_groups WHERE "
-                                  "tenant = ?1 AND source = ?2 ORDER BY grp, pattern",
-                                  source, e);
+    AUTO(db_stmt_donep) struct db_stmt *s = of_source(a, sql, source, e);
     int rc = s == NULL ? e->code : 0;
     buf_addc(&d->all, '[');
     buf_addc(&d->core, '[');
-    while (rc == 0 && (rc = db_step(s, e)) > 0) {
-        struct group g = {.name = db_col_text(s, 0, NULL),
-                          .pattern = db_col_text(s, 1, NULL),
-                          .options = db_col_text(s, 2, NULL),
-                          .file = db_col_text(s, 3, NULL),
-                          .line = (int)db_col_int(s, 4)};
-        bus_print_group(&d->all, &g, true);
-        bus_print_group(&d->core, &g, false);
-        rc = name_add(d, g.name, e);
-    }
+    while (rc == 0 && (rc = db_step(s, e)) > 0)
+        rc = row(s, d, e);
     buf_addc(&d->all, ']');
     buf_addc(&d->core, ']');
     return rc == 0 ? declared_check(d, e) : rc;
+}
+
+static int group_row(struct db_stmt *s, struct declared *d, struct err *e)
+{
+    struct group g = {.name = db_col_text(s, 0, NULL),
+                      .pattern = db_col_text(s, 1, NULL),
+                      .options = db_col_text(s, 2, NULL),
+                      .file = db_col_text(s, 3, NULL),
+                      .line = (int)db_col_int(s, 4)};
+    bus_print_group(&d->all, &g, true);
+    bus_print_group(&d->core, &g, false);
+    return name_add(d, g.name, e);
+}
+
+static int topic_row(struct db_stmt *s, struct declared *d, struct err *e)
+{
+    (void)e;
+    struct bus_topic t = {.pattern = db_col_text(s, 0, NULL),
+                          .retain_ms = db_col_int(s, 1),
+                          .unrouted = db_col_int(s, 2) != 0 ? UNROUTED_DROP : UNROUTED_KEEP,
+                          .file = db_col_text(s, 3, NULL),
+                          .line = (int)db_col_int(s, 4)};
+    bus_print_topic(&d->all, &t, true);
+    bus_print_topic(&d->core, &t, false);
+    return 0;
 }
 
 /* ---- groups ---- */
@@ -290,7 +306,10 @@ BUS_APPLY(groups)
     if (rc == 0)
         rc = groups_read(&after, &g, e);
     if (rc == 0)
-        rc = groups_stored(a, after.source, &before, e);
+        rc = stored_read(a,
+                         "SELECT grp, pattern, options, file, line FROM bus_groups WHERE tenant = "
+                         "?1 AND source = ?2 ORDER BY grp, pattern",
+                         after.source, group_row, &before, e);
     if (rc == 0 && !declared_is(&before.all, &after.all)) {
         rc = groups_put(a, after.source, g, e);
         if (rc == 0)
@@ -332,32 +351,6 @@ static int topics_read(struct declared *d, struct bus_topic *list, size_t *count
     bus_print_topics(&d->all, list, *count, true);
     bus_print_topics(&d->core, list, *count, false);
     return declared_check(d, e);
-}
-
-static int topics_stored(const struct apply *a, const char *source, struct declared *d,
-                         struct err *e)
-{
-    AUTO(db_stmt_donep)
-    struct db_stmt *s = of_source(a,
-                                  "SELECT pattern, retain, unrouted, file, line FROM bus_topics "
-                                  "WHERE tenant = ?1 AND source = ?2 ORDER BY pattern",
-                                  source, e);
-    int rc = s == NULL ? e->code : 0;
-    buf_addc(&d->all, '[');
-    buf_addc(&d->core, '[');
-    while (rc == 0 && (rc = db_step(s, e)) > 0) {
-        struct bus_topic t = {.pattern = db_col_text(s, 0, NULL),
-                              .retain_ms = db_col_int(s, 1),
-                              .unrouted = db_col_int(s, 2) != 0 ? UNROUTED_DROP : UNROUTED_KEEP,
-                              .file = db_col_text(s, 3, NULL),
-                              .line = (int)db_col_int(s, 4)};
-        bus_print_topic(&d->all, &t, true);
-        bus_print_topic(&d->core, &t, false);
-        rc = 0;
-    }
-    buf_addc(&d->all, ']');
-    buf_addc(&d->core, ']');
-    return rc == 0 ? declared_check(d, e) : rc;
 }
 
 static int topic_put(const struct apply *a, const char *source, const struct bus_topic *t,
@@ -403,7 +396,10 @@ BUS_APPLY(topics)
     if (rc == 0)
         rc = topics_read(&after, list, &count, e);
     if (rc == 0)
-        rc = topics_stored(a, after.source, &before, e);
+        rc = stored_read(a,
+                         "SELECT pattern, retain, unrouted, file, line FROM bus_topics WHERE "
+                         "tenant = ?1 AND source = ?2 ORDER BY pattern",
+                         after.source, topic_row, &before, e);
     if (rc == 0 && !declared_is(&before.all, &after.all)) {
         rc = rows_drop(a, "DELETE FROM bus_topics WHERE tenant = ?1 AND source = ?2", after.source,
                        e);
