@@ -120,13 +120,13 @@ void queue_declared_print(const struct core_queue *q, struct buf *out);
 
 /* ---- queue_send.c ---- */
 
-/* The body as it is, of any content type; the texts are those of the request. */
-struct queue_content {
-    const char *type; /* NULL: JSON, which it was found to be */
-    const void *body;
-    size_t n;
-};
-int queue_body_in(struct http_request *req, struct queue_content *out, struct err *e);
+/* The body as it is, of any content type (NULL: JSON, which it was found to be); the texts are
+ * those of the request. */
+int queue_body_in(struct http_request *req, const char **type, const void **body, size_t *n,
+                  struct err *e);
+/* ERR_TOO_LARGE past QUEUE_BODY_MAX; `verb` is what to do with the key of what is kept elsewhere.
+ */
+int queue_body_fits(size_t n, const char *verb, struct err *e);
 
 /* Where it goes, who sends it, and an id if it brings none. The texts are those of the request. */
 void queue_draft_address(struct queue_draft *d, struct http_request *req, const char *queue);

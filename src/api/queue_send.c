@@ -144,38 +144,36 @@ static int send_headers(struct http_request *req, struct queue_draft *d, struct 
     return 0;
 }
 
-int queue_body_in(struct http_request *req, struct queue_content *out, struct err *e)
+int queue_body_fits(size_t n, const char *verb, struct err *e)
 {
-    struct str body = http_body(req);
+    if (n <= QUEUE_BODY_MAX)
+        return 0;
+    return err_field(e, ERR_TOO_LARGE, "body",
+                     "%zu bytes, at most %d: keep it elsewhere and %s its key", n, QUEUE_BODY_MAX,
+                     verb);
+}
+
+int queue_body_in(struct http_request *req, const char **type, const void **body, size_t *n,
+                  struct err *e)
+{
+    struct str in = http_body(req);
     enum api_media m = api_media(req);
-    if (body.n > QUEUE_BODY_MAX)
-        return err_field(e, ERR_TOO_LARGE, "body",
-                         "%zu bytes, at most %d: keep it elsewhere and send its key", body.n,
-                         QUEUE_BODY_MAX);
-    *out = (struct queue_content){.body = body.p, .n = body.n};
+    if (queue_body_fits(in.n, "send", e) != 0)
+        return e->code;
+    *body = in.p;
+    *n = in.n;
+    *type = NULL;
     if (m != API_MEDIA_JSON && m != API_MEDIA_NONE) {
-        out->type = http_header_in(req, "Content-Type");
-        return str_is_utf8(out->type, strlen(out->type))
+        *type = http_header_in(req, "Content-Type");
+        return str_is_utf8(*type, strlen(*type))
                    ? 0
                    : err_set(e, ERR_INVALID, "Content-Type is not UTF-8");
     }
-    if (body.n == 0)
+    if (in.n == 0)
         return err_field(e, ERR_INVALID, "body",
                          "the body is empty; it must be JSON, or say Content-Type");
-    AUTO(json_unref) json_t *v = json_read(body.p, body.n, e);
+    AUTO(json_unref) json_t *v = json_read(in.p, in.n, e);
     return v != NULL ? 0 : err_context(e, "body");
-}
-
-static int send_content(struct http_request *req, struct queue_draft *d, struct err *e)
-{
-    struct queue_content c;
-    int rc = queue_body_in(req, &c, e);
-    if (rc != 0)
-        return rc;
-    d->m.body = c.body;
-    d->m.body_len = c.n;
-    d->m.type = c.type;
-    return 0;
 }
 
 static void send_one(struct http_request *req, const char *queue, json_t *options)
@@ -184,7 +182,7 @@ static void send_one(struct http_request *req, const char *queue, json_t *option
     struct err e = ERR_INIT;
     int rc = queue_draft_options(&d, options, api_now_ms(api_thread_of(req)), &e);
     if (rc == 0)
-        rc = send_content(req, &d, &e);
+        rc = queue_body_in(req, &d.m.type, &d.m.body, &d.m.body_len, &e);
     if (rc == 0)
         rc = queue_draft_merges(&d, &e);
     if (rc == 0)

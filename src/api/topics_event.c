@@ -81,29 +81,6 @@ static int headers_of_request(struct http_request *req, struct topic_draft *d, s
     return rc;
 }
 
-/* ---- a plain body ---- */
-
-static int body_fits(size_t n, struct err *e)
-{
-    if (n <= QUEUE_BODY_MAX)
-        return 0;
-    return err_field(e, ERR_TOO_LARGE, "body",
-                     "%zu bytes, at most %d: keep it elsewhere and publish its key", n,
-                     QUEUE_BODY_MAX);
-}
-
-static int plain_body(struct http_request *req, struct topic_draft *d, struct err *e)
-{
-    struct queue_content c;
-    int rc = queue_body_in(req, &c, e);
-    if (rc != 0)
-        return rc;
-    d->m.body = c.body;
-    d->m.body_len = c.n;
-    d->m.type = c.type;
-    return 0;
-}
-
 /* ---- events ---- */
 
 static bool is_json_type(const char *type)
@@ -114,7 +91,7 @@ static bool is_json_type(const char *type)
 
 static int event_body(const struct cloudevent *ev, struct topic_draft *d, struct err *e)
 {
-    int rc = body_fits(ev->data_n, e);
+    int rc = queue_body_fits(ev->data_n, "publish", e);
     d->m.body = ev->has_data ? ev->data : "null";
     d->m.body_len = ev->has_data ? ev->data_n : 4;
     if (rc != 0 || !ev->has_data || is_json_type(ev->datacontenttype))
@@ -211,7 +188,7 @@ static int drafts_fill(struct http_request *req, struct topic_draft *list, size_
         struct topic_draft *d = &list[i];
         rc = draft_begin(req, d, options, e);
         if (rc == 0 && events == NULL)
-            rc = plain_body(req, d, e);
+            rc = queue_body_in(req, &d->m.type, &d->m.body, &d->m.body_len, e);
         if (rc == 0 && events != NULL)
             rc = event_headers(&events->events[i], d, e);
         if (rc == 0 && events != NULL)
