@@ -769,6 +769,19 @@ void simdisk_power_cut(struct simdisk *d)
 
 /* ---- Looking in from outside ---- */
 
+void simdisk_adopt(struct simdisk *d, const struct simdisk *from)
+{
+    ASSERT(d->nodes == NULL);
+    for (size_t i = 0; i < from->seen.n; i++) {
+        const struct name *e = &from->seen.at[i];
+        struct node *node = simdisk_node(d, e->node->is_dir);
+        image_copy(&node->seen, &e->node->seen);
+        image_copy(&node->stable, &e->node->seen);
+        names_bind(&d->seen, e->path, node);
+        names_bind(&d->stable, e->path, node);
+    }
+}
+
 int64_t simdisk_size(const struct simdisk *d, const char *path)
 {
     struct name *e = names_find(&d->seen, path);

@@ -47,6 +47,8 @@ bool simdisk_failed(const struct simdisk *d); /* one of them did, since the last
 void simdisk_capacity(struct simdisk *d, uint64_t bytes); /* 1 TiB at first */
 uint64_t simdisk_used(const struct simdisk *d);
 
+/* All that is on another disk, on stable storage; `d` is new, and the other's files are closed. */
+void simdisk_adopt(struct simdisk *d, const struct simdisk *from);
 /* Between crashes, with all files closed. -1 when there is no such file. */
 int64_t simdisk_size(const struct simdisk *d, const char *path);
 void simdisk_flip(struct simdisk *d, const char *path, uint64_t byte, unsigned bit);

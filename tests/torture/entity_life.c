@@ -282,6 +282,7 @@ static void node_works(void *self)
 }
 
 const struct life entity_life = {.name = "records",
+
                                  .make = node_make,
                                  .live = node_live,
                                  .reopened = node_reopened,

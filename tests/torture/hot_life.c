@@ -197,6 +197,15 @@ static bool node_live(void *self)
     return !sim_is_frozen(n->m->sim);
 }
 
+static bool node_born(void *self)
+{
+    struct node *n = self;
+    if (!begin(n) || !MUST({EMBER_ADD, 0, 1}))
+        return false;
+    machine_end(n->m);
+    return !sim_is_frozen(n->m->sim);
+}
+
 /* ---- what is there afterwards ---- */
 
 static void node_reopened(void *self)
@@ -220,6 +229,15 @@ static void node_works(void *self)
     if (!is_as(n, &n->now))
         fail("what was taken afterwards is not there");
 }
+
+const struct life first_life = {.name = "first start",
+                                .first_start = true,
+                                .sqlite_step = 29, /* of ten thousand that read the schemas */
+                                .make = node_make,
+                                .live = node_born,
+                                .reopened = node_reopened,
+                                .works = node_works,
+                                .free = node_free};
 
 const struct life hot_life = {.name = "memory",
                               .make = node_make,

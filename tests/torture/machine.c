@@ -12,7 +12,7 @@
 static const char VFS[] = "torture";
 static const uint64_t ROOM = (uint64_t)1 << 40;
 
-void machine_init(struct machine *m, enum fault fault, unsigned long nth)
+void machine_init(struct machine *m, enum fault fault, unsigned long nth, struct sim *born)
 {
     struct err e = ERR_INIT;
     *m = (struct machine){.sim = sim_new(11, NULL), .fault = fault, .nth = nth};
@@ -24,6 +24,8 @@ void machine_init(struct machine *m, enum fault fault, unsigned long nth)
                                          .snapshot_entries = 4,
                                          .keep_ms = 1,
                                          .keep_bytes = 1};
+    if (born != NULL)
+        simdisk_adopt(sim_disk(m->sim), sim_disk(born));
     if (db_vfs_register(VFS, sim_world(m->sim)->disk, &e) != 0)
         fail("%s", e.text);
 }
@@ -108,7 +110,7 @@ void machine_arm(struct machine *m)
         simdisk_fail(d, (enum simdisk_op)(SIMDISK_READ + (int)(m->fault - NO_READ)), m->nth);
         break;
     case DISK_FULL:
-        simdisk_capacity(d, (m->nth + 64) * 1024); /* a folder and a database fit in anyway */
+        simdisk_capacity(d, simdisk_used(d) + (m->nth + 64) * 1024); /* a folder, a database */
         break;
     case POWER_CUT:
         simdisk_freeze_after(d, m->nth);

@@ -35,7 +35,7 @@ const char *const fault_names[FAULTS] = {[NO_MEMORY] = "no memory at allocation"
                                          [DISK_FULL] = "disk full after KiB",
                                          [POWER_CUT] = "power cut at"};
 
-static const struct life *const lives[] = {&entity_life, &canon_life, &hot_life};
+static const struct life *const lives[] = {&first_life, &entity_life, &canon_life, &hot_life};
 
 /* The case of this process, for its last words. */
 static struct {
@@ -43,6 +43,8 @@ static struct {
     enum fault fault;
     unsigned long nth;
 } current;
+
+static struct sim *born; /* the disk that a life begins with; NULL: an empty one */
 
 static void say(const char *what)
 {
@@ -65,7 +67,7 @@ static int run_case(const struct life *life, enum fault fault, unsigned long nth
 {
     struct err e = ERR_INIT;
     struct machine m;
-    machine_init(&m, fault, nth);
+    machine_init(&m, fault, nth, born);
     void *self = life->make(&m);
     machine_arm(&m);
     bool whole = life->live(self);
@@ -85,6 +87,26 @@ static int run_case(const struct life *life, enum fault fault, unsigned long nth
     life->free(self);
     machine_fini(&m);
     return m.kept ? KEPT : happened ? 0 : NOT_REACHED;
+}
+
+/* The first start of a node makes every table, and is half of a short life: one life is about it,
+ * with all that can go wrong in it, and the others begin behind it. */
+static void give_birth(const struct life *life)
+{
+    struct err e = ERR_INIT;
+    struct machine m;
+    born = NULL;
+    if (life->first_start)
+        return;
+    machine_init(&m, POWER_CUT, NEVER, NULL);
+    void *self = life->make(&m);
+    if (machine_open(&m, &e) != 0)
+        fail("it does not start: %s", e.text);
+    machine_end(&m);
+    life->free(self);
+    sim_crash(m.sim, SIM_KILL);
+    born = TAKE(m.sim);
+    machine_fini(&m);
 }
 
 /* ---- all cases ---- */
@@ -117,7 +139,9 @@ static void work(struct worker *w, const struct life *life, enum fault fault)
     for (; w->nth < w->end && !w->over; w->nth++) {
         current.nth = w->nth;
         alarm(CASE_SECONDS);
-        int rc = run_case(life, fault, w->nth);
+        unsigned long step =
+            fault == NO_SQLITE_MEMORY && life->sqlite_step > 0 ? life->sqlite_step : 1;
+        int rc = run_case(life, fault, w->nth * step);
         if (rc == KEPT)
             _exit(KEPT);
         if (rc == NOT_REACHED)
@@ -191,6 +215,7 @@ static int one(char **argv)
     current.life = lives[strtoul(argv[1], NULL, 10) % ARRAY_LEN(lives)];
     current.fault = (enum fault)(strtoul(argv[2], NULL, 10) % FAULTS);
     current.nth = strtoul(argv[3], NULL, 10);
+    give_birth(current.life);
     run_case(current.life, POWER_CUT, NEVER);
     return run_case(current.life, current.fault, current.nth);
 }
@@ -198,6 +223,7 @@ static int one(char **argv)
 static void all_of(const struct life *life, struct tally *all)
 {
     current.life = life;
+    give_birth(life);
     if (run_case(life, POWER_CUT, NEVER) != NOT_REACHED) /* how it is without trouble */
         fail("it does not even live in peace");
     for (enum fault f = 0; f < FAULTS; f++) {
@@ -209,6 +235,7 @@ static void all_of(const struct life *life, struct tally *all)
         all->passed += t.passed;
         all->failed += t.failed;
     }
+    sim_free(TAKE(born));
 }
 
 int main(int argc, char **argv)

@@ -61,7 +61,8 @@ struct machine {
     bool kept; /* it died with what a client had asked, which nobody can free any more */
 };
 
-void machine_init(struct machine *m, enum fault fault, unsigned long nth);
+/* `born`: the disk of another, which this one begins with; NULL: an empty one. */
+void machine_init(struct machine *m, enum fault fault, unsigned long nth, struct sim *born);
 void machine_fini(struct machine *m);
 int machine_open(struct machine *m, struct err *e);
 /* However it stands: open, dying, or not open at all. */
@@ -85,6 +86,8 @@ _Noreturn void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* A scenario. make() gets a machine that is not open yet. */
 struct life {
     const char *name;
+    bool first_start; /* it begins with an empty disk; else with that of a node that closed well */
+    unsigned sqlite_step; /* of SQLite's allocations each so many-th fails; 0: each */
     void *(*make)(struct machine *m);
     bool (*live)(void *self); /* false: it came to an untimely end */
     void (*reopened)(
@@ -92,7 +95,7 @@ struct life {
     void (*works)(void *self); /* it takes more */
     void (*free)(void *self);
 };
-extern const struct life entity_life, canon_life, hot_life;
+extern const struct life first_life, entity_life, canon_life, hot_life;
 
 /* The nth allocation of the library fails; 0: none does. */
 void heaps_install(void);
