@@ -159,13 +159,13 @@ struct coord {
     pthread_mutex_t share_lock;
     struct map *shares;
 
-    bool changed; /* the entry that is applied has changed holders; the ledger's thread */
+    atomic_bool changed; /* the entry that is applied has changed holders */
     atomic_size_t watching;
 
     pthread_mutex_t lock; /* what stands below */
     struct map *watched;  /* tenant and name -> struct watched */
     struct list touched;  /* those whose holders the entry has changed */
-    struct list fresh;    /* watches that have seen no commit */
+    struct list fresh;    /* watches that began while an entry changed claims */
     struct map *waits;    /* id of the claim -> struct coord_wait */
     struct leaving *leaving;
     struct leaving *left;   /* being proposed; the ledger's thread */

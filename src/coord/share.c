@@ -111,6 +111,13 @@ int coord_share_take(struct coord *c, struct db *db, const char *tenant, const s
 
 /* ---- telling; the ledger's thread ---- */
 
+/* Within what a bucket of this limit can be: it may have been said smaller since. */
+static int64_t use_bound(const struct bucket *b, int64_t level)
+{
+    int64_t cap = b->burst * b->per, least = -cap - b->rate * COORD_WAIT_MAX_MS;
+    return level > cap ? cap : level < least ? least : level;
+}
+
 static void use_add(struct txn *t, const struct share *s)
 {
     struct buf *b = txn_begin(t, COORD_OP_USE, 1);
@@ -119,9 +126,9 @@ static void use_add(struct txn *t, const struct share *s)
     buf_add_u64(b, (uint64_t)s->b.rate);
     buf_add_u64(b, (uint64_t)s->b.per);
     buf_add_u64(b, (uint64_t)s->b.burst);
-    buf_add_u64(b, (uint64_t)s->b.level);
+    buf_add_u64(b, (uint64_t)use_bound(&s->b, s->b.level));
     buf_add_u64(b, (uint64_t)s->b.at);
-    buf_add_u64(b, known ? (uint64_t)s->base.level : 0);
+    buf_add_u64(b, known ? (uint64_t)use_bound(&s->b, s->base.level) : 0);
     buf_add_u64(b, known ? (uint64_t)s->base.at : 0);
     txn_end(t);
 }
@@ -245,12 +252,6 @@ struct use {
     struct bucket mine, base;
 };
 
-static bool use_level(const struct bucket *b)
-{
-    int64_t cap = b->burst * b->per;
-    return b->level <= cap && b->level >= -cap - b->rate * COORD_WAIT_MAX_MS;
-}
-
 static int use_decode(struct cursor *c, struct use *u, struct err *e)
 {
     u->name = coord_text(c, 1, COORD_KEY_BYTES);
@@ -265,7 +266,8 @@ static int use_decode(struct cursor *c, struct use *u, struct err *e)
     u->base.at = (int64_t)cursor_u64(c);
     if (u->k.rate < 1 || u->k.rate > COORD_LIMIT_MAX || u->k.per_ms < 1 ||
         u->k.per_ms > COORD_LIMIT_PER_MAX_MS || u->k.burst < 1 || u->k.burst > COORD_LIMIT_MAX ||
-        u->mine.at < 0 || u->base.at < 0 || !use_level(&u->mine) || !use_level(&u->base))
+        u->mine.at < 0 || u->base.at < 0 || use_bound(&u->mine, u->mine.level) != u->mine.level ||
+        use_bound(&u->base, u->base.level) != u->base.level)
         c->bad = true;
     return coord_whole(c, "limit.use", e);
 }

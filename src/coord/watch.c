@@ -1,8 +1,8 @@
 /* Watching who holds a name.
  *
  * What an entry changes is visible when it is committed, and told then. A watch that begins while
- * an entry is being applied may read what was before and miss what is told of: so one that has not
- * seen a commit yet is told by the next that changes any claim. */
+ * an entry that changes claims is being applied may read what was before and miss what is told of:
+ * so it is told of that entry, whichever name it changed. */
 #include <string.h>
 
 #include "base/map.h"
@@ -64,7 +64,7 @@ static void watched_fire(struct coord *c, struct watched *of, int code)
 void coord_changed(struct coord *c, const char *tenant, const char *name, size_t n)
 {
     char key[WATCH_KEY_MAX];
-    c->changed = true;
+    atomic_store(&c->changed, true); /* before who watches is asked: coord_watch() does both too */
     if (atomic_load(&c->watching) == 0)
         return;
     size_t len = watch_key(key, tenant, (struct text){name, n});
@@ -77,8 +77,7 @@ void coord_changed(struct coord *c, const char *tenant, const char *name, size_t
 
 void coord_tell_watches(struct coord *c)
 {
-    bool changed = c->changed;
-    c->changed = false;
+    bool changed = atomic_exchange(&c->changed, false);
     if (atomic_load(&c->watching) == 0)
         return;
     pthread_mutex_lock(&c->lock);
@@ -141,8 +140,9 @@ int coord_watch(struct coord *c, struct coord_watch *w, const char *tenant, cons
         w->coord = c;
         w->of = watched_of(c, key, len);
         list_push(&w->of->watches, &w->node);
-        list_push(&c->fresh, &w->fresh);
         atomic_fetch_add(&c->watching, 1);
+        if (atomic_load(&c->changed))
+            list_push(&c->fresh, &w->fresh);
     }
     pthread_mutex_unlock(&c->lock);
     return rc;
