@@ -147,7 +147,7 @@ static int settle_compose(struct delivery *d, struct err *e)
         queue_txn_pause(t, d->grant.queue, true);
     if (how->gate[0] != '\0') {
         queue_txn_if_delivery(t, &d->held.id, d->held.token);
-        queue_txn_gate_close(t, how->gate, how->settle.until);
+        queue_txn_gate_backoff(t, how->gate, how->settle.until);
     }
     if (!d->is_job)
         return bind_held_compose(held, how, t, e);

@@ -170,7 +170,9 @@ static int apply_named(struct queues *q, const struct apply *a, enum queue_op ty
                        : 0;
     uint32_t a32 = type == QUEUE_OP_LANE || type == QUEUE_OP_GATE ? cursor_u32(c) : 0;
     uint32_t b32 = type == QUEUE_OP_LANE || type == QUEUE_OP_GATE ? cursor_u32(c) : 0;
-    int64_t ms = type == QUEUE_OP_GATE || type == QUEUE_OP_GATE_CLOSE ? (int64_t)cursor_u64(c) : 0;
+    bool has_ms =
+        type == QUEUE_OP_GATE || type == QUEUE_OP_GATE_CLOSE || type == QUEUE_OP_GATE_BACKOFF;
+    int64_t ms = has_ms ? (int64_t)cursor_u64(c) : 0;
     if (c->bad || name == NULL || flag > 1 || cursor_left(c) > 0)
         return op_bad("queue", e);
     if (type == QUEUE_OP_DROP)
@@ -183,6 +185,8 @@ static int apply_named(struct queues *q, const struct apply *a, enum queue_op ty
         return core_lane(q->core, name, a32, b32, e);
     if (type == QUEUE_OP_GATE_CLOSE)
         return core_gate_close(q->core, tenant_of(a), name, ms, e);
+    if (type == QUEUE_OP_GATE_BACKOFF)
+        return core_gate_backoff(q->core, tenant_of(a), name, ms, e);
     struct core_gate g = {
         .tenant = tenant_of(a), .name = name, .capacity = a32, .rate = b32, .per_ms = ms};
     return core_gate(q->core, &g, e);
@@ -273,6 +277,7 @@ APPLY(lane, apply_named(q, a, QUEUE_OP_LANE, c, e))
 APPLY(tenant, apply_tenant(q, a, c, e))
 APPLY(gate, apply_named(q, a, QUEUE_OP_GATE, c, e))
 APPLY(gate_close, apply_named(q, a, QUEUE_OP_GATE_CLOSE, c, e))
+APPLY(gate_backoff, apply_named(q, a, QUEUE_OP_GATE_BACKOFF, c, e))
 APPLY(send, apply_send(q, a, c, result, e))
 APPLY(send_discarded, apply_send_discarded(q, a, c, result, e))
 APPLY(settle, apply_settle(q, a, c, e))
@@ -340,6 +345,7 @@ const struct domain_op queue_ops[] = {
     OP(QUEUE_OP_TENANT, tenant, "queue.tenant"),
     OP(QUEUE_OP_GATE, gate, "queue.gate"),
     OP(QUEUE_OP_GATE_CLOSE, gate_close, "queue.gate_close"),
+    OP(QUEUE_OP_GATE_BACKOFF, gate_backoff, "queue.gate_backoff"),
     OP(QUEUE_OP_SEND, send, "queue.send"),
     OP(QUEUE_OP_SEND_DISCARDED, send_discarded, "queue.send_discarded"),
     OP(QUEUE_OP_SETTLE, settle, "queue.settle"),

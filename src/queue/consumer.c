@@ -450,11 +450,12 @@ int core_retire(struct core *c, const struct uuid *id, uint32_t lease_ms, struct
     if (s == NULL)
         return 0;
     consumer_stop(c, s);
+    SAVE(c, s->retired);
+    s->retired = false; /* until all that goes has gone: the last would take it along */
     if (lease_ms == 0)
         consumer_lose_new(c, s);
     for (uint32_t n; lease_ms == 0 && s->worker && (n = held_first(c, s, HELD_ALL)) != NONE;)
         rec_lapse(c, n);
-    SAVE(c, s->retired);
     s->retired = s->held > 0;
     if (!s->retired) {
         consumer_drop(c, s);

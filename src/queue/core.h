@@ -184,6 +184,9 @@ int core_gate(struct core *c, const struct core_gate *g, struct err *e);
  */
 int core_gate_close(struct core *c, const char *tenant, const char *name, int64_t until,
                     struct err *e);
+/* The same, but one that is closed for longer stays so. */
+int core_gate_backoff(struct core *c, const char *tenant, const char *name, int64_t until,
+                      struct err *e);
 
 /* ---- sending ---- */
 

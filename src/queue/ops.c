@@ -112,12 +112,22 @@ void queue_txn_gate(struct txn *t, const struct core_gate *g)
     txn_end(t);
 }
 
-void queue_txn_gate_close(struct txn *t, const char *name, int64_t until)
+static void op_gate_until(struct txn *t, enum queue_op type, const char *name, int64_t until)
 {
-    struct buf *b = op_begin(t, QUEUE_OP_GATE_CLOSE);
+    struct buf *b = op_begin(t, type);
     short_add(b, name);
     buf_add_u64(b, (uint64_t)until);
     txn_end(t);
+}
+
+void queue_txn_gate_close(struct txn *t, const char *name, int64_t until)
+{
+    op_gate_until(t, QUEUE_OP_GATE_CLOSE, name, until);
+}
+
+void queue_txn_gate_backoff(struct txn *t, const char *name, int64_t until)
+{
+    op_gate_until(t, QUEUE_OP_GATE_BACKOFF, name, until);
 }
 
 void queue_txn_renew(struct txn *t, const struct uuid *consumer)

@@ -102,6 +102,7 @@ void queue_txn_lane(struct txn *t, const char *name, uint32_t weight, uint32_t c
 void queue_txn_tenant(struct txn *t, uint32_t weight);
 void queue_txn_gate(struct txn *t, const struct core_gate *g);
 void queue_txn_gate_close(struct txn *t, const char *name, int64_t until);
+void queue_txn_gate_backoff(struct txn *t, const char *name, int64_t until); /* or later */
 
 void queue_txn_open(struct txn *t, const struct core_consumer *c);
 void queue_txn_renew(struct txn *t, const struct uuid *consumer);

@@ -225,24 +225,47 @@ static int placed_order(const void *a, const void *b)
     return pa->place < pb->place ? -1 : pa->place > pb->place;
 }
 
-/* Of this state, 0: of all, `count` of them, due until then. In order of place: the numbers of
- * records are not the same on every node. NULL: no memory. */
-static struct placed *queue_records(const struct core *c, const struct queue *q, unsigned state,
-                                    int64_t due, uint64_t *count)
+/* All, `count` of them. In order of place: the numbers of records are not the same on every node.
+ * NULL: no memory. */
+static struct placed *queue_records(const struct core *c, const struct queue *q, uint64_t count)
 {
-    struct placed *all = mem_try((*count + 1) * sizeof *all);
-    uint64_t seen = 0, found = 0;
-    for (uint32_t n = 1; all != NULL && n < c->recs_count && seen < *count; n++) {
+    struct placed *all = mem_try((count + 1) * sizeof *all);
+    uint64_t found = 0;
+    for (uint32_t n = 1; all != NULL && n < c->recs_count && found < count; n++) {
         const struct rec *r = core_rec(c, n);
-        if (r->state == 0 || (state != 0 && r->state != state) || core_kind(c, r)->queue != q)
-            continue;
-        seen++;
-        if (rec_due(r) <= due)
+        if (r->state != 0 && core_kind(c, r)->queue == q)
             all[found++] = (struct placed){.place = r->place, .n = n};
     }
-    *count = found;
+    ASSERT(all == NULL || found == count);
     if (all != NULL)
         qsort(all, found, sizeof *all, placed_order);
+    return all;
+}
+
+/* Of those that are available and were due by then, the first CORE_DUE_MAX in order of place. Twice
+ * as many are gathered before they are sorted and half of them dropped, so that of a million few
+ * are sorted. NULL: no memory. */
+static struct placed *queue_earliest(const struct core *c, const struct queue *q, int64_t due,
+                                     size_t *count)
+{
+    struct placed *all = mem_try(2 * CORE_DUE_MAX * sizeof *all);
+    uint64_t behind = UINT64_MAX; /* places from here on are too late */
+    size_t found = 0;
+    for (uint32_t n = 1; all != NULL && n < c->recs_count; n++) {
+        const struct rec *r = core_rec(c, n);
+        if (r->state != REC_AVAILABLE || core_kind(c, r)->queue != q || rec_due(r) > due ||
+            r->place >= behind)
+            continue;
+        all[found++] = (struct placed){.place = r->place, .n = n};
+        if (found < 2 * CORE_DUE_MAX)
+            continue;
+        qsort(all, found, sizeof *all, placed_order);
+        found = CORE_DUE_MAX;
+        behind = all[found].place;
+    }
+    if (all != NULL)
+        qsort(all, found, sizeof *all, placed_order);
+    *count = found < CORE_DUE_MAX ? found : CORE_DUE_MAX;
     return all;
 }
 
@@ -253,7 +276,7 @@ static int queue_no_memory(const struct queue *q, struct err *e)
 
 static int queue_forget_records(struct core *c, struct queue *q, uint64_t count, struct err *e)
 {
-    AUTO(mem_freep) struct placed *all = queue_records(c, q, 0, INT64_MAX, &count);
+    AUTO(mem_freep) struct placed *all = queue_records(c, q, count);
     if (all == NULL)
         return queue_no_memory(q, e);
     for (uint64_t i = 0; i < count; i++)
@@ -269,11 +292,11 @@ int core_unregister(struct core *c, const char *tenant, const char *name, uint32
     *count = 0;
     if (q == NULL || q->paused || q->unhandled_at == 0 || q->unhandled_at > long_ago)
         return 0;
-    uint64_t found = q->count[REC_AVAILABLE];
-    AUTO(mem_freep) struct placed *all = queue_records(c, q, REC_AVAILABLE, long_ago, &found);
+    size_t found;
+    AUTO(mem_freep) struct placed *all = queue_earliest(c, q, long_ago, &found);
     if (all == NULL)
         return queue_no_memory(q, e);
-    for (uint64_t i = 0; i < found && *count < CORE_DUE_MAX; i++) {
+    for (size_t i = 0; i < found; i++) {
         if (core_rec(c, all[i].n)->state != REC_AVAILABLE)
             continue; /* ended with one before it */
         rec_unstand(c, all[i].n);
@@ -453,17 +476,30 @@ void gate_close_until(struct core *c, struct gate *g, int64_t until)
     gate_review(c, g);
 }
 
-int core_gate_close(struct core *c, const char *tenant, const char *name, int64_t until,
-                    struct err *e)
+static int gate_until(struct core *c, const char *tenant, const char *name, int64_t until,
+                      bool or_later, struct err *e)
 {
     if (name_check(name, "gate", e) < 0)
         return ERR_INVALID;
     if (until < 0)
         return err_field(e, ERR_INVALID, "until", "a time to come, or 0");
-    gate_close_until(c, gate_get(c, tenant_get(c, tenant), name),
-                     until < TIME_MAX ? until : TIME_MAX);
+    struct gate *g = gate_get(c, tenant_get(c, tenant), name);
+    until = until < TIME_MAX ? until : TIME_MAX;
+    gate_close_until(c, g, or_later && g->closed_until > until ? g->closed_until : until);
     grants_make(c);
     return 0;
+}
+
+int core_gate_close(struct core *c, const char *tenant, const char *name, int64_t until,
+                    struct err *e)
+{
+    return gate_until(c, tenant, name, until, false, e);
+}
+
+int core_gate_backoff(struct core *c, const char *tenant, const char *name, int64_t until,
+                      struct err *e)
+{
+    return gate_until(c, tenant, name, until, true, e);
 }
 
 /* ---- counts ---- */

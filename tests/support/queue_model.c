@@ -442,3 +442,11 @@ int model_gate_close(struct queue_model *m, const char *tenant, const char *name
     model_finish(m);
     return 0;
 }
+
+int model_gate_backoff(struct queue_model *m, const char *tenant, const char *name, int64_t until)
+{
+    struct model_gate *g = model_gate_make(m, tenant, name);
+    g->closed_until = g->closed_until > until ? g->closed_until : until;
+    model_finish(m);
+    return 0;
+}

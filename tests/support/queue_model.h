@@ -153,6 +153,7 @@ int model_lane(struct queue_model *m, const char *name, uint32_t weight, uint32_
 int model_tenant(struct queue_model *m, const char *tenant, uint32_t weight);
 int model_gate(struct queue_model *m, const struct core_gate *g);
 int model_gate_close(struct queue_model *m, const char *tenant, const char *name, int64_t until);
+int model_gate_backoff(struct queue_model *m, const char *tenant, const char *name, int64_t until);
 int model_send(struct queue_model *m, const struct core_send *s, struct core_sent *out);
 int model_open(struct queue_model *m, const struct core_consumer *c);
 int model_renew(struct queue_model *m, const struct uuid *consumer);

@@ -467,6 +467,10 @@ static bool step_limits(struct queue_pair *p, const struct queue_step *s, int *r
         *rc = core_gate(p->core, &g, NULL);
         SAME("core_gate", *rc, model_gate(p->model, &g));
         return true;
+    case STEP_GATE_BACKOFF:
+        *rc = core_gate_backoff(p->core, tenant, gate, p->now + s->ms, NULL);
+        SAME("core_gate_backoff", *rc, model_gate_backoff(p->model, tenant, gate, p->now + s->ms));
+        return true;
     default:
         *rc = core_gate_close(p->core, tenant, gate, until, NULL);
         SAME("core_gate_close", *rc, model_gate_close(p->model, tenant, gate, until));
@@ -512,6 +516,7 @@ static bool call(struct queue_pair *p, const struct queue_step *s, int *rc)
     case STEP_TENANT:
     case STEP_GATE:
     case STEP_GATE_CLOSE:
+    case STEP_GATE_BACKOFF:
         return step_limits(p, s, rc);
     }
     return true;

@@ -47,6 +47,7 @@ enum step_kind {
     STEP_TENANT,
     STEP_GATE,
     STEP_GATE_CLOSE,
+    STEP_GATE_BACKOFF,
 };
 
 struct queue_step {

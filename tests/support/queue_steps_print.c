@@ -161,6 +161,10 @@ static void print_rest(const struct queue_step *s, FILE *f)
     case STEP_GATE:
         print_gate(s, f);
         return;
+    case STEP_GATE_BACKOFF:
+        fprintf(f, "close gate %s/%s until now + %lld or later", queue_step_tenant(s->queue),
+                queue_step_gate(s->gate), (long long)s->ms);
+        return;
     case STEP_GATE_CLOSE:
         fprintf(f, "close gate %s/%s until now + %lld", queue_step_tenant(s->queue),
                 queue_step_gate(s->gate), (long long)(s->flag ? 0 : s->ms));

@@ -275,6 +275,21 @@ TEST(a_closed_gate_opens_by_itself_or_at_once)
     assert_int_equal(kit_state(k, 2), REC_EXECUTING);
 }
 
+TEST(a_backoff_never_shortens_what_a_gate_is_closed_for)
+{
+    struct queue_kit *k = *state;
+    kit_open(k, 1, 9);
+    assert_int_equal(core_gate_backoff(k->c, "a", "g", k->now + 1000, &k->e), 0);
+    assert_int_equal(core_gate_backoff(k->c, "a", "g", k->now + 9000, &k->e), 0);
+    assert_int_equal(core_gate_backoff(k->c, "a", "g", k->now + 2000, &k->e), 0);
+    kit_send(k, 1, .gates = {"g"}, .gates_count = 1);
+    assert_int_equal(core_next_due(k->c), k->now + 9000);
+    kit_pass(k, 8999);
+    assert_int_equal(kit_look(k, 1).waits, WAITS_GATE);
+    kit_pass(k, 1);
+    assert_int_equal(kit_state(k, 1), REC_EXECUTING);
+}
+
 TEST(one_handler_closes_a_gate_for_all)
 {
     struct queue_kit *k = *state;
@@ -564,6 +579,7 @@ int main(void)
         KIT_TEST(who_waits_at_a_gate_goes_before_what_came_later_and_is_less_urgent),
         KIT_TEST(a_gate_lets_as_many_start_as_its_rate_says),
         KIT_TEST(a_closed_gate_opens_by_itself_or_at_once),
+        KIT_TEST(a_backoff_never_shortens_what_a_gate_is_closed_for),
         KIT_TEST(one_handler_closes_a_gate_for_all),
         KIT_TEST(a_record_goes_to_a_consumer_that_has_what_it_needs),
         KIT_TEST(a_number_is_used_up_while_it_executes),

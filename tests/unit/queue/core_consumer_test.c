@@ -315,6 +315,21 @@ TEST(a_consumer_that_retires_may_begin_its_lease_anew)
     assert_int_equal(next_expiry(k), k->now + 60000);
 }
 
+TEST(a_worker_that_is_retired_already_is_retired_at_once_when_its_process_is_gone)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_consumer_id(1);
+    kit_open(k, 1, 2);
+    kit_send(k, 1);
+    kit_pass(k, 100);
+    assert_int_equal(core_retire(k->c, &id, 60000, &k->e), 0);
+    assert_int_equal(kit_state(k, 1), REC_EXECUTING);
+    assert_int_equal(core_retire(k->c, &id, 0, &k->e), 0);
+    assert_int_equal(kit_state(k, 1), REC_RETRYABLE);
+    assert_int_equal(core_renew(k->c, &id, &k->e), ERR_NOT_FOUND);
+    assert_int_equal(kit_counts(k, "q").consumers, 0);
+}
+
 TEST(a_consumer_that_is_retired_and_holds_nothing_is_gone)
 {
     struct queue_kit *k = *state;
@@ -398,6 +413,7 @@ int main(void)
         KIT_TEST(a_unit_that_is_taken_back_brings_back_a_consumer_that_went_with_its_last),
         KIT_TEST(a_consumer_that_retires_may_begin_its_lease_anew),
         KIT_TEST(a_consumer_that_is_retired_and_holds_nothing_is_gone),
+        KIT_TEST(a_worker_that_is_retired_already_is_retired_at_once_when_its_process_is_gone),
         KIT_TEST(
             what_was_granted_to_a_process_that_is_gone_in_this_entry_goes_to_another_with_its_try),
         KIT_TEST(consumers_are_listed_with_what_they_hold),
