@@ -5,6 +5,7 @@
  *   <- {"id":"..","token":7,"attempt":1,"deliveries":1,"lease_until":"..","body":{..}}
  *   -> {"id":"..","token":7,"outcome":"ack"}
  *   <- {"line":1,"id":"..","outcome":"ack"}
+ *   <- {"lost":{"id":"..","token":8}}, or "cancel": somebody asks to stop it
  *
  * GET .../consume?prefetch=100: the same messages as server-sent events, settled by
  * POST .../settle. Either way at most `prefetch` are held at a time. The node renews their leases
@@ -26,6 +27,7 @@
 enum {
     CONSUME_PREFETCH = 32,
     CONSUME_RENEWS = 3,      /* in a lease */
+    CONSUME_AGAIN = 12,      /* the part of a lease after which a renewal is tried again */
     CONSUME_BYTES = 1 << 20, /* read ahead of the client */
 };
 
@@ -65,28 +67,24 @@ static void consuming_next(struct consuming *c);
 
 /* ---- what comes ---- */
 
-static void consuming_tell(struct consuming *c, const char *what, uint64_t token)
+/* Tokens are the entry's: its grants share one. */
+static bool is_grant_of(const struct core_effect *got, const struct core_effect *f)
 {
-    AUTO(buf_fini) struct buf b = BUF_INIT(128);
-    if (c->flow.calls->events)
-        buf_addf(&b, "event: %s\ndata: {\"token\":%llu}\n\n", what, (unsigned long long)token);
-    else
-        buf_addf(&b, "{\"%s\":%llu}\n", what, (unsigned long long)token);
-    flow_write(&c->flow, b.data, b.len);
+    return got->kind == EFFECT_GRANT && got->id == f->id && got->token == f->token;
 }
 
 /* It went to others before the client heard of it. */
-static bool consuming_forget(struct consuming *c, uint64_t token)
+static bool consuming_forget(struct consuming *c, const struct core_effect *f)
 {
     for (size_t i = 0; i < c->got_count; i++) {
-        if (c->got[i].token != token)
+        if (!is_grant_of(&c->got[i], f))
             continue;
         memmove(&c->got[i], &c->got[i + 1], (c->got_count - i - 1) * sizeof *c->got);
         c->got_count--;
         return true;
     }
     for (size_t i = 0; i < c->read_count; i++) {
-        if (c->read[i].token != token)
+        if (!is_grant_of(&c->read[i], f))
             continue;
         c->read[i].token = 0;
         return true;
@@ -105,12 +103,11 @@ static void consuming_take(struct consuming *c)
         return; /* out of memory: their lease ends, and others get them */
     c->got = all;
     for (size_t i = 0; i < count; i++) {
-        if (f[i].kind == EFFECT_GRANT)
+        bool told = c->flow.begun && f[i].kind != EFFECT_GRANT; /* of what the client has */
+        if (f[i].kind == EFFECT_LOST && consuming_forget(c, &f[i]))
+            told = false;
+        if (f[i].kind == EFFECT_GRANT || told)
             c->got[c->got_count++] = f[i];
-        else if (f[i].kind == EFFECT_LOST && !consuming_forget(c, f[i].token) && c->flow.begun)
-            consuming_tell(c, "lost", f[i].token);
-        else if (f[i].kind == EFFECT_CANCEL && c->flow.begun)
-            consuming_tell(c, "cancel", f[i].token);
     }
 }
 
@@ -121,7 +118,20 @@ static void consuming_arrived(struct queue_consumer *q)
     consuming_next(c);
 }
 
-/* ---- messages to the client ---- */
+/* ---- to the client, in the order in which it came ---- */
+
+static void notice_print(const struct consuming *c, size_t i, struct buf *out)
+{
+    const char *what = c->read[i].kind == EFFECT_LOST ? "lost" : "cancel";
+    char id[UUID_TEXT];
+    uuid_format(&c->shown[i].id, id);
+    if (c->flow.calls->events)
+        buf_addf(out, "event: %s\ndata: {", what);
+    else
+        buf_addf(out, "{\"%s\":{", what);
+    buf_addf(out, "\"id\":\"%s\",\"token\":%llu", id, (unsigned long long)c->read[i].token);
+    buf_adds(out, c->flow.calls->events ? "}\n\n" : "}}\n");
+}
 
 static void message_print(const struct consuming *c, size_t i, struct buf *out)
 {
@@ -160,9 +170,12 @@ static void consuming_read(struct queue_reading *r)
     struct consuming *c = (struct consuming *)((char *)r - offsetof(struct consuming, reading));
     struct buf out = BUF_INIT(API_ANSWER_MAX);
     c->reads = false;
-    for (size_t i = 0; i < r->read && r->job.err.code == 0; i++)
-        if (c->read[i].token != 0 && c->shown[i].err.code == 0 && c->shown[i].texts != NULL)
+    for (size_t i = 0; i < r->read && r->job.err.code == 0; i++) {
+        if (c->read[i].kind != EFFECT_GRANT)
+            notice_print(c, i, &out);
+        else if (c->read[i].token != 0 && c->shown[i].err.code == 0 && c->shown[i].texts != NULL)
             message_print(c, i, &out);
+    }
     if (r->job.err.code != 0)
         flow_stop(&c->flow, &r->job.err);
     else if (out.len > 0)
@@ -241,6 +254,7 @@ static struct txn *consuming_txn(struct consuming *c, void (*done)(struct unit *
     api_envelope(c->flow.req, &env);
     unit_init(&c->unit, loop_runner(c->flow.thread->loop), done);
     c->unit.txn.urgent = true;
+    c->unit.txn.grows = false; /* what is held can be settled, and should be */
     txn_envelope(&c->unit.txn, &env);
     return &c->unit.txn;
 }
@@ -318,6 +332,17 @@ static void consuming_renew_at(struct consuming *c, int64_t now)
     w->timer_start(w, &c->renew, c->lease_ms / CONSUME_RENEWS);
 }
 
+/* What refuses it now may pass, and until four fifths of the lease are over it is tried again. */
+static void consuming_renew_again(struct consuming *c, const struct err *e)
+{
+    struct world *w = loop_world(c->flow.thread->loop);
+    int64_t last = c->lease_until - c->lease_ms / 5;
+    if (e->code != ERR_NOT_FOUND && w->wall_ms(w) + c->lease_ms / CONSUME_AGAIN < last)
+        w->timer_start(w, &c->renew, c->lease_ms / CONSUME_AGAIN);
+    else
+        flow_stop(&c->flow, e);
+}
+
 static void consuming_renewed(struct unit *u)
 {
     struct consuming *c = consuming_of_unit(u);
@@ -328,7 +353,7 @@ static void consuming_renewed(struct unit *u)
     if (e.code == 0)
         consuming_renew_at(c, at);
     else
-        flow_stop(&c->flow, &e);
+        consuming_renew_again(c, &e);
     consuming_next(c);
 }
 
@@ -338,7 +363,7 @@ static void consuming_renew(struct consuming *c)
     c->due = false;
     queue_txn_renew(consuming_txn(c, consuming_renewed), &c->consumer.id);
     if (consuming_propose(c, &e) != 0)
-        flow_stop(&c->flow, &e);
+        consuming_renew_again(c, &e);
 }
 
 static void consuming_due(struct world_timer *t)

@@ -2,7 +2,8 @@
  * looks on. Nothing is leased by it.
  *
  *   event: started    data: {"id":"..","attempt":1,"at":".."}
- *   event: completed, discarded ("reason"), cancelled, lost, cancelling, missed ({"count": 12})
+ *   event: completed, discarded ("reason"), cancelled, lost, cancelling, purged,
+ *          missed ({"count": 12})
  *
  *   ASKING (is there such a queue) --> OPEN --flow's finish()--> (untapped) --> gone */
 #include <string.h>

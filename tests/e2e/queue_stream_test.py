@@ -246,7 +246,18 @@ class Consuming(Streams):
         c = self.open(f"{Q}{q}/consume")
         self.ok("POST", f"{Q}{q}/messages?timeout=1s&attempts=1", {"n": 1}, 201)
         m = c.line()
-        self.assertEqual(c.line(), {"lost": m["token"]})
+        self.assertEqual(c.line(), {"lost": {"id": m["id"], "token": m["token"]}})
+
+    def test_of_two_messages_that_were_granted_together_only_the_lost_one_is_told(self):
+        q = self.queue()
+        sent = self.ok("POST", f"{Q}{q}/messages?batch=true",
+                       [{"body": 1, "timeout": "1s", "attempts": 1}, {"body": 2}], 200)
+        c = self.open(f"{Q}{q}/consume")
+        first, second = c.line(), c.line()
+        self.assertEqual(first["token"], second["token"])
+        self.assertEqual(c.line(), {"lost": {"id": first["id"], "token": first["token"]}})
+        c.send({"id": second["id"], "token": second["token"], "outcome": "ack"})
+        self.assertEqual(c.line()["outcome"], "ack")
 
     def test_who_holds_what_is_cancelled_is_told(self):
         q = self.queue()
