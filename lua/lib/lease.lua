@@ -3,7 +3,11 @@
 -- unit of the handler.
 local host = host
 
-local function noted(u) return (u.writes and #u.writes or 0) + (u.sends and #u.sends or 0) + (u.coord and #u.coord or 0) end
+local function noted(u)
+  local count = u.merges or 0
+  for _, list in ipairs { u.writes or false, u.sends or false, u.coord or false, u.jobs or false } do count = count + (list and #list or 0) end
+  return count
+end
 
 local function arguments(verb, name, options, fn)
   if fn == nil then options, fn = nil, options end

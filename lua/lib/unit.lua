@@ -172,6 +172,7 @@ function host.propose_merge(name, unique, message, id)
   local key = name .. "\0" .. unique
   local before = u.merged[key]
   if before then
+    u.merges = (u.merges or 0) + 1
     u.send_bytes = u.send_bytes + host.merge_two(before.message, message)
     return before.id
   end

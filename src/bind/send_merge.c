@@ -154,7 +154,12 @@ static int host_merge_two(lua_State *L)
     struct buf old = first->body;
     buf_init(&first->body, QUEUE_BODY_MAX);
     merge_into(first, &old, &second->body, &e);
-    buf_fini(&old);
+    if (e.code != 0) { /* it stays as it was: the unit may still be committed */
+        buf_fini(&first->body);
+        first->body = old;
+    } else {
+        buf_fini(&old);
+    }
     if (e.code != 0) {
         err_context(&e, "send '%.80s'", first->m.send.queue);
         return vm_raise(L, &e);
