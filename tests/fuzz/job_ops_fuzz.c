@@ -1,8 +1,8 @@
 /* The operations of job: any bytes as any of them give a change or a refusal, one after the other
  * on the same rows; afterwards rows still count what is there.
  *
- * Input: for each operation u8 which, u8 tenths of a second since the one before, u16 length, and
- * so many bytes of payload. */
+ * Input: for each operation u8 which (128 more: in its newest version), u8 tenths of a second since
+ * the one before, u16 length, and so many bytes of payload. */
 #include <stdint.h>
 #include <stdio.h>
 
@@ -25,6 +25,8 @@ static const char *const rules[] = {
     "SELECT count(*) FROM job_runs AS r WHERE undoable <> (SELECT count(*) FROM job_steps AS s "
     "WHERE s.run = r.id AND undo = 1)",
     "SELECT count(*) FROM job_runs WHERE (state = 1) <> (ended IS NULL)",
+    "SELECT count(*) FROM job_history AS h WHERE NOT EXISTS (SELECT 1 FROM job_runs AS r WHERE "
+    "r.id = h.run)",
     "SELECT count(*) FROM job_fans WHERE completed + discarded + cancelled > total",
     "SELECT count(*) FROM job_fans WHERE (done IS NOT NULL) <> (completed + discarded + cancelled "
     "= total)",
@@ -52,14 +54,14 @@ static void lab_open(struct lab *l)
     d->opened(d->self, l->db, &e);
 }
 
-static void fuzz_op(struct lab *l, const struct domain_op *op, struct apply *a,
+static void fuzz_op(struct lab *l, const struct domain_op *op, uint8_t version, struct apply *a,
                     struct cursor *payload)
 {
     struct err e = ERR_INIT;
     struct buf result = BUF_INIT(4096);
     a->seq++;
     ASSERT(db_savepoint(l->db, &e) == 0);
-    int rc = op->apply(jobs_domain(l->jobs)->self, a, 1, payload, &result, &e);
+    int rc = op->apply(jobs_domain(l->jobs)->self, a, version, payload, &result, &e);
     ASSERT(rc <= 0 && rc != ERR_CORRUPT && rc != ERR_INTERNAL);
     ASSERT(rc == 0 || *e.text != '\0');
     if (rc == 0)
@@ -91,7 +93,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cursor_init(&in, data, size);
     ASSERT(db_begin(lab.db, NULL) == 0);
     while (cursor_left(&in) > 0) {
-        const struct domain_op *op = &d->ops[cursor_u8(&in) % d->ops_count];
+        uint8_t which = cursor_u8(&in);
+        const struct domain_op *op = &d->ops[(which & 0x7f) % d->ops_count];
         a.at += 100 * cursor_u8(&in);
         uint16_t n = cursor_u16(&in);
         const void *p = cursor_raw(&in, n);
@@ -99,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (p == NULL)
             break;
         cursor_init(&payload, p, n);
-        fuzz_op(&lab, op, &a, &payload);
+        fuzz_op(&lab, op, (which & 0x80) != 0 ? op->version_max : 1, &a, &payload);
     }
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
         rule_check(lab.db, rules[i]);
