@@ -17,7 +17,7 @@ struct batch {
     struct bind_work *work;
     struct bind_thread *thread;
     struct delivery **items;
-    struct bind_held *held;
+    struct bind_grant *held;
     size_t count;
     struct envelope env;
     char id[UUID_TEXT];
@@ -101,7 +101,7 @@ static void batch_end(struct batch *b)
 {
     struct world *w = b->thread->world;
     w->timer_stop(w, &b->deadline);
-    bind_holds_over(&b->run);
+    bind_claims_over(&b->run);
     bind_note_run(&b->run, b->thread, b->label, b->id, true);
     if (b->run.run.err.code != 0)
         batch_failed(b);
@@ -214,7 +214,7 @@ static void batch_run(struct task *task)
     snprintf(b->label, sizeof b->label, "%s", l->label);
     for (size_t i = 0; i < b->count; i++)
         b->items[i]->batch = b;
-    b->run.held = (struct bind_held_list){b->held, b->count};
+    b->run.held = (struct bind_grants){b->held, b->count};
     b->function = l->run;
     b->run.run.limits.ns = left * 900000;
     b->run.until_ns = t->world->mono_ns(t->world) + b->run.run.limits.ns;

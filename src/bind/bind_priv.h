@@ -10,7 +10,7 @@
 #include "base/list.h"
 #include "base/uuid.h"
 #include "bind/bind.h"
-#include "bind/held.h"
+#include "bind/grants.h"
 #include "canon/canon.h"
 #include "entity/write.h"
 #include "http/fetch.h"
@@ -194,13 +194,13 @@ struct bind_run {
     const char *no_outside;         /* why it may not call other hosts; NULL: it may */
     const char *no_writes;          /* why it may not change records; NULL: it may */
     const char *stage_of;           /* the model, in a stage of canon; else NULL */
-    struct bind_held_list held;     /* in the handler of a queue, else none */
+    struct bind_grants held;        /* in the handler of a queue, else none */
     const struct bind_job_run *job; /* in the function of a job, else NULL */
     bool cancelled;                 /* it has been asked to stop */
     bool end_waits;                 /* its last unit was refused: job_end_waits() */
     bool asking;                    /* inside ctx:memo: it may all the same */
-    bool has_holds, lost;           /* `holds` is a list; one of them was lost */
-    struct list holds;              /* leases that it has: hold.h */
+    bool has_claims, lost;          /* `claims` is a list; one of them was lost */
+    struct list claims;             /* leases that it has: claim.h */
 };
 
 static inline struct bind_set *bind_set_of(struct lua_State *L)
@@ -238,9 +238,9 @@ void bind_run_init(struct bind_run *r, struct bind_set *s, const struct envelope
 /* Raises where this run may not change anything; `what` waits. */
 void bind_may_write(struct lua_State *L, const char *what);
 
-/* ---- hold.c ---- */
+/* ---- claim.c ---- */
 /* The run has ended: gives back what it still holds. Before the run is freed. */
-void bind_holds_over(struct bind_run *r);
+void bind_claims_over(struct bind_run *r);
 
 /* ---- note.c ---- */
 /* Whether bind_note_run() notes it: unless it `always` is of interest, only when it is sampled or
@@ -279,7 +279,7 @@ void bind_open_job_submit(struct lua_State *L);
 void bind_open_job_people(struct lua_State *L);
 void bind_open_coord(struct lua_State *L);
 void bind_open_pause(struct lua_State *L);
-void bind_open_hold(struct lua_State *L);
+void bind_open_claim(struct lua_State *L);
 void bind_open_leader(struct lua_State *L);
 
 /* Scripts name the records of a partition "Entity/partition". What readers want for that (see

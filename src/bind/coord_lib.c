@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
-#include "bind/hold.h"
+#include "bind/claim.h"
 #include "bind/queue_lib.h"
 #include "coord/coord.h"
 
@@ -337,7 +337,7 @@ static int coord_count_is(lua_State *L)
 /* host.coord_release(hold) -> op: given back with a unit */
 static int coord_release(lua_State *L)
 {
-    struct coord_claim c = bind_hold_claim(bind_check_hold(L, 1));
+    struct coord_claim c = bind_claim_of(bind_check_claim(L, 1));
     lua_settop(L, 0);
     lua_pushstring(L, c.name);
     struct coord_op *op = op_push(L, OP_RELEASE, "name");

@@ -90,7 +90,7 @@ static void deliver_end(struct delivery *d)
 {
     struct world *w = d->thread->world;
     w->timer_stop(w, &d->deadline);
-    bind_holds_over(&d->run);
+    bind_claims_over(&d->run);
     if (d->run.cancelled)
         w->timer_stop(w, &d->patience);
     bind_note_run(&d->run, d->thread, d->label, d->id, true);
@@ -202,7 +202,7 @@ void bind_deliver(struct task *task)
         deliver_nobody(d);
         return;
     }
-    d->run.held = (struct bind_held_list){&d->held, 1};
+    d->run.held = (struct bind_grants){&d->held, 1};
     if (d->is_job)
         deliver_job(d);
     /* Before the timer, so that the error of one that only works has its place. */

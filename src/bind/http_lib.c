@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "base/str.h"
-#include "bind/hold.h"
+#include "bind/claim.h"
 #include "codec/url.h"
 
 enum { HTTP_LIB_HEADERS_MAX = 32 << 10, HTTP_LIB_BYTES_PER_STEP = 256 };
@@ -110,7 +110,7 @@ static int http_k(lua_State *L, int status, lua_KContext ctx)
     (void)status;
     struct http_call *c = (struct http_call *)ctx;
     const struct err *e = fetch_error(c->fetch);
-    bind_holds_check(L);
+    bind_claims_check(L);
     if (e->code != 0)
         return vm_raise(L, e);
     const struct buf *body = fetch_body(c->fetch);

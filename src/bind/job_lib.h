@@ -61,7 +61,7 @@ int bind_job_compose(const struct bind_job_op *op, const struct bind_run *run, b
                      struct txn *t, struct err *e);
 /* The end of the run beside all else of the unit, as job_txn_end() makes it. `x` lives until the
  * unit is done. */
-int bind_job_settle(struct job_end *x, struct bind_thread *t, const struct bind_held *held,
+int bind_job_settle(struct job_end *x, struct bind_thread *t, const struct bind_grant *held,
                     const struct bind_outcome *how, struct txn *txn, struct err *e);
 
 #endif

@@ -287,7 +287,7 @@ static void make_id(void *arg, struct uuid *out)
     t->ids.ids.make(&t->ids.ids, out);
 }
 
-int bind_job_settle(struct job_end *x, struct bind_thread *t, const struct bind_held *held,
+int bind_job_settle(struct job_end *x, struct bind_thread *t, const struct bind_grant *held,
                     const struct bind_outcome *how, struct txn *txn, struct err *e)
 {
     struct core_settle s = how->settle;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "bind/hold.h"
+#include "bind/claim.h"
 
 enum { LEADER_SLICE_MS = 100 };
 
@@ -57,7 +57,7 @@ static void leader_look(struct world_timer *t)
 {
     struct leader *l = LIST_OF(t, struct leader, timer);
     struct world *w = l->thread->world;
-    l->over = l->run->killed || bind_holds_lost((struct bind_run *)l->run) ||
+    l->over = l->run->killed || bind_claims_lost((struct bind_run *)l->run) ||
               w->mono_ns(w) >= l->until_ns;
     if (l->over)
         coord_unwatch(&l->watch);
@@ -87,7 +87,7 @@ static int leader_push(lua_State *L, const struct leader *l)
 static int leader_k(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status;
-    bind_holds_check(L);
+    bind_claims_check(L);
     return leader_push(L, (const struct leader *)ctx);
 }
 

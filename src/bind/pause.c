@@ -1,7 +1,7 @@
 /* A coroutine that waits for a time, and how long its run has left. It wakes a few times a second
  * to see whether the run has been ended meanwhile. */
 #include "base/mem.h"
-#include "bind/hold.h"
+#include "bind/claim.h"
 
 enum { PAUSE_SLICE_MS = 100 };
 
@@ -35,7 +35,7 @@ static void pause_start(struct pause *s)
 static void pause_over(struct world_timer *t)
 {
     struct pause *s = LIST_OF(t, struct pause, timer);
-    bool over = s->run->killed || bind_holds_lost((struct bind_run *)s->run);
+    bool over = s->run->killed || bind_claims_lost((struct bind_run *)s->run);
     if (!over && ms_until(s->thread->world, s->until_ns) > 0)
         pause_start(s);
     else
@@ -45,7 +45,7 @@ static void pause_over(struct world_timer *t)
 static int pause_k(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status, (void)ctx;
-    bind_holds_check(L);
+    bind_claims_check(L);
     return 0;
 }
 

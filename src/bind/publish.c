@@ -99,7 +99,7 @@ struct ask {
     struct bus_request r; /* first */
     struct vm_run *run;
     struct bind_thread *thread;
-    struct bind_held_list held;
+    struct bind_grants held;
     struct world_timer timer;
 };
 
@@ -119,7 +119,7 @@ static void ask_id(struct bus_request *r, struct uuid *out)
 
 static void ask_conditions(struct bus_request *r, struct txn *t)
 {
-    bind_held_conditions(((struct ask *)r)->held, t);
+    bind_grants_conditions(((struct ask *)r)->held, t);
 }
 
 static void ask_done(struct bus_request *r)

@@ -169,7 +169,7 @@ static void call_end(struct call *c)
     struct world *w = c->thread->world;
     w->timer_stop(w, &c->deadline);
     list_remove(&c->node);
-    bind_holds_over(&c->run);
+    bind_claims_over(&c->run);
     if (strcmp(run->err_code, BIND_LEASE_LOST) == 0) { /* that somebody else has it now */
         run->err.code = ERR_FENCED;
         run->err_code[0] = '\0';

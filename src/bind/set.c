@@ -146,7 +146,7 @@ static void set_open(lua_State *L, int globals, void *arg)
     bind_open_job(L);
     bind_open_coord(L);
     bind_open_pause(L);
-    bind_open_hold(L);
+    bind_open_claim(L);
     bind_open_leader(L);
     bind_open_absent(L);
     lua_pushvalue(L, host);

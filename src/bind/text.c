@@ -61,7 +61,7 @@ static void text_home(struct task *task)
 static void text_end(struct text_run *r)
 {
     struct bind_text *t = r->run.text;
-    bind_holds_over(&r->run);
+    bind_claims_over(&r->run);
     bind_note_run(&r->run, r->thread, t->name != NULL ? t->name : "run", NULL, true);
     t->err = r->run.run.err;
     if (r->run.run.err_code[0] != '\0')

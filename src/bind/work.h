@@ -87,7 +87,7 @@ struct delivery {
     struct bind_work *work;
     struct bind_thread *thread; /* NULL: not given to one yet */
     struct core_effect grant;
-    struct bind_held held;
+    struct bind_grant held;
     struct bind_arrival *arrival; /* NULL: for a function */
     struct err err;               /* it could not be read */
     bool running;                 /* the thread's own: the function is under way */

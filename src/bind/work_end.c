@@ -141,7 +141,7 @@ static void settle_begin(struct delivery *d)
 static int settle_compose(struct delivery *d, struct err *e)
 {
     const struct bind_outcome *how = &d->how;
-    const struct bind_held_list held = {&d->held, 1};
+    const struct bind_grants held = {&d->held, 1};
     struct txn *t = &d->unit.txn;
     if (d->pauses)
         queue_txn_pause(t, d->grant.queue, true);
@@ -150,13 +150,13 @@ static int settle_compose(struct delivery *d, struct err *e)
         queue_txn_gate_backoff(t, how->gate, how->settle.until);
     }
     if (!d->is_job)
-        return bind_held_compose(held, how, t, e);
+        return bind_grants_compose(held, how, t, e);
     int rc = bind_job_settle(&d->job_end, d->work->thread, &d->held, how, t, e);
     if (rc != ERR_GONE)
         return rc;
     err_clear(e);
     settle_begin(d);
-    return bind_held_compose(held, how, &d->unit.txn, e);
+    return bind_grants_compose(held, how, &d->unit.txn, e);
 }
 
 void delivery_settle(struct delivery *d)

@@ -121,7 +121,7 @@ int work_read(struct work_reader *w, struct delivery *d, struct queue_stored *s,
     if (place_read(w, d->grant.place, &at, e) != 0 ||
         queue_message_read(at.p, at.n, at.at, s, e) != 0)
         return e->code;
-    d->held = (struct bind_held){.id = s->id, .token = d->grant.token};
+    d->held = (struct bind_grant){.id = s->id, .token = d->grant.token};
     uuid_format(&s->id, d->id);
     d->headers = keep(s->headers);
     d->key = keep(s->key);

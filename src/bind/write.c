@@ -9,8 +9,8 @@
 #include "base/str.h"
 #include "bind/bind_priv.h"
 #include "bind/coord_lib.h"
-#include "bind/held.h"
-#include "bind/hold.h"
+#include "bind/grants.h"
+#include "bind/claim.h"
 #include "bind/job_lib.h"
 #include "bind/queue_lib.h"
 #include "bus/bus.h"
@@ -36,9 +36,9 @@ struct write {
     size_t jobs_count; /* in the list at 7 */
     const struct bind_job_op **jobs;
     struct job_end end;                  /* of the run, where the unit settles one */
-    struct bind_held_list held;          /* the deliveries that are worked */
+    struct bind_grants held;             /* the deliveries that are worked */
     const struct bind_outcome *outcomes; /* how the unit settles them; NULL: it does not */
-    uint32_t holds;                      /* conditions of leases, behind those */
+    uint32_t claims;                     /* conditions of leases, behind those */
     bool finished;
 };
 
@@ -87,7 +87,7 @@ static int write_compose_rest(struct write *op, struct txn *t, struct err *e)
     struct bind_run *run = (struct bind_run *)op->run;
     return run->job != NULL
                ? bind_job_settle(&op->end, run->set->thread, op->held.list, op->outcomes, t, e)
-               : bind_held_compose(op->held, op->outcomes, t, e);
+               : bind_grants_compose(op->held, op->outcomes, t, e);
 }
 
 /* Of all that is published one condition for each revision of the routes; how many. */
@@ -111,9 +111,9 @@ static int write_compose(struct entity_write *w, struct txn *t, bool before, str
 {
     struct write *op = (struct write *)w;
     if (before) {
-        bind_held_conditions(op->held, t);
-        op->holds = bind_holds_count((struct bind_run *)op->run);
-        if (bind_holds_compose((struct bind_run *)op->run, t, e) != 0)
+        bind_grants_conditions(op->held, t);
+        op->claims = bind_claims_count((struct bind_run *)op->run);
+        if (bind_claims_compose((struct bind_run *)op->run, t, e) != 0)
             return e->code;
         compose_routes(op, t);
     }
@@ -145,7 +145,7 @@ static void write_done(struct entity_write *w)
     if (w->unit != NULL)
         ((struct bind_run *)op->run)->end_waits = job_end_waits(w->unit, &op->end);
     if (w->err.code == ERR_FENCED && w->unit != NULL && w->unit->failed_op >= (int)first)
-        bind_holds_fenced((struct bind_run *)op->run, (uint32_t)w->unit->failed_op - first);
+        bind_claims_fenced((struct bind_run *)op->run, (uint32_t)w->unit->failed_op - first);
     vm_resume(op->run); /* op is gone when the coroutine has gone on */
 }
 
@@ -327,7 +327,7 @@ static void push_result(lua_State *L, const struct entity_item *it)
 static uint32_t conditions_of(const struct write *op)
 {
     return (uint32_t)(op->conditions_count + op->coord_conditions_count + op->held.count) +
-           compose_routes(op, NULL) + op->holds;
+           compose_routes(op, NULL) + op->claims;
 }
 
 /* What became of the first message: of a lone one it is the answer to its send. */
@@ -410,7 +410,7 @@ static int host_write(lua_State *L)
            jobs = check_count(L, 7, "operations of a run");
     lua_settop(L, 7);
     bind_run_of(L)->end_waits = false;
-    struct bind_held_list held = bind_run_of(L)->held;
+    struct bind_grants held = bind_run_of(L)->held;
     const struct bind_outcome *outcomes = bind_check_outcomes(L, 4, held);
     struct bind_thread *t = bind_set_of(L)->thread;
     struct vm_guard *g = vm_guard_push(L, write_free);

@@ -1,4 +1,4 @@
-#include "bind/hold.h"
+#include "bind/claim.h"
 
 #include <string.h>
 
@@ -9,17 +9,17 @@
 #include "bind/queue_lib.h"
 
 enum {
-    HOLD_SLICE_MS = 100,  /* while it waits: is the run still wanted? */
-    HOLD_AGAIN_MS = 1000, /* after a renewal that failed for now, or a tenth of its time */
-    HOLDS_MAX = 64,       /* of one run */
-    HOLD_SPARE_MS = 50,   /* a wait ends so much before the run does */
+    CLAIM_SLICE_MS = 100,  /* while it waits: is the run still wanted? */
+    CLAIM_AGAIN_MS = 1000, /* after a renewal that failed for now, or a tenth of its time */
+    CLAIMS_MAX = 64,       /* of one run */
+    CLAIM_SPARE_MS = 50,   /* a wait ends so much before the run does */
 };
 
-enum hold_state { HOLD_ASKING, HOLD_HELD, HOLD_OVER };
+enum claim_state { CLAIM_ASKING, CLAIM_HELD, CLAIM_OVER };
 
-struct hold {
+struct run_claim {
     struct list node; /* of the run's, while held */
-    enum hold_state state;
+    enum claim_state state;
     int refs; /* Lua's, the run's, one of each unit under way */
     struct bind_thread *thread;
     struct bind_run *run;
@@ -36,65 +36,65 @@ struct hold {
     struct err err;
 };
 
-static struct coord *coord_of(const struct hold *h)
+static struct coord *coord_of(const struct run_claim *h)
 {
     return h->thread->bind->coord;
 }
 
-static void hold_unref(struct hold *h)
+static void claim_unref(struct run_claim *h)
 {
     if (--h->refs == 0)
         mem_free(h);
 }
 
-static void hold_free(void *p)
+static void claim_free(void *p)
 {
-    struct hold *h = p;
-    ASSERT(h->state != HOLD_ASKING);
-    hold_unref(h);
+    struct run_claim *h = p;
+    ASSERT(h->state != CLAIM_ASKING);
+    claim_unref(h);
 }
 
-struct coord_claim bind_hold_claim(const struct hold *h)
+struct coord_claim bind_claim_of(const struct run_claim *h)
 {
     return (struct coord_claim){.name = h->name, .token = h->token, .id = h->id};
 }
 
-static uint64_t now_ns(const struct hold *h)
+static uint64_t now_ns(const struct run_claim *h)
 {
     return h->thread->world->mono_ns(h->thread->world);
 }
 
 /* ---- what a run has ---- */
 
-uint32_t bind_holds_count(const struct bind_run *r)
+uint32_t bind_claims_count(const struct bind_run *r)
 {
     uint32_t n = 0;
-    if (!r->has_holds)
+    if (!r->has_claims)
         return 0;
-    LIST_EACH(node, &r->holds)
+    LIST_EACH(node, &r->claims)
     {
-        n += !LIST_OF(node, struct hold, node)->quiet;
+        n += !LIST_OF(node, struct run_claim, node)->quiet;
     }
     return n;
 }
 
-int bind_holds_compose(const struct bind_run *r, struct txn *t, struct err *e)
+int bind_claims_compose(const struct bind_run *r, struct txn *t, struct err *e)
 {
-    if (!r->has_holds)
+    if (!r->has_claims)
         return 0;
-    LIST_EACH(node, &r->holds)
+    LIST_EACH(node, &r->claims)
     {
-        const struct hold *h = LIST_OF(node, struct hold, node);
-        struct coord_claim c = bind_hold_claim(h);
+        const struct run_claim *h = LIST_OF(node, struct run_claim, node);
+        struct coord_claim c = bind_claim_of(h);
         if (!h->quiet && coord_txn_if_held(t, &c, e) != 0)
             return e->code;
     }
     return 0;
 }
 
-static void hold_lose(struct hold *h, const char *why)
+static void claim_lose(struct run_claim *h, const char *why)
 {
-    if (h->state != HOLD_HELD || h->lost)
+    if (h->state != CLAIM_HELD || h->lost)
         return;
     h->lost = true;
     h->run->lost |= !h->quiet;
@@ -103,37 +103,37 @@ static void hold_lose(struct hold *h, const char *why)
              (unsigned long long)h->token, why);
 }
 
-void bind_holds_fenced(struct bind_run *r, uint32_t nth)
+void bind_claims_fenced(struct bind_run *r, uint32_t nth)
 {
-    if (!r->has_holds)
+    if (!r->has_claims)
         return;
-    LIST_EACH(node, &r->holds)
+    LIST_EACH(node, &r->claims)
     {
-        struct hold *h = LIST_OF(node, struct hold, node);
+        struct run_claim *h = LIST_OF(node, struct run_claim, node);
         if (!h->quiet && nth-- == 0) {
-            hold_lose(h, "a unit was fenced");
+            claim_lose(h, "a unit was fenced");
             return;
         }
     }
 }
 
-static const struct hold *first_lost(const struct bind_run *r)
+static const struct run_claim *first_lost(const struct bind_run *r)
 {
-    LIST_EACH(node, &r->holds)
+    LIST_EACH(node, &r->claims)
     {
-        const struct hold *h = LIST_OF(node, struct hold, node);
+        const struct run_claim *h = LIST_OF(node, struct run_claim, node);
         if (h->lost && !h->quiet)
             return h;
     }
     return NULL;
 }
 
-bool bind_holds_lost(const struct bind_run *r)
+bool bind_claims_lost(const struct bind_run *r)
 {
     return r->lost && first_lost(r) != NULL;
 }
 
-static int raise_lost(lua_State *L, const struct hold *h)
+static int raise_lost(lua_State *L, const struct run_claim *h)
 {
     char words[COORD_KEY_BYTES + 120];
     snprintf(words, sizeof words, "'%s' is not held under token %llu any more", h->name,
@@ -141,28 +141,28 @@ static int raise_lost(lua_State *L, const struct hold *h)
     return vm_raise_code(L, BIND_LEASE_LOST, words);
 }
 
-void bind_holds_check(lua_State *L)
+void bind_claims_check(lua_State *L)
 {
     const struct bind_run *r = bind_run_of(L);
-    const struct hold *h = r != NULL && r->lost ? first_lost(r) : NULL;
+    const struct run_claim *h = r != NULL && r->lost ? first_lost(r) : NULL;
     if (h != NULL)
         raise_lost(L, h);
 }
 
-static void hold_may_wait(lua_State *L, struct vm_run *run)
+static void claim_may_wait(lua_State *L, struct vm_run *run)
 {
     (void)run;
-    bind_holds_check(L);
+    bind_claims_check(L);
 }
 
 /* ---- renewing ---- */
 
-static void hold_arm(struct hold *h, uint64_t ms)
+static void claim_arm(struct run_claim *h, uint64_t ms)
 {
     h->thread->world->timer_start(h->thread->world, &h->timer, ms);
 }
 
-static void unit_begin(struct hold *h, struct unit *u, void (*done)(struct unit *u))
+static void unit_begin(struct run_claim *h, struct unit *u, void (*done)(struct unit *u))
 {
     unit_init(u, h->thread->runner, done);
     txn_envelope(&u->txn, &(struct envelope){.tenant = h->tenant, .principal = h->owner});
@@ -171,7 +171,7 @@ static void unit_begin(struct hold *h, struct unit *u, void (*done)(struct unit 
 }
 
 /* The thread does not end while its answer is to come. */
-static int unit_send(struct hold *h, struct unit *u, struct err *e)
+static int unit_send(struct run_claim *h, struct unit *u, struct err *e)
 {
     int rc = ledger_propose(h->thread->bind->ledger, u, e);
     if (rc != 0) {
@@ -183,41 +183,41 @@ static int unit_send(struct hold *h, struct unit *u, struct err *e)
     return 0;
 }
 
-static void unit_end(struct hold *h, struct unit *u)
+static void unit_end(struct run_claim *h, struct unit *u)
 {
     unit_fini(u);
     atomic_fetch_sub(&h->thread->runs, 1);
-    hold_unref(h);
+    claim_unref(h);
 }
 
-static void renew_again(struct hold *h, const struct err *e)
+static void renew_again(struct run_claim *h, const struct err *e)
 {
     uint64_t again = (uint64_t)h->ttl_ms / 10;
     if (now_ns(h) >= h->until_ns)
-        hold_lose(h, e->text);
-    else if (h->state == HOLD_HELD)
-        hold_arm(h, again < HOLD_AGAIN_MS ? again : HOLD_AGAIN_MS);
+        claim_lose(h, e->text);
+    else if (h->state == CLAIM_HELD)
+        claim_arm(h, again < CLAIM_AGAIN_MS ? again : CLAIM_AGAIN_MS);
 }
 
 static void renew_done(struct unit *u)
 {
-    struct hold *h = LIST_OF(u, struct hold, renewal);
+    struct run_claim *h = LIST_OF(u, struct run_claim, renewal);
     h->renewing = false;
-    if (h->state == HOLD_HELD && u->err.code == 0) {
+    if (h->state == CLAIM_HELD && u->err.code == 0) {
         h->until_ns = h->sent_ns + (uint64_t)h->ttl_ms * 1000000;
-        hold_arm(h, (uint64_t)h->ttl_ms / 3);
-    } else if (h->state == HOLD_HELD && u->err.code == ERR_FENCED) {
-        hold_lose(h, u->err.text);
-    } else if (h->state == HOLD_HELD) {
+        claim_arm(h, (uint64_t)h->ttl_ms / 3);
+    } else if (h->state == CLAIM_HELD && u->err.code == ERR_FENCED) {
+        claim_lose(h, u->err.text);
+    } else if (h->state == CLAIM_HELD) {
         renew_again(h, &u->err);
     }
     unit_end(h, u);
 }
 
-static void renew(struct hold *h)
+static void renew(struct run_claim *h)
 {
     struct err e = ERR_INIT;
-    struct coord_claim c = bind_hold_claim(h);
+    struct coord_claim c = bind_claim_of(h);
     ASSERT(!h->renewing);
     unit_begin(h, &h->renewal, renew_done);
     h->sent_ns = now_ns(h);
@@ -231,49 +231,49 @@ static void renew(struct hold *h)
 
 /* ---- asking ---- */
 
-static void hold_fire(struct world_timer *t)
+static void claim_fire(struct world_timer *t)
 {
-    struct hold *h = LIST_OF(t, struct hold, timer);
-    if (h->state == HOLD_HELD) {
+    struct run_claim *h = LIST_OF(t, struct run_claim, timer);
+    if (h->state == CLAIM_HELD) {
         renew(h);
         return;
     }
     if (h->run->run.killed)
         coord_give_up(&h->wait);
-    hold_arm(h, HOLD_SLICE_MS);
+    claim_arm(h, CLAIM_SLICE_MS);
 }
 
-static void hold_granted(struct hold *h)
+static void claim_granted(struct run_claim *h)
 {
     struct bind_run *r = h->run;
-    h->state = HOLD_HELD;
+    h->state = CLAIM_HELD;
     h->token = h->wait.grant.token;
     h->until_ns = now_ns(h) + (uint64_t)h->ttl_ms * 1000000;
     h->refs++;
-    if (!r->has_holds)
-        list_init(&r->holds);
-    r->has_holds = true;
-    r->run.may_wait = hold_may_wait;
-    list_push(&r->holds, &h->node);
-    hold_arm(h, (uint64_t)h->ttl_ms / 3);
+    if (!r->has_claims)
+        list_init(&r->claims);
+    r->has_claims = true;
+    r->run.may_wait = claim_may_wait;
+    list_push(&r->claims, &h->node);
+    claim_arm(h, (uint64_t)h->ttl_ms / 3);
 }
 
-static void hold_answered(struct coord_wait *w)
+static void claim_answered(struct coord_wait *w)
 {
-    struct hold *h = LIST_OF(w, struct hold, wait);
+    struct run_claim *h = LIST_OF(w, struct run_claim, wait);
     h->thread->world->timer_stop(h->thread->world, &h->timer);
-    h->state = HOLD_OVER;
+    h->state = CLAIM_OVER;
     h->err = w->err;
     if (w->err.code == 0)
-        hold_granted(h);
+        claim_granted(h);
     coord_wait_fini(w);
     vm_resume(&h->run->run);
 }
 
-static int hold_k(lua_State *L, int status, lua_KContext ctx)
+static int claim_k(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status;
-    struct hold *h = (struct hold *)ctx;
+    struct run_claim *h = (struct run_claim *)ctx;
     if (h->err.code != 0) {
         coord_say_holder(h->thread->reader, h->tenant, h->name, NULL, &h->err);
         return vm_raise(L, &h->err);
@@ -322,16 +322,16 @@ static int64_t wait_most(const struct bind_run *r, struct world *w)
     if (r->until_ns == 0)
         return -1;
     int64_t left = r->until_ns > now ? (int64_t)((r->until_ns - now) / 1000000) : 0;
-    return left > HOLD_SPARE_MS ? left - HOLD_SPARE_MS : 0;
+    return left > CLAIM_SPARE_MS ? left - CLAIM_SPARE_MS : 0;
 }
 
-static int hold_start(struct hold *h, const struct asked *k, const struct bind_run *r,
-                      struct err *e)
+static int claim_start(struct run_claim *h, const struct asked *k, const struct bind_run *r,
+                       struct err *e)
 {
     struct envelope env = *r->env;
-    if (bind_holds_count(r) >= HOLDS_MAX)
-        return err_set(e, ERR_TOO_LARGE, "one run holds at most %d leases at once", HOLDS_MAX);
-    coord_wait_init(&h->wait, h->thread->runner, hold_answered);
+    if (bind_claims_count(r) >= CLAIMS_MAX)
+        return err_set(e, ERR_TOO_LARGE, "one run holds at most %d leases at once", CLAIMS_MAX);
+    coord_wait_init(&h->wait, h->thread->runner, claim_answered);
     txn_envelope(&h->wait.unit.txn, &env);
     int rc = coord_wait_ask(&h->wait, &k->ask, e);
     if (rc == 0)
@@ -341,15 +341,15 @@ static int hold_start(struct hold *h, const struct asked *k, const struct bind_r
     return rc;
 }
 
-static struct hold *hold_new(struct bind_thread *t, struct bind_run *r, const char *name)
+static struct run_claim *claim_new(struct bind_thread *t, struct bind_run *r, const char *name)
 {
-    struct hold *h = mem_new(sizeof *h);
+    struct run_claim *h = mem_new(sizeof *h);
     struct uuid id;
-    h->state = HOLD_OVER;
+    h->state = CLAIM_OVER;
     h->refs = 1;
     h->thread = t;
     h->run = r;
-    h->timer.fire = hold_fire;
+    h->timer.fire = claim_fire;
     list_init(&h->node);
     t->ids.ids.make(&t->ids.ids, &id);
     uuid_format(&id, h->id);
@@ -360,8 +360,8 @@ static struct hold *hold_new(struct bind_thread *t, struct bind_run *r, const ch
     return h;
 }
 
-/* host.hold(name, form, n, options, wait_ms, quiet) -> hold, token; form "lease" "semaphore" "read"
- * "write", wait_ms where the options say none */
+/* host.hold(name, form, n, options, wait_ms, quiet) -> claim, token; form "lease" "semaphore"
+ * "read" "write", wait_ms where the options say none */
 static int host_hold(lua_State *L)
 {
     struct err e = ERR_INIT;
@@ -378,8 +378,8 @@ static int host_hold(lua_State *L)
     k.ask.wait_ms = luaL_checkinteger(L, 5);
     k.options = bind_check_json(L, 4, "options");
     k.meta = bind_push_buf(L, COORD_META_BYTES + 1);
-    struct vm_guard *g = vm_guard_push(L, hold_free);
-    struct hold *h = hold_new(t, r, name);
+    struct vm_guard *g = vm_guard_push(L, claim_free);
+    struct run_claim *h = claim_new(t, r, name);
     g->p = h;
     h->quiet = lua_toboolean(L, 6);
     k.ask.id = h->id;
@@ -387,11 +387,11 @@ static int host_hold(lua_State *L)
     if (coord_of(h) == NULL)
         err_set(&e, ERR_UNSUPPORTED, "coordination is not running here");
     else if (!bind_is_cut(t, &e) && asked_read(&k, wait_most(r, t->world), &e) == 0 &&
-             hold_start(h, &k, r, &e) == 0) {
+             claim_start(h, &k, r, &e) == 0) {
         h->ttl_ms = k.ask.ttl_ms > 0 ? k.ask.ttl_ms : COORD_TTL_MS;
-        h->state = HOLD_ASKING;
-        hold_arm(h, HOLD_SLICE_MS);
-        return vm_await(L, (intptr_t)h, hold_k);
+        h->state = CLAIM_ASKING;
+        claim_arm(h, CLAIM_SLICE_MS);
+        return vm_await(L, (intptr_t)h, claim_k);
     }
     err_context(&e, "%s '%.80s'", form, name);
     return vm_raise(L, &e);
@@ -399,26 +399,26 @@ static int host_hold(lua_State *L)
 
 /* ---- giving back ---- */
 
-struct hold *bind_check_hold(lua_State *L, int at)
+struct run_claim *bind_check_claim(lua_State *L, int at)
 {
     struct vm_guard *g = lua_touserdata(L, at);
-    if (g == NULL || g->free != hold_free)
+    if (g == NULL || g->free != claim_free)
         luaL_error(L, "not a lease");
     return g->p;
 }
 
 /* The run does not have it any more; the run's reference goes. */
-static void hold_over(struct hold *h)
+static void claim_over(struct run_claim *h)
 {
     h->thread->world->timer_stop(h->thread->world, &h->timer);
     list_remove(&h->node);
-    h->state = HOLD_OVER;
-    hold_unref(h);
+    h->state = CLAIM_OVER;
+    claim_unref(h);
 }
 
 static void release_done(struct unit *u)
 {
-    struct hold *h = LIST_OF(u, struct hold, release);
+    struct run_claim *h = LIST_OF(u, struct run_claim, release);
     struct vm_run *run = &h->run->run;
     h->err = u->err;
     if (h->err.code != 0 && h->err.code != ERR_FENCED)
@@ -431,27 +431,27 @@ static void release_done(struct unit *u)
 static int release_k(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status;
-    const struct hold *h = (const struct hold *)ctx;
+    const struct run_claim *h = (const struct run_claim *)ctx;
     lua_pushboolean(L, h->err.code != ERR_FENCED);
     return 1;
 }
 
-/* host.hold_end(hold) -> whether it was held to the end; waits until it is given back */
+/* host.hold_end(claim) -> whether it was held to the end; waits until it is given back */
 static int host_hold_end(lua_State *L)
 {
     struct err e = ERR_INIT;
-    struct hold *h = bind_check_hold(L, 1);
+    struct run_claim *h = bind_check_claim(L, 1);
     lua_settop(L, 1);
-    if (h->state != HOLD_HELD || h->lost) {
-        if (h->state == HOLD_HELD) {
+    if (h->state != CLAIM_HELD || h->lost) {
+        if (h->state == CLAIM_HELD) {
             coord_give_back(coord_of(h), h->name, h->id); /* renewals that nobody answered */
-            hold_over(h);
+            claim_over(h);
         }
         lua_pushboolean(L, !h->lost);
         return 1;
     }
-    hold_over(h); /* Lua has it still */
-    struct coord_claim c = bind_hold_claim(h);
+    claim_over(h); /* Lua has it still */
+    struct coord_claim c = bind_claim_of(h);
     unit_begin(h, &h->release, release_done);
     if (coord_txn_release(&h->release.txn, &c, &e) != 0)
         unit_fini(&h->release);
@@ -462,31 +462,31 @@ static int host_hold_end(lua_State *L)
     return 1;
 }
 
-/* host.hold_done(hold): a unit has given it back */
+/* host.hold_done(claim): a unit has given it back */
 static int host_hold_done(lua_State *L)
 {
-    struct hold *h = bind_check_hold(L, 1);
-    if (h->state == HOLD_HELD)
-        hold_over(h);
+    struct run_claim *h = bind_check_claim(L, 1);
+    if (h->state == CLAIM_HELD)
+        claim_over(h);
     return 0;
 }
 
-/* host.hold_lost(hold): raises as the run would be told */
+/* host.hold_lost(claim): raises as the run would be told */
 static int host_hold_lost(lua_State *L)
 {
-    return raise_lost(L, bind_check_hold(L, 1));
+    return raise_lost(L, bind_check_claim(L, 1));
 }
 
-void bind_holds_over(struct bind_run *r)
+void bind_claims_over(struct bind_run *r)
 {
-    while (r->has_holds && !list_is_empty(&r->holds)) {
-        struct hold *h = LIST_OF(r->holds.next, struct hold, node);
+    while (r->has_claims && !list_is_empty(&r->claims)) {
+        struct run_claim *h = LIST_OF(r->claims.next, struct run_claim, node);
         coord_give_back(coord_of(h), h->name, h->id);
-        hold_over(h);
+        claim_over(h);
     }
 }
 
-void bind_open_hold(lua_State *L)
+void bind_open_claim(lua_State *L)
 {
     static const luaL_Reg fns[] = {{"hold", host_hold},
                                    {"hold_end", host_hold_end},

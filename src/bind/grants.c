@@ -1,4 +1,4 @@
-#include "bind/held.h"
+#include "bind/grants.h"
 
 #include <string.h>
 
@@ -79,7 +79,7 @@ static void take_one(lua_State *L, int at, size_t i, struct bind_outcome *o)
     lua_pop(L, 1);
 }
 
-struct bind_outcome *bind_check_outcomes(lua_State *L, int at, struct bind_held_list held)
+struct bind_outcome *bind_check_outcomes(lua_State *L, int at, struct bind_grants held)
 {
     if (held.count == 0 || !lua_toboolean(L, at))
         return NULL;
@@ -101,14 +101,14 @@ struct bind_outcome *bind_check_outcomes(lua_State *L, int at, struct bind_held_
     return o->list;
 }
 
-void bind_held_conditions(struct bind_held_list held, struct txn *t)
+void bind_grants_conditions(struct bind_grants held, struct txn *t)
 {
     for (size_t i = 0; i < held.count; i++)
         queue_txn_if_delivery(t, &held.list[i].id, held.list[i].token);
 }
 
-int bind_held_compose(struct bind_held_list held, const struct bind_outcome *outcomes,
-                      struct txn *t, struct err *e)
+int bind_grants_compose(struct bind_grants held, const struct bind_outcome *outcomes, struct txn *t,
+                        struct err *e)
 {
     for (size_t i = 0; i < held.count; i++) {
         const struct bind_outcome *o = &outcomes[i];
