@@ -6,6 +6,11 @@
 #include "sim/scenario.h"
 #include "support/simworld.h"
 
+const struct book_labels book_labels[BOOK_CONSUMERS] = {{.gpu = 2, .of_node = true},
+                                                        {.gpu = 2, .of_node = true, .zone = true},
+                                                        {.gpu = 3},
+                                                        {.gpu = 1, .only_gpu = true}};
+
 void book_init(struct book *b, struct sim *s)
 {
     *b = (struct book){.sim = s, .notes = mem_new_array(NOTES_MAX, sizeof(*b->notes))};
@@ -86,6 +91,30 @@ static uint32_t consumer_number(const struct book *b, const struct uuid *id)
     sim_fail("a grant goes to a consumer that nobody opened");
 }
 
+/* Does what `s` executes count for the label of `m`? */
+static bool draws_on(const struct book *b, const struct note *m, uint32_t s)
+{
+    bool shared = book_labels[s].of_node && book_labels[m->consumer].of_node;
+    return (s == m->consumer || shared) && b->consumers[s].leaves == 0;
+}
+
+/* m was granted: its consumer has what it needs, and no more of it is in use than there is. */
+static void check_labels(const struct book *b, const struct note *m)
+{
+    const struct book_labels *has = &book_labels[m->consumer];
+    uint32_t used = 0;
+    if ((m->zone && !has->zone) || (has->only_gpu && m->gpu == 0))
+        sim_fail("labels: record %u, which needs %u gpu%s, is granted to consumer %u", number(b, m),
+                 m->gpu, m->zone ? " and the zone" : "", m->consumer);
+    for (uint32_t i = 0; m->gpu > 0 && i < b->count; i++) {
+        const struct note *o = &b->notes[i];
+        used += o->held && draws_on(b, m, o->consumer) ? o->gpu : 0;
+    }
+    if (used > has->gpu)
+        sim_fail("labels: with record %u %u gpu are in use of the %u of consumer %u", number(b, m),
+                 used, has->gpu, m->consumer);
+}
+
 static void saw_grant(struct book *b, struct note *m, const struct core_effect *f, int64_t at)
 {
     if (f->token <= m->token)
@@ -105,6 +134,7 @@ static void saw_grant(struct book *b, struct note *m, const struct core_effect *
     m->granted_at = at;
     m->own_from = m->own_until = 0;
     m->consumer = consumer_number(b, &f->consumer);
+    check_labels(b, m);
     b->granted++;
 }
 

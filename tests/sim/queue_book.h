@@ -20,6 +20,13 @@ enum { QUEUE_KEEPS = 1, QUEUE_HANDS_ON = 2 };
 
 enum fate { FATE_UNKNOWN, FATE_YES, FATE_NO };
 
+/* What a consumer has. A zone is there or not; `gpu` of those of the node is for all of them. */
+struct book_labels {
+    uint32_t gpu;
+    bool zone, of_node, only_gpu;
+};
+extern const struct book_labels book_labels[BOOK_CONSUMERS];
+
 /* A record, or one that was to be. */
 struct note {
     struct uuid id;
@@ -28,6 +35,8 @@ struct note {
     uint32_t attempts, timeout_ms;
     bool delayed, limited; /* limited: it has a ttl */
     bool poison;           /* who gets it dies */
+    uint32_t gpu;          /* that it needs, while it executes */
+    bool zone;             /* it needs that too */
     enum fate sent;
     /* Proposed, and not known to be refused. */
     uint32_t may_ack, may_nack, may_reject, may_cancel, may_purge;
