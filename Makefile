@@ -234,7 +234,10 @@ build/$(1)/libsupport.a: $$(patsubst %.c,build/$(1)/%.o,$$(SUPPORT_SRC))
 	@mkdir -p $$(@D) && rm -f $$@ && ar rcsT $$@ $$^
 
 build/$(1)/tests/%.ld.d: ;
--include $$(shell find build/$(1) -name '*.d' 2>/dev/null)
+# The notes of a source that is gone would ask for it.
+-include $$(foreach d,$$(shell find build/$(1) -name '*.d' 2>/dev/null),$$(if \
+    $$(filter build/$(1)/src/% build/$(1)/tests/%,$$(filter-out %.ld.d,$$d)),$$(if \
+    $$(wildcard $$(patsubst build/$(1)/%.d,%.c,$$d)),$$d),$$d))
 endef
 $(foreach m,$(MODES),$(eval $(call MODE_RULES,$(m))))
 
