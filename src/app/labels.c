@@ -70,26 +70,34 @@ static int labels_check(const json_t *labels, struct err *e)
     return 0;
 }
 
+/* Digits alone are a number, be it too large; nothing is `true`. */
+static json_t *label_value(const char *text)
+{
+    int64_t number = INT64_MAX;
+    if (text == NULL)
+        return json_true();
+    if (*text == '\0' || text[strspn(text, "0123456789")] != '\0')
+        return json_string(text);
+    if (!str_to_i64(text, strlen(text), &number))
+        number = INT64_MAX;
+    return json_integer(number);
+}
+
 /* "gpu=2", "zone=a", "ssd" */
 static int label_word(json_t *labels, const char *word, struct err *e)
 {
     const char *equals = strchr(word, '=');
     AUTO(mem_freep)
     char *name = mem_strndup(word, equals != NULL ? (size_t)(equals - word) : strlen(word));
-    const char *value = equals != NULL ? equals + 1 : NULL;
-    uint64_t number = 0;
     if (json_object_get(labels, name) != NULL)
         return err_set(e, ERR_INVALID, "label '%.140s' is there twice", name);
-    json_t *v = value == NULL ? json_true()
-                : str_to_u64(value, strlen(value), &number) && number <= INT64_MAX
-                    ? json_integer((json_int_t)number)
-                    : json_string(value);
-    int rc = v == NULL ? err_set(e, ERR_INVALID, "label '%.140s': its text is not UTF-8", name)
-                       : label_check(name, v, e);
-    if (rc == 0)
-        json_object_set(labels, name, v);
-    json_decref(v);
-    return rc;
+    AUTO(json_unref) json_t *v = label_value(equals != NULL ? equals + 1 : NULL);
+    if (v == NULL)
+        return err_set(e, ERR_INVALID, "label '%.140s': its text is not UTF-8", name);
+    if (label_check(name, v, e) != 0)
+        return e->code;
+    json_object_set(labels, name, v);
+    return 0;
 }
 
 static int labels_words(char *text, json_t *labels, struct err *e)

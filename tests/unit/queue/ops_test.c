@@ -1,52 +1,75 @@
-/* The operations of the queue in their binary form. */
-#include "queue/queue.h"
+/* Operations in their earlier versions. */
+#include "queue/ops_priv.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
+#include <cmocka.h>
 
+#include "base/buf.h"
+#include "base/err.h"
 #include "base/mem.h"
-#include "ledger/txn.h"
-#include "support/unit.h"
 
-/* Bytes of the payload of a send with this correlation, which is read back from them. */
-static size_t sent_with(const char *correlation)
+/* The payload of a queue.open with these flags, decoded as that of `version`. */
+static int opened(uint8_t version, uint8_t flags, struct core_consumer *out)
 {
-    struct queue_message m = {
-        .send = {.queue = "q", .priority = CORE_PRIORITY}, .correlation = correlation, .body = "7"};
-    m.body_len = 1;
+    AUTO(buf_fini) struct buf b = BUF_INIT(1024);
+    AUTO(mem_freep) struct consumer_view *v = mem_new(sizeof *v);
+    struct uuid id = {{1, 2, 3}};
     struct err e = ERR_INIT;
-    struct txn t;
-    struct txn_op op;
-    AUTO(mem_freep) struct queue_stored *s = mem_new(sizeof *s);
-    txn_init(&t);
-    assert_int_equal(queue_txn_send(&t, &m, &e), 0);
     struct cursor c;
-    cursor_init(&c, t.body.data, t.body.len);
-    assert_true(txn_next(&c, &op));
-    size_t n = cursor_left(&op.payload);
-    assert_int_equal(queue_message_read(op.payload.p, n, 0, s, &e), 0);
-    if (correlation == NULL)
-        assert_null(s->correlation);
-    else
-        assert_string_equal(s->correlation, correlation);
-    assert_int_equal(s->body_len, 1);
-    txn_fini(&t);
-    return n;
+    buf_add(&b, id.b, sizeof id.b);
+    short_add(&b, "n");
+    buf_add_u8(&b, flags);
+    buf_add_u32(&b, 7);    /* credit */
+    buf_add_u32(&b, 5000); /* lease */
+    buf_add_u8(&b, 1);
+    short_add(&b, "gpu");
+    short_add(&b, NULL);
+    buf_add_u32(&b, 2);
+    buf_add_u8(&b, 0);  /* only */
+    buf_add_u16(&b, 0); /* queues */
+    cursor_init(&c, b.data, b.len);
+    int rc = consumer_decode(&c, version, v, &e);
+    *out = v->consumer;
+    if (rc == 0) {
+        assert_memory_equal(out->id.b, id.b, sizeof id.b);
+        assert_string_equal(out->node, "n");
+        assert_int_equal(out->credit, 7);
+        assert_int_equal(out->labels_count, 1);
+        assert_int_equal(out->labels[0].number, 2);
+    }
+    return rc;
 }
 
-TEST(a_correlation_that_is_a_uuid_takes_its_16_bytes_and_comes_back_as_it_was)
+static void a_consumer_of_version_1_has_labels_of_its_own(void **state)
 {
-    size_t none = sent_with(NULL);
-    assert_int_equal(sent_with("c-1"), none + 2 + 3);
-    assert_int_equal(sent_with("0193f5a2-7c1d-7def-8000-00a1b2c3d4e5"), none + 16);
-    assert_int_equal(sent_with("00000000-0000-0000-0000-000000000000"), none + 16);
-    assert_int_equal(sent_with("0193F5A2-7C1D-7DEF-8000-00A1B2C3D4E5"), none + 2 + 36);
-    assert_int_equal(sent_with("0193f5a2-7c1d-7def-8000-00a1b2c3d4e"), none + 2 + 35);
+    (void)state;
+    struct core_consumer o;
+    assert_int_equal(opened(1, 1, &o), 0);
+    assert_true(o.worker && !o.of_node);
+    assert_int_equal(opened(1, 0, &o), 0);
+    assert_true(!o.worker && !o.of_node);
+}
+
+static void a_consumer_of_version_2_may_share_those_of_its_node(void **state)
+{
+    (void)state;
+    struct core_consumer o;
+    assert_int_equal(opened(2, 3, &o), 0);
+    assert_true(o.worker && o.of_node);
+    assert_int_equal(opened(2, 2, &o), 0);
+    assert_true(!o.worker && o.of_node);
+    assert_int_equal(opened(2, 4, &o), ERR_CORRUPT);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HEAP_TEST(a_correlation_that_is_a_uuid_takes_its_16_bytes_and_comes_back_as_it_was),
+        cmocka_unit_test(a_consumer_of_version_1_has_labels_of_its_own),
+        cmocka_unit_test(a_consumer_of_version_2_may_share_those_of_its_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
