@@ -9,28 +9,38 @@
 
 /* ---- each request ---- */
 
-/* Made when first asked for: most reads never do. */
+struct trace_note {
+    struct trace_span span;
+    char parent[TRACE_PARENT_TEXT];
+};
+
+/* Made when first asked for: most reads never do. And once: a request that lasts asks for each line
+ * of it, and its arena has a bound. */
+static const struct trace_note *note_of(const struct http_request *req)
+{
+    struct trace_note *n = http_note(req);
+    if (n == NULL) {
+        struct http_request *own = (struct http_request *)req; /* what it asks for is remembered */
+        n = arena_new(http_arena(own), sizeof *n);
+        trace_begin(api_thread_of(req)->api->o.trace, http_header_in(req, "traceparent"),
+                    http_correlation(req), &n->span);
+        trace_format(&n->span, n->parent);
+        http_set_note(own, n);
+    }
+    return n;
+}
+
 static const struct trace_span *trace_of(const struct http_request *req)
 {
-    struct trace_span *s = http_note(req);
-    if (s == NULL) {
-        struct http_request *own = (struct http_request *)req; /* what it asks for is remembered */
-        s = arena_new(http_arena(own), sizeof *s);
-        trace_begin(api_thread_of(req)->api->o.trace, http_header_in(req, "traceparent"),
-                    http_correlation(req), s);
-        http_set_note(own, s);
-    }
-    return s;
+    return &note_of(req)->span;
 }
 
 const char *api_traceparent(const struct http_request *req)
 {
-    const struct trace_span *s = trace_of(req);
-    if (!s->sampled && s->parent == 0)
+    const struct trace_note *n = note_of(req);
+    if (!n->span.sampled && n->span.parent == 0)
         return NULL; /* it follows from the correlation id, and need not be kept */
-    char *text = arena_new(http_arena((struct http_request *)req), TRACE_PARENT_TEXT);
-    trace_format(s, text);
-    return text;
+    return n->parent;
 }
 
 /* May it have changed anything? */

@@ -15,13 +15,14 @@ Q = "/api/queues/%2F/"
 class Lines:
     """A request whose body and answer go on side by side."""
 
-    def __init__(self, port, path, verb="POST", kind="application/x-ndjson"):
+    def __init__(self, port, path, verb="POST", kind="application/x-ndjson", headers=""):
         self.s = socket.create_connection(("127.0.0.1", port), timeout=20)
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.s.makefile("rb")
         head = f"{verb} {path} HTTP/1.1\r\nHost: x\r\n"
         if verb == "POST":
             head += f"Content-Type: {kind}\r\nTransfer-Encoding: chunked\r\n"
+        head += headers
         self.s.sendall((head + "\r\n").encode())
         self.head = None
         self.left = b""
