@@ -76,6 +76,8 @@ static int unit_run_op(struct unit_apply *u, const struct op_ref *ref, struct tx
     if (rc < 0)
         return outcome_refused(o, rc, at);
     buf_put_u32(&o->results, length_at, (uint32_t)(o->results.len - length_at - 4));
+    if (ref->op->hot)
+        hot_count(u->l, ref->domain);
     return 0;
 }
 

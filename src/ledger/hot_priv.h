@@ -20,7 +20,11 @@ enum {
     /* A state is saved again when this many times as much of log was written: so saving adds a
      * quarter to it, at most. */
     HOT_STRETCH = 4,
-    HOT_GONE_MAX = 16, /* old files that are removed at a time */
+    /* And when so many operations are behind it, a quarter of a second of a start; the above holds
+     * still. Else it waits for a checkpoint that is due for other reasons. */
+    HOT_BEHIND = 256 << 10,
+    HOT_PACE = 8 << 20, /* bytes of log between two tries */
+    HOT_GONE_MAX = 16,  /* old files that are removed at a time */
 };
 
 void hot_new(struct ledger *l);
@@ -44,6 +48,10 @@ uint64_t hot_low(const struct ledger *l);
 /* If the log is too large because of them, they are told. */
 void hot_crowd(struct ledger *l);
 
+/* An operation of it was applied. */
+void hot_count(struct ledger *l, const struct domain *d);
+/* One of them is too far behind. */
+bool hot_is_behind(const struct ledger *l);
 /* Those that are due, one after the other; then snapshot_go_on(). */
 void hot_save_due(struct ledger *l);
 /* All that have seen an entry since, at the end. */

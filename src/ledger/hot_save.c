@@ -62,6 +62,7 @@ static int save_write(struct ledger *l, struct hot *h, struct err *e)
     s->hot = h;
     s->index = atomic_load(&l->applied);
     s->at = l->applied_at;
+    s->ops = h->ops;
     save_paths(s, l, h);
     int rc = d->open(d, s->tmp, DISK_READ | DISK_WRITE | DISK_CREATE, &s->file, e);
     if (rc == 0)
@@ -129,6 +130,7 @@ static int save_record(struct ledger *l, struct err *e)
     }
     h->bytes = s->bytes;
     h->behind = 0;
+    h->ops -= s->ops;
     h->written = l->log->written;
     log_debug("ledger", "saved domain=%s seq=%llu bytes=%llu", h->domain->name,
               (unsigned long long)s->index, (unsigned long long)s->bytes);
@@ -141,6 +143,25 @@ static bool save_is_due(const struct ledger *l, const struct hot *h)
 {
     uint64_t since = l->log->written - h->written + h->behind;
     return atomic_load(&l->applied) > h->position && since >= HOT_STRETCH * h->bytes;
+}
+
+void hot_count(struct ledger *l, const struct domain *d)
+{
+    for (size_t i = 0; i < l->hots_count; i++) {
+        if (l->hots[i].domain == d)
+            l->hots[i].ops++;
+    }
+}
+
+bool hot_is_behind(const struct ledger *l)
+{
+    if (l->log->written - l->checkpoint_bytes < HOT_PACE)
+        return false;
+    for (size_t i = 0; i < l->hots_count; i++) {
+        if (l->hots[i].ops >= HOT_BEHIND && save_is_due(l, &l->hots[i]))
+            return true;
+    }
+    return false;
 }
 
 /* False: the process ends. */

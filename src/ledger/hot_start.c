@@ -207,6 +207,8 @@ static int replay_op(struct replay *r, struct txn_op *op, const struct op_ref *r
     }
     if (rc < 0)
         err_context(e, "%s", ref->op->name);
+    else
+        hot_count(r->l, ref->domain);
     return rc;
 }
 

@@ -35,7 +35,8 @@
  *
  * Hot domains (domain.h) have their state in memory and a position of their own: the entry as of
  * which it was saved. The log is kept from the lowest of these, and from the lowest entry of which
- * one still reads bytes. With a checkpoint that is due come the saves that are due, before it:
+ * one still reads bytes. With a checkpoint that is due come the saves that are due, before it; and
+ * a state with many operations behind it makes a checkpoint due:
  *
  *   state/x-900.tmp written -> synced, state/x-900 -> recorded in koan.db -> checkpoint -> x-400
  * goes

@@ -99,6 +99,7 @@ struct hot {
     uint64_t bytes;    /* of the file */
     uint64_t behind;   /* bytes of log that the start has run again */
     uint64_t written;  /* log->written when it was saved */
+    uint64_t ops;      /* of it that were applied since: a start runs them again */
 };
 
 /* A state on its way into its file. */
@@ -110,7 +111,7 @@ struct hot_save {
     bool running; /* at the log thread */
     struct disk_file *file;
     char *dir, *tmp, *path;
-    uint64_t index, bytes;
+    uint64_t index, bytes, ops;
     int64_t at;
     struct err err;
 };

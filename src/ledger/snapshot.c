@@ -111,7 +111,7 @@ bool snapshot_is_due(const struct ledger *l)
     return !l->checkpoint.running && !l->checkpoint.ready && !l->hot_save.running &&
            (applied - l->checkpoint_entry >= l->o.snapshot_entries ||
             l->log->written - l->checkpoint_bytes >= l->o.snapshot_bytes ||
-            db_wal_bytes(l->db) >= l->checkpoint_wal + LEDGER_WAL_BYTES);
+            db_wal_bytes(l->db) >= l->checkpoint_wal + LEDGER_WAL_BYTES || hot_is_behind(l));
 }
 
 static void checkpoint_work(struct offload *o)

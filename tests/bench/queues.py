@@ -28,7 +28,10 @@ def declare(server, name, **options):
 
 
 def load(server, queue, verb, n, count):
-    return json.loads(subprocess.run([LOAD, str(server.port), queue, verb, str(n), str(count)], capture_output=True, text=True, check=True).stdout)
+    out = subprocess.run([LOAD, str(server.port), queue, verb, str(n), str(count)], capture_output=True, text=True)
+    if out.returncode:
+        sys.exit(out.stderr)
+    return json.loads(out.stdout)
 
 
 def with_peers(makes, measure):

@@ -398,6 +398,40 @@ TEST(a_large_state_is_saved_less_often)
     assert_int_equal(saves[1], 1); /* until 400 KB of log are written */
 }
 
+/* Units of many operations, with some log beside them. */
+static void add_operations(int units)
+{
+    static const char text[200 << 10];
+    for (int i = 0; i < units; i++) {
+        struct unit u;
+        begin(&u);
+        for (int k = 0; k + 1 < TXN_OPS_MAX; k++)
+            ember_unit(&u, EMBER_ADD, 1, 1);
+        kit_put(&u, 7, text, sizeof text);
+        assert_int_equal(act(&u), 0);
+    }
+    sim_run(node->sim, 100);
+}
+
+TEST(a_state_with_many_operations_behind_it_is_saved_before_a_checkpoint_is_due)
+{
+    struct node n;
+    node_begin(&n);
+    node_close(&n);
+    struct err e = ERR_INIT;
+    n.options.snapshot_entries = 1 << 20;
+    n.options.segment_bytes = 1 << 20;
+    assert_int_equal(node_open(&n, &e), 0);
+    uint64_t before = n.ember.saves;
+    add_operations(20); /* 200,000 */
+    assert_int_equal(n.ember.saves, before);
+    add_operations(10); /* 300,000, and over 8 MiB */
+    assert_int_equal(n.ember.saves, before + 1);
+    add_operations(20); /* behind the save: 200,000 */
+    assert_int_equal(n.ember.saves, before + 1);
+    node_end(&n);
+}
+
 TEST(a_full_disk_delays_a_save_and_nothing_else)
 {
     struct node n;
@@ -563,6 +597,7 @@ int main(void)
         HEAP_TEST(two_states_saved_at_different_entries_are_both_made_again),
         HEAP_TEST(a_domain_that_was_not_told_of_an_entry_takes_nothing_back),
         HEAP_TEST(a_large_state_is_saved_less_often),
+        HEAP_TEST(a_state_with_many_operations_behind_it_is_saved_before_a_checkpoint_is_due),
         HEAP_TEST(a_full_disk_delays_a_save_and_nothing_else),
         HEAP_TEST(the_log_is_kept_from_the_oldest_bytes_that_are_still_read),
         HEAP_TEST(when_the_log_is_too_large_its_bytes_are_moved_into_the_database),
