@@ -200,12 +200,12 @@ class Filters(Queues):
 
     def test_such_a_run_is_cancelled_like_any_other(self):
         q, other = self.queue(), self.queue()
-        self.fill(q, 12000)
-        id = self.handed_over(q, "move", state="available", to=other)
+        self.fill(q, 60000)
+        id = self.handed_over(q, "move", state="available", to=other, find={"body.odd": True})
         self.assertIn(self.c("POST", f"/api/jobs/{id}/cancel").status, (200, 202))
         r = self.ended(id, "cancelled")
-        self.assertEqual(self.counts(q)["messages"] + self.counts(other)["messages"], 12000)
-        self.assertGreater(self.counts(q)["messages"], 0)
+        self.assertEqual(self.counts(q)["messages"] + self.counts(other)["messages"], 60000)
+        self.assertGreater(self.counts(q)["messages"], 30000)
         if "result" in r:
             self.assertEqual(r["result"]["moved"], self.counts(other)["messages"])
 
@@ -257,11 +257,11 @@ class Dying(Case):
         c = node.client()
         for q in ("from", "to"):
             c("PUT", Q + q, {})
-        for i in range(20):
+        for i in range(80):
             c("POST", f"{Q}from/messages?batch=true", [{"body": {"n": i * 1000 + k}} for k in range(1000)])
         id = c("POST", f"{Q}from/move", {"state": "available", "to": "to"}).json["id"]
         moved, end = 0, time.monotonic() + 30
-        while not 2000 < moved < 20000 and time.monotonic() < end:
+        while not 2000 < moved < 80000 and time.monotonic() < end:
             moved = c("GET", Q + "to").json["messages"]
         node.kill()
         c = self.node().client()
@@ -271,7 +271,7 @@ class Dying(Case):
             r = c("GET", f"/api/jobs/{id}?wait=5s").json
             state = r["state"]
         self.assertEqual(state, "completed", r)
-        self.assertEqual([c("GET", Q + q).json["messages"] for q in ("from", "to")], [0, 20000])
+        self.assertEqual([c("GET", Q + q).json["messages"] for q in ("from", "to")], [0, 80000])
         self.assertEqual(r["result"]["failed"], 0)
 
 
