@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "codec/base64.h"
+#include "trace/trace.h"
 
 /* One entry of the log, the last that was read; or one operation, of those that were moved out of
  * the log, which is at place 0 of its bytes. */
@@ -120,27 +121,29 @@ static int shown_end(struct queue_reading *r, struct read_entry *en, struct queu
     return rc == 0 ? shown_told(r, en, s->view.error, "error", &s->err, out) : rc;
 }
 
-static const char hex_digits[] = "0123456789abcdef";
-
-/* The trace of the execution; where it is not known, that of the message: 00-TRACE-SPAN-FLAGS. */
-static void past_trace(const struct core_error *x, const char *traceparent, struct buf *out)
+/* The trace of the execution; where its settle told none, that of the message. */
+static void past_trace(const struct core_error *x, const struct queue_stored *s, struct buf *out)
 {
+    static const char digits[] = "0123456789abcdef";
     static const uint8_t none[CORE_TRACE_BYTES];
-    char text[2 * CORE_TRACE_BYTES + 1] = "";
+    struct trace_span span;
+    const uint8_t *id = x->trace;
+    if (memcmp(id, none, sizeof none) == 0) {
+        if (s->traceparent == NULL && s->correlation == NULL)
+            return;
+        trace_begin(NULL, s->traceparent, s->correlation, &span);
+        id = span.trace.b;
+    }
+    buf_adds(out, ",\"trace\":\"");
     for (size_t i = 0; i < CORE_TRACE_BYTES; i++) {
-        text[2 * i] = hex_digits[x->trace[i] >> 4];
-        text[2 * i + 1] = hex_digits[x->trace[i] & 15];
+        buf_addc(out, digits[id[i] >> 4]);
+        buf_addc(out, digits[id[i] & 15]);
     }
-    if (memcmp(x->trace, none, sizeof none) != 0)
-        text_add(out, "trace", text);
-    else if (traceparent != NULL && strlen(traceparent) > 3 + 2 * CORE_TRACE_BYTES) {
-        memcpy(text, traceparent + 3, 2 * CORE_TRACE_BYTES);
-        text_add(out, "trace", text);
-    }
+    buf_addc(out, '"');
 }
 
 static void past_errors(struct queue_reading *r, struct read_entry *en,
-                        const struct core_history *h, const char *traceparent, struct buf *out)
+                        const struct core_history *h, const struct queue_stored *s, struct buf *out)
 {
     char at[TIME_TEXT];
     buf_adds(out, ",\"errors\":[");
@@ -153,7 +156,7 @@ static void past_errors(struct queue_reading *r, struct read_entry *en,
         if (x->code != 0)
             buf_addf(out, ",\"code\":%u", x->code);
         shown_told(r, en, x->place, "error", &(struct err)ERR_INIT, out); /* if it is still there */
-        past_trace(x, traceparent, out);
+        past_trace(x, s, out);
         buf_addc(out, '}');
     }
     buf_addf(out, "],\"errors_ever\":%u", h->errors_ever);
@@ -179,10 +182,10 @@ static void past_moves(const struct core_history *h, const char *name, struct bu
 }
 
 static void past_add(struct queue_reading *r, struct read_entry *en, const struct queue_past *past,
-                     const char *traceparent, struct buf *out)
+                     const struct queue_stored *s, struct buf *out)
 {
     const struct core_history *h = &past->h;
-    past_errors(r, en, h, traceparent, out);
+    past_errors(r, en, h, s, out);
     past_moves(h, r->runs ? "moves" : "history", out);
     buf_adds(out, ",\"died_in\":[");
     for (uint32_t i = 0; i < h->died_count; i++) {
@@ -229,7 +232,7 @@ static void shown_past(struct queue_reading *r, struct read_entry *en, struct qu
         return;
     struct buf out = BUF_INIT(8 << 20);
     buf_add(&out, s->texts, s->texts_len);
-    past_add(r, en, s->past, stored->traceparent, &out);
+    past_add(r, en, s->past, stored, &out);
     if (buf_check(&out, "a message", &s->err) == 0) {
         r->bytes += out.len - s->texts_len;
         mem_free(s->texts);

@@ -35,6 +35,9 @@ class History(Queues):
                          [("attempts", 1, "no", other), ("lapsed", 2, None, TRACE)])
         self.assertTrue(errors[0]["node"])
         self.assertEqual(errors[0]["node"], errors[1]["node"])
+        plain = self.send(q, 2)["id"]  # its trace follows from its correlation
+        self.settle(q, next(m for m in self.lease(q, 9) if m["id"] == plain), "nack", error="no")
+        self.assertRegex(self.message(q, plain)["errors"][0]["trace"], r"^[0-9a-f]{32}$")
 
     def test_what_people_do_with_a_message_is_seen_with_who_and_why(self):  # Q2
         dead = self.queue()
