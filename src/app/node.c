@@ -185,6 +185,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     queues_start(n->queues, n->ledger, loop_world(n->ledger_loop), n->id);
     coord_start(n->coord, n->ledger, loop_world(n->ledger_loop));
     bus_start(n->bus, n->ledger, loop_world(n->ledger_loop));
+    bus_watch(n->bus, n->queues);
     n->sweeper = entity_sweeper_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     n->builder = entity_builder_start(n->entities, n->ledger, loop_world(n->ledger_loop));
     struct ledger_status s;

@@ -147,6 +147,8 @@ void bus_free(struct bus *b)
         return;
     if (b->flying) /* the ledger closed, and nobody was left to hear of it */
         unit_fini(&b->unit);
+    if (b->over.flying)
+        unit_fini(&b->over.unit);
     bus_routes_unref(b->routes);
     bus_patterns_fini(&b->waited);
     pthread_mutex_destroy(&b->lock);

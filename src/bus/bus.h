@@ -37,7 +37,9 @@
  * the end the place goes, and the routes have another revision: no message is missed or doubled.
  *
  * Waits: a record may wait for one message (a job's wait_for). A publish whose topic is waited for
- * stores the message with the waits that it meets; who leads wakes their records.
+ * stores the message with the waits that it meets; who leads wakes their records. Waits of a record
+ * that has ended are forgotten within a few seconds: one that is tried again later waits anew, for
+ * what comes from then on.
  *
  * Formats: schema/bus-operations.md. */
 #ifndef KOAN_BUS_BUS_H
@@ -58,6 +60,7 @@ struct db;
 struct domain;
 struct ledger;
 struct queue_message;
+struct queues;
 struct txn;
 struct world;
 
@@ -86,6 +89,9 @@ const struct domain *bus_domain(struct bus *b);
 /* Feeds, wakes and sweeps from now on, while this node leads. On the thread of `w`, which is the
  * ledger's. */
 void bus_start(struct bus *b, struct ledger *l, struct world *w);
+/* Forgets waits of records that are over, from now on and while this node leads. On the same thread,
+ * after bus_start() and queues_start(). */
+void bus_watch(struct bus *b, struct queues *q);
 /* Proposes nothing more. On the same thread, before ledger_close(). */
 void bus_stop(struct bus *b);
 

@@ -1,7 +1,7 @@
 /* Bus, inside its folder: bus.c (the domain), ops.c (operations written), options.c (what groups
  * say of their records), declared.c, retained.c, places.c, waits.c (operations applied), routes.c,
  * waited.c (what publishers read), publish.c, look.c, waits_read.c (what is asked), clock.c,
- * feed.c, wake.c (what who leads proposes), store.c (SQL that several share). */
+ * feed.c, wake.c, over.c (what who leads proposes), store.c (SQL that several share). */
 #ifndef KOAN_BUS_BUS_PRIV_H
 #define KOAN_BUS_BUS_PRIV_H
 
@@ -15,6 +15,7 @@
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
 #include "queue/core.h"
+#include "queue/queue.h"
 
 struct db_stmt;
 struct topic_set;
@@ -174,6 +175,18 @@ bool bus_fed(struct bus *b, const struct unit *u);
 
 /* ---- bus.c ---- */
 
+/* over.c; the ledger's thread */
+struct bus_over {
+    struct queues *queues; /* NULL: nobody watches */
+    struct world_timer timer;
+    struct queue_ask ask;
+    struct unit unit;
+    char tenant[TXN_ENVELOPE_TEXT_MAX + 1]; /* of the unit */
+    int64_t after;                          /* waits up to here were looked at */
+    bool asking, flying;
+};
+void bus_over_stop(struct bus *b);
+
 struct bus {
     struct domain domain;
     struct db *db; /* the writer; the ledger's thread */
@@ -200,6 +213,7 @@ struct bus {
     char stuck_tenant[TXN_ENVELOPE_TEXT_MAX + 1], stuck_group[GROUP_NAME_MAX + 1]; /* was refused */
     struct bus_doing doing; /* what the unit under way is about */
     struct uuid_gen gen;
+    struct bus_over over;
 };
 /* The routes differ for whoever publishes from now on. */
 int bus_next_revision(struct bus *b, const struct apply *a, struct err *e);

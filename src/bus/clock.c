@@ -147,4 +147,5 @@ void bus_stop(struct bus *b)
     b->stopped = true;
     if (b->world != NULL)
         b->world->timer_stop(b->world, &b->timer);
+    bus_over_stop(b);
 }

@@ -116,6 +116,37 @@ TEST(a_wait_of_a_record_that_is_no_more_holds_up_no_other)
     bus_node_end(&f);
 }
 
+static void cancel(struct bus_node *f, uint32_t n)
+{
+    struct uuid id = queue_node_id(n);
+    struct unit u;
+    kit_unit(&f->queue.node, &u);
+    queue_txn_cancel(&u.txn, &id);
+    assert_int_equal(kit_do(&f->queue.node, &u), 0);
+    unit_fini(&u);
+}
+
+TEST(waits_of_records_that_are_over_are_forgotten)
+{
+    struct bus_node f;
+    char body[64];
+    up(&f);
+    bus_watch(f.bus, f.queue.queues);
+    for (uint32_t n = 1; n <= 3; n++) {
+        sleeper(&f, n);
+        assert_int_equal(wait_for(&f, n, "a", "t", n == 3 ? "k-3" : NULL), 0);
+    }
+    assert_int_equal(wait_for(&f, 1, "b", "u", NULL), 0);
+    cancel(&f, 1);
+    cancel(&f, 3);
+    publish(&f, "t", "k-3", 10, "dead"); /* met, and nobody is there to be woken */
+    while (read_it(&f, 1, "a", body) != BUS_WAIT_NONE ||
+           read_it(&f, 1, "b", body) != BUS_WAIT_NONE || read_it(&f, 3, "a", body) != BUS_WAIT_NONE)
+        bus_node_turn(&f);
+    assert_int_equal(read_it(&f, 2, "a", body), BUS_WAIT_MET);
+    bus_node_end(&f);
+}
+
 TEST(a_wait_that_ends_leaves_nothing)
 {
     struct bus_node f;
@@ -209,6 +240,8 @@ int main(void)
         HEAP_TEST(a_message_that_is_waited_for_is_kept_with_the_wait_and_wakes_its_record),
         HEAP_TEST(a_record_that_was_not_told_before_a_crash_is_told_after_it),
         HEAP_TEST(a_wait_of_a_record_that_is_no_more_holds_up_no_other),
+        HEAP_TEST(
+            waits_of_records_that_are_over_are_forgotten),
         HEAP_TEST(a_wait_that_ends_leaves_nothing),
         HEAP_TEST(who_begins_to_wait_comes_between_a_route_and_its_publish_only_of_that_topic),
         HEAP_TEST(a_pattern_that_nobody_waits_for_any_more_makes_room),
