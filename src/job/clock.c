@@ -56,19 +56,43 @@ static void item_know(struct job_item *it, const struct job_schedule *s)
         it->at = 0;
 }
 
+/* A deploy has taken the schedule away: runs of it that end are accounted for all the same, and
+ * those that wait start one after the other. */
+static int item_look_left(struct job_item *it, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *s = db_stmt_get(it->jobs->db,
+                                    "SELECT coalesce(sum(outcome <> 0), 0), coalesce(sum(outcome = "
+                                    "0 AND waiting = 0), 0), coalesce(sum(outcome = 0 AND waiting "
+                                    "= 1), 0) FROM job_schedule_runs WHERE name = ?1",
+                                    e);
+    if (s == NULL)
+        return e->code;
+    db_bind_str(s, 1, it->name);
+    int rc = db_step(s, e);
+    if (rc < 0)
+        return rc;
+    int64_t ended = db_col_int(s, 0), running = db_col_int(s, 1), waiting = db_col_int(s, 2);
+    it->left = it->known = ended > 0 || (running == 0 && waiting > 0);
+    it->at = it->left ? 0 : INT64_MAX;
+    return 0;
+}
+
 static void item_look(struct job_item *it)
 {
     struct err e = ERR_INIT;
     struct job_schedule s;
     int rc = job_schedule_get(it->jobs->db, it->name, &s, &e);
-    it->known = false;
+    it->known = it->left = false;
     it->at = INT64_MAX;
     if (rc == 0) {
         if ((rc = has_ended(it->jobs->db, it->name, &it->ended, &e)) == 0)
             item_know(it, &s);
         job_schedule_fini(&s);
+    } else if (rc == ERR_NOT_FOUND) {
+        rc = item_look_left(it, &e);
     }
-    if (rc != 0 && rc != ERR_NOT_FOUND)
+    if (rc != 0)
         log_warn("job", "schedule '%s' stands still: %s", it->name, e.text);
 }
 
@@ -91,7 +115,10 @@ static void clock_look(struct jobs *j, const char *name, size_t n)
 static int clock_look_all(struct jobs *j, struct err *e)
 {
     AUTO(db_stmt_donep)
-    struct db_stmt *s = db_stmt_get(j->db, "SELECT name FROM job_defs WHERE definition <> ''", e);
+    struct db_stmt *s = db_stmt_get(j->db,
+                                    "SELECT name FROM job_defs WHERE definition <> '' UNION SELECT "
+                                    "name FROM job_schedule_runs",
+                                    e);
     int rc = s != NULL ? 1 : e->code;
     while (rc > 0 && (rc = db_step(s, e)) > 0) {
         size_t n;
@@ -159,7 +186,8 @@ static int item_decide(struct job_item *it, struct err *e)
 {
     struct jobs *j = it->jobs;
     struct job_schedule s;
-    int rc = job_schedule_get(j->db, it->name, &s, e);
+    int rc = it->left ? job_schedule_left(j->db, it->name, &s, e)
+                      : job_schedule_get(j->db, it->name, &s, e);
     if (rc != 0)
         return rc;
     struct job_decide x = {.txn = &it->unit.txn,
@@ -170,15 +198,17 @@ static int item_decide(struct job_item *it, struct err *e)
                            .author = "",
                            .make_id = job_clock_id,
                            .arg = j};
-    if (it->ended)
+    if (it->left)
+        rc = job_left_add(&x, e);
+    else if (it->ended)
         rc = job_ends_add(&x, e);
-    if (rc == 0 && x.txn->ops == 0)
+    if (rc == 0 && x.txn->ops == 0 && !it->left)
         rc = item_tick(it, &x, e);
     job_schedule_fini(&s);
     return rc;
 }
 
-static bool is_machine(int code)
+bool job_clock_is_machine(int code)
 {
     return code == ERR_NO_LEADER || code == ERR_DRAINING || code == ERR_OVERLOADED ||
            code == ERR_DISK_FULL || code == ERR_TIMEOUT || code == ERR_INTERNAL ||
@@ -189,7 +219,8 @@ static bool is_machine(int code)
 static void item_refused(struct job_item *it, const struct err *why, int failed_op)
 {
     struct jobs *j = it->jobs;
-    bool machine = is_machine(why->code), stale = why->code == ERR_CONFLICT && failed_op == 0;
+    bool machine = job_clock_is_machine(why->code),
+         stale = why->code == ERR_CONFLICT && failed_op == 0;
     if (!machine && !stale) {
         it->tries++;
         it->refused = *why;

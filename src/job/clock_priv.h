@@ -18,7 +18,8 @@ enum {
 struct job_item {
     struct jobs *jobs;
     char name[JOB_NAME_MAX + 1];
-    bool known;  /* it is declared, with a schedule */
+    bool known;  /* it is declared, with a schedule, or `left` */
+    bool left;   /* without one: what it has made is still to be accounted for, or waits */
     bool ended;  /* runs have ended of which it has not taken note */
     bool flying; /* a decision is under way */
     struct schedule_due next;
@@ -47,6 +48,7 @@ struct job_clock {
     json_t *starting; /* names whose run for this start is still to be made */
     struct unit start_unit;
     bool start_flying;
+    int start_tries; /* of the first of them */
 };
 
 struct job_clock *job_clock_new(struct jobs *j);
@@ -58,13 +60,14 @@ void job_clock_committed(struct jobs *j, int64_t at);
 /* The time that is decided by: what the next entry would have at least. */
 int64_t job_clock_now(const struct jobs *j);
 void job_clock_id(void *jobs, struct uuid *out);
+/* Not a word about the schedule: later it may come through as it is. */
+bool job_clock_is_machine(int code);
 /* Soon, without waiting for the timer. */
 void job_clock_soon(struct jobs *j);
 
 void job_start_ready(struct task *t);
 /* Proposes the next run for this start; where one is under way nothing. */
 void job_start_turn(struct jobs *j);
-/* `units`: nobody will answer any more. */
 void job_start_fini(struct job_clock *k);
 
 void job_tell_decided(const struct job_decided *d, int64_t late_ms);

@@ -46,19 +46,37 @@ void job_start_ready(struct task *t)
     job_clock_soon(j);
 }
 
+static void start_next(struct job_clock *k)
+{
+    json_array_remove(k->starting, 0);
+    k->start_tries = 0;
+    job_clock_soon(k->jobs);
+}
+
+/* Where its queue refuses the run (it is full, or closed) the job has none for this start. */
+static void start_refused(struct job_clock *k, const struct err *why)
+{
+    const char *name = json_string_value(json_array_get(k->starting, 0));
+    bool machine = job_clock_is_machine(why->code);
+    if (machine || ++k->start_tries < CLOCK_TRIES) {
+        if (why->code != ERR_NO_LEADER && why->code != ERR_DRAINING)
+            log_warn("job", "'%s', which runs at the start: %s", name, why->text);
+        return;
+    }
+    log_warn("job", "'%s' does not run for this start: %s", name, why->text);
+    start_next(k);
+}
+
 static void start_done(struct unit *u)
 {
-    struct jobs *j = LIST_OF(u, struct job_clock, start_unit)->jobs;
+    struct job_clock *k = LIST_OF(u, struct job_clock, start_unit);
     struct err why = u->err;
     unit_fini(u);
-    j->clock->start_flying = false;
+    k->start_flying = false;
     if (why.code == 0)
-        json_array_remove(j->clock->starting, 0);
-    else if (why.code != ERR_NO_LEADER && why.code != ERR_DRAINING)
-        log_warn("job", "'%s', which runs at the start: %s",
-                 json_string_value(json_array_get(j->clock->starting, 0)), why.text);
-    if (why.code == 0)
-        job_clock_soon(j);
+        start_next(k);
+    else
+        start_refused(k, &why);
 }
 
 /* What a run for the start of one node has of its own. */
@@ -118,10 +136,10 @@ void job_start_turn(struct jobs *j)
         return;
     }
     unit_fini(&k->start_unit);
-    if (rc != ERR_NOT_FOUND) /* declared no more */
-        log_warn("job", "'%s', which runs at the start: %s", name, e.text);
-    else
-        json_array_remove(k->starting, 0);
+    if (rc != ERR_NOT_FOUND)
+        start_refused(k, &e);
+    else /* declared no more */
+        start_next(k);
 }
 
 void job_start_fini(struct job_clock *k)

@@ -246,6 +246,51 @@ int job_ends_add(const struct job_decide *x, struct err *e)
     return 0;
 }
 
+static void account_left(const struct job_decide *x, const struct job_waited *w)
+{
+    struct schedule_state *st = &x->s->state;
+    if (w->waits) {
+        schedule_waiting_gone(st);
+        return;
+    }
+    ASSERT(st->running > 0);
+    st->running--;
+    st->ended = w->ended;
+}
+
+int job_left_add(const struct job_decide *x, struct err *e)
+{
+    struct job_change ch = {.revision = 0};
+    struct schedule_state *st = &x->s->state;
+    AUTO(mem_freep) struct job_waited *list = mem_try(JOB_WAITED_MAX * sizeof *list);
+    AUTO(mem_freep) struct uuid *gone = mem_try(JOB_WAITED_MAX * sizeof *gone);
+    if (list == NULL || gone == NULL)
+        return err_set(e, ERR_NOMEM, "no memory to decide about schedule '%s'", x->s->def.name);
+    int count = job_waited_list(x->db, x->s->def.name, list, JOB_WAITED_MAX, e);
+    if (count < 0)
+        return count;
+    for (int i = 0; i < count; i++)
+        if (list[i].outcome != 0) {
+            gone[ch.gone_count++] = list[i].run;
+            account_left(x, &list[i]);
+        }
+    const struct job_waited *w = st->running == 0 ? next_waiting(list, count) : NULL;
+    if (w != NULL) {
+        st->waiting--;
+        st->running++;
+    }
+    ch.gone = gone;
+    ch.started = w != NULL ? &w->run : NULL;
+    ch.started_count = w != NULL;
+    if (ch.gone_count + ch.started_count == 0)
+        return 0;
+    fill(x, &ch);
+    job_change_add(x->txn, &ch);
+    if (w != NULL)
+        queue_txn_wake(x->txn, &w->run);
+    return 0;
+}
+
 void job_log_add(const struct job_decide *x, const struct job_decided *d)
 {
     struct job_change ch = {.decided = true,

@@ -113,6 +113,9 @@ int job_made_put(struct db *db, const struct job_change *ch, uint64_t tick, stru
 int job_gone(struct db *db, struct text name, const struct uuid *run, struct err *e);
 int job_started(struct db *db, struct text name, const struct uuid *run, struct err *e);
 
+/* The row of a schedule whose job is not declared any more, or by no time: of `def` only the name.
+ * ERR_NOT_FOUND: there is none. */
+int job_schedule_left(struct db *db, const char *name, struct job_schedule *out, struct err *e);
 /* ERR_INVALID: those that are there are not those that the state counts. */
 int job_runs_match(struct db *db, const struct job_change *ch, struct err *e);
 
@@ -148,6 +151,9 @@ int job_decide_add(const struct job_decide *x, const struct schedule_decision *d
                    struct job_decided *out, struct err *e);
 /* Takes note of runs that have ended; appends nothing when there are none. */
 int job_ends_add(const struct job_decide *x, struct err *e);
+/* The same where the job has no schedule any more (job_schedule_left()); the next that waits is
+ * woken when none is under way, paused or not, for nothing else would. */
+int job_left_add(const struct job_decide *x, struct err *e);
 /* The new state, with a decision that makes no run (NULL: none). */
 int job_state_add(const struct job_decide *x, const struct schedule_decision *d, bool start_waiting,
                   struct err *e);

@@ -8,7 +8,7 @@
 #include "db/db.h"
 #include "job/job_priv.h"
 
-enum { SPEC_BYTES = 4 << 10, SHOWN_BYTES = 512 };
+enum { SPEC_BYTES = 4 << 10 };
 
 void job_schedule_fini(struct job_schedule *s)
 {
@@ -83,5 +83,23 @@ int job_schedule_get(struct db *db, const char *name, struct job_schedule *out, 
         return rc;
     }
     *out = s;
+    return 0;
+}
+
+int job_schedule_left(struct db *db, const char *name, struct job_schedule *out, struct err *e)
+{
+    struct job_row row;
+    int rc = job_row_get(db, (struct text){name, strlen(name)}, &row, e);
+    if (rc <= 0)
+        return rc < 0 ? rc : err_set(e, ERR_NOT_FOUND, "job '%s' has no schedule", name);
+    *out = (struct job_schedule){.revision = row.revision,
+                                 .tick = row.tick,
+                                 .state = row.state,
+                                 .paused_at = row.paused_at,
+                                 .spec = TAKE(row.spec),
+                                 .pause_by = TAKE(row.pause_by),
+                                 .pause_reason = TAKE(row.pause_reason)};
+    snprintf(out->def.name, sizeof out->def.name, "%s", name);
+    job_row_fini(&row);
     return 0;
 }

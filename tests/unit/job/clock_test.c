@@ -344,6 +344,28 @@ TEST(a_queue_that_takes_nothing_has_the_tick_skipped)
     job_lab_close(&l);
 }
 
+TEST(a_closed_queue_keeps_back_the_run_for_a_start_of_no_other_job)
+{
+    struct job_lab l;
+    struct job_worker w;
+    struct err e = ERR_INIT;
+    lab_at_second(&l, 18);
+    job_lab_declare(&l, "a", "{\"on_start\":\"cluster\",\"critical\":true}");
+    job_lab_declare(&l, "b", "{\"on_start\":\"cluster\",\"critical\":true}");
+    job_worker_open(&w, &l, 0, JOB_COMPLETED);
+    queue_txn_close(job_lab_txn(&l), "job.a", true);
+    assert_int_equal(job_lab_do(&l, &e), 0);
+    jobs_ready(l.jobs);
+    job_lab_run(&l, 10 * 1000);
+    assert_int_equal(w.worked, 1);
+    queue_txn_close(job_lab_txn(&l), "job.a", false);
+    assert_int_equal(job_lab_do(&l, &e), 0);
+    job_lab_run(&l, 10 * 1000);
+    assert_int_equal(w.worked, 1); /* it was given up */
+    job_worker_close(&w);
+    job_lab_close(&l);
+}
+
 TEST(an_orphaned_job_is_not_due_and_another_time_begins_with_its_declaration)
 {
     struct job_lab l;
@@ -361,6 +383,32 @@ TEST(an_orphaned_job_is_not_due_and_another_time_begins_with_its_declaration)
     assert_int_equal(w.worked, 4);
     job_worker_close(&w);
     job_lab_close(&l);
+}
+
+/* `then`: what a deploy says in the place of the schedule; NULL: nothing. */
+static void waits_without_schedule(uint64_t day, const char *then)
+{
+    struct job_lab l;
+    struct job_worker w;
+    lab_at_second(&l, day);
+    job_lab_declare(&l, "slow", "{\"every\":\"1s\",\"overlap\":\"buffer_all\"}");
+    job_worker_open(&w, &l, 5000, JOB_COMPLETED);
+    job_lab_run(&l, 4600);
+    assert_int_equal(job_lab_number(&l, "SELECT waiting FROM job_schedules"), 3);
+    job_lab_declare(&l, "slow", then);
+    job_lab_run(&l, 40 * 1000);
+    assert_int_equal(w.worked, 4);
+    assert_int_equal(w.most, 1);
+    assert_int_equal(job_lab_number(&l, "SELECT count(*) FROM job_schedule_runs"), 0);
+    assert_int_equal(job_lab_number(&l, "SELECT waiting + running FROM job_schedules"), 0);
+    job_worker_close(&w);
+    job_lab_close(&l);
+}
+
+TEST(runs_that_wait_for_their_turn_get_it_though_the_schedule_is_taken_away)
+{
+    waits_without_schedule(14, "{\"attempts\":3}");
+    waits_without_schedule(14, NULL);
 }
 
 TEST(a_start_gives_a_run_to_who_asked_for_it)
@@ -437,7 +485,9 @@ int main(void)
         HEAP_TEST(a_run_that_is_cancelled_while_it_waits_never_executes),
         HEAP_TEST(backfill_makes_a_run_for_each_time_one_after_the_other),
         HEAP_TEST(a_queue_that_takes_nothing_has_the_tick_skipped),
+        HEAP_TEST(a_closed_queue_keeps_back_the_run_for_a_start_of_no_other_job),
         HEAP_TEST(an_orphaned_job_is_not_due_and_another_time_begins_with_its_declaration),
+        HEAP_TEST(runs_that_wait_for_their_turn_get_it_though_the_schedule_is_taken_away),
         HEAP_TEST(a_start_gives_a_run_to_who_asked_for_it),
         HEAP_TEST(a_start_of_a_node_gives_a_run_that_is_worked_there_and_nowhere_else),
     };
