@@ -104,14 +104,15 @@ local function value_of(step)
   if v ~= host.null then return v end
 end
 
--- What the run has to report goes with the next of its units.
+-- What the run has to report goes with the next of its units: until that is committed it stays.
 local function with_report(r, ops)
   local p = r.report
-  if p and not r.test then
-    r.report, r.reported = nil, host.now()
-    ops[#ops + 1] = host.job_progress(p.fraction or -1, p.text, table.concat(p.lines))
-  end
+  if p and not r.test then ops[#ops + 1] = host.job_progress(p.fraction or -1, p.text, table.concat(p.lines)) end
   return ops
+end
+
+local function reported(r)
+  if not r.test then r.report, r.reported = nil, host.now() end
 end
 
 -- Beside what the unit has of jobs already: fn may have fanned out.
@@ -155,6 +156,7 @@ function step(name, fn, options)
   end)
   r.stepping = nil
   if not ok then error(e, 0) end
+  reported(r)
   store(r, made)
   return value_of(made)
 end
@@ -187,6 +189,7 @@ function sleep(name, amount)
   end
   if #ops > 0 then
     host.commit { jobs = with_report(r, ops) }
+    reported(r)
     store(r, found)
   end
 end
@@ -205,6 +208,22 @@ local function wait_begin(r, name, topic, key, at)
   pause(r, at, {})
 end
 
+local WAIT_TRIES = 5
+
+-- It goes on waiting, on condition that no message has come since it looked: that one would have woken a run that executes, which
+-- does nothing, and nobody would wake it again.
+local function wait_on(r, name, wait)
+  for try = 1, WAIT_TRIES do
+    if wait.message or host.job_now() >= wait.at then break end
+    if r.test then pause(r, wait.at, {}) end
+    local ok, e = pcall(host.commit, { jobs = with_report(r, { host.job_wait_open(name), host.job_snooze(wait.at) }) })
+    if ok then host.end_run(r.ctx, "done") end
+    wait = type(e) == "table" and e.code == "conflict" and try < WAIT_TRIES and wait_read(r, name)
+    if not wait then error(e, 0) end
+  end
+  return wait
+end
+
 -- The body of the message, and what is known of it; nil when none came in time.
 function wait_for(name, topic, options)
   local r = here("wait_for")
@@ -220,11 +239,12 @@ function wait_for(name, topic, options)
     if not wait then
       wait_begin(r, name, topic, o.key ~= nil and tostring(o.key) or nil, o.timeout ~= nil and host.moment("wait_for", o.timeout) or now + WAIT_MS)
     end
-    if not wait.message and now < wait.at then pause(r, wait.at, {}) end
+    wait = wait_on(r, name, wait)
     found, ops = storing(r, name, host.json_encode(wait.message or { late = true }), "done")
     if not r.test then
       ops[#ops + 1] = host.job_wait_end(name)
       host.commit { jobs = with_report(r, ops) }
+      reported(r)
     end
     store(r, found)
   end
@@ -256,7 +276,9 @@ end
 
 local function flush(r)
   local ops = with_report(r, {})
-  if #ops > 0 then host.commit { jobs = ops } end
+  if #ops == 0 then return end
+  host.commit { jobs = ops }
+  reported(r)
 end
 
 local function reporting(r)
@@ -299,6 +321,15 @@ function ctx:log(text)
   report_soon(r)
 end
 
+-- How many there are. With a hole some would be counted on that never come.
+local function list_count(list)
+  local count, keys = 0, 0
+  for i in ipairs(list) do count = i end
+  for _ in pairs(list) do keys = keys + 1 end
+  if keys ~= count then host.fail("invalid", "submit_all wants a list without holes: item " .. count + 1 .. " is nil, and others are not") end
+  return count
+end
+
 local fan_options = { on_done = true, args = true }
 
 -- One run for each of the list, and `on_done` when the last of them has ended. The ids.
@@ -306,9 +337,10 @@ function ctx:submit_all(list, options)
   run_of(self)
   local o, u, ids, fan = host.options("submit_all", options, fan_options), host.unit(), {}, nil
   if type(list) ~= "table" then host.fail("invalid", "submit_all wants a list, like { { job = \"page\", args = { n = 1 } } }") end
+  local count = list_count(list)
   if o.on_done ~= nil then
     local op
-    op, fan = host.job_fan(o.on_done, o.args, #list)
+    op, fan = host.job_fan(o.on_done, o.args, count)
     add_to(u, { op })
   end
   for i, one in ipairs(list) do

@@ -17,6 +17,7 @@ enum op_kind {
     OP_PROGRESS,
     OP_UNDONE,
     OP_WAIT,
+    OP_WAIT_OPEN,
     OP_WAIT_END,
     OP_FAN,
     OP_CANCEL, /* of any run, by whoever runs */
@@ -151,6 +152,13 @@ static int op_wait(lua_State *L)
     return 1;
 }
 
+/* host.job_wait_open(name) */
+static int op_wait_open(lua_State *L)
+{
+    op_push(L, OP_WAIT_OPEN)->name = text_of(L, 1, NULL);
+    return 1;
+}
+
 /* host.job_wait_end(name) */
 static int op_wait_end(lua_State *L)
 {
@@ -266,6 +274,9 @@ int bind_job_compose(const struct bind_job_op *op, const struct bind_run *run, b
                                                .key = op->key,
                                                .until = op->at},
                             e);
+    case OP_WAIT_OPEN:
+        bus_txn_if_waits(t, &r->id, op->name);
+        return 0;
     case OP_WAIT_END:
         bus_txn_wait_end(t, &r->id, op->name);
         return 0;
@@ -455,20 +466,13 @@ static int end_waits(lua_State *L)
 
 void bind_open_job_op(lua_State *L)
 {
-    static const luaL_Reg fns[] = {{"job_step", op_step},
-                                   {"job_snooze", op_snooze},
-                                   {"job_progress", op_progress},
-                                   {"job_undone", op_undone},
-                                   {"job_wait", op_wait},
-                                   {"job_wait_end", op_wait_end},
-                                   {"job_fan", op_fan},
-                                   {"job_people", op_people},
-                                   {"job_steps", read_steps},
-                                   {"job_step_result", read_step},
-                                   {"job_wait_read", read_wait},
-                                   {"job_now", job_now},
-                                   {"job_cancelled", job_cancelled},
-                                   {"job_end_waits", end_waits},
-                                   {NULL, NULL}};
+    static const luaL_Reg fns[] = {{"job_step", op_step},          {"job_snooze", op_snooze},
+                                   {"job_progress", op_progress},  {"job_undone", op_undone},
+                                   {"job_wait", op_wait},          {"job_wait_open", op_wait_open},
+                                   {"job_wait_end", op_wait_end},  {"job_fan", op_fan},
+                                   {"job_people", op_people},      {"job_steps", read_steps},
+                                   {"job_step_result", read_step}, {"job_wait_read", read_wait},
+                                   {"job_now", job_now},           {"job_cancelled", job_cancelled},
+                                   {"job_end_waits", end_waits},   {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);
 }

@@ -16,6 +16,7 @@ static const struct domain_op bus_ops[] = {
     {BUS_OP_WAIT_END, 1, false, DOMAIN_PARTIAL, "bus.wait_end", bus_apply_wait_end, false},
     {BUS_OP_SWEEP, 1, false, DOMAIN_PARTIAL, "bus.sweep", bus_apply_sweep, false},
     {BUS_IF_WAITED, 1, true, DOMAIN_ATOMIC, "bus.waited", bus_apply_waited, false},
+    {BUS_IF_WAITS, 1, true, DOMAIN_ATOMIC, "bus.if_waits", bus_apply_if_waits, false},
 };
 
 BUS_APPLY(routes)

@@ -89,8 +89,8 @@ const struct domain *bus_domain(struct bus *b);
 /* Feeds, wakes and sweeps from now on, while this node leads. On the thread of `w`, which is the
  * ledger's. */
 void bus_start(struct bus *b, struct ledger *l, struct world *w);
-/* Forgets waits of records that are over, from now on and while this node leads. On the same thread,
- * after bus_start() and queues_start(). */
+/* Forgets waits of records that are over, from now on and while this node leads. On the same
+ * thread, after bus_start() and queues_start(). */
 void bus_watch(struct bus *b, struct queues *q);
 /* Proposes nothing more. On the same thread, before ledger_close(). */
 void bus_stop(struct bus *b);
@@ -196,6 +196,8 @@ struct bus_wait {
 /* From this unit on. One that is there already stays as it is. ERR_INVALID: nothing was added.
  * Refused when applied: ERR_QUOTA. */
 int bus_txn_wait(struct txn *t, const struct bus_wait *w, struct err *e);
+/* A condition: it has this wait, and no message came. ERR_CONFLICT. */
+void bus_txn_if_waits(struct txn *t, const struct uuid *record, const char *name);
 /* It is forgotten; nothing happens when there is none. */
 void bus_txn_wait_end(struct txn *t, const struct uuid *record, const char *name);
 

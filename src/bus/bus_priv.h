@@ -31,6 +31,7 @@ enum bus_op {
     BUS_OP_WAIT_END = 0x0a07,
     BUS_OP_SWEEP = 0x0a08,
     BUS_IF_WAITED = 0x0a09,
+    BUS_IF_WAITS = 0x0a0a,
 };
 
 enum {
@@ -292,6 +293,7 @@ BUS_APPLY(place);    /* places.c */
 BUS_APPLY(wait);     /* waits.c */
 BUS_APPLY(event);    /* waits.c */
 BUS_APPLY(wait_end); /* waits.c */
+BUS_APPLY(if_waits); /* waits.c */
 BUS_APPLY(sweep);    /* retained.c */
 BUS_APPLY(waited);   /* waited.c */
 

@@ -51,6 +51,14 @@ void bus_txn_wait_end(struct txn *t, const struct uuid *record, const char *name
     txn_end(t);
 }
 
+void bus_txn_if_waits(struct txn *t, const struct uuid *record, const char *name)
+{
+    struct buf *b = txn_begin(t, BUS_IF_WAITS, 1);
+    buf_add(b, record->b, sizeof record->b);
+    buf_add_text(b, name);
+    txn_end(t);
+}
+
 void bus_txn_event(struct txn *t, const struct bus_route *r, const struct bus_message *m)
 {
     struct buf *b = txn_begin(t, BUS_OP_EVENT, 1);
@@ -366,6 +374,27 @@ BUS_APPLY(wait_end)
                                   &record, name, e),
                         &w, e);
     return rc > 0 ? wait_drop(a, &w, e) : rc;
+}
+
+BUS_APPLY(if_waits)
+{
+    struct uuid record;
+    char name[BUS_WAIT_NAME_BYTES + 1];
+    (void)self, (void)version, (void)result;
+    bus_uuid(c, &record);
+    bus_text(c, name, 1, BUS_WAIT_NAME_BYTES);
+    int rc = bus_whole(c, "bus.if_waits", e);
+    if (rc != 0)
+        return rc;
+    AUTO(db_stmt_donep)
+    struct db_stmt *s = of_record(a,
+                                  "SELECT 1 FROM bus_waits WHERE tenant = ?1 AND record = ?2 AND "
+                                  "name = ?3 AND met = 0",
+                                  &record, name, e);
+    rc = s == NULL ? e->code : db_step(s, e);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    return err_set(e, ERR_CONFLICT, "its message has come, or it does not wait any more");
 }
 
 int bus_waits_sweep(const struct apply *a, uint32_t max, uint32_t *gone, struct err *e)

@@ -234,6 +234,46 @@ class Steps(JobsCase):
         for part in ("takes a number", "not inside a step", "not inside tx", "256 KiB", "1 to 128 bytes"):
             self.assertIn(part, words)
 
+    def test_what_was_logged_before_a_conflict_is_kept(self):
+        at = self.outside()
+        self.serve("""
+            local tries = 0
+            job "work" { attempts = 1, run = function(args, ctx)
+              ctx:log("before")
+              step("add", function()
+                local s = Sum.get("s")
+                tries = tries + 1
+                ctx:log("try " .. tries)
+                if tries == 1 then http.get(args.at .. "/slow") end
+                s.n = s.n + 1
+                s:save()
+              end)
+            end }
+        """)
+        self.assertEqual(self.ask("PUT", "/api/sum/s", json.dumps({"n": 1})).status, 201)
+        id = self.submit("work", {"at": at})
+        self.until_calls(1)
+        self.assertEqual(self.ask("PATCH", "/api/sum/s", json.dumps({"n": 5})).status, 200)
+        self.go.set()
+        self.until_counts("work", completed=1)
+        self.assertEqual(self.ask("GET", "/api/sum/s").json["n"], 6)
+        self.assertEqual(self.ask("GET", f"/api/jobs/{id}").json["log"], "before\ntry 1\ntry 2\n")
+
+    def test_a_list_with_holes_is_refused_by_submit_all(self):
+        self.serve("""
+            job "fan" { attempts = 1, run = function(args, ctx)
+              local list = { { job = "child" }, { job = "child" }, { job = "child" } }
+              list[2] = nil
+              local _, e = pcall(ctx.submit_all, ctx, list, { on_done = "joined" })
+              note(tostring(e):match("without holes: item %d"))
+            end }
+            job "child" { run = function() end }
+            job "joined" { run = function() end }
+        """)
+        self.submit("fan")
+        self.until(["without holes: item 2"])
+        self.until_counts("fan", completed=1)
+
     def test_a_sleep_outlives_a_restart_holds_no_slot_and_uses_no_try(self):
         self.serve("""
             job "work" { concurrency = 1, attempts = 1, run = function(args, ctx)
@@ -306,6 +346,22 @@ class Waits(JobsCase):
         self.pay("nobody")
         self.until(["begin a", "begin b", "begin c", "end a 7 payment.settled a", "end b 7 payment.settled b", "try 1", "try 1"])
         self.until_counts("order", scheduled=1, completed=2)
+
+    def test_one_that_is_retried_waits_on_and_one_that_was_over_waits_anew(self):
+        self.serve(self.WAITER)
+        alive, dead = self.submit("order", {"id": "a", "timeout": "1h"}), self.submit("order", {"id": "b", "timeout": "1h"})
+        self.until_counts("order", scheduled=2)
+        self.assertEqual(self.ask("POST", f"/api/jobs/{alive}/retry").status, 200)
+        self.assertEqual(self.ask("POST", f"/api/jobs/{dead}/cancel").status, 200)
+        self.until_counts("order", scheduled=1, cancelled=1)
+        time.sleep(4)
+        self.pay("b")  # nobody waits for it
+        self.assertEqual(self.ask("POST", f"/api/jobs/{dead}/retry").status, 200)
+        self.until_counts("order", scheduled=2, cancelled=0)
+        self.assertEqual(self.ask("GET", f"/api/jobs/{alive}").json["deliveries"], 2)
+        self.pay("a")
+        self.pay("b")
+        self.until(["begin a", "begin b", "end a 7 payment.settled a", "end b 7 payment.settled b", "try 1", "try 1"])
 
     def test_one_whose_message_does_not_come_in_time_goes_on_without(self):
         self.serve(self.WAITER)

@@ -147,6 +147,31 @@ TEST(waits_of_records_that_are_over_are_forgotten)
     bus_node_end(&f);
 }
 
+static int goes_on(struct bus_node *f, uint32_t n, const char *name)
+{
+    struct uuid id = queue_node_id(n);
+    struct unit u;
+    kit_unit(&f->queue.node, &u);
+    bus_txn_if_waits(&u.txn, &id, name);
+    int rc = kit_do(&f->queue.node, &u);
+    unit_fini(&u);
+    return rc;
+}
+
+TEST(who_goes_on_waiting_does_so_only_while_no_message_has_come)
+{
+    struct bus_node f;
+    up(&f);
+    sleeper(&f, 1);
+    assert_int_equal(goes_on(&f, 1, "a"), ERR_CONFLICT);
+    assert_int_equal(wait_for(&f, 1, "a", "t", NULL), 0);
+    assert_int_equal(goes_on(&f, 1, "a"), 0);
+    assert_int_equal(goes_on(&f, 1, "b"), ERR_CONFLICT);
+    publish(&f, "t", NULL, 10, "x");
+    assert_int_equal(goes_on(&f, 1, "a"), ERR_CONFLICT);
+    bus_node_end(&f);
+}
+
 TEST(a_wait_that_ends_leaves_nothing)
 {
     struct bus_node f;
@@ -240,8 +265,8 @@ int main(void)
         HEAP_TEST(a_message_that_is_waited_for_is_kept_with_the_wait_and_wakes_its_record),
         HEAP_TEST(a_record_that_was_not_told_before_a_crash_is_told_after_it),
         HEAP_TEST(a_wait_of_a_record_that_is_no_more_holds_up_no_other),
-        HEAP_TEST(
-            waits_of_records_that_are_over_are_forgotten),
+        HEAP_TEST(waits_of_records_that_are_over_are_forgotten),
+        HEAP_TEST(who_goes_on_waiting_does_so_only_while_no_message_has_come),
         HEAP_TEST(a_wait_that_ends_leaves_nothing),
         HEAP_TEST(who_begins_to_wait_comes_between_a_route_and_its_publish_only_of_that_topic),
         HEAP_TEST(a_pattern_that_nobody_waits_for_any_more_makes_room),
