@@ -162,6 +162,7 @@ static void publishing_done(struct unit *u)
     }
     if (e.code == 0) {
         struct cursor results;
+        bus_published(p->route, p->count);
         cursor_init(&results, u->results.data, u->results.len);
         for (size_t i = 0; i < p->count; i++) {
             p->list[i].id = p->list[i].m.id;

@@ -89,6 +89,7 @@ bool tx_topic_is_stale(const struct tx_topic *p)
 void tx_topic_done(struct tx_topic *p, const struct unit *u, uint32_t at)
 {
     struct cursor first;
+    bus_published(p->route, 1);
     if (p->draft.results > 0 && unit_result(u, at, &first))
         topic_draft_first(&p->draft, &first);
 }

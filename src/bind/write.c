@@ -137,11 +137,20 @@ static bool write_again(struct entity_write *w, const struct unit *u)
     return op->end.has_row && job_end_is_stale(u, &op->end);
 }
 
+static void write_published(const struct write *op)
+{
+    for (size_t i = 0; i < op->sends; i++)
+        if (bind_message_route(op->messages[i]) != NULL)
+            bus_published(bind_message_route(op->messages[i]), 1);
+}
+
 static void write_done(struct entity_write *w)
 {
     struct write *op = (struct write *)w;
     uint32_t first = (uint32_t)op->held.count;
     op->finished = true;
+    if (w->err.code == 0)
+        write_published(op);
     if (w->unit != NULL)
         ((struct bind_run *)op->run)->end_waits = job_end_waits(w->unit, &op->end);
     if (w->err.code == ERR_FENCED && w->unit != NULL && w->unit->failed_op >= (int)first)

@@ -170,6 +170,9 @@ void bus_txn_routes(struct txn *t, const struct bus_route *r);
  * among it) and ERR_TOO_LARGE: the transaction is not to be used. */
 int bus_txn_publish(struct txn *t, const struct bus_route *r, const struct bus_message *m,
                     struct err *e);
+/* A unit with so many messages by this route has come through. Counts those that nobody listened
+ * to. Any thread. */
+void bus_published(const struct bus_route *r, size_t messages);
 
 /* ---- retained messages ---- */
 

@@ -129,15 +129,27 @@ int bus_txn_record(struct txn *t, const struct bus_declared *d, const struct uui
     return rc < 0 ? err_context(e, "group '%s'", d->group) : 0;
 }
 
-static int publish_unrouted(struct txn *t, const struct bus_route *r, const struct bus_message *m,
-                            const char *headers, struct err *e)
+static bool is_retained(const struct bus_route *r)
 {
+    return r->topic != NULL && r->topic->retain_ms > 0;
+}
+
+void bus_published(const struct bus_route *r, size_t messages)
+{
+    if (r->groups_count > 0 || is_retained(r))
+        return;
     enum unrouted says = r->topic != NULL ? r->topic->unrouted : UNROUTED_KEEP;
     bool keep = group_route(0, false, says) == GROUP_KEEP;
     stat_add(stat_counter("koan_bus_unrouted_total", keep ? "what=\"kept\"" : "what=\"dropped\"",
                           "Messages of topics that nobody listens to"),
-             1);
-    if (!keep)
+             messages);
+}
+
+static int publish_unrouted(struct txn *t, const struct bus_route *r, const struct bus_message *m,
+                            const char *headers, struct err *e)
+{
+    enum unrouted says = r->topic != NULL ? r->topic->unrouted : UNROUTED_KEEP;
+    if (group_route(0, false, says) != GROUP_KEEP)
         return 0;
     struct queue_message record = record_of(m, headers);
     record.send.queue = UNROUTED_QUEUE;
@@ -165,7 +177,7 @@ int bus_txn_publish(struct txn *t, const struct bus_route *r, const struct bus_m
                     struct err *e)
 {
     AUTO(buf_fini) struct buf headers = BUF_INIT(QUEUE_HEADERS_BYTES + 1);
-    bool retained = r->topic != NULL && r->topic->retain_ms > 0;
+    bool retained = is_retained(r);
     int rc = publish_check(t, r, m, e);
     if (rc == 0 && m->headers != NULL)
         rc = headers_check(m->headers, e);

@@ -33,6 +33,18 @@ class Unheard(App):
         self.assertEqual(m["headers"], {"topic": "order.placed", "message-id": p["id"], "shop": "7"})
         self.assertEqual(self.ok("GET", Q + "unrouted").json["options"]["keep_discarded"], "7d")
 
+    def test_what_nobody_listens_to_is_counted_once_and_when_it_is_committed(self):
+        def kept():
+            page = self.ok("GET", "/metrics").body.decode()
+            return int(page.split('koan_bus_unrouted_total{what="kept"} ')[1].split()[0])
+        before = kept()
+        self.ok("POST", "/api/tx", {"ops": [{"op": "publish", "topic": "once.only", "body": 1}]})
+        self.assertEqual(kept(), before + 1)
+        self.refused("POST", "/api/tx", {"ops": [{"op": "publish", "topic": "once.only", "body": 1},
+                                                 {"op": "publish", "topic": "nobody", "mandatory": True, "body": 1}]},
+                     status=404, code="not_found")
+        self.assertEqual(kept(), before + 1)
+
     def test_a_mandatory_message_is_refused(self):  # R1
         self.refused("POST", "/api/topics/nobody?mandatory=true", {}, status=404, code="not_found", words="nobody listens")
         self.assertEqual(self.of_topic("nobody"), [])
