@@ -12,6 +12,8 @@
 struct feed {
     struct bus *b;
     const struct bus_tenant *tenant;
+    const struct bus_declared *declared; /* of the group */
+    size_t declared_count;
     uint64_t next;
     size_t looked, rows, bytes;
 };
@@ -38,17 +40,30 @@ static int feed_pick(struct bus *b, struct feed *f, struct err *e)
     return 1;
 }
 
-/* The declaration by which the group gets it, or NULL. */
+/* Its declarations lie side by side. */
+static void feed_gather(struct feed *f)
+{
+    const struct bus_tenant *t = f->tenant;
+    const char *group = f->b->doing.group;
+    size_t from = 0;
+    while (from < t->groups_count && strcmp(t->groups[from].group, group) != 0)
+        from++;
+    f->declared = &t->groups[from];
+    while (from + f->declared_count < t->groups_count &&
+           strcmp(f->declared[f->declared_count].group, group) == 0)
+        f->declared_count++;
+}
+
+/* The declaration by which the group gets it, as groups_pick() has it: the last that matches. */
 static const struct bus_declared *feed_match(const struct feed *f, const char *topic)
 {
-    const struct bus_declared *found = NULL;
-    for (size_t i = 0; i < f->tenant->groups_count; i++) {
-        const struct bus_declared *d = &f->tenant->groups[i];
-        if (strcmp(d->group, f->b->doing.group) == 0 &&
-            topic_matches(d->pattern, strlen(d->pattern), topic, strlen(topic)))
-            found = d;
+    size_t n = strlen(topic);
+    for (size_t i = f->declared_count; i-- > 0;) {
+        const struct bus_declared *d = &f->declared[i];
+        if (topic_matches(d->pattern, strlen(d->pattern), topic, n))
+            return d;
     }
-    return found;
+    return NULL;
 }
 
 static void feed_id(struct bus *b, struct uuid *out)
@@ -138,6 +153,7 @@ int bus_feed(struct bus *b, struct txn *t, struct err *e)
     f.tenant = bus_routes_tenant(b->routes, b->doing.tenant);
     if (f.tenant == NULL)
         return err_set(e, ERR_INTERNAL, "no routes of group '%s'", b->doing.group);
+    feed_gather(&f);
     txn_envelope(t, &(struct envelope){.tenant = b->doing.tenant, .reason = "retained messages"});
     buf_add_u64(txn_begin(t, BUS_IF_ROUTES, 1), b->routes->revision);
     txn_end(t);
