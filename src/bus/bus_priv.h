@@ -228,9 +228,16 @@ void bus_passed(struct bus *b);
 
 /* ---- store.c. `e` is never NULL here and below. ---- */
 
-enum bus_number { BUS_REVISION = 1, BUS_POSITION = 2, BUS_MET = 3, BUS_WAITED = 4 };
+enum bus_number {
+    BUS_REVISION = 1,
+    BUS_POSITION = 2,
+    BUS_MET = 3,
+    BUS_WAITED = 4,
+    BUS_PATTERNS = 5, /* no number that is given out: how many rows bus_patterns has */
+};
 /* The last that was given out; 0 in the beginning. */
 int bus_number(struct db *db, enum bus_number which, uint64_t *out, struct err *e);
+int bus_number_add(struct db *db, enum bus_number which, int64_t delta, struct err *e);
 int bus_number_next(struct db *db, enum bus_number which, uint64_t *out, struct err *e);
 enum bus_use { BUS_USE_BYTES = 1, BUS_USE_WAITS = 2 };
 /* ERR_QUOTA past the limit. */

@@ -17,19 +17,28 @@ int bus_number(struct db *db, enum bus_number which, uint64_t *out, struct err *
     return rc < 0 ? rc : 0;
 }
 
-int bus_number_next(struct db *db, enum bus_number which, uint64_t *out, struct err *e)
+static int number_put(struct db *db, enum bus_number which, int64_t value, struct err *e)
 {
-    int rc = bus_number(db, which, out, e);
-    if (rc != 0)
-        return rc;
-    ++*out;
     struct db_stmt *s =
         db_stmt_get(db, "INSERT OR REPLACE INTO bus_numbers(what, value) VALUES(?1, ?2)", e);
     if (s == NULL)
         return e->code;
     db_bind_int(s, 1, which);
-    db_bind_int(s, 2, (int64_t)*out);
+    db_bind_int(s, 2, value);
     return db_run(s, e);
+}
+
+int bus_number_add(struct db *db, enum bus_number which, int64_t delta, struct err *e)
+{
+    uint64_t before;
+    int rc = bus_number(db, which, &before, e);
+    return rc != 0 ? rc : number_put(db, which, (int64_t)before + delta, e);
+}
+
+int bus_number_next(struct db *db, enum bus_number which, uint64_t *out, struct err *e)
+{
+    int rc = bus_number(db, which, out, e);
+    return rc != 0 ? rc : number_put(db, which, (int64_t)++ * out, e);
 }
 
 static int use_quota(enum bus_use what, int64_t used, struct err *e)

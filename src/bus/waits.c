@@ -128,21 +128,21 @@ static int pattern_get(const struct apply *a, const char *tenant, const char *pa
 int bus_patterns_tidy(struct bus *b, const struct apply *a, struct err *e)
 {
     int rc = db_exec(a->db, "DELETE FROM bus_patterns WHERE waits = 0", e);
-    b->waited.stale += rc == 0 ? (size_t)db_changes(a->db) : 0;
-    return rc;
+    int64_t gone = rc == 0 ? db_changes(a->db) : 0;
+    b->waited.stale += (size_t)gone;
+    return gone > 0 ? bus_number_add(a->db, BUS_PATTERNS, -gone, e) : rc;
 }
 
 /* Where a new one comes, those that nobody waits for any more go. */
 static int patterns_fit(struct bus *b, const struct apply *a, struct err *e)
 {
-    if (bus_patterns_tidy(b, a, e) != 0)
-        return e->code;
-    AUTO(db_stmt_donep)
-    struct db_stmt *s = db_stmt_get(a->db, "SELECT count(*) FROM bus_patterns", e);
-    int rc = s == NULL ? e->code : db_step(s, e);
-    if (rc > 0 && db_col_int(s, 0) >= BUS_PATTERNS_MAX)
+    uint64_t count = 0;
+    int rc = bus_patterns_tidy(b, a, e);
+    if (rc == 0)
+        rc = bus_number(a->db, BUS_PATTERNS, &count, e);
+    if (rc == 0 && count >= BUS_PATTERNS_MAX)
         return err_set(e, ERR_QUOTA, "at most %d patterns are waited for", BUS_PATTERNS_MAX);
-    return rc < 0 ? rc : 0;
+    return rc == 0 ? bus_number_add(a->db, BUS_PATTERNS, 1, e) : rc;
 }
 
 static int pattern_run(const struct apply *a, const char *sql, const char *tenant,

@@ -1,6 +1,8 @@
 /* Records that wait for a message. */
 #include "bus/bus.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 #include "db/db.h"
 #include "support/bus_node.h"
@@ -254,6 +256,14 @@ TEST(a_pattern_that_nobody_waits_for_any_more_makes_room)
     struct db_stmt *s = db_stmt_get(reader, "SELECT count(*) FROM bus_patterns", NULL);
     assert_int_equal(db_step(s, NULL), 1);
     assert_int_equal(db_col_int(s, 0), 1);
+    db_stmt_done(s);
+    s = db_stmt_get(reader, "SELECT value FROM bus_numbers WHERE what = 5", NULL);
+    assert_int_equal(db_step(s, NULL), 1);
+    assert_int_equal(db_col_int(s, 0), 1);
+    db_stmt_done(s);
+    s = db_stmt_get(reader, "EXPLAIN QUERY PLAN SELECT 1 FROM bus_patterns WHERE waits = 0", NULL);
+    assert_int_equal(db_step(s, NULL), 1);
+    assert_non_null(strstr(db_col_text(s, 3, NULL), "bus_patterns_unused"));
     db_stmt_done(s);
     db_close(reader);
     bus_node_end(&f);
