@@ -29,6 +29,8 @@ enum store_outcome {
 static const char *const store_outcomes[] = {"stored", "undone", "snoozed", "waiting",
                                              "over",   "met",    "late"};
 
+enum { STORE_TRIES = 3 }; /* a message comes once */
+
 struct store {
     struct job_finding finding; /* first */
     struct job_stored one, *list[1];
@@ -37,6 +39,7 @@ struct store {
     enum store_outcome outcome;
     int64_t until;
     bool again; /* it waited before: its message may have come just now */
+    int tries;
 };
 
 static void store_free(struct store *s)
@@ -99,8 +102,16 @@ static void store_answer(struct store *s)
     api_answer_json(req, 200, o);
 }
 
-/* The message came between the look and the snooze: nobody else would wake the run. */
-static void store_wake(struct store *s);
+static void store_wait(struct store *s, const json_t *step);
+
+/* The message came between the look and the snooze. */
+static bool store_again(struct store *s, const struct err *e)
+{
+    if (!s->again || e->code != ERR_CONFLICT || ++s->tries == STORE_TRIES)
+        return false;
+    store_wait(s, NULL);
+    return true;
+}
 
 static void store_done(struct queue_units *u)
 {
@@ -109,39 +120,10 @@ static void store_done(struct queue_units *u)
     if (e.code == 0)
         queue_units_headers(u);
     queue_units_free(u);
-    if (e.code != 0)
-        store_refuse(s, &e);
-    else if (s->again)
-        store_wake(s);
-    else
+    if (e.code == 0)
         store_answer(s);
-}
-
-static void store_woken(struct queue_units *u)
-{
-    struct store *s = u->more;
-    queue_units_free(u);
-    store_answer(s); /* else its time comes */
-}
-
-static void store_wake(struct store *s)
-{
-    struct api_thread *t = api_thread_of(s->req);
-    enum bus_waited how = BUS_WAIT_NONE;
-    struct bus_met met = {.until = 0};
-    if (bus_wait_read(t->db, API_TENANT, &s->one.run, s->one.name, &how, &met, NULL) == 0)
-        bus_met_fini(&met);
-    struct queue_units *u = how == BUS_WAIT_MET ? queue_units_new(s->req, 1, true) : NULL;
-    if (u == NULL) {
-        if (how != BUS_WAIT_MET)
-            store_answer(s);
-        return;
-    }
-    u->more = s;
-    struct txn *txn = queue_units_txn(u, 0);
-    if (txn != NULL)
-        queue_txn_wake(txn, &s->one.run);
-    queue_units_start(u, store_woken);
+    else if (!store_again(s, &e))
+        store_refuse(s, &e);
 }
 
 typedef int store_add(struct store *s, struct txn *t, struct err *e);
@@ -159,6 +141,12 @@ static int store_only(struct store *s, struct txn *t, struct err *e)
 static int store_back(struct store *s, struct txn *t, struct err *e)
 {
     return job_stored_back(&s->one, s->until, t, e);
+}
+
+static int store_back_waiting(struct store *s, struct txn *t, struct err *e)
+{
+    bus_txn_if_waits(t, &s->one.run, s->one.name);
+    return store_back(s, t, e);
 }
 
 static int store_waited(struct store *s, struct txn *t, struct err *e)
@@ -254,7 +242,7 @@ static void store_wait(struct store *s, const json_t *step)
     if (how == BUS_WAIT_NONE)
         store_propose(s, store_whole, STORE_WAITING);
     else if (s->again)
-        store_propose(s, store_back, STORE_WAITING);
+        store_propose(s, store_back_waiting, STORE_WAITING);
     else
         store_wait_end(s, how == BUS_WAIT_MET ? &met : NULL);
     bus_met_fini(&met);

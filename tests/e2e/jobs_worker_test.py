@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import unittest
 import urllib.parse
@@ -189,6 +190,27 @@ class Pauses(Outside):
         again = self.lease(j, lease="30s")[0]
         self.ok("POST", "/api/topics/bill.paid", {"n": 1}, 202)  # while it executes
         self.assertEqual(self.store(again, "waits", "paid", topic="bill.paid")["outcome"], "met")
+
+
+    def test_a_message_that_comes_just_as_the_run_waits_on_is_not_slept_through(self):
+        seen = set()
+        for n in range(25):
+            j, other = self.job(), self.server.client()
+            r = self.begin(j)
+            self.store(r, "waits", "paid", topic="at.once", key=str(n), timeout="1h")
+            self.ok("POST", self.at(r, "retry"))
+            again = self.lease(j, lease="30s")[0]
+            publish = threading.Thread(target=lambda: other("POST", f"/api/topics/at.once?key={n}", {"n": n}))
+            publish.start()
+            time.sleep(0.0002 * (n % 8))
+            outcome = self.store(again, "waits", "paid", topic="at.once", key=str(n))["outcome"]
+            publish.join()
+            other.close()
+            if outcome == "waiting":
+                again = self.lease(j, wait="5s", lease="30s")[0]
+                self.assertEqual(self.store(again, "waits", "paid", topic="at.once", key=str(n))["outcome"], "met")
+            seen.add(outcome)
+        self.assertTrue(seen <= {"waiting", "met"}, seen)
 
 
 class Fans(Outside):
