@@ -72,9 +72,9 @@ class Shipped(MetricsCase):
 
     def setUp(self):
         super().setUp()
-        self.c("POST", "/api/cluster/run", {"text": 'send("work", 1) publish("news", 1)'})
+        self.c("POST", "/api/cluster/run", {"text": 'send("tasks", 1) send("tasks", 2, { needs = { tape = 1 } }) publish("news", 1)'})
         for name in ("koan_webhook_calls_total", "koan_work_run_seconds_count", "koan_schedule_decisions_total", "koan_jobs_critical_failing",
-                     "koan_job_runs_total"):
+                     "koan_job_runs_total", "koan_queue_waiting_for_label"):
             self.until_there(name)
 
     def test_the_dashboard_asks_for_what_there_is(self):
