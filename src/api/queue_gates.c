@@ -141,7 +141,7 @@ static void lane_put(struct http_request *req)
     const char *name = http_param(req, "name");
     struct err e = ERR_INIT;
     struct txn *t;
-    int64_t weight = 1, cap = UINT32_MAX;
+    int64_t weight = core_lane_weight(name), cap = UINT32_MAX;
     AUTO(json_unref) json_t *body = gate_body(req, names, ARRAY_LEN(names));
     if (body == NULL)
         return;

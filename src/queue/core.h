@@ -297,7 +297,8 @@ struct core_settle {
     bool has_result;      /* of an ack or snooze: it is the record's result, until the next */
     const uint8_t *trace; /* CORE_TRACE_BYTES: of the execution that failed; NULL: none is known */
 };
-/* ERR_FENCED: the token is not the current one. ERR_NOT_FOUND: no such record. */
+/* ERR_FENCED: the token is not the current one, also where the record has ended and is not kept.
+ * ERR_NOT_FOUND: it is in another queue than the one that is named. */
 int core_settle(struct core *c, const struct core_settle *s, struct err *e);
 /* The condition `delivery`: 0 or ERR_FENCED. */
 int core_held(const struct core *c, const struct uuid *id, uint64_t token, struct err *e);

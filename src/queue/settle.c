@@ -27,8 +27,8 @@ static int settle_find(const struct core *c, const struct uuid *id, uint64_t tok
 {
     *n = rec_find(c, core_fingerprint(id));
     if (*n == NONE)
-        return err_field(e, ERR_NOT_FOUND, "id",
-                         "there is no such record: it has ended and is not kept");
+        return err_field(e, ERR_FENCED, "token",
+                         "the lease is over: the record has ended and is not kept");
     const struct rec *r = core_rec(c, *n);
     if (r->state != REC_EXECUTING || core_extra(c, r)->token != token)
         return err_field(e, ERR_FENCED, "token",
@@ -41,22 +41,18 @@ static int settle_find(const struct core *c, const struct uuid *id, uint64_t tok
 static int settle_find_in(const struct core *c, const struct core_settle *s, uint32_t *n,
                           struct err *e)
 {
-    uint32_t at = rec_find(c, core_fingerprint(&s->id));
-    const struct queue *q = at == NONE ? NULL : core_kind(c, core_rec(c, at))->queue;
+    int rc = settle_find(c, &s->id, s->token, n, e);
+    const struct queue *q = rc == 0 ? core_kind(c, core_rec(c, *n))->queue : NULL;
     if (q != NULL && ((s->tenant != NULL && strcmp(s->tenant, q->tenant->name) != 0) ||
                       (s->queue != NULL && strcmp(s->queue, q->name) != 0)))
         return err_field(e, ERR_NOT_FOUND, "id", "there is no such record in this queue");
-    return settle_find(c, &s->id, s->token, n, e);
+    return rc;
 }
 
 int core_held(const struct core *c, const struct uuid *id, uint64_t token, struct err *e)
 {
     uint32_t n;
-    int rc = settle_find(c, id, token, &n, e);
-    if (rc == ERR_NOT_FOUND)
-        return err_field(e, ERR_FENCED, "token",
-                         "the lease is over: the record is not here any more");
-    return rc;
+    return settle_find(c, id, token, &n, e);
 }
 
 static int settle_check(const struct core *c, const struct core_settle *s, struct err *e)

@@ -307,9 +307,7 @@ int model_settle(struct queue_model *m, const struct core_settle *s)
     if (rc != 0)
         return rc;
     struct model_record *r = model_find(m, &s->id);
-    if (r == NULL)
-        return ERR_NOT_FOUND;
-    if (r->state != REC_EXECUTING || r->token != s->token)
+    if (r == NULL || r->state != REC_EXECUTING || r->token != s->token)
         return ERR_FENCED;
     m->settled = s->has_result ? s->place : 0;
     rc = settle_outcome(m, r, s);

@@ -247,11 +247,11 @@ TEST(what_was_granted_in_an_entry_and_comes_back_in_it_is_granted_again_by_the_n
     assert_int_equal(kit_state(k, 1), REC_EXECUTING);
 }
 
-TEST(a_settle_of_what_is_not_there_is_not_found)
+TEST(a_settle_of_what_is_not_there_is_fenced)
 {
     struct queue_kit *k = *state;
     struct core_settle s = {.id = kit_id(9), .token = 1, .outcome = SETTLE_ACK};
-    assert_int_equal(core_settle(k->c, &s, &k->e), ERR_NOT_FOUND);
+    assert_int_equal(core_settle(k->c, &s, &k->e), ERR_FENCED);
     kit_send(k, 1);
     s.id = kit_id(1);
     s.token = 0;
@@ -519,7 +519,7 @@ int main(void)
         KIT_TEST(release_and_snooze_use_no_try),
         KIT_TEST(a_settle_with_another_token_changes_nothing),
         KIT_TEST(what_was_granted_in_an_entry_and_comes_back_in_it_is_granted_again_by_the_next),
-        KIT_TEST(a_settle_of_what_is_not_there_is_not_found),
+        KIT_TEST(a_settle_of_what_is_not_there_is_fenced),
         KIT_TEST(an_execution_over_its_timeout_is_a_failed_attempt),
         KIT_TEST(what_is_not_started_within_its_ttl_expires),
         KIT_TEST(what_has_started_does_not_expire),
