@@ -737,7 +737,7 @@ class Crashing(Case):
         q = c("GET", Q + "w").json
         self.assertEqual((q["messages_unacknowledged"], q["messages"] + q["scheduled"]), (3, len(sent) - 1))
         again = c("POST", f"{Q}w/settle", {"id": held[1]["id"], "token": held[1]["token"], "outcome": "ack"})
-        self.assertEqual((again.status, again.json["code"]), (404, "not_found"))
+        self.assertEqual((again.status, again.json["code"]), (409, "fenced"))
         still = c("POST", f"{Q}w/settle", {"id": held[0]["id"], "token": held[0]["token"], "outcome": "ack"})
         self.assertEqual(still.status, 200, still.body)
         got, end = [], time.monotonic() + 20

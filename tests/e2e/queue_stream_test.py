@@ -271,8 +271,8 @@ class Consuming(Streams):
         self.assertEqual(name, "message")
         for held in (m, other):
             self.assertEqual(self.ok("DELETE", f"{Q}{q}/messages/{held['id']}", status=202).json["outcome"], "asked")
-        self.assertEqual(lines.line(), {"cancel": m["token"]})
-        self.assertEqual(events.event(), ("cancel", {"token": other["token"]}))
+        self.assertEqual(lines.line(), {"cancel": {"id": m["id"], "token": m["token"]}})
+        self.assertEqual(events.event(), ("cancel", {"id": other["id"], "token": other["token"]}))
         self.assertTrue(self.ok("GET", f"{Q}{q}/messages/{m['id']}").json["cancel_asked"])
         lines.send({"id": m["id"], "token": m["token"], "outcome": "nack", "delay": 0})
         self.assertEqual(lines.line()["outcome"], "nack")
