@@ -453,6 +453,8 @@ struct gate *gate_get(struct core *c, struct tenant *t, const char *name);
 /* The first of its gates that does not let it pass. */
 struct gate *gate_blocking(const struct core *c, const struct extra *x);
 bool gate_is_closed(const struct core *c, const struct gate *g);
+/* True: one of its gates is closed, it stands there and not in its line. */
+bool gate_stops(struct core *c, uint32_t n);
 void gate_wait(struct core *c, uint32_t n, struct gate *g); /* out of its line */
 void gate_unwait(struct core *c, uint32_t n);
 void gate_enter(struct core *c, struct extra *x);

@@ -4,7 +4,9 @@
  * line leaves it otherwise than by running), gate_review() calls back, of each line, as many of the
  * first as it would let pass now. Those that find it shut again when their turn comes wait again.
  * So whoever looks only at lines misses nobody who could run and goes first, and a gate with
- * 100,000 waiting costs a claim nothing. */
+ * 100,000 waiting costs a claim nothing. One whose gate is closed when it becomes available does
+ * not come to its line at all: it would leave it with the first claim, which had to wait for that
+ * of 100,000. */
 #include <string.h>
 
 #include "queue/core_priv.h"
@@ -90,16 +92,36 @@ static struct gated *gated_get(struct core *c, struct gate *g, struct line *l)
     return d;
 }
 
-void gate_wait(struct core *c, uint32_t n, struct gate *g)
+static void gate_take(struct core *c, uint32_t n, struct gate *g)
 {
     struct rec *r = core_rec(c, n);
     struct extra *x = core_extra(c, r);
     struct gated *d = gated_get(c, g, core_kind(c, r)->line);
-    line_remove(c, n);
     SAVE(c, x->waits_at);
     x->waits_at = g;
     rec_set_where(c, r, WHERE_GATE);
     heap_push(c, &c->undo, &d->waiting, &line_heap, n);
+}
+
+bool gate_stops(struct core *c, uint32_t n)
+{
+    const struct extra *x = core_extra(c, core_rec(c, n));
+    for (uint8_t i = 0; x != NULL && i < x->gates_count; i++) {
+        struct gate *g = x->gates[i];
+        if (!gate_is_closed(c, g))
+            continue;
+        gate_take(c, n, g);
+        gate_review(c, g);
+        return true;
+    }
+    return false;
+}
+
+void gate_wait(struct core *c, uint32_t n, struct gate *g)
+{
+    const struct extra *x = core_extra(c, core_rec(c, n));
+    line_remove(c, n);
+    gate_take(c, n, g);
     for (uint8_t i = 0; i < x->gates_count; i++)
         gate_review(c, x->gates[i]);
 }

@@ -49,7 +49,7 @@ void rec_stand(struct core *c, uint32_t n)
         fifo_push(c, &c->again, n);
     } else if (keyline_blocks(c, n)) {
         rec_set_where(c, r, WHERE_KEY);
-    } else {
+    } else if (!gate_stops(c, n)) {
         line_put(c, n);
     }
 }

@@ -290,6 +290,28 @@ TEST(a_backoff_never_shortens_what_a_gate_is_closed_for)
     assert_int_equal(kit_state(k, 1), REC_EXECUTING);
 }
 
+TEST(who_came_to_a_closed_gate_has_its_turn_when_it_opens)
+{
+    struct queue_kit *k = *state;
+    core_gate_close(k->c, "a", "g", INT64_MAX, NULL);
+    kit_send(k, 1, .gates = {"g"}, .gates_count = 1);
+    kit_send(k, 2);
+    kit_send(k, 3, .gates = {"f", "g"}, .gates_count = 2, .priority = 9);
+    kit_send(k, 4, .priority = 1);
+    kit_open(k, 1, 1);
+    assert_int_equal(kit_state(k, 4), REC_EXECUTING);
+    kit_settle(k, 4, SETTLE_ACK);
+    assert_int_equal(kit_state(k, 2), REC_EXECUTING);
+    core_gate_close(k->c, "a", "g", 0, NULL);
+    kit_send(k, 5, .gates = {"g"}, .gates_count = 1, .priority = 31);
+    kit_settle(k, 2, SETTLE_ACK);
+    static const uint32_t turns[] = {5, 3, 1};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(kit_state(k, turns[i]), REC_EXECUTING);
+        kit_settle(k, turns[i], SETTLE_ACK);
+    }
+}
+
 TEST(one_handler_closes_a_gate_for_all)
 {
     struct queue_kit *k = *state;
@@ -580,6 +602,7 @@ int main(void)
         KIT_TEST(a_gate_lets_as_many_start_as_its_rate_says),
         KIT_TEST(a_closed_gate_opens_by_itself_or_at_once),
         KIT_TEST(a_backoff_never_shortens_what_a_gate_is_closed_for),
+        KIT_TEST(who_came_to_a_closed_gate_has_its_turn_when_it_opens),
         KIT_TEST(one_handler_closes_a_gate_for_all),
         KIT_TEST(a_record_goes_to_a_consumer_that_has_what_it_needs),
         KIT_TEST(a_number_is_used_up_while_it_executes),
