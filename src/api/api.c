@@ -103,7 +103,9 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
         if (http_router_add(r, topics[i]->routes, topics[i]->count, e) != 0)
             return e->code;
     if (a->o.queues != NULL && a->o.canon != NULL &&
-        http_router_add(r, api_canon_staged_routes.routes, api_canon_staged_routes.count, e) != 0)
+        (http_router_add(r, api_canon_staged_routes.routes, api_canon_staged_routes.count, e) !=
+             0 ||
+         http_router_add(r, api_canon_parked_routes.routes, api_canon_parked_routes.count, e) != 0))
         return e->code;
     const struct api_routes *jobs[] = {&api_jobs_routes,       &api_jobs_submit_routes,
                                        &api_jobs_work_routes,  &api_jobs_steps_routes,

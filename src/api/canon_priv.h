@@ -82,6 +82,10 @@ int canon_queue_send(struct txn *t, const char *model, enum canon_mode mode,
                      const struct canon_arrival *a, const struct uuid *id,
                      const struct canon_sending *s, struct err *e);
 
+/* canon_staged.c: {"reason"} of a rejection. */
+enum { CANON_REASON_MAX = 1000 /* bytes */ };
+int canon_reason(const json_t *body, struct err *e);
+
 /* canon_bulk.c. Takes NULL. */
 void canon_bulk_free(struct bulk *b);
 /* canon_direct.c: the id that the URL (or NULL) or the document gives, or a new one; to be checked.

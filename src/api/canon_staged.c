@@ -11,8 +11,6 @@
 #include "base/str.h"
 #include "base/time.h"
 
-enum { STAGED_REASON_MAX = 1000 }; /* bytes */
-
 struct staged {
     struct queue_looking look; /* first */
     struct queue_reading reading;
@@ -182,7 +180,7 @@ static void staged_approve(struct http_request *req)
         staged_start(s);
 }
 
-static int staged_reason(const json_t *body, struct err *e)
+int canon_reason(const json_t *body, struct err *e)
 {
     static const char *const names[] = {"reason"};
     const char *reason = NULL;
@@ -191,9 +189,9 @@ static int staged_reason(const json_t *body, struct err *e)
         rc = json_get_string(body, "reason", &reason, e);
     if (rc != 0 && rc != ERR_NOT_FOUND)
         return rc;
-    if (reason == NULL || *reason == '\0' || strlen(reason) > STAGED_REASON_MAX)
+    if (reason == NULL || *reason == '\0' || strlen(reason) > CANON_REASON_MAX)
         return err_field(e, ERR_INVALID, "reason", "a rejection has a \"reason\" of 1 to %d bytes",
-                         STAGED_REASON_MAX);
+                         CANON_REASON_MAX);
     return 0;
 }
 
@@ -206,7 +204,7 @@ static void staged_reject(struct http_request *req)
     s->said = api_body_object(req);
     if (s->said == NULL)
         staged_free(s);
-    else if (staged_reason(s->said, &e) != 0)
+    else if (canon_reason(s->said, &e) != 0)
         staged_refuse(s, &e);
     else
         staged_start(s);

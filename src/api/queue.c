@@ -106,10 +106,10 @@ static void row_print(const struct queue_row *r, int64_t now, struct buf *out)
              (unsigned long long)n->executing, (unsigned long long)n->bytes);
     buf_addf(out,
              "\"scheduled\":%llu,\"retryable\":%llu,\"completed\":%llu,\"discarded\":%llu,"
-             "\"cancelled\":%llu,\"oldest_age_seconds\":%.3f,",
+             "\"cancelled\":%llu,\"overdue\":%llu,\"oldest_age_seconds\":%.3f,",
              (unsigned long long)n->scheduled, (unsigned long long)n->retryable,
              (unsigned long long)n->completed, (unsigned long long)n->discarded,
-             (unsigned long long)n->cancelled, (double)age / 1000);
+             (unsigned long long)n->cancelled, (unsigned long long)n->overdue, (double)age / 1000);
     if (n->unhandled_at != 0) {
         char at[TIME_TEXT];
         time_format(n->unhandled_at, at);

@@ -7,8 +7,9 @@
 #include "base/time.h"
 
 static const char *const declare_names[] = {
-    "concurrency", "max",     "max_bytes",      "overflow",       "dead_to",    "on_dead",
-    "manual",      "handled", "keep_completed", "keep_discarded", "keep_count", "dedup_window",
+    "concurrency", "max",          "max_bytes", "overflow",       "dead_to",
+    "on_dead",     "manual",       "handled",   "keep_completed", "keep_discarded",
+    "keep_count",  "dedup_window", "due",
 };
 
 /* A time, or "forever". */
@@ -82,6 +83,13 @@ static int declare_times(const json_t *o, struct core_queue *q, struct err *e)
         rc = declare_keep(o, "keep_discarded", &q->keep_discarded_ms, e);
     if (rc == 0 && window != NULL && !json_is_null(window))
         rc = queue_duration(window, "dedup_window", &q->dedup_window_ms, e);
+    const json_t *due = json_object_get(o, "due");
+    if (rc == 0 && due != NULL && !json_is_null(due))
+        rc = queue_duration(due, "due", &q->due_ms, e);
+    if (rc == 0 && q->due_ms > 0 && !q->manual)
+        rc = err_field(e, ERR_INVALID, "due",
+                       "due is when people are to be done with a message: the queue has to be "
+                       "manual");
     return rc;
 }
 
@@ -130,6 +138,8 @@ void queue_declared_print(const struct core_queue *q, struct buf *out)
     declared_keep(out, "keep_completed", q->keep_completed_ms);
     declared_keep(out, "keep_discarded", q->keep_discarded_ms);
     declared_keep(out, "dedup_window", q->dedup_window_ms);
+    if (q->due_ms > 0)
+        declared_keep(out, "due", q->due_ms);
     if (q->dead_to == NULL)
         return;
     buf_adds(out, ",\"dead_to\":");

@@ -156,6 +156,7 @@ static void print_view(const struct queue_shown *s, struct buf *out)
         if (v->cancel_asked)
             buf_adds(out, ",\"cancel_asked\":true");
     }
+    queue_tend_print(v, out);
     if (waits_names[v->waits] == NULL)
         return;
     buf_addf(out, ",\"waiting_for\":{\"what\":\"%s\"", waits_names[v->waits]);

@@ -28,6 +28,8 @@ struct queue_operate {
     json_t *body;
     struct operate_spec spec;
     struct buf edit;
+    struct core_tend tend; /* of an edit: what else is said */
+    bool has_body;
     bool one;
     bool runs;      /* asked for as runs of jobs */
     uint64_t total; /* in that state */
@@ -111,10 +113,12 @@ static void operate_done_all(struct queue_units *u)
 static void operate_add(struct queue_operate *o, struct txn *t, const struct queue_shown *s,
                         struct err *e)
 {
-    if (o->spec.verb == OPERATE_EDIT)
-        queue_txn_edit(t, &s->id, o->edit.data, o->edit.len, e);
-    else
+    if (o->spec.verb != OPERATE_EDIT)
         operate_spec_add(&o->spec, t, s, e);
+    else if (o->has_body)
+        queue_txn_edit(t, &s->id, o->edit.data, o->edit.len, e);
+    if (e->code == 0 && queue_tend_is_said(&o->tend))
+        queue_txn_tend(t, &s->id, &o->tend, e);
 }
 
 static void operate_start(struct queue_operate *o)
@@ -443,18 +447,26 @@ static void operate_delete(struct http_request *req)
         operate_one(o);
 }
 
-/* {"body": ..} or {"body_base64": ".."}, and a reason */
+/* {"body": ..} or {"body_base64": ".."}, {"owner", "due", "snooze"}, and a reason */
 static int operate_edit_body(struct queue_operate *o, struct err *e)
 {
-    static const char *const names[] = {"body", "body_base64", "reason"};
+    static const char *const names[] = {"body", "body_base64", "owner", "due", "snooze", "reason"};
     const json_t *body = json_object_get(o->body, "body");
     const char *bytes = json_string_value(json_object_get(o->body, "body_base64"));
     int rc = json_only_keys(o->body, "the body", names, ARRAY_LEN(names), e);
-    if (rc == 0 && (body != NULL) == (bytes != NULL))
+    if (rc == 0)
+        rc = queue_tend_read(o->body, api_now_ms(api_thread_of(o->req)), &o->tend, e);
+    o->has_body = body != NULL || bytes != NULL;
+    if (rc == 0 && body != NULL && bytes != NULL)
         rc = err_field(e, ERR_INVALID, "body", "an edit has \"body\" or \"body_base64\"");
+    if (rc == 0 && !o->has_body && !queue_tend_is_said(&o->tend))
+        rc = err_field(e, ERR_INVALID, "body",
+                       "an edit has \"body\" or \"body_base64\", or of a manual queue \"owner\", "
+                       "\"due\" or \"snooze\"");
     if (rc == 0 && body != NULL)
         rc = json_print(body, &o->edit, e);
-    else if (rc == 0 && base64_decode(BASE64_STD, bytes, strlen(bytes), &o->edit, NULL) != 0)
+    else if (rc == 0 && bytes != NULL &&
+             base64_decode(BASE64_STD, bytes, strlen(bytes), &o->edit, NULL) != 0)
         rc = err_field(e, ERR_INVALID, "body_base64", "body_base64 is not base64, or too long");
     if (rc == 0 && buf_failed(&o->edit))
         rc = err_field(e, ERR_TOO_LARGE, "body", "a body has at most %d bytes", QUEUE_BODY_MAX);

@@ -118,6 +118,15 @@ int queue_declared(const json_t *o, struct core_queue *q, struct err *e);
 /* The other way: members of an object, without its braces. */
 void queue_declared_print(const struct core_queue *q, struct buf *out);
 
+/* ---- queue_tend.c ---- */
+
+/* "owner", "due", "snooze", each only if it is there: another name, a time or how long from `now`,
+ * or null. Texts are those of `o`. */
+int queue_tend_read(const json_t *o, int64_t now, struct core_tend *out, struct err *e);
+bool queue_tend_is_said(const struct core_tend *t);
+/* The same of a record, as members of an object; nothing where nothing was said. */
+void queue_tend_print(const struct core_view *v, struct buf *out);
+
 /* ---- queue_send.c ---- */
 
 /* The body as it is, of any content type (NULL: JSON, which it was found to be); the texts are

@@ -289,12 +289,17 @@ static int cmd_canon_approve(struct cli *c)
 static int cmd_canon_reject(struct cli *c)
 {
     AUTO(json_unref) json_t *body = json_pack("{s:s}", "reason", c->places[2]);
-    return cmd_canon_ask(c, "POST", (const char *[]){"?", "staged", "?", "reject", ""}, "", body,
+    const char *where = cli_flag(c, "parked") != NULL ? "parked" : "staged";
+    return cmd_canon_ask(c, "POST", (const char *[]){"?", where, "?", "reject", ""}, "", body,
                          cmd_canon_show_outcome);
 }
 
 static const struct cli_flag cmd_canon_why_flags[] = {
     {"with", "ID", "and what it shares with this one"},
+};
+
+static const struct cli_flag cmd_canon_reject_flags[] = {
+    {"parked", NULL, "a parked arrival, not a staged one"},
 };
 
 #define CANON(name_, args_, summary_, min_, max_, run_, flags_, count_)                            \
@@ -314,7 +319,8 @@ const struct cli_command cli_canon_commands[] = {
     CANON("staged", "MODEL", "arrivals that a person lets in first", 1, 1, cmd_canon_staged, NULL,
           0),
     CANON("approve", "MODEL RECORD", "let a staged arrival in", 2, 2, cmd_canon_approve, NULL, 0),
-    CANON("reject", "MODEL RECORD REASON", "end a staged arrival", 3, 3, cmd_canon_reject, NULL, 0),
+    CANON("reject", "MODEL RECORD REASON", "end a staged arrival, or a parked one", 3, 3,
+          cmd_canon_reject, cmd_canon_reject_flags, ARRAY_LEN(cmd_canon_reject_flags)),
     CANON("resume", "MODEL ARRIVAL [PATCH]", "go on with a parked arrival", 2, 3, cmd_canon_resume,
           NULL, 0),
     {0},

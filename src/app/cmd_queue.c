@@ -189,6 +189,45 @@ static int cmd_queue_pause(struct cli *c)
     return CLI_OK;
 }
 
+/* "none" takes away what was said. */
+static void edit_said(const struct cli *c, const char *flag, json_t *body)
+{
+    const char *value = cli_flag(c, flag);
+    if (value != NULL)
+        json_object_set_new(body, flag,
+                            strcmp(value, "none") == 0 ? json_null() : json_string(value));
+}
+
+static int cmd_queue_edit(struct cli *c)
+{
+    struct err e = ERR_INIT;
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
+    AUTO(json_unref) json_t *answer = NULL;
+    AUTO(json_unref) json_t *body = json_object();
+    if (c->places_count > 2) {
+        json_t *new = cli_json(c->places[2], CMD_QUEUE_FILE_MAX, &e);
+        if (new == NULL)
+            return cli_fail(c, &e);
+        json_object_set_new(body, "body", new);
+    }
+    edit_said(c, "owner", body);
+    edit_said(c, "due", body);
+    edit_said(c, "snooze", body);
+    if (json_object_size(body) == 0)
+        return cli_usage(c, "say what is to change: --owner, --due, --snooze, or a new body");
+    queue_path(c, &path, "/messages/");
+    url_encode(c->places[1], strlen(c->places[1]), &path);
+    int rc = remote_once(c, "PATCH", buf_str(&path), body, NULL, &answer);
+    if (rc == CLI_OK)
+        cli_print_json(c, answer);
+    return rc;
+}
+
+static const struct cli_flag edit_flags[] = {
+    {"owner", "NAME", "who sees to it; none: nobody"},
+    {"due", "TIME", "done by then, or in so long: 3d; none: at no time"},
+    {"snooze", "TIME", "not before then, or so long: 2d; none: now"},
+};
 static const struct cli_flag peek_flags[] = {
     CLI_WATCH_FLAG,
     {"state", "STATE",
@@ -224,6 +263,9 @@ const struct cli_command cli_queue_commands[] = {
           ARRAY_LEN(peek_flags)),
     QUEUE("send", "QUEUE JSON", "send a message (JSON, @FILE or -)", 2, 2, cmd_queue_send,
           send_flags, ARRAY_LEN(send_flags)),
+    QUEUE("edit", "QUEUE ID [JSON]",
+          "owner, due time and snooze of a message that people work, or its body", 2, 3,
+          cmd_queue_edit, edit_flags, ARRAY_LEN(edit_flags)),
     QUEUE("pause", "QUEUE", "grant nothing more", 1, 1, cmd_queue_pause, NULL, 0),
     QUEUE("resume", "QUEUE", "grant again", 1, 1, cmd_queue_pause, NULL, 0),
     {0},

@@ -183,6 +183,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     canon_sweep_start(n->canon, n->ledger, loop_world(n->ledger_loop));
     node_start_jobs(n); /* it hears what ends in the queue */
     queues_start(n->queues, n->ledger, loop_world(n->ledger_loop), n->id);
+    canon_parked_start(n->canon, n->queues, n->ledger, loop_world(n->ledger_loop));
     coord_start(n->coord, n->ledger, loop_world(n->ledger_loop));
     bus_start(n->bus, n->ledger, loop_world(n->ledger_loop));
     bus_watch(n->bus, n->queues);
@@ -361,6 +362,7 @@ static void node_ledger_closed(void *arg)
 static void node_end_ledger(struct node *n)
 {
     canon_sweep_stop(n->canon);
+    canon_parked_stop(n->canon);
     jobs_stop(n->jobs);
     queues_stop(n->queues);
     coord_stop(n->coord);

@@ -99,12 +99,17 @@ static void node_health_queues(struct node *n)
         text = mem_printf("%llu messages wait for a handler that is gone; those of queue '%s' are "
                           "discarded from %s on: deploy one, lease them, or pause the queue",
                           (unsigned long long)t.unhandled_records, t.unhandled_name, until);
-    json_t *facts =
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "queues", (json_int_t)t.queues,
-                  "available", (json_int_t)c->available, "executing", (json_int_t)c->executing,
-                  "scheduled", (json_int_t)c->scheduled, "retryable", (json_int_t)c->retryable,
-                  "dead_letters", (json_int_t)c->discarded, "without_handler",
-                  (json_int_t)t.unhandled_records, "oldest_s", (json_int_t)age);
+    else if (c->overdue > 0)
+        text = mem_printf("people are late with %llu messages, %llu of them in queue '%s': koan "
+                          "queue peek %s",
+                          (unsigned long long)c->overdue, (unsigned long long)t.overdue_most,
+                          t.overdue_name, t.overdue_name);
+    json_t *facts = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "queues", (json_int_t)t.queues,
+        "available", (json_int_t)c->available, "executing", (json_int_t)c->executing, "scheduled",
+        (json_int_t)c->scheduled, "retryable", (json_int_t)c->retryable, "dead_letters",
+        (json_int_t)c->discarded, "without_handler", (json_int_t)t.unhandled_records, "oldest_s",
+        (json_int_t)age, "overdue", (json_int_t)c->overdue);
     if (age > 0)
         json_object_set_new(facts, "oldest", json_string(t.oldest));
     if (c->unfit > 0) {

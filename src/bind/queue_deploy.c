@@ -20,7 +20,7 @@ static bool is_same(const struct core_queue *a, const struct core_queue *b)
            a->halt_on_dead == b->halt_on_dead && a->manual == b->manual &&
            a->handled == b->handled && a->keep_completed_ms == b->keep_completed_ms &&
            a->keep_discarded_ms == b->keep_discarded_ms && a->keep_count == b->keep_count &&
-           a->dedup_window_ms == b->dedup_window_ms;
+           a->dedup_window_ms == b->dedup_window_ms && a->due_ms == b->due_ms;
 }
 
 /* Names that scripts cannot give are of Koan's own parts, which work them themselves. */

@@ -270,9 +270,9 @@ int bind_concurrency_read(const json_t *o, struct bind_queue *q, struct err *e)
 static int queue_read(const json_t *o, struct bind_queue *q, struct err *e)
 {
     static const char *const names[] = {
-        "attempts", "backoff", "timeout", "ttl",         "deadline",    "priority",
-        "lane",     "gate",    "max",     "max_bytes",   "overflow",    "dead_to",
-        "on_dead",  "manual",  "keep",    "concurrency", "dedup_window"};
+        "attempts", "backoff", "timeout", "ttl",       "deadline",    "priority",
+        "lane",     "gate",    "max",     "max_bytes", "overflow",    "dead_to",
+        "on_dead",  "manual",  "due",     "keep",      "concurrency", "dedup_window"};
     int64_t max = 0;
     bool drops = false, halts = false;
     struct core_queue *c = &q->q;
@@ -284,8 +284,12 @@ static int queue_read(const json_t *o, struct bind_queue *q, struct err *e)
         text_read(o, "dead_to", q->arena, &c->dead_to, e) != 0 ||
         json_get_bool(o, "manual", &c->manual, e) == ERR_INVALID || keep_read(o, c, e) != 0 ||
         bind_concurrency_read(o, q, e) != 0 ||
-        bind_duration_read(o, "dedup_window", &c->dedup_window_ms, e) != 0)
+        bind_duration_read(o, "dedup_window", &c->dedup_window_ms, e) != 0 ||
+        bind_duration_read(o, "due", &c->due_ms, e) != 0)
         return e->code;
+    if (c->due_ms > 0 && !c->manual)
+        return err_field(e, ERR_INVALID, "due",
+                         "due: when people are to be done with a message: of a manual queue");
     c->max = (uint64_t)max;
     c->overflow = drops ? OVERFLOW_DROP_OLDEST : OVERFLOW_REFUSE;
     c->halt_on_dead = halts;

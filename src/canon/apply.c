@@ -12,6 +12,7 @@
 #include "canon/canon_priv.h"
 #include "canon/gather_priv.h"
 #include "canon/ops_priv.h"
+#include "canon/parked_priv.h"
 #include "canon/store_priv.h"
 #include "canon/sweep_priv.h"
 #include "db/db.h"
@@ -32,6 +33,7 @@ struct canon {
     bool waits;           /* there may be parked arrivals that wait for keys */
     struct list watches;  /* struct canon_watch, under `lock` */
     struct sweeper *sweeper; /* NULL until it is started */
+    struct mender *mender;   /* likewise */
 };
 
 static void model_unref(void *m)
@@ -192,12 +194,14 @@ static int apply_wait(void *self, const struct apply *a, uint8_t version, struct
 static const struct domain_op canon_ops[] = {
     {CANON_OP_DEFINE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.define", apply_define, false},
     {CANON_OP_ARRIVE, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.arrive", apply_arrive, false},
-    {CANON_OP_ERASE, CANON_OP_VERSION, false, DOMAIN_PARTIAL, "canon.erase", canon_apply_erase,
+    {CANON_OP_ERASE, CANON_ERASE_VERSION, false, DOMAIN_PARTIAL, "canon.erase", canon_apply_erase,
      false},
     {CANON_OP_WAIT, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.wait", apply_wait, false},
     {CANON_OP_SWEEP, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.sweep", canon_apply_sweep, false},
     {CANON_OP_PART, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.part", canon_apply_part, false},
     {CANON_OP_MEMO, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.memo", canon_apply_memo, false},
+    {CANON_OP_REJECT, CANON_OP_VERSION, false, DOMAIN_SURE, "canon.reject", canon_apply_reject,
+     false},
     {CANON_OP_IF_KEY, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.key", canon_if_key, false},
     {CANON_OP_IF_SOURCE, CANON_OP_VERSION, true, DOMAIN_ATOMIC, "canon.source", canon_if_source,
      false},
@@ -296,6 +300,18 @@ void canon_sweep_stop(struct canon *c)
         sweeper_stop(c->sweeper);
 }
 
+void canon_parked_start(struct canon *c, struct queues *q, struct ledger *l, struct world *w)
+{
+    ASSERT(c->mender == NULL);
+    c->mender = mender_new(c, q, l, w);
+}
+
+void canon_parked_stop(struct canon *c)
+{
+    if (c->mender != NULL)
+        mender_stop(c->mender);
+}
+
 struct gather *canon_gather(struct canon *c)
 {
     return &c->gather;
@@ -350,6 +366,7 @@ void canon_free(struct canon *c)
         return;
     ASSERT(list_is_empty(&c->watches));
     sweeper_free(c->sweeper);
+    mender_free(c->mender);
     gather_fini(&c->gather);
     canon_forget_fresh(c);
     map_free(c->models, model_unref);

@@ -30,7 +30,7 @@
  * withdrawal), direct.c (a golden record changed directly), memo.c (what was had from outside),
  * working.c (the working set), engine.c (requests, proposals, retries), outbox.c (proposals
  * together), resume.c, whole.c (requests that are one unit), kept.c (keys of requests), queued.c
- * (arrivals as messages), wait.c and
+ * (arrivals as messages), parked.c and mend.c (records of what is parked), wait.c and
  * wake.c (parked until a key comes), apply.c and conditions.c (operations), store*.c (all SQL),
  * read.c (why, lineage, summary, tombstones). */
 #ifndef KOAN_CANON_CANON_H
@@ -53,6 +53,7 @@ struct domain;
 struct entities;
 struct envelope;
 struct ledger;
+struct queues;
 struct trace;
 struct ledger_once;
 
@@ -274,6 +275,7 @@ int canon_arrival_check(const struct canon_model *m, const struct canon_arrival 
  * The queue of a model's is canon.MODEL; those that a person lets in first wait in
  * canon.MODEL.staged. Whoever sends them names lane and key as below. */
 #define CANON_LANE "canon"
+#define CANON_PARKED_DUE_MS ((int64_t)14 * 24 * 3600 * 1000) /* people are to be done by then */
 enum {
     CANON_QUEUE_NAME_MAX = 64 + 16,
     CANON_QUEUE_KEY_MAX = 64 + 1 + 256,
@@ -283,6 +285,8 @@ enum {
 #define CANON_QUEUE_KEEP_MS ((int64_t)3600 * 1000)            /* so long */
 #define CANON_STAGED_KEEP_MS ((int64_t)30 * 24 * 3600 * 1000) /* those that a person rejected */
 void canon_queue_name(const char *model, bool staged, char out[CANON_QUEUE_NAME_MAX]);
+/* canon.MODEL.parked. */
+void canon_parked_name(const char *model, char out[CANON_QUEUE_NAME_MAX]);
 /* The model whose arrivals are in a queue of this name, staged ones not; false: it is none. */
 bool canon_queue_model(const char *queue, char out[CANON_QUEUE_NAME_MAX]);
 /* Queues with such names are canon's own. */
@@ -305,6 +309,26 @@ int canon_queued_read(const char *text, size_t n, bool spare, struct canon_queue
 void canon_queued_fini(struct canon_queued *q);
 /* {"outcome", ..}: what came of it, as it is kept with the message. */
 void canon_ending_print(const struct canon_ending *end, struct buf *out);
+
+/* ---- parked ones as messages ----
+ *
+ * What is parked waits for people as a record of the manual queue canon.MODEL.parked: its id is
+ * that of the arrival, its body says what the arrival was and why it waits. The unit that parks it
+ * sends the record, and the one that takes it up again, rejects or erases it ends the record; so
+ * the queue and canon never differ. The queue is owned (queue/core.h): operators give records an
+ * owner, a due time, a snooze, and end them here alone. One that parks again after it was resumed
+ * is another arrival and record, with owner and due time of the first. */
+
+/* Says that it is not to be done: appended to a unit. The arrival stays, `rejected`; its record is
+ * cancelled, with `{"outcome":"rejected","reason","by"}`. ERR_CONFLICT from the unit when it is not
+ * parked (any more). `at`, `by`: of who says so. */
+int canon_txn_reject(struct txn *t, const char *arrival, const char *reason, const char *by,
+                     struct err *e);
+/* Arrivals that are parked and have no record get one: those of a time before there were any, or
+ * whose queue was lost. Looks once, on the ledger's thread, after queues_start(). Stop before
+ * ledger_close. */
+void canon_parked_start(struct canon *c, struct queues *q, struct ledger *l, struct world *w);
+void canon_parked_stop(struct canon *c);
 
 /* Another thread that can run intake, validate and normalisers for an engine. */
 struct canon_hand {

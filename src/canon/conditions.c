@@ -15,7 +15,7 @@
 int canon_apply_erase(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                       struct buf *result, struct err *e)
 {
-    (void)version, (void)result;
+    (void)result;
     AUTO(canon_small_fini) struct canon_small p;
     int rc = canon_small_decode(c, "canon.erase", 3, 3, 0, &p, e);
     if (rc == 0)
@@ -24,6 +24,8 @@ int canon_apply_erase(void *self, const struct apply *a, uint8_t version, struct
         rc = store_wait_erase(a->db, a->env->tenant, p.text[0], p.text[1], p.text[2], e);
     if (rc == 0)
         rc = store_memo_erase(a->db, a->env->tenant, p.text[0], p.text[1], p.text[2], e);
+    if (rc == 0 && version > 1)
+        rc = store_parked_erase(a->db, a->env->tenant, p.text[0], p.text[1], p.text[2], e);
     return rc != 0 ? rc : store_erase(a->db, a->env->tenant, p.text[0], p.text[1], p.text[2], e);
 }
 

@@ -60,7 +60,7 @@ void canon_op_arrive(struct txn *t, const struct canon_op_arrive *a)
 
 void canon_op_erase(struct txn *t, const char *model, const char *origin, const char *source_id)
 {
-    struct buf *b = txn_begin(t, CANON_OP_ERASE, CANON_OP_VERSION);
+    struct buf *b = txn_begin(t, CANON_OP_ERASE, CANON_ERASE_VERSION);
     buf_add_text(b, model);
     buf_add_text(b, origin);
     buf_add_text(b, source_id);
@@ -100,6 +100,14 @@ void canon_op_part(struct txn *t, const struct canon_op_part *p)
     buf_add_u64(b, p->rev);
     buf_add_u64(b, p->said);
     buf_add_u64(b, p->readiness);
+    txn_end(t);
+}
+
+void canon_op_reject(struct txn *t, const char *arrival, const char *rejected)
+{
+    struct buf *b = txn_begin(t, CANON_OP_REJECT, CANON_OP_VERSION);
+    buf_add_text(b, arrival);
+    buf_add_text(b, rejected);
     txn_end(t);
 }
 

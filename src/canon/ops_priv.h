@@ -20,21 +20,24 @@ enum canon_op {
     CANON_OP_SWEEP = 0x0704,
     CANON_OP_PART = 0x0705,
     CANON_OP_MEMO = 0x0706,
+    CANON_OP_REJECT = 0x0707,
     CANON_OP_IF_KEY = 0x0710, /* conditions */
     CANON_OP_IF_SOURCE = 0x0711,
     CANON_OP_IF_GOLDEN = 0x0712,
     CANON_OP_IF_PARKED = 0x0713,
 };
 
-enum { CANON_OP_VERSION = 1, CANON_MERGES_MAX = 64 };
+/* Of canon.erase: 1 left what was parked parked. */
+enum { CANON_OP_VERSION = 1, CANON_ERASE_VERSION = 2, CANON_MERGES_MAX = 64 };
 
-enum canon_stored { /* outcomes as stored: those of enum canon_outcome and two more */
+enum canon_stored { /* outcomes as stored: those of enum canon_outcome and three more */
                     STORED_CANONIZED,
                     STORED_NOOP,
                     STORED_PARKED,
                     STORED_FAILED,
                     STORED_WITHDRAWN,
                     STORED_RESUMED,
+                    STORED_REJECTED,
 };
 
 enum canon_phase { PHASE_INTAKE, PHASE_VALIDATE, PHASE_AGGREGATE, PHASE_PROJECT };
@@ -94,6 +97,8 @@ void canon_op_define(struct txn *t, const char *name, uint64_t def, const char *
 void canon_op_arrive(struct txn *t, const struct canon_op_arrive *a);
 void canon_op_erase(struct txn *t, const char *model, const char *origin, const char *source_id);
 void canon_op_wait(struct txn *t, const struct canon_op_wait *w);
+/* `rejected`: JSON, by whom and why. */
+void canon_op_reject(struct txn *t, const char *arrival, const char *rejected);
 void canon_op_memo(struct txn *t, const char *arrival, const char *memo);
 void canon_op_part(struct txn *t, const struct canon_op_part *p);
 /* Failed arrivals older than that go, at most so many. The result is their number, u32. */

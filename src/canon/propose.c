@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "canon/engine_priv.h"
+#include "canon/parked_priv.h"
 #include "canon/pipeline_priv.h"
 #include "canon/state_priv.h"
 #include "canon/whole_priv.h"
@@ -198,6 +199,22 @@ static const char *ending_field(const struct canon_job *j)
     return field;
 }
 
+/* With what people see of it when it parks. */
+static int compose_parked(struct canon_job *j, struct txn *t, const struct texts *x, struct err *e)
+{
+    struct parked_said said = {.arrival = j->arrival->arrival_id,
+                               .origin = j->arrival->origin,
+                               .source_id = job_source_id(j),
+                               .observed_at = j->observed_at,
+                               .phase = (int)j->phase,
+                               .reason = j->arrival->reason,
+                               .detail = j->arrival->err.text,
+                               .evidence = text_of(x, TEXT_EVIDENCE),
+                               .tags = text_of(x, TEXT_TAGS),
+                               .data = j->phase == PHASE_INTAKE ? j->body : text_of(x, TEXT_WORK)};
+    return job_compose_parked(j, t, &said, e);
+}
+
 /* What the caller of the request wants to happen with it. */
 static int compose_also(struct canon_job *j, bool conditions, struct txn *t, struct err *e)
 {
@@ -247,6 +264,8 @@ int job_compose(struct canon_job *j, struct err *e)
         rc = job_compose_wait(j, t, e);
     if (rc == 0)
         rc = job_compose_memo(j, t, e);
+    if (rc == 0)
+        rc = compose_parked(j, t, &x, e);
     for (size_t i = 0; i < j->plan.losers_count && rc == 0; i++)
         entity_txn_remove(t, j->working->def, j->plan.losers[i]->id, 0);
     if (rc == 0)

@@ -10,6 +10,7 @@
 
 #define QUEUE_PREFIX "canon."
 #define QUEUE_STAGED ".staged"
+#define QUEUE_PARKED ".parked"
 
 enum { QUEUED_TAGS_MAX = 64 << 10 /* bytes of all tags */ };
 
@@ -18,6 +19,11 @@ enum { QUEUED_TAGS_MAX = 64 << 10 /* bytes of all tags */ };
 void canon_queue_name(const char *model, bool staged, char out[CANON_QUEUE_NAME_MAX])
 {
     snprintf(out, CANON_QUEUE_NAME_MAX, QUEUE_PREFIX "%s%s", model, staged ? QUEUE_STAGED : "");
+}
+
+void canon_parked_name(const char *model, char out[CANON_QUEUE_NAME_MAX])
+{
+    snprintf(out, CANON_QUEUE_NAME_MAX, QUEUE_PREFIX "%s" QUEUE_PARKED, model);
 }
 
 bool canon_queue_is_ours(const char *queue)

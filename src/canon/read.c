@@ -12,8 +12,8 @@
 #include "canon/store_priv.h"
 #include "db/db.h"
 
-static const char *const stored_names[] = {"canonized", "noop",      "parked",
-                                           "failed",    "withdrawn", "resumed"};
+static const char *const stored_names[] = {"canonized", "noop",    "parked",  "failed",
+                                           "withdrawn", "resumed", "rejected"};
 static const char *const phase_names[] = {"intake", "validate", "aggregate", "project"};
 static const char *const lifecycle_names[] = {"active", "superseded", "withdrawn"};
 static const char *const readiness_names[] = {"complete", "requires_manual_review"};
@@ -23,6 +23,11 @@ static const char *name_of(const char *const *names, size_t count, int64_t at)
     return at >= 0 && (size_t)at < count ? names[at] : "unknown";
 }
 #define NAME_OF(names, at) name_of(names, ARRAY_LEN(names), at)
+
+const char *canon_phase_name(int phase)
+{
+    return NAME_OF(phase_names, phase);
+}
 
 const char *canon_stored_name(int stored)
 {
@@ -290,7 +295,8 @@ int canon_why(struct db *db, const struct canon_model *m, const char *tenant, co
 
 #define ARRIVAL_COLUMNS                                                                            \
     "id, origin, source_id, at, observed_at, def, outcome, phase, reason, evidence, golden, "      \
-    "changes, tags, body"
+    "changes, tags, body, CASE WHEN outcome = 6 THEN (SELECT said FROM canon_rejected WHERE "      \
+    "arrival = canon_arrival.id) END"
 
 static void set_json(json_t *o, const char *name, struct db_stmt *s, int at)
 {
@@ -323,6 +329,7 @@ static json_t *arrival_row(struct db_stmt *s, bool whole)
     if (db_col_int(s, 6) == STORED_PARKED || db_col_int(s, 6) == STORED_FAILED)
         json_object_set_new(o, "phase", json_string(NAME_OF(phase_names, db_col_int(s, 7))));
     set_json(o, "evidence", s, 9);
+    set_json(o, "rejected", s, 14);
     set_text(o, "golden", s, 10);
     set_json(o, "changes", s, 11);
     set_json(o, "tags", s, 12);

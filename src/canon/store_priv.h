@@ -96,6 +96,16 @@ int store_memo_drop(struct db *db, const char *arrival, struct err *e);
 int store_memo_erase(struct db *db, const char *tenant, const char *model, const char *origin,
                      const char *source_id, struct err *e);
 
+/* ---- store_parked.c ---- */
+/* Ids of what is parked of a source; stops when the callback does not return 0. */
+typedef int store_parked_cb(void *arg, const char *arrival, struct err *e);
+int store_parked_of(struct db *db, const char *tenant, const char *model, const char *origin,
+                    const char *source_id, store_parked_cb *each, void *arg, struct err *e);
+int store_arrival_reject(struct db *db, const char *id, const char *rejected, struct err *e);
+/* What is parked of a source whose documents go is withdrawn. */
+int store_parked_erase(struct db *db, const char *tenant, const char *model, const char *origin,
+                       const char *source_id, struct err *e);
+
 /* ---- store_part.c: a golden record that falls into parts ---- */
 /* A number that grows with the order in which source records became known; *out stays as it is
  * when the database does not have this one. */

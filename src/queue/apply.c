@@ -22,10 +22,11 @@ static int done(struct queues *q, int rc)
     return rc;
 }
 
-static int apply_declare(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+static int apply_declare(struct queues *q, const struct apply *a, uint8_t version, struct cursor *c,
+                         struct err *e)
 {
     struct queue_view v;
-    int rc = declare_decode(c, &v, e);
+    int rc = declare_decode(c, version, &v, e);
     v.queue.tenant = tenant_of(a);
     return rc < 0 ? rc : core_declare(q->core, &v.queue, e);
 }
@@ -103,6 +104,57 @@ static const uint8_t *trace_of(const struct apply *a, uint8_t out[CORE_TRACE_BYT
         out[i] = (uint8_t)(high << 4 | low);
     }
     return out;
+}
+
+/* Never refuses, but what cannot be read. */
+static int apply_send_manual(struct queues *q, const struct apply *a, struct cursor *c,
+                             struct buf *result, struct err *e)
+{
+    static const struct uuid nobody;
+    struct uuid follows;
+    bool sent = false;
+    struct send_view *v = &q->send_view;
+    int rc = send_decode(c, v, e);
+    if (rc < 0)
+        return rc;
+    int64_t due_ms = (int64_t)cursor_u64(c);
+    uuid_read(c, &follows);
+    if (c->bad || cursor_left(c) > 0 || due_ms < 0)
+        return op_bad("send_manual", e);
+    bool has = memcmp(follows.b, nobody.b, sizeof nobody.b) != 0;
+    v->send.tenant = tenant_of(a);
+    v->send.place = CORE_PLACE(a->seq, a->offset);
+    rc = core_send_manual(q->core, &v->send, due_ms, has ? &follows : NULL, &sent, e);
+    if (rc == 0)
+        buf_add_u8(result, sent);
+    return rc;
+}
+
+/* Nor this one. */
+static int apply_worked(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+{
+    struct settle_view v;
+    int rc = settle_decode(c, &v, e);
+    uint8_t flags = cursor_u8(c);
+    if (rc < 0)
+        return rc;
+    if (c->bad || cursor_left(c) > 0 || flags > WORKED_KNOWN)
+        return op_bad("worked", e);
+    core_by(q->core, a->env->principal, a->env->reason);
+    core_worked(q->core, &(struct core_worked){.id = v.settle.id,
+                                               .place = CORE_PLACE(a->seq, a->offset),
+                                               .has_result = v.settle.has_result,
+                                               .cancelled = flags & WORKED_CANCELLED,
+                                               .forget = flags & WORKED_FORGET});
+    return 0;
+}
+
+static int apply_tend(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+{
+    struct tend_view v;
+    int rc = tend_decode(c, &v, e);
+    core_by(q->core, a->env->principal, a->env->reason);
+    return rc < 0 ? rc : core_tend(q->core, &v.id, &v.tend, e);
 }
 
 static int apply_settle(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
@@ -269,7 +321,7 @@ static int apply_tenant(struct queues *q, const struct apply *a, struct cursor *
         (void)a, (void)version, (void)result;                                                      \
         return done(q, call);                                                                      \
     }
-APPLY(declare, apply_declare(q, a, c, e))
+APPLY(declare, apply_declare(q, a, version, c, e))
 APPLY(drop, apply_named(q, a, QUEUE_OP_DROP, c, e))
 APPLY(pause, apply_named(q, a, QUEUE_OP_PAUSE, c, e))
 APPLY(close, apply_named(q, a, QUEUE_OP_CLOSE, c, e))
@@ -280,6 +332,9 @@ APPLY(gate_close, apply_named(q, a, QUEUE_OP_GATE_CLOSE, c, e))
 APPLY(gate_backoff, apply_named(q, a, QUEUE_OP_GATE_BACKOFF, c, e))
 APPLY(send, apply_send(q, a, c, result, e))
 APPLY(send_discarded, apply_send_discarded(q, a, c, result, e))
+APPLY(send_manual, apply_send_manual(q, a, c, result, e))
+APPLY(worked, apply_worked(q, a, c, e))
+APPLY(tend, apply_tend(q, a, c, e))
 APPLY(settle, apply_settle(q, a, c, e))
 APPLY(end, apply_end(q, a, c, e))
 APPLY(open, apply_open(q, a, version, c, e))
@@ -337,7 +392,7 @@ static int op_over(void *self, const struct apply *a, uint8_t version, struct cu
         type, 1, false, DOMAIN_ATOMIC, words, op_##name, true                                      \
     }
 const struct domain_op queue_ops[] = {
-    OP(QUEUE_OP_DECLARE, declare, "queue.declare"),
+    {QUEUE_OP_DECLARE, DECLARE_VERSION, false, DOMAIN_ATOMIC, "queue.declare", op_declare, true},
     OP(QUEUE_OP_DROP, drop, "queue.drop"),
     OP(QUEUE_OP_PAUSE, pause, "queue.pause"),
     OP(QUEUE_OP_CLOSE, close, "queue.close"),
@@ -351,6 +406,9 @@ const struct domain_op queue_ops[] = {
     OP(QUEUE_OP_SETTLE, settle, "queue.settle"),
     {QUEUE_IF_DELIVERY, 1, true, DOMAIN_ATOMIC, "queue.if_delivery", op_delivery, false},
     {QUEUE_OP_END, 1, false, DOMAIN_SURE, "queue.end", op_end, true},
+    {QUEUE_OP_SEND_MANUAL, 1, false, DOMAIN_SURE, "queue.send_manual", op_send_manual, true},
+    {QUEUE_OP_WORKED, 1, false, DOMAIN_SURE, "queue.worked", op_worked, true},
+    OP(QUEUE_OP_TEND, tend, "queue.tend"),
     {QUEUE_IF_OVER, 1, true, DOMAIN_ATOMIC, "queue.if_over", op_over, false},
     {QUEUE_OP_OPEN, 2, false, DOMAIN_ATOMIC, "queue.open", op_open, true},
     OP(QUEUE_OP_RENEW, renew, "queue.renew"),

@@ -29,16 +29,19 @@ static void check_where(const struct core *c, uint32_t n)
         ASSERT(alarm_stands_in(c, x->alarm)->items[x->alarm_pos] == n);
     if (x != NULL)
         ASSERT(x->rec == n);
+    if (x != NULL && x->overdue)
+        ASSERT(r->state < REC_COMPLETED && x->tended != NULL && x->tended->due_at <= c->at);
 }
 
 static void check_queue(const struct core *c, const struct queue *q)
 {
-    uint64_t count[REC_CANCELLED + 1] = {0}, lines = 0, standing = 0;
+    uint64_t count[REC_CANCELLED + 1] = {0}, lines = 0, standing = 0, overdue = 0;
     for (uint32_t n = 1; n < c->recs_count; n++) {
         const struct rec *r = core_rec(c, n);
         if (r->state == 0 || core_kind(c, r)->queue != q)
             continue;
         count[r->state]++;
+        overdue += r->extra != NONE && core_extra(c, r)->overdue;
         standing += r->where == WHERE_LINE || r->where == WHERE_LINE_HEAP;
     }
     for (unsigned s = REC_SCHEDULED; s <= REC_CANCELLED; s++)
@@ -51,6 +54,7 @@ static void check_queue(const struct core *c, const struct queue *q)
             ASSERT(l->front->lines.items[l->front_pos] == (uintptr_t)l);
     }
     ASSERT(lines == standing);
+    ASSERT(overdue == q->overdue);
 }
 
 static void check_lanes(const struct core *c)

@@ -7,7 +7,8 @@
  *   2. Counts of queues, lanes and kinds are what counting gives.
  *   3. A record behind its key is not the first of it, or the key is halted.
  *   4. Heaps are in order, and every item knows its position.
- *   5. No pair is left: nobody who has room could take a record that can run. */
+ *   5. No pair is left: nobody who has room could take a record that can run.
+ *   6. Only what waits is overdue, and its time is over; queues count it. */
 #include "queue/core.h"
 
 #include "base/mem.h"
@@ -125,8 +126,10 @@ static void records_free(struct core *c)
         mem_free(c->recs[i]);
     mem_free(c->recs);
     for (uint32_t n = 1; n < c->extras_count; n++) {
-        mem_free(c->extras[n / EXTRA_CHUNK][n % EXTRA_CHUNK].errors);
-        mem_free(c->extras[n / EXTRA_CHUNK][n % EXTRA_CHUNK].moves);
+        struct extra *x = &c->extras[n / EXTRA_CHUNK][n % EXTRA_CHUNK];
+        mem_free(x->errors);
+        mem_free(x->moves);
+        mem_free(x->tended);
     }
     for (uint32_t i = 0; i < c->extras_cap; i++)
         mem_free(c->extras[i]);

@@ -75,6 +75,7 @@ enum {
     CORE_DUE_MAX = 10000,       /* moved by one core_entry(); the rest by the next */
     CORE_GATE_PER_MAX_MS = 86400000,
     CORE_UNHANDLED_MS = 86400000, /* without a handler so long: discarded */
+    CORE_OWNER_MAX = 128,         /* bytes: who sees to a record of a manual queue */
     LANE_SCALE = 5040,            /* divides by all small weights */
 };
 
@@ -119,9 +120,9 @@ void core_free(struct core *c);
 /* ---- time, and taking back ---- */
 
 /* An entry begins. `seq` and `at` never go back. What is due moves, CORE_DUE_MAX at most, in order
- * of (due, kind, place), the kinds being ttl, deadline, timeout, run, gate, keep, dedup; what is
- * too late by the new time is discarded when it is first looked at, for whatever reason. Codes:
- * ERR_NOMEM. */
+ * of (due, kind, place), the kinds being ttl, deadline, timeout, overdue, run, gate, keep, dedup;
+ * what is too late by the new time is discarded when it is first looked at, for whatever reason.
+ * Codes: ERR_NOMEM. */
 int core_entry(struct core *c, uint64_t seq, int64_t at, struct err *e);
 /* Everything since the last core_unit() (entry_too: since core_entry()) never happened. */
 void core_unit(struct core *c);
@@ -149,6 +150,8 @@ struct core_queue { /* zero-initialise, then core_queue_defaults() */
     bool halt_on_dead;   /* a key waits for a decision when its record dies in place */
     bool manual;         /* worked by people, never granted */
     bool handled;        /* workers take it */
+    bool owned;          /* see core_send_manual(); a declaration leaves it as it is */
+    int64_t due_ms;      /* manual: people are to be done with a record by then; 0: at no time */
     int64_t keep_completed_ms, keep_discarded_ms; /* 0: gone at once; -1: for ever */
     uint32_t keep_count;                          /* completed ones, the newest; 0: no limit */
     int64_t dedup_window_ms;
@@ -216,6 +219,7 @@ struct core_send { /* zero-initialise; the defaults are the core's */
     const struct core_label *needs;
     uint8_t gates_count, needs_count;
     bool create;             /* an undeclared queue is declared with defaults */
+    bool always;             /* be the queue closed or full */
     enum rec_reason discard; /* not to be worked: it is discarded for it as soon as it is there */
 };
 struct core_sent {
@@ -225,6 +229,41 @@ struct core_sent {
     uint64_t depth; /* waiting records of the queue, with it */
 };
 int core_send(struct core *c, const struct core_send *s, struct core_sent *out, struct err *e);
+
+/* ---- manual queues: what people work ----
+ *
+ * Nobody is granted from a manual queue. What waits there has an owner, who sees to it, and a time
+ * by which it is due; one that is over is counted in its queue (core_counts.overdue) until it is
+ * worked. A snoozed one is SCHEDULED until then; its deadline does not count.
+ *
+ * The queue may be *owned*: its records stand for something that another part of Koan keeps, and
+ * end with that alone. Then what operators do with records is refused, all but core_tend(); so is
+ * forgetting the queue while something waits in it, and a send by others. */
+
+/* Sends to a queue that is owned from then on, and manual; made with `due_ms` when it is not there.
+ * `follows`, NULL or a record that waits there: it is completed with that, and owner and due time
+ * pass on. False: nothing was sent; there is a record with this id, or no room for another queue.
+ * Never refuses: ERR_NOMEM alone. */
+int core_send_manual(struct core *c, const struct core_send *s, int64_t due_ms,
+                     const struct uuid *follows, bool *sent, struct err *e);
+/* It is worked. A record that does not wait in a manual queue stays as it is. */
+struct core_worked {
+    struct uuid id;
+    uint64_t place; /* where the result lies */
+    bool has_result;
+    bool cancelled; /* it was not to be done; else COMPLETED */
+    bool forget;    /* nothing of it is kept */
+};
+void core_worked(struct core *c, const struct core_worked *w);
+/* What people say of a record that waits in a manual queue. */
+struct core_tend {
+    bool has_owner, has_due, has_until;
+    const char *owner; /* NULL: nobody */
+    int64_t due_at;    /* 0: at no time */
+    int64_t until;     /* snoozed until then; 0 or past: it is available */
+};
+/* ERR_NOT_FOUND, ERR_CONFLICT: not of a manual queue, or it has ended. */
+int core_tend(struct core *c, const struct uuid *id, const struct core_tend *t, struct err *e);
 
 /* ---- consumers ---- */
 
@@ -388,8 +427,11 @@ struct core_view {
     uint64_t token; /* EXECUTING */
     int64_t lease_until;
     struct uuid consumer;
-    bool cancel_asked;          /* EXECUTING, and not to go on */
-    char why[CORE_WHY_MAX + 1]; /* CANCELLED: the reason given; "": none was */
+    bool cancel_asked;              /* EXECUTING, and not to go on */
+    char why[CORE_WHY_MAX + 1];     /* CANCELLED: the reason given; "": none was */
+    char owner[CORE_OWNER_MAX + 1]; /* of a manual queue; "": nobody */
+    int64_t due_at;                 /* 0: at no time */
+    bool overdue;
 };
 /* ERR_NOT_FOUND. */
 int core_look(const struct core *c, const struct uuid *id, struct core_view *out, struct err *e);
@@ -444,6 +486,7 @@ struct core_counts {
     uint64_t bytes;    /* of all waiting and executing */
     int64_t oldest_at; /* about that of the oldest available; INT64_MAX: none */
     uint64_t sent, acked, nacked, granted, dropped; /* since it was declared; discarded */
+    uint64_t overdue;                               /* of those that wait for people */
     int64_t unhandled_at; /* since when nobody takes from it that did: core_unregister(); 0: no */
     uint32_t consumers;
     uint64_t unfit; /* about how many of the available wait for a label */

@@ -5,8 +5,8 @@
  * gets what, the end of an execution keyline.c   the lines of keys; unique slots; dedup gate.c
  * gates and who waits at them timer.c     what is due and when entry.c    time moves on queues.c
  * declarations, counts                                  consumer.c opening, renewing, lapsing
- *   send.c settle.c operate.c look.c save.c load.c                    core.c     new, free, hash,
- * check
+ *   send.c settle.c operate.c manual.c look.c save.c load.c                    core.c     new,
+ * free, hash, check
  *
  * Where an available record stands (`where`), and what holds it there:
  *
@@ -61,7 +61,7 @@ struct rec {
 enum { REC_DUE_BITS = 44, REC_DELIVERIES_MAX = 1023 };
 #define TIME_MAX ((INT64_C(1) << REC_DUE_BITS) - 1) /* the year 2527 */
 
-enum alarm_kind { ALARM_TTL, ALARM_DEADLINE, ALARM_TIMEOUT };
+enum alarm_kind { ALARM_TTL, ALARM_DEADLINE, ALARM_TIMEOUT, ALARM_OVERDUE };
 
 /* A text that many records have in common. */
 struct word {
@@ -96,6 +96,12 @@ struct rec_moves {
     struct rec_move ring[];
 };
 
+/* What people have said of it; replaced as a whole. */
+struct tended {
+    int64_t due_at; /* 0: at no time */
+    char owner[];   /* "": nobody */
+};
+
 struct extra {
     uint32_t rec; /* or the next free extra */
     uint32_t unused;
@@ -116,9 +122,10 @@ struct extra {
     uint32_t alarm_pos, oldest_pos;
     struct rec_errors *errors;
     struct rec_moves *moves;
+    struct tended *tended; /* NULL: nothing */
     struct queue *died[CORE_DIED_MAX];
     uint8_t alarm, gates_count, died_count, reason;
-    bool snoozed, halts, asked, edited, in_oldest;
+    bool snoozed, halts, asked, edited, in_oldest, overdue;
 };
 
 /* What records of one sender have in common. */
@@ -256,6 +263,7 @@ struct queue {
     uint64_t bytes, sent, acked, nacked, granted, dropped;
     int64_t unhandled_at;
     uint64_t executing_bytes; /* part of `bytes` */
+    uint64_t overdue;
     struct line *lines;
     struct sub *free_first, *free_last; /* consumers with room, in order of turn */
     uint32_t consumers;
@@ -555,10 +563,21 @@ void rec_hand_back(struct core *c, uint32_t n);
 /* send.c */
 void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes, bool edited);
 
+/* manual.c */
+/* What its queue says of when it is due; a queue that is not manual forgets what was said. */
+void tended_begin(struct core *c, uint32_t n);
+void tended_set(struct core *c, uint32_t n, const char *owner, int64_t due_at);
+void overdue_mark(struct core *c, uint32_t n);
+void overdue_leave(struct core *c, uint32_t n);
+/* Its queue is owned: ERR_CONFLICT. */
+int owned_check(const struct queue *q, struct err *e);
+
 /* queues.c */
 struct queue *queue_find(const struct core *c, const char *tenant, const char *name);
 struct queue *queue_get(struct core *c, const char *tenant, const char *name, bool create,
                         struct err *e);
+/* Its options, but for `owned`. */
+void queue_set(struct core *c, struct queue *q, const struct core_queue *o);
 bool queue_is_runnable(const struct queue *q);
 void queue_review(struct core *c, struct queue *q); /* may it have a pair? */
 uint64_t queue_waiting(const struct queue *q);

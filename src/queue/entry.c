@@ -31,21 +31,23 @@ static struct due due_next(const struct core *c)
     alarm_due(c, &c->alarms, &best, DUE_ALARM);
     alarm_due(c, &c->timeouts, &best, DUE_TIMEOUT);
     if (c->due.count > 0)
-        due_offer(&best, rec_due(core_rec(c, (uint32_t)c->due.items[0])), 3, DUE_RUN);
+        due_offer(&best, rec_due(core_rec(c, (uint32_t)c->due.items[0])), 4, DUE_RUN);
     if (c->gate_alarms.count > 0)
-        due_offer(&best, ((struct gate *)(uintptr_t)c->gate_alarms.items[0])->alarm_at, 4,
+        due_offer(&best, ((struct gate *)(uintptr_t)c->gate_alarms.items[0])->alarm_at, 5,
                   DUE_GATE);
     if (c->purges.count > 0)
-        due_offer(&best, ((struct queue *)(uintptr_t)c->purges.items[0])->purge_at, 5, DUE_PURGE);
+        due_offer(&best, ((struct queue *)(uintptr_t)c->purges.items[0])->purge_at, 6, DUE_PURGE);
     if (c->dedup_ends.count > 0)
-        due_offer(&best, ((struct dedup *)(uintptr_t)c->dedup_ends.items[0])->until, 6, DUE_DEDUP);
+        due_offer(&best, ((struct dedup *)(uintptr_t)c->dedup_ends.items[0])->until, 7, DUE_DEDUP);
     return best;
 }
 
 static void alarm_fire(struct core *c)
 {
     uint32_t n = (uint32_t)c->alarms.items[0];
-    if (!rec_is_too_late(c, n))
+    if (core_extra(c, core_rec(c, n))->alarm == ALARM_OVERDUE)
+        overdue_mark(c, n);
+    else if (!rec_is_too_late(c, n))
         alarm_review(c, n);
 }
 

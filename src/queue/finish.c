@@ -87,6 +87,7 @@ void rec_move(struct core *c, uint32_t n, struct queue *to)
     keyline_leave(c, n);
     unique_leave(c, n);
     rec_requeue(c, n, to);
+    tended_begin(c, n);
     if (before == NULL)
         return;
     struct keyline *k = keyline_get(c, to, before->text);
@@ -126,7 +127,7 @@ static bool dead_letter_moves(struct core *c, uint32_t n, enum rec_reason reason
     if (q->o.dead_to == NULL || too_often)
         return false;
     struct queue *to = queue_get(c, q->tenant->name, q->o.dead_to, true, NULL);
-    if (to == NULL || to == q || died_in(x, to))
+    if (to == NULL || to == q || to->o.owned || died_in(x, to))
         return false;
     undo_note(&c->undo, x, sizeof *x);
     x->reason = (uint8_t)reason;

@@ -134,6 +134,11 @@ int core_look(const struct core *c, const struct uuid *id, struct core_view *out
     out->body = x->body != 0 ? x->body : r->place;
     out->edited = x->edited;
     out->result = x->result;
+    out->overdue = x->overdue;
+    if (x->tended != NULL) {
+        str_copy(out->owner, sizeof out->owner, x->tended->owner);
+        out->due_at = x->tended->due_at;
+    }
     if (x->errors != NULL && x->errors->count > 0) {
         const struct rec_error *last = &x->errors->ring[(x->errors->count - 1) % CORE_ERRORS_KEPT];
         out->error = last->place;

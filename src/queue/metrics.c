@@ -40,6 +40,7 @@ FIELD(acked)
 FIELD(nacked)
 FIELD(dropped)
 FIELD(unfit)
+FIELD(overdue)
 
 static int64_t of_age(const struct survey_row *r, int64_t now)
 {
@@ -67,18 +68,25 @@ static const struct metric metrics[] = {
      FOLD_SUM, false},
     {"koan_queue_oldest_seconds", "Age of the oldest message that could run", NULL, of_age,
      FOLD_FIRST, false},
+    {"koan_queue_overdue", "Messages that people are late with", NULL, of_overdue, FOLD_SUM, true},
     {"koan_queue_sent_total", "Messages that were sent", NULL, of_sent, FOLD_SUM, false},
     {"koan_queue_waiting_for_label", "Messages that nobody takes for the labels that they need",
      NULL, of_unfit, FOLD_SUM, true},
 };
 
-const char *const queue_metric_names[] = {
-    "koan_queue_acked_total",       "koan_queue_bytes",
-    "koan_queue_discarded_total",   "koan_queue_granted_total",
-    "koan_queue_messages",          "koan_queue_nacked_total",
-    "koan_queue_oldest_seconds",    "koan_queue_sent_total",
-    "koan_queue_waiting_for_label", "koan_queues",
-    "koan_queues_unhandled",        NULL};
+const char *const queue_metric_names[] = {"koan_queue_acked_total",
+                                          "koan_queue_bytes",
+                                          "koan_queue_discarded_total",
+                                          "koan_queue_granted_total",
+                                          "koan_queue_messages",
+                                          "koan_queue_nacked_total",
+                                          "koan_queue_oldest_seconds",
+                                          "koan_queue_overdue",
+                                          "koan_queue_sent_total",
+                                          "koan_queue_waiting_for_label",
+                                          "koan_queues",
+                                          "koan_queues_unhandled",
+                                          NULL};
 
 /* ---- the busiest ---- */
 

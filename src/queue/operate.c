@@ -28,10 +28,12 @@ static int is_executing(struct err *e)
                    "the record is executing; cancel it, or wait for the end of its lease");
 }
 
-/* One that may be changed: it is not executing. */
+/* One that may be changed: it is not executing, and operators may. */
 static int operate_idle(const struct core *c, const struct uuid *id, uint32_t *n, struct err *e)
 {
     int rc = operate_find(c, id, n, e);
+    if (rc == 0)
+        rc = owned_check(core_kind(c, core_rec(c, *n))->queue, e);
     return rc == 0 && core_rec(c, *n)->state == REC_EXECUTING ? is_executing(e) : rc;
 }
 
@@ -42,6 +44,9 @@ int core_cancel(struct core *c, const struct uuid *id, bool *asked, struct err *
     if (rc < 0)
         return rc;
     const struct rec *r = core_rec(c, n);
+    rc = owned_check(core_kind(c, r)->queue, e);
+    if (rc < 0)
+        return rc;
     *asked = r->state == REC_EXECUTING;
     if (is_ended(r))
         return err_set(e, ERR_CONFLICT, "the record has ended: it is %s",
@@ -129,6 +134,8 @@ int core_move(struct core *c, const struct uuid *id, const char *queue, struct e
         return err_field(e, ERR_CONFLICT, "queue", "the record is in queue '%s' already", queue);
     if (to->closed)
         return err_field(e, ERR_CONFLICT, "queue", "queue '%s' is closed", queue);
+    if (to->o.owned)
+        return owned_check(to, e);
     rec_note_move(c, n, VERB_MOVE, to, REASON_NONE);
     bool ended = is_ended(r);
     enum rec_state state = (enum rec_state)r->state;

@@ -216,7 +216,7 @@ enum { DECLARE_DROPS_OLDEST = 1, DECLARE_HALTS = 2, DECLARE_MANUAL = 4, DECLARE_
 
 void queue_txn_declare(struct txn *t, const struct core_queue *q)
 {
-    struct buf *b = op_begin(t, QUEUE_OP_DECLARE);
+    struct buf *b = txn_begin(t, QUEUE_OP_DECLARE, DECLARE_VERSION);
     short_add(b, q->name);
     short_add(b, q->dead_to);
     buf_add_u8(b, (uint8_t)((q->overflow == OVERFLOW_DROP_OLDEST ? DECLARE_DROPS_OLDEST : 0) |
@@ -229,10 +229,11 @@ void queue_txn_declare(struct txn *t, const struct core_queue *q)
     buf_add_u64(b, (uint64_t)q->keep_discarded_ms);
     buf_add_u32(b, q->keep_count);
     buf_add_u64(b, (uint64_t)q->dedup_window_ms);
+    buf_add_u64(b, (uint64_t)q->due_ms);
     txn_end(t);
 }
 
-int declare_decode(struct cursor *c, struct queue_view *v, struct err *e)
+int declare_decode(struct cursor *c, uint8_t from, struct queue_view *v, struct err *e)
 {
     struct core_queue *q = &v->queue;
     char *name = v->name, *dead_to = v->dead_to;
@@ -251,6 +252,7 @@ int declare_decode(struct cursor *c, struct queue_view *v, struct err *e)
     q->keep_discarded_ms = (int64_t)cursor_u64(c);
     q->keep_count = cursor_u32(c);
     q->dedup_window_ms = (int64_t)cursor_u64(c);
+    q->due_ms = from > 1 ? (int64_t)cursor_u64(c) : 0;
     return c->bad || cursor_left(c) > 0 || q->name == NULL || flags > 15 ? op_bad("declare", e) : 0;
 }
 
@@ -516,6 +518,26 @@ int queue_txn_send_discarded(struct txn *t, const struct queue_message *m, int64
     return 0;
 }
 
+int queue_txn_send_manual(struct txn *t, const struct queue_message *m, int64_t due_ms,
+                          const struct uuid *follows, struct err *e)
+{
+    static const struct uuid nobody;
+    int rc = message_check(m, e);
+    if (rc < 0)
+        return rc;
+    struct buf *b = op_begin(t, QUEUE_OP_SEND_MANUAL);
+    send_add(b, m);
+    buf_add_u64(b, (uint64_t)due_ms);
+    buf_add(b, follows != NULL ? follows->b : nobody.b, sizeof nobody.b);
+    txn_end(t);
+    return 0;
+}
+
+bool queue_sent_manual(struct cursor *result)
+{
+    return cursor_u8(result) == 1 && !result->bad;
+}
+
 static void backoff_read(struct cursor *c, struct core_backoff *o)
 {
     memset(o, 0, sizeof *o);
@@ -624,10 +646,9 @@ static int settle_check(const struct core_settle *s, size_t text_len, struct err
     return 0;
 }
 
-static void settle_add(struct txn *t, enum queue_op type, const struct core_settle *s,
-                       const char *text, size_t text_len)
+static void settle_put(struct buf *b, const struct core_settle *s, const char *text,
+                       size_t text_len)
 {
-    struct buf *b = op_begin(t, type);
     buf_add(b, s->id.b, sizeof s->id.b);
     buf_add_u64(b, s->token);
     buf_add_u8(b, (uint8_t)s->outcome);
@@ -639,7 +660,28 @@ static void settle_add(struct txn *t, enum queue_op type, const struct core_sett
     short_add(b, s->gate);
     short_add(b, s->queue);
     buf_add_bytes(b, text, text_len);
+}
+
+static void settle_add(struct txn *t, enum queue_op type, const struct core_settle *s,
+                       const char *text, size_t text_len)
+{
+    settle_put(op_begin(t, type), s, text, text_len);
     txn_end(t);
+}
+
+int queue_txn_worked(struct txn *t, const struct core_worked *w, const char *text, size_t text_len,
+                     struct err *e)
+{
+    struct core_settle s = {.id = w->id, .outcome = SETTLE_ACK};
+    int rc = settle_check(&s, text_len, e);
+    if (rc < 0)
+        return rc;
+    struct buf *b = op_begin(t, QUEUE_OP_WORKED);
+    settle_put(b, &s, text, text_len);
+    buf_add_u8(b,
+               (uint8_t)((w->cancelled ? WORKED_CANCELLED : 0) | (w->forget ? WORKED_FORGET : 0)));
+    txn_end(t);
+    return 0;
 }
 
 int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *text, size_t text_len,
@@ -682,6 +724,37 @@ int settle_decode(struct cursor *c, struct settle_view *v, struct err *e)
     s->outcome = (enum core_outcome)outcome;
     s->reason = (enum rec_reason)reason;
     return 0;
+}
+
+/* ---- what people say of a record ---- */
+
+int queue_txn_tend(struct txn *t, const struct uuid *id, const struct core_tend *w, struct err *e)
+{
+    if (w->has_owner && text_fits(w->owner, CORE_OWNER_MAX, "owner", e) < 0)
+        return ERR_INVALID;
+    struct buf *b = op_begin(t, QUEUE_OP_TEND);
+    buf_add(b, id->b, sizeof id->b);
+    buf_add_u8(b, (uint8_t)((w->has_owner ? TEND_OWNER : 0) | (w->has_due ? TEND_DUE : 0) |
+                            (w->has_until ? TEND_UNTIL : 0)));
+    short_add(b, w->has_owner ? w->owner : NULL);
+    buf_add_u64(b, (uint64_t)w->due_at);
+    buf_add_u64(b, (uint64_t)w->until);
+    txn_end(t);
+    return 0;
+}
+
+int tend_decode(struct cursor *c, struct tend_view *v, struct err *e)
+{
+    char *room = v->owner;
+    uuid_read(c, &v->id);
+    uint8_t flags = cursor_u8(c);
+    v->tend = (struct core_tend){.has_owner = flags & TEND_OWNER,
+                                 .has_due = flags & TEND_DUE,
+                                 .has_until = flags & TEND_UNTIL,
+                                 .owner = short_read(c, &room, CORE_OWNER_MAX)};
+    v->tend.due_at = (int64_t)cursor_u64(c);
+    v->tend.until = (int64_t)cursor_u64(c);
+    return c->bad || cursor_left(c) > 0 || flags > TEND_KNOWN ? op_bad("tend", e) : 0;
 }
 
 void queue_txn_if_delivery(struct txn *t, const struct uuid *id, uint64_t token)

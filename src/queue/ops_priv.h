@@ -20,6 +20,8 @@ enum queue_op {
     QUEUE_OP_SEND_DISCARDED = 0x0213,
     QUEUE_OP_END = 0x0214,
     QUEUE_IF_OVER = 0x0215,
+    QUEUE_OP_SEND_MANUAL = 0x0216,
+    QUEUE_OP_WORKED = 0x0217,
     QUEUE_OP_OPEN = 0x0220,
     QUEUE_OP_RENEW = 0x0221,
     QUEUE_OP_LEAVE = 0x0222,
@@ -34,7 +36,16 @@ enum queue_op {
     QUEUE_OP_MOVE = 0x0232,
     QUEUE_OP_EDIT = 0x0233,
     QUEUE_OP_PURGE = 0x0234,
+    QUEUE_OP_TEND = 0x0235,
 };
+
+enum { DECLARE_VERSION = 2 }; /* of QUEUE_OP_DECLARE: 1 has no due time */
+
+/* Of QUEUE_OP_TEND: what is said. */
+enum { TEND_OWNER = 1, TEND_DUE = 2, TEND_UNTIL = 4, TEND_KNOWN = 7 };
+
+/* Behind a settle's fields in QUEUE_OP_WORKED. */
+enum { WORKED_CANCELLED = 1, WORKED_FORGET = 2, WORKED_KNOWN = 3 };
 
 /* What of a send is not at its default: bits of its first field. A bit that this program does not
  * know makes the payload unreadable, never half read. */
@@ -87,7 +98,14 @@ struct queue_view {
     struct core_queue queue;
     char name[CORE_TEXT_MAX + 1], dead_to[CORE_TEXT_MAX + 1];
 };
-int declare_decode(struct cursor *c, struct queue_view *v, struct err *e);
+int declare_decode(struct cursor *c, uint8_t version, struct queue_view *v, struct err *e);
+
+struct tend_view {
+    struct uuid id;
+    struct core_tend tend;
+    char owner[CORE_OWNER_MAX + 1];
+};
+int tend_decode(struct cursor *c, struct tend_view *v, struct err *e);
 
 struct consumer_view {
     struct core_consumer consumer;

@@ -81,6 +81,16 @@ int queue_txn_send(struct txn *t, const struct queue_message *m, struct err *e);
 int queue_txn_send_discarded(struct txn *t, const struct queue_message *m, int64_t keep_ms,
                              struct err *e);
 void queue_sent_read(struct cursor *result, struct core_sent *out);
+/* For people, from a part of Koan that keeps what the message stands for: see core_send_manual().
+ * `follows` may be NULL. It cannot refuse, so that the unit needs no savepoint for it. */
+int queue_txn_send_manual(struct txn *t, const struct queue_message *m, int64_t due_ms,
+                          const struct uuid *follows, struct err *e);
+bool queue_sent_manual(struct cursor *result); /* there is a new record */
+/* Such a record is worked: see core_worked(). `text`: its result, may be NULL. It cannot refuse. */
+int queue_txn_worked(struct txn *t, const struct core_worked *w, const char *text, size_t text_len,
+                     struct err *e);
+/* What people say of a record of a manual queue: see core_tend(). */
+int queue_txn_tend(struct txn *t, const struct uuid *id, const struct core_tend *w, struct err *e);
 
 /* `text`: result of an ack, error of a nack or reject; may be NULL. `s->place` is not read. */
 int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *text, size_t text_len,
@@ -238,6 +248,8 @@ struct queue_totals {
     uint64_t unhandled, unhandled_records;
     char unhandled_name[CORE_TEXT_MAX + 1];
     int64_t unhandled_until;
+    uint64_t overdue_most; /* of one queue, and which */
+    char overdue_name[CORE_TEXT_MAX + 1];
 };
 void queues_totals(struct queues *q, struct queue_totals *out);
 /* Adds what is known of each queue: of the QUEUE_SHOWN busiest, fewer when their names are long,

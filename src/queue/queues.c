@@ -144,6 +144,8 @@ static int queue_check(const struct core_queue *o, struct err *e)
                          o->name);
     if (o->dedup_window_ms < 0 || o->dedup_window_ms > dedup_window_max_ms)
         return err_field(e, ERR_INVALID, "dedup_window", "from 0 to 30 days");
+    if (o->due_ms < 0 || o->due_ms > TIME_MAX || (o->due_ms > 0 && !o->manual))
+        return err_field(e, ERR_INVALID, "due", "a time to come, and of a manual queue alone");
     if (o->keep_completed_ms < -1 || o->keep_discarded_ms < -1)
         return err_field(e, ERR_INVALID, "keep", "a time, 0, or -1 for ever");
     return o->dead_to == NULL ? 0 : name_check(o->dead_to, "dead_to", e);
@@ -162,9 +164,10 @@ static void queue_oldest_review(struct core *c, struct queue *q)
     }
 }
 
-static void queue_set(struct core *c, struct queue *q, const struct core_queue *o)
+void queue_set(struct core *c, struct queue *q, const struct core_queue *o)
 {
     char *dead_to = o->dead_to == NULL ? NULL : undo_strdup(&c->undo, o->dead_to);
+    bool owned = q->o.owned;
     SAVE(c, q->unhandled_at);
     if (o->handled || o->manual)
         q->unhandled_at = 0;
@@ -176,6 +179,7 @@ static void queue_set(struct core *c, struct queue *q, const struct core_queue *
     q->o.tenant = q->tenant->name;
     q->o.name = q->name;
     q->o.dead_to = dead_to;
+    q->o.owned = owned;
     queue_oldest_review(c, q);
     queue_lines_review(c, q);
     queue_review(c, q);
@@ -193,6 +197,9 @@ int core_declare(struct core *c, const struct core_queue *o, struct err *e)
     struct queue *q = queue_get(c, o->tenant, o->name, true, e);
     if (q == NULL)
         return e != NULL ? e->code : ERR_INVALID;
+    if (q->o.owned && !o->manual)
+        return err_field(e, ERR_CONFLICT, "manual",
+                         "what waits in queue '%s' is worked by people: it stays manual", q->name);
     queue_set(c, q, o);
     grants_make(c);
     return 0;
@@ -377,7 +384,9 @@ int core_drop(struct core *c, const char *tenant, const char *name, bool force, 
     if (records > 0 && !force)
         return err_set(e, ERR_CONFLICT, "queue '%s' holds %llu records; purge it, or use force",
                        name, (unsigned long long)records);
-    int rc = queue_forget_records(c, q, records, e);
+    int rc = queue_waiting(q) > 0 ? owned_check(q, e) : 0;
+    if (rc == 0)
+        rc = queue_forget_records(c, q, records, e);
     if (rc < 0)
         return rc;
     queue_disband(c, q);
@@ -545,6 +554,7 @@ static void queue_counts(const struct core *c, const struct queue *q, struct cor
         .nacked = q->nacked,
         .granted = q->granted,
         .dropped = q->dropped,
+        .overdue = q->overdue,
         .unhandled_at = q->unhandled_at,
         .consumers = q->consumers + (q->o.handled ? c->workers : 0),
         .unfit = queue_unfit(c, q),

@@ -82,6 +82,8 @@ void rec_set_state(struct core *c, uint32_t n, enum rec_state state)
     if (state == REC_EXECUTING)
         q->executing_bytes += r->bytes;
     oldest_review(c, n);
+    if (q->overdue > 0 && !state_waits(state))
+        overdue_leave(c, n);
     if ((before == REC_EXECUTING) != (state == REC_EXECUTING) && q->o.concurrency > 0)
         queue_lines_review(c, q);
 }
@@ -257,6 +259,7 @@ static void extra_free(struct core *c, struct rec *r)
     undo_note(&c->undo, x, sizeof *x);
     SAVE(c, c->extras_free);
     past_forget(c, x);
+    undo_free(&c->undo, x->tended);
     memset(x, 0, sizeof *x);
     x->rec = c->extras_free;
     c->extras_free = r->extra;

@@ -201,6 +201,15 @@ void pass_gates(struct core *c, struct pass *p)
 
 /* ---- queues ---- */
 
+/* Of a manual queue: since the fifth form. */
+static void pass_queue_manual(struct pass *p, struct core_queue *o)
+{
+    if (p->form < 5)
+        return;
+    pass_bool(p, &o->owned);
+    pass_i64(p, &o->due_ms);
+}
+
 static void pass_queue_options(struct pass *p, struct core_queue *o, char room[CORE_TEXT_MAX + 1])
 {
     uint8_t overflow = (uint8_t)o->overflow;
@@ -216,6 +225,7 @@ static void pass_queue_options(struct pass *p, struct core_queue *o, char room[C
     pass_i64(p, &o->keep_discarded_ms);
     pass_u32(p, &o->keep_count);
     pass_i64(p, &o->dedup_window_ms);
+    pass_queue_manual(p, o);
     if (overflow > OVERFLOW_DROP_OLDEST)
         pass_fail(p, ERR_CORRUPT, "an unknown way to overflow");
     o->overflow = overflow == 0 ? OVERFLOW_REFUSE : OVERFLOW_DROP_OLDEST;
@@ -259,6 +269,7 @@ static void pass_queue(struct core *c, struct pass *p, struct queue *q)
             pass_fail(p, ERR_CORRUPT, "the same queue twice");
             return;
         }
+        q->o.owned = o.owned;
     }
     pass_queue_state(p, q);
 }

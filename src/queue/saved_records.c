@@ -23,8 +23,10 @@ static uint8_t extra_flags(const struct rec *r, const struct extra *x)
     unsigned f = 0;
     if (x == NULL)
         return 0;
-    f |= x->first_run != 0 || x->ttl_at != 0 || x->snoozed || x->halts || x->reason != 0 ? HAS_TIMES
-                                                                                         : 0;
+    f |= x->first_run != 0 || x->ttl_at != 0 || x->snoozed || x->halts || x->reason != 0 ||
+                 x->tended != NULL
+             ? HAS_TIMES
+             : 0;
     f |= x->body != 0 || x->result != 0 ? HAS_PLACES : 0;
     f |= x->keyline != NULL ? HAS_KEY : 0;
     f |= x->unique != NULL ? HAS_UNIQUE : 0;
@@ -159,12 +161,39 @@ static void pass_history(struct core *c, struct pass *p, struct extra *x)
     }
 }
 
+/* That it was found overdue is saved, not made anew: what an entry has to do must be the same for
+ * who was loaded and who was not. */
+static void pass_tended(struct core *c, struct pass *p, uint32_t n, struct extra *x)
+{
+    char room[CORE_TEXT_MAX + 1];
+    bool has = x->tended != NULL;
+    pass_bool(p, &has);
+    if (!has)
+        return;
+    int64_t due_at = p->loading ? 0 : x->tended->due_at;
+    const char *owner = pass_text(p, p->loading ? NULL : x->tended->owner, room);
+    pass_i64(p, &due_at);
+    pass_bool(p, &x->overdue);
+    if (!p->loading || p->rc < 0)
+        return;
+    bool overdue = x->overdue;
+    x->overdue = false; /* counted when it stands */
+    if (owner == NULL || strlen(owner) > CORE_OWNER_MAX || due_at < 0 ||
+        (overdue && (due_at == 0 || due_at > c->at)))
+        pass_fail(p, ERR_CORRUPT, "an owner or a due time that cannot be");
+    else
+        tended_set(c, n, owner, due_at);
+    x->overdue = overdue && p->rc == 0;
+}
+
 static void pass_extra(struct core *c, struct pass *p, uint32_t n, uint8_t flags,
                        struct consumer **holder)
 {
     struct extra *x = flags == 0 ? NULL : rec_extra(c, n);
     if (flags & HAS_TIMES)
         pass_times(p, x);
+    if ((flags & HAS_TIMES) && p->form >= 5)
+        pass_tended(c, p, n, x);
     if (flags & HAS_PLACES) {
         pass_u64(p, &x->body);
         pass_u64(p, &x->result);
@@ -207,7 +236,14 @@ static void record_restore(struct core *c, struct pass *p, uint32_t n, uint8_t s
         pass_fail(p, ERR_CORRUPT, "an executing record that nobody holds");
         return;
     }
+    const struct extra *x = core_extra(c, r);
+    bool overdue = x != NULL && x->overdue;
+    if (overdue && (state >= REC_COMPLETED || state == REC_EXECUTING)) {
+        pass_fail(p, ERR_CORRUPT, "an overdue record that does not wait");
+        return;
+    }
     rec_set_state(c, n, (enum rec_state)state);
+    core_kind(c, r)->queue->overdue += overdue;
     if (state == REC_SCHEDULED || state == REC_RETRYABLE) {
         rec_set_where(c, r, WHERE_DUE);
         heap_push(c, &c->undo, &c->due, &due_heap, n);

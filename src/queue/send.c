@@ -225,6 +225,8 @@ static void send_new(struct core *c, const struct core_send *s, struct queue *q,
     q->sent++;
     core_decide(c, 0x21, r, r->id);
     send_extras(c, s, q, n, run_at);
+    if (q->o.due_ms > 0)
+        tended_begin(c, n);
     if (s->dedup != NULL && q->o.dedup_window_ms > 0)
         dedup_add(c, q, s->dedup, &s->id, s->place);
     rec_later(c, n, run_at, REC_SCHEDULED);
@@ -248,8 +250,10 @@ int core_send(struct core *c, const struct core_send *s, struct core_sent *out, 
     struct queue *q = rc < 0 ? NULL : queue_get(c, s->tenant, s->queue, s->create, e);
     if (q == NULL)
         return rc < 0 ? rc : e != NULL ? e->code : ERR_NOT_FOUND;
-    if (q->closed)
+    if (q->closed && !s->always)
         return err_field(e, ERR_CONFLICT, "queue", "queue '%s' is closed", q->name);
+    if (q->o.owned && !s->always)
+        return owned_check(q, e);
     if (send_dedup(c, s, q, out) != 0)
         return 0;
     struct lane *lane = lane_get(c, s->lane == NULL ? "default" : s->lane);
@@ -261,11 +265,12 @@ int core_send(struct core *c, const struct core_send *s, struct core_sent *out, 
         rc = send_unique(c, s, q, out, e);
     if (rc == 0 && rec_find(c, core_fingerprint(&s->id)) != NONE)
         rc = err_field(e, ERR_CONFLICT, "id", "there is a record with this id");
-    if (rc == 0)
+    if (rc == 0 && !s->always)
         rc = send_fits(q, s, e);
     if (rc != 0)
         return rc < 0 ? rc : 0;
-    send_make_room(c, q, s->bytes);
+    if (!s->always)
+        send_make_room(c, q, s->bytes);
     send_new(c, s, q, lane, needs);
     if (s->discard != REASON_NONE)
         send_discard(c, s, q);

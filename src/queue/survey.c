@@ -134,6 +134,7 @@ static bool survey_add(struct survey *v, const struct core_queue *q, const struc
                            .granted = n->granted,
                            .dropped = n->dropped,
                            .unfit = n->unfit,
+                           .overdue = count_of(n->overdue),
                            .oldest_at = n->oldest_at};
     if (buf_failed(&v->texts))
         return false;
@@ -163,6 +164,11 @@ static void survey_sum(struct queue_totals *t, const struct core_queue *q,
     if (n->unfit > t->unfit_most) {
         t->unfit_most = n->unfit;
         str_copy(t->unfit, sizeof t->unfit, q->name);
+    }
+    c->overdue += n->overdue;
+    if (n->overdue > t->overdue_most) {
+        t->overdue_most = n->overdue;
+        str_copy(t->overdue_name, sizeof t->overdue_name, q->name);
     }
     if (n->oldest_at < c->oldest_at) {
         c->oldest_at = n->oldest_at;

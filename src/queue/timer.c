@@ -1,8 +1,8 @@
 /* Queue core: what is due, and when. Six heaps: records to be run later; alarms of records that
- * wait (ttl, deadline) and of those that execute (timeout), apart so that an execution costs the
- * same however many wait; gates that open or get a token; queues whose ended records have been kept
- * long enough; dedup texts. And two that core_next_expiry() tells of: leases of consumers, and
- * records' own. */
+ * wait (ttl, deadline, overdue) and of those that execute (timeout), apart so that an execution
+ * costs the same however many wait; gates that open or get a token; queues whose ended records have
+ * been kept long enough; dedup texts. And two that core_next_expiry() tells of: leases of
+ * consumers, and records' own. */
 #include "queue/core_priv.h"
 
 static void due_stands(struct core *c, uint64_t item, uint32_t at)
@@ -148,6 +148,8 @@ static struct extra alarm_of(const struct core *c, const struct rec *r, const st
     int64_t deadline = (x->first_run != 0 ? x->first_run : rec_due(r)) + k->deadline_ms;
     if (deadline > c->at && (x->snoozed || x->gates_count > 0))
         alarm_offer(&next, deadline, ALARM_DEADLINE);
+    if (x->tended != NULL && x->tended->due_at != 0 && !x->overdue)
+        alarm_offer(&next, x->tended->due_at, ALARM_OVERDUE);
     return next;
 }
 

@@ -15,6 +15,7 @@
 #include "entity/entity.h"
 #include "io/loop.h"
 #include "ledger/ledger.h"
+#include "queue/queue.h"
 #include "support/ledger_kit.h"
 
 enum { SOURCES = 6, BATCH = 1000, AT_ONCE = 4 };
@@ -148,9 +149,11 @@ int main(int argc, char **argv)
     ASSERT(loop_new("ledger", &b.ledger_loop, &e) == 0 &&
            loop_new("engine", &b.engine_loop, &e) == 0);
     ASSERT(canon_new(entities, &canon, &e) == 0);
-    struct domain domains[] = {*entities_domain(entities), *canon_domain(canon)};
+    struct queues *queues = queues_new();
+    struct domain domains[] = {*entities_domain(entities), *canon_domain(canon),
+                               *queues_domain(queues)};
     struct ledger_options lo = {.dir = dir};
-    ASSERT(ledger_open(&lo, loop_world(b.ledger_loop), domains, 2, &b.ledger, &e) == 0);
+    ASSERT(ledger_open(&lo, loop_world(b.ledger_loop), domains, 3, &b.ledger, &e) == 0);
     bench_define(&b, canon);
     struct db_options ro = {.path = ledger_db_path(b.ledger), .mode = DB_READER};
     ASSERT(db_open(&ro, &reader, &e) == 0);

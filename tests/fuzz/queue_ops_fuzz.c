@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_send(c, size);
     fuzz_consumer(c, 1);
     fuzz_consumer(c, 2);
-    if (declare_decode(&d, &q, NULL) == 0)
+    if (declare_decode(&d, DECLARE_VERSION, &q, NULL) == 0)
         text_inside(q.queue.dead_to, CORE_TEXT_MAX);
     if (settle_decode(&s, &settle, NULL) == 0)
         ASSERT(settle.text_len <= size);

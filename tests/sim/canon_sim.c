@@ -24,6 +24,7 @@
 #include "entity/entity.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
+#include "queue/queue.h"
 #include "sim/scenario.h"
 #include "support/canon_rules.h"
 #include "support/sim_ledger.h"
@@ -67,6 +68,7 @@ struct node {
     struct ledger_options options;
     struct entities *entities;
     struct canon *canon;
+    struct queues *queues;
     struct ledger *ledger;
     struct canon_engine *engines[ENGINES];
     struct canon_hooks hooks;
@@ -134,6 +136,7 @@ static bool engines_are_idle(void *arg)
 static void node_free_domains(struct node *n)
 {
     canon_free(n->canon);
+    queues_free(n->queues);
     entities_free(n->entities);
     n->canon = NULL;
     n->entities = NULL;
@@ -145,8 +148,10 @@ static int node_open(struct node *n, struct err *e)
     int rc = canon_new(n->entities, &n->canon, e);
     if (rc != 0)
         sim_fail("canon: %s", e->text);
+    n->queues = queues_new();
     struct domain domains[] = {*entities_domain(n->entities),
                                *canon_domain(n->canon),
+                               *queues_domain(n->queues),
                                {.name = "tap", .self = n, .opened = node_opened}};
     sim_note(n->sim, "open");
     rc = ledger_open(&n->options, sim_world(n->sim), domains, ARRAY_LEN(domains), &n->ledger, e);
@@ -441,6 +446,9 @@ static void node_check(struct node *n)
         for (const struct canon_rule *r = canon_rules; r->what != NULL; r++)
             if (node_number(n, r->sql, NULL) != 0)
                 sim_fail("%s", r->what);
+        const char *wrong = canon_rules_parked(n->db, n->queues);
+        if (wrong != NULL)
+            sim_fail("%s", wrong);
         check_answers(n);
     }
     uint64_t scan = 0;

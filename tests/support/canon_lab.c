@@ -11,6 +11,7 @@
 #include "entity/entity.h"
 #include "entity/read.h"
 #include "io/loop.h"
+#include "queue/queue.h"
 #include "support/ledger_kit.h"
 
 enum { LAB_PATIENCE = 100000, LAB_QUIET = 200 }; /* turns */
@@ -26,7 +27,9 @@ static void lab_start(struct canon_lab *lab)
     struct err e = ERR_INIT;
     lab->entities = entities_new();
     ASSERT(canon_new(lab->entities, &lab->canon, &e) == 0);
-    struct domain domains[] = {*entities_domain(lab->entities), *canon_domain(lab->canon)};
+    lab->queues = queues_new();
+    struct domain domains[] = {*entities_domain(lab->entities), *canon_domain(lab->canon),
+                               *queues_domain(lab->queues)};
     struct ledger_options o = {.dir = lab->dir};
     struct world *w = loop_world(lab->loop);
     if (ledger_open(&o, w, domains, ARRAY_LEN(domains), &lab->ledger, &e) != 0)
@@ -65,6 +68,7 @@ static void lab_stop(struct canon_lab *lab)
     while (lab->ledger != NULL)
         lab_step(lab);
     canon_free(lab->canon);
+    queues_free(lab->queues);
     entities_free(lab->entities);
 }
 

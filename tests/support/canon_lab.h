@@ -17,6 +17,7 @@ struct canon_lab {
     struct ledger *ledger;
     struct entities *entities;
     struct canon *canon;
+    struct queues *queues;
     struct db *reader;
     struct canon_engine *engines[LAB_ENGINES];
     struct canon_hooks *hooks;      /* the test's, or NULL */

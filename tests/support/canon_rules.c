@@ -1,8 +1,11 @@
 #include "support/canon_rules.h"
 
+#include <string.h>
+
 #include "base/buf.h"
 #include "base/err.h"
 #include "db/db.h"
+#include "queue/queue_priv.h"
 
 #define G " g.tenant = 'default' AND g.model = 'Port' AND "
 const struct canon_rule canon_rules[] = {
@@ -51,6 +54,31 @@ const struct canon_rule canon_rules[] = {
     {NULL, NULL},
 };
 #undef G
+
+const char *canon_rules_parked(struct db *db, const struct queues *q)
+{
+    static const char sql[] = "SELECT id FROM canon_arrival WHERE outcome = 2 AND model = 'Port'";
+    struct err e = ERR_INIT;
+    struct core_counts n = {.available = 0};
+    uint64_t parked = 0;
+    struct db_stmt *s = db_stmt_get(db, sql, &e);
+    bool known = core_counts(q->core, "default", "canon.Port.parked", &n, NULL) == 0, lost = false;
+    if (s == NULL)
+        PANIC("%s", e.text);
+    for (int rc; (rc = db_step(s, &e)) > 0; parked++) {
+        struct uuid id;
+        struct core_view v = {.state = REC_COMPLETED};
+        const char *text = db_col_text(s, 0, NULL);
+        lost |= !uuid_parse(text, strlen(text), &id) || core_look(q->core, &id, &v, NULL) != 0 ||
+                v.state > REC_RETRYABLE;
+    }
+    db_stmt_done(s);
+    if (lost)
+        return "C1: an arrival is parked and has no record that waits";
+    if ((known || parked > 0) && n.available + n.scheduled != parked)
+        return "C1: a record waits for people and its arrival is not parked";
+    return NULL;
+}
 
 char *canon_rules_golden(struct db *db)
 {

@@ -10,6 +10,7 @@
 #include "canon/canon.h"
 #include "db/db.h"
 #include "entity/entity.h"
+#include "queue/queue.h"
 #include "support/canon_rules.h"
 #include "torture/torture.h"
 
@@ -35,6 +36,7 @@ struct node {
     struct machine *m;
     struct entities *entities;
     struct canon *canon;
+    struct queues *queues;
     struct canon_engine *engine;
     char ids[COUNT][37]; /* of arrivals that were acknowledged */
     bool withdrawn, over;
@@ -60,7 +62,9 @@ static size_t node_domains(void *self, struct domain out[])
         fail("canon: %s", e.text);
     out[0] = *entities_domain(n->entities);
     out[1] = *canon_domain(n->canon);
-    return 2;
+    n->queues = queues_new();
+    out[2] = *queues_domain(n->queues);
+    return 3;
 }
 
 static void node_opened(void *self)
@@ -98,6 +102,7 @@ static void node_closed(void *self)
 {
     struct node *n = self;
     canon_free(n->canon);
+    queues_free(n->queues);
     entities_free(n->entities);
     n->canon = NULL;
     n->entities = NULL;
@@ -278,6 +283,9 @@ static void node_reopened(void *self)
     for (const struct canon_rule *r = canon_rules; r->what != NULL; r++)
         if (number(n, r->sql, NULL) != 0)
             fail("%s", r->what);
+    const char *wrong = canon_rules_parked(n->m->db, n->queues);
+    if (wrong != NULL)
+        fail("%s", wrong);
     for (size_t i = 0; i < COUNT; i++)
         if (n->ids[i][0] != '\0' &&
             number(n, "SELECT count(*) FROM canon_arrival WHERE id = ?1", n->ids[i]) != 1)

@@ -13,6 +13,7 @@
 #include "bind/bind_priv.h"
 #include "bind/script_store.h"
 #include "db/db.h"
+#include "queue/queue.h"
 #include "support/ledger_kit.h"
 #include "support/unit.h"
 
@@ -21,6 +22,7 @@ struct house {
     struct loop *ledger_loop, *home;
     struct entities *entities;
     struct canon *canon;
+    struct queues *queues;
     struct ledger *ledger;
     struct bind *bind;
     struct task close;
@@ -44,10 +46,11 @@ static inline void house_open(struct house *h, int threads)
     if (loop_new("ledger", &h->ledger_loop, &e) != 0 || loop_new("home", &h->home, &e) != 0 ||
         canon_new(h->entities, &h->canon, &e) != 0)
         fail_msg("%s", e.text);
+    h->queues = queues_new();
     struct domain domains[] = {*entities_domain(h->entities), *canon_domain(h->canon),
-                               *script_domain()};
+                               *queues_domain(h->queues), *script_domain()};
     struct ledger_options o = {.dir = h->dir, .segment_bytes = 1 << 20};
-    if (ledger_open(&o, loop_world(h->ledger_loop), domains, 3, &h->ledger, &e) != 0 ||
+    if (ledger_open(&o, loop_world(h->ledger_loop), domains, 4, &h->ledger, &e) != 0 ||
         loop_start(h->ledger_loop, &e) != 0)
         fail_msg("%s", e.text);
     struct bind_options b = {
@@ -79,6 +82,7 @@ static inline void house_close(struct house *h)
     loop_free(h->ledger_loop);
     loop_free(h->home);
     canon_free(h->canon);
+    queues_free(h->queues);
     entities_free(h->entities);
     kit_dir_remove(h->dir);
     stat_reset_all();

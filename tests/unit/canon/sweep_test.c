@@ -10,6 +10,7 @@
 #include "entity/entity.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
+#include "queue/queue.h"
 #include "support/simworld.h"
 
 enum { MINUTE = 60 * 1000 };
@@ -24,6 +25,7 @@ struct node {
     struct sim *sim;
     struct entities *entities;
     struct canon *canon;
+    struct queues *queues;
     struct ledger *ledger;
     struct canon_engine *engine;
     struct db *db;
@@ -89,8 +91,10 @@ static void node_open(struct node *n)
     assert_int_equal(db_vfs_register("sweep", w->disk, &e), 0);
     n->entities = entities_new();
     assert_int_equal(canon_new(n->entities, &n->canon, &e), 0);
+    n->queues = queues_new();
     struct domain domains[] = {*entities_domain(n->entities),
                                *canon_domain(n->canon),
+                               *queues_domain(n->queues),
                                {.name = "tap", .self = n, .opened = node_tap}};
     struct ledger_options o = {.dir = "data", .vfs = "sweep", .exclusive = true};
     if (ledger_open(&o, w, domains, ARRAY_LEN(domains), &n->ledger, &e) != 0)
@@ -110,6 +114,7 @@ static void node_close(struct node *n)
     ledger_close(n->ledger, node_flag, n);
     node_wait(n);
     canon_free(n->canon);
+    queues_free(n->queues);
     entities_free(n->entities);
     db_vfs_unregister("sweep");
     sim_free(n->sim);
