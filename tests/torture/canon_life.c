@@ -29,6 +29,7 @@ static const struct {
     {"c", "gone", "{\"name\":\"Gone soon\",\"icao\":\"K3\"}"},
     {"a", "s4", "{\"name\":\"Four\",\"iata\":\"i4\"}"},
     {"b", "t4", "{\"name\":\"Fourth\",\"iata\":\"i4\",\"icao\":\"K1\"}"}, /* merges */
+    {"c", "", "{\"name\":\"Nobody knows\"}"},                             /* parks */
 };
 enum { COUNT = ARRAY_LEN(arrivals), GONE = 7 };
 
@@ -256,7 +257,7 @@ static bool node_live(void *self)
         !send_all(n, 5, 3))
         return false;
     machine_end(n->m);
-    if (sim_is_frozen(n->m->sim) || !begin(n) || !send_all(n, COUNT, 1) || !send_all(n, 8, 2))
+    if (sim_is_frozen(n->m->sim) || !begin(n) || !send_all(n, COUNT, 1) || !send_all(n, 8, 3))
         return false;
     machine_end(n->m);
     return !sim_is_frozen(n->m->sim);
