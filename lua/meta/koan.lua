@@ -760,6 +760,7 @@ cache = {
 ---@field dead_to? string the queue that discarded messages move to; without, they stay
 ---@field on_dead? "go_on"|"halt" whether a key waits for a decision when its message is discarded
 ---@field manual? boolean worked by people
+---@field due? string|number of a manual queue: when a message is due after it was sent
 ---@field keep? string|{ completed?: string, discarded?: string, count?: integer } "7d" is of discarded ones; 30 d without
 ---@field concurrency? integer runs at once, in the whole cluster
 ---@field dedup_window? string|number 10 min without
