@@ -82,6 +82,13 @@ int canon_queue_send(struct txn *t, const char *model, enum canon_mode mode,
                      const struct canon_arrival *a, const struct uuid *id,
                      const struct canon_sending *s, struct err *e);
 
+/* ---- tx_canon.c ---- */
+/* Without what is not the arrival's own; its texts are those of *held. Both are the caller's in any
+ * case. */
+int tx_arrive_read(const json_t *op, json_t **held, struct canon_arrival *out,
+                   struct canon_sending *s, enum canon_mode *mode, struct err *e);
+void tx_arrive_fini(struct canon_arrival *a);
+
 /* canon_staged.c: {"reason"} of a rejection. */
 enum { CANON_REASON_MAX = 1000 /* bytes */ };
 int canon_reason(const json_t *body, struct err *e);

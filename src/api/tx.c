@@ -9,7 +9,7 @@
  *     {"op": "kv.put",        "key": "last-run", "value": 7, "if_version": 3},
  *     {"op": "send",          "queue": "mail", "body": {..}, "delay": "10m"},
  *     {"op": "publish",       "topic": "order.placed", "body": {..}, "key": "c-7"},
- *     {"op": "canon.arrive",  "model": "Customer", "mode": "queue", "origin": "crm", "data": {..}},
+ *     {"op": "canon.arrive",  "model": "Customer", "origin": "crm", "data": {..}},
  *     {"op": "settle", "queue": "mail", "id": "..", "token": 7, "outcome": "ack"},
  *     {"op": "job.submit", "job": "thumbs", "args": {..}, "options": {"delay": "10m"}},
  *     {"op": "job.step", "id": "..", "token": 7, "name": "charge", "result": {..}}, and job.sleep,
@@ -61,6 +61,7 @@ struct tx_op {
     struct job_stored *stored; /* of job.step and its like */
     uint32_t held_at;          /* of these: their condition in the unit */
     json_t *errors;            /* faults of the args of job.submit, job.fan */
+    bool direct;               /* of arrive: it is worked at once */
 };
 
 /* It changes a record, and is among the items. */
@@ -103,6 +104,8 @@ struct tx {
     struct queue_merged *merged;
     struct buf *patches;
     size_t merged_count;
+    struct tx_direct *direct; /* NULL: no arrival is worked at once */
+    size_t direct_at;         /* which */
 };
 
 static const char *const tx_names[] = {
@@ -140,6 +143,7 @@ static void tx_free(struct tx *x)
     mem_free(x->stored);
     mem_free(x->merged);
     mem_free(x->patches);
+    tx_direct_free(x->direct);
     json_decref(x->body);
     mem_free(x->items);
     mem_free(x->ops);
@@ -305,9 +309,23 @@ static int tx_item(const json_t *op, enum tx_kind kind, struct entity_item *it, 
     return 0;
 }
 
+/* An arrival that is worked at once, with the others. */
+static int tx_read_direct(struct http_request *req, struct tx *x, struct tx_op *out, struct err *e)
+{
+    if (x->direct != NULL)
+        return err_field(e, ERR_UNSUPPORTED, "mode",
+                         "a unit has one arrival that is worked at once, and operation %zu is it; "
+                         "store the others to be worked later, with \"mode\": \"queue\"",
+                         x->direct_at);
+    out->direct = true;
+    x->direct = tx_direct_new(out->text, out->queue.model, req);
+    x->direct_at = (size_t)(out - x->ops);
+    return 0;
+}
+
 /* Of send, settle, publish and arrive. */
-static int tx_read_queue(struct http_request *req, const json_t *op, struct tx_op *out,
-                         struct err *e)
+static int tx_read_queue(struct http_request *req, struct tx *x, const json_t *op,
+                         struct tx_op *out, struct err *e)
 {
     struct api_thread *t = api_thread_of(req);
     struct envelope env;
@@ -329,6 +347,8 @@ static int tx_read_queue(struct http_request *req, const json_t *op, struct tx_o
     if (out->kind == TX_ARRIVE &&
         tx_arrive_check(op, t->api->o.canon, t->api->o.entities, &out->queue, e) != 0)
         return e->code;
+    if (out->kind == TX_ARRIVE && tx_direct_is(op))
+        return tx_read_direct(req, x, out, e);
     if (out->kind == TX_SUBMIT && tx_job_read(op, &out->queue, &out->errors, e) != 0)
         return e->code;
     return tx_queue_check(op, &out->queue, e);
@@ -352,7 +372,7 @@ static int tx_read_op(struct http_request *req, struct tx *x, const json_t *op, 
         return tx_coord_check(op, out->kind == TX_HELD, e);
     }
     if (tx_is_queue(out) || tx_is_stored(out) || out->kind == TX_PUBLISH)
-        return tx_read_queue(req, op, out, e);
+        return tx_read_queue(req, x, op, out, e);
     if ((rc = tx_entity(a, op, out, e)) != 0 ||
         (rc = tx_text(op, "id", ENTITY_ID_MAX, &id, e)) != 0 ||
         (rc = tx_text(op, "partition", ENTITY_NAME_MAX, &partition, e)) != 0)
@@ -504,7 +524,7 @@ static int tx_compose(struct entity_write *w, struct txn *t, bool before, struct
     /* Settles come last: what follows from the end of a run has results too, behind all others. */
     for (size_t n = 0; n < 2 * x->count && rc == 0; n++) {
         struct tx_op *op = &x->ops[n % x->count];
-        if (tx_is_item(op) || tx_is_condition(op) != before ||
+        if (tx_is_item(op) || op->direct || tx_is_condition(op) != before ||
             (op->kind == TX_SETTLE) != (n >= x->count))
             continue;
         if (op->kind != TX_CHECK)
@@ -533,6 +553,11 @@ static size_t tx_check_at(const struct tx *x, int number)
 /* The index of what did not hold, or their count. */
 static size_t tx_fault(const struct tx *x, const struct entity_write *w, const struct err **why)
 {
+    const struct err *fault = x->direct != NULL ? tx_direct_fault(x->direct) : NULL;
+    if (fault != NULL) {
+        *why = fault;
+        return x->direct_at;
+    }
     int failed = w->unit != NULL ? w->unit->failed_op - (int)x->checks_at : -1;
     size_t at = tx_check_at(x, failed);
     *why = &w->err;
@@ -583,6 +608,8 @@ static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq
             buf_addf(&out, ",\"version\":%llu", (unsigned long long)op->put);
         } else if (op->kind == TX_PUBLISH) {
             tx_topic_print(op->topic, &out);
+        } else if (op->direct) {
+            tx_direct_print(x->direct, &out);
         } else if (tx_is_stored(op)) {
             tx_stored_print(op->stored, op->queue.thread->db, &out);
         } else if (tx_is_queue(op)) {
@@ -598,7 +625,8 @@ static void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq
         buf_addc(&out, '}');
     }
     buf_adds(&out, "]}");
-    http_header_uint(req, "X-Koan-Seq", seq);
+    if (seq > 0)
+        http_header_uint(req, "X-Koan-Seq", seq);
     http_respond_buf(req, 200, API_JSON, &out);
 }
 
@@ -613,8 +641,8 @@ static void tx_result(struct tx_op *op, struct cursor *result)
 
 static bool tx_has_result(const struct tx_op *op)
 {
-    return op->kind == TX_PUT || op->kind == TX_SEND || op->kind == TX_ARRIVE ||
-           op->kind == TX_SUBMIT;
+    return op->kind == TX_PUT || op->kind == TX_SEND || op->kind == TX_SUBMIT ||
+           (op->kind == TX_ARRIVE && !op->direct);
 }
 
 static void tx_skip(struct cursor *results, size_t count)
@@ -659,6 +687,8 @@ static bool tx_replayed(struct http_request *req, struct tx *x)
     for (size_t i = 0; i < x->count; i++)
         if (x->ops[i].kind == TX_PUBLISH && !tx_topic_recall(x->ops[i].topic, &context))
             return false;
+    if (x->direct != NULL && !tx_direct_recall(x->direct, &context))
+        return false;
     cursor_init(&results, k->results.data, k->results.len);
     tx_puts(x, results);
     api_replayed(req);
@@ -710,6 +740,17 @@ static void tx_done(struct entity_write *w)
     tx_free(x);
 }
 
+/* With an arrival that is worked at once: all else is put in front of its unit. */
+static int tx_ride(struct entity_write *w, struct unit *u, struct err *e)
+{
+    struct records_write *op = (struct records_write *)w;
+    const struct tx *x = op->more;
+    AUTO(buf_fini) struct buf context = BUF_INIT(LEDGER_ONCE_CONTEXT_MAX);
+    if (api_once_key(op->req) != NULL)
+        tx_context(w, 0, w->count, &context);
+    return tx_direct_propose(x->direct, u, &context, e);
+}
+
 static void tx_write(struct http_request *req, struct tx *x)
 {
     struct records_write *op = records_write_new(req, NULL, x->items, 0, tx_done);
@@ -717,6 +758,10 @@ static void tx_write(struct http_request *req, struct tx *x)
     op->w.compose = tx_compose;
     op->w.again = tx_again;
     op->w.context = tx_context;
+    if (x->direct != NULL) {
+        op->w.propose = tx_ride;
+        op->w.once = NULL; /* tx_direct.c has it */
+    }
     op->more = x;
     records_write_start(op);
 }

@@ -1,5 +1,5 @@
 /* canon.arrive in POST /api/tx: an arrival that is stored with the rest of the unit, and worked
- * later.
+ * later. One without a mode is worked at once: tx_direct.c.
  *
  *   {"op": "canon.arrive", "model": "Customer", "mode": "queue", "origin": "crm",
  *    "source_id": "C-17", "data": {..}} */
@@ -14,16 +14,15 @@ static int arrive_mode(const json_t *op, enum canon_mode *mode, struct err *e)
 {
     const char *text = NULL;
     int rc = json_get_string(op, "mode", &text, e);
-    if (rc == ERR_NOT_FOUND)
-        return err_field(e, ERR_UNSUPPORTED, "mode",
-                         "an arrival is a unit of its own: POST /api/canon/{model}; with others it "
-                         "is stored to be worked later, with \"mode\": \"queue\" or \"stage\"");
-    return rc == 0 ? canon_mode_read(text, mode, e) : rc;
+    *mode = CANON_MODE_NOW; /* tx_direct.c */
+    if (rc != ERR_NOT_FOUND)
+        return rc == 0 ? canon_mode_read(text, mode, e) : rc;
+    err_clear(e);
+    return 0;
 }
 
-/* Without what is not the arrival's own; `out` is the caller's in any case. */
-static int arrive_read(const json_t *op, json_t **held, struct canon_arrival *out,
-                       struct canon_sending *s, enum canon_mode *mode, struct err *e)
+int tx_arrive_read(const json_t *op, json_t **held, struct canon_arrival *out,
+                   struct canon_sending *s, enum canon_mode *mode, struct err *e)
 {
     static const char *const ours[] = {"op", "model", "mode", "skip_distribution"};
     *out = (struct canon_arrival){.observed_at = INT64_MIN};
@@ -39,7 +38,7 @@ static int arrive_read(const json_t *op, json_t **held, struct canon_arrival *ou
     return canon_item(*held, false, out, e);
 }
 
-static void arrive_fini(struct canon_arrival *a)
+void tx_arrive_fini(struct canon_arrival *a)
 {
     json_decref(a->data);
     json_decref(a->tags);
@@ -74,10 +73,10 @@ int tx_arrive_check(const json_t *op, struct canon *c, struct entities *entities
     if (m == NULL)
         return e->code;
     str_copy(q->model, sizeof q->model, canon_model_name(m));
-    int rc = arrive_read(op, &held, &a, &s, &mode, e);
+    int rc = tx_arrive_read(op, &held, &a, &s, &mode, e);
     if (rc == 0)
         rc = canon_arrival_check(m, &a, e);
-    arrive_fini(&a);
+    tx_arrive_fini(&a);
     return rc;
 }
 
@@ -88,10 +87,10 @@ int tx_arrive_add(const json_t *op, const struct tx_queue *q, struct txn *t, str
     AUTO(json_unref) json_t *held = NULL;
     struct canon_sending s = {
         .now = q->now, .correlation = q->correlation, .traceparent = q->traceparent};
-    int rc = arrive_read(op, &held, &a, &s, &mode, e);
+    int rc = tx_arrive_read(op, &held, &a, &s, &mode, e);
     if (rc == 0)
         rc = canon_queue_send(t, q->model, mode, &a, &q->id, &s, e);
-    arrive_fini(&a);
+    tx_arrive_fini(&a);
     return rc;
 }
 

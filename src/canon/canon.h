@@ -56,6 +56,7 @@ struct ledger;
 struct queues;
 struct trace;
 struct ledger_once;
+struct unit;
 
 enum {
     CANON_BULK_MAX = 1000,        /* arrivals in one request */
@@ -252,6 +253,10 @@ struct canon_request {
      * arrival_id is "". */
     int (*also)(struct canon_request *r, const struct canon_ending *end, struct txn *t,
                 struct err *e);
+    /* With `also`, may be NULL: on the engine's thread, the unit of an arrival has its last answer.
+     * It is committed, or was refused; an arrival is not tried again whose unit was refused at what
+     * also() has added, as failed_op tells. Not called of what is not stored. */
+    void (*answered)(struct canon_request *r, const struct unit *u);
     void (*done)(struct canon_request *r);
     struct err err; /* set when the request as a whole was refused: no such model, draining */
     void *impl;

@@ -159,10 +159,27 @@ void job_result(struct canon_job *j)
     j->state = JOB_DONE;
 }
 
+/* It was refused at what the caller of the request has added. */
+static bool failed_also(const struct canon_job *j)
+{
+    int at = j->unit.failed_op;
+    bool is = false;
+    for (int i = 0; i < 2; i++)
+        is |= at >= (int)j->also_from[i] && at < (int)j->also_to[i];
+    return is;
+}
+
 static bool lost_a_race(const struct canon_job *j)
 {
-    return j->unit.err.code == ERR_VERSION_MISMATCH &&
+    return j->unit.err.code == ERR_VERSION_MISMATCH && !failed_also(j) &&
            !job_failed_precondition(j, j->unit.failed_op);
+}
+
+static void job_tell(struct canon_job *j)
+{
+    struct canon_request *r = j->request->r;
+    if (r->answered != NULL)
+        r->answered(r, &j->unit);
 }
 
 static void job_failed(struct canon_job *j)
@@ -186,6 +203,7 @@ static void unit_done(struct unit *u)
     j->working->completed++;
     if (u->err.code == 0) {
         job_result(j);
+        job_tell(j);
     } else {
         j->working->stale = true;
         if (lost_a_race(j) && engine_job_again(en, j)) {
@@ -193,6 +211,7 @@ static void unit_done(struct unit *u)
             return;
         }
         job_failed(j);
+        job_tell(j);
     }
     unit_fini(u);
     job_tick(j);

@@ -120,8 +120,9 @@ struct canon_job {
     struct unit unit;
     struct whole *whole; /* its part of the request's unit instead (whole_priv.h); or NULL */
     uint32_t ops_from, ops_to;
-    uint32_t save_at; /* index of entity.save in the unit; UINT32_MAX: none */
-    uint32_t show_at; /* of entity.show */
+    uint32_t save_at;                  /* index of entity.save in the unit; UINT32_MAX: none */
+    uint32_t show_at;                  /* of entity.show */
+    uint32_t also_from[2], also_to[2]; /* what the caller has added, conditions and operations */
 };
 
 /* JOB_INTAKE_CALL to JOB_KEYS. False: a function makes it wait. */

@@ -228,7 +228,11 @@ static int compose_also(struct canon_job *j, bool conditions, struct txn *t, str
                                .detail = j->arrival->err.text,
                                .field = ending_field(j),
                                .merged = (uint32_t)j->plan.losers_count};
-    return r->also(r, conditions ? NULL : &end, t, e);
+    int which = conditions ? 0 : 1;
+    j->also_from[which] = t->ops;
+    int rc = r->also(r, conditions ? NULL : &end, t, e);
+    j->also_to[which] = t->ops;
+    return rc;
 }
 
 int job_compose(struct canon_job *j, struct err *e)

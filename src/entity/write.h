@@ -111,6 +111,10 @@ struct entity_write {
     /* atomic: the unit was refused with ERR_CONFLICT. True: what compose() added was made of
      * something that has changed; it is asked again, and the unit is proposed anew. May be NULL. */
     bool (*again)(struct entity_write *w, const struct unit *u);
+    /* atomic: puts the unit to the ledger in a way of its own, as part of a larger one; u->done()
+     * runs on `home` as with ledger_propose(), with failed_op and results that are of this unit.
+     * NULL: ledger_propose(). `once` is then that caller's affair, and NULL here. */
+    int (*propose)(struct entity_write *w, struct unit *u, struct err *e);
     /* NULL, or the key of a request that is done once (ledger/once.h): each unit has it, its first
      * item's index is its part. ERR_CONFLICT then also means that it was done before. `context`
      * appends what is kept beside the results, of the items of one unit. */

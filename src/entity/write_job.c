@@ -375,7 +375,10 @@ static int propose(struct job *j, struct err *e)
     unit_init(&j->unit, w->home, unit_done);
     j->has_unit = true;
     int rc = build_unit(j, e);
-    return rc < 0 ? rc : ledger_propose(w->ledger, &j->unit, e);
+    if (rc < 0)
+        return rc;
+    return w->atomic && w->propose != NULL ? w->propose(w, &j->unit, e)
+                                           : ledger_propose(w->ledger, &j->unit, e);
 }
 
 static void job_tick(struct job *j)

@@ -56,6 +56,15 @@ void txn_end(struct txn *t)
     t->open_at = 0;
 }
 
+void txn_append(struct txn *t, const struct txn *from)
+{
+    ASSERT(t->open_at == 0 && from->open_at == 0);
+    if (buf_failed(&from->body))
+        t->body.failed = true;
+    buf_add(&t->body, from->body.data, from->body.len);
+    t->ops += from->ops;
+}
+
 int txn_check(const struct txn *t, struct err *e)
 {
     ASSERT(t->open_at == 0);

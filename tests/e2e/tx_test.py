@@ -143,7 +143,7 @@ class Tx(App):
             (404, "not_found", "'account'", {"ops": [dict(ok, entity="acount")]}),
             (413, "too_large", "1000", {"ops": [ok] * 1001}),
             (422, "unsupported", "canon", {"ops": [self.save("u", "golden", k="1")]}),
-            (422, "unsupported", "POST /api/canon", {"ops": [{"op": "canon.arrive", "model": "Golden"}]}),
+            (400, "invalid", "data", {"ops": [{"op": "canon.arrive", "model": "Golden"}]}),
         ] + [(422, "unsupported", "not in this version", {"ops": [ok, {"op": op}]})
              for op in ("blob.link",)]
         for status, code, words, body in cases:

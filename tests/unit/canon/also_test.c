@@ -25,7 +25,8 @@ struct case_ {
     struct canon_arrival one;
     struct entity_def *note;
     bool refuses, broken; /* the condition does not hold; the operation cannot be made */
-    int conditions, operations;
+    int conditions, operations, answers;
+    int failed_op; /* of the last answer */
     char said[300];
 };
 
@@ -57,6 +58,13 @@ static int also(struct canon_request *r, const struct canon_ending *end, struct 
     return rc;
 }
 
+static void answered(struct canon_request *r, const struct unit *u)
+{
+    struct case_ *c = (struct case_ *)r;
+    c->answers++;
+    c->failed_op = u->err.code == 0 ? -1 : u->failed_op;
+}
+
 static void opened(struct canon_lab *lab, struct case_ *c)
 {
     lab_open(lab, person, person_model);
@@ -74,7 +82,8 @@ static void arrives(struct canon_lab *lab, struct case_ *c, const char *source_i
     c->q = (struct lab_request){.arrivals = &c->one};
     lab_request(lab, &c->q);
     c->q.r.also = also;
-    c->conditions = c->operations = 0;
+    c->q.r.answered = answered;
+    c->conditions = c->operations = c->answers = 0;
     assert_int_equal(canon_arrive(lab->engines[0], "Person", &c->q.r, &e), 0);
     lab_wait(lab, &c->q);
     canon_request_fini(&c->q.r);
@@ -94,6 +103,8 @@ TEST(what_is_added_is_done_with_whatever_came_of_the_arrival) /* C1 */
     opened(&lab, &c);
     arrives(&lab, &c, "1", "{\"mail\":\"a@x.pt\"}");
     assert_int_equal(c.one.outcome, CANON_CANONIZED);
+    assert_int_equal(c.answers, 1);
+    assert_int_equal(c.failed_op, -1);
     snprintf(want, sizeof want, "{\"id\":\"%s\",\"arrival\":\"%s\",\"outcome\":\"canonized\"}",
              c.one.golden_id, c.one.arrival_id);
     assert_string_equal(c.said, want);
@@ -118,6 +129,7 @@ TEST(nothing_is_added_to_what_is_not_stored)
     assert_string_equal(c.one.reason, "REPEAT");
     assert_string_equal(c.one.arrival_id, "");
     assert_int_equal(c.operations, 0);
+    assert_int_equal(c.answers, 0);
     assert_int_equal(lab_number(&lab, "SELECT count(*) FROM entity_Note"), 1);
     closed(&lab, &c);
 }
@@ -131,8 +143,12 @@ TEST(an_arrival_whose_condition_does_not_hold_leaves_nothing) /* L4 */
     arrives(&lab, &c, "1", "{\"mail\":\"a@x.pt\"}");
     assert_int_equal(c.one.outcome, CANON_FAILED);
     assert_string_equal(c.one.arrival_id, "");
-    assert_int_equal(c.conditions, CANON_TRIES);
-    assert_int_equal(c.operations, CANON_TRIES);
+    assert_int_equal(c.one.err.code, ERR_VERSION_MISMATCH);
+    /* What the caller has added is the caller's to make anew. */
+    assert_int_equal(c.conditions, 1);
+    assert_int_equal(c.operations, 1);
+    assert_int_equal(c.answers, 1);
+    assert_int_equal(c.failed_op, 0);
     c.refuses = false;
     c.broken = true;
     arrives(&lab, &c, "1", "{\"mail\":\"a@x.pt\"}");
