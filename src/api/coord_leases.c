@@ -254,7 +254,6 @@ static void leases_renew(struct http_request *req)
     struct coord_call *c = call_new(req, renew_answer);
     if (c == NULL)
         return;
-    c->unit.txn.urgent = true;
     c->unit.txn.grows = false;
     int rc = coord_txn_renew(&c->unit.txn, &claim, ttl, &e);
     call_send(c, rc, &e);
@@ -278,7 +277,6 @@ static void leases_release(struct http_request *req)
     struct coord_call *c = call_new(req, done_answer);
     if (c == NULL)
         return;
-    c->unit.txn.urgent = true;
     c->unit.txn.grows = false;
     int rc = coord_txn_release(&c->unit.txn, &claim, &e);
     call_send(c, rc, &e);

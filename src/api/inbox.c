@@ -145,7 +145,6 @@ static void inbox_mark_processed(struct http_request *req)
     struct coord_call *c = call_new(req, processed_answer);
     if (c == NULL)
         return;
-    c->unit.txn.urgent = true;
     c->unit.txn.grows = false; /* it settles something */
     int rc = coord_txn_processed(&c->unit.txn, key, lease, keep, &e);
     call_send(c, rc, &e);
@@ -162,7 +161,6 @@ static void inbox_release(struct http_request *req)
     struct coord_call *c = call_new(req, released_answer);
     if (c == NULL)
         return;
-    c->unit.txn.urgent = true;
     c->unit.txn.grows = false;
     int rc = coord_txn_unbegin(&c->unit.txn, key, lease, &e);
     call_send(c, rc, &e);

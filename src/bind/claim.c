@@ -166,7 +166,6 @@ static void unit_begin(struct run_claim *h, struct unit *u, void (*done)(struct 
 {
     unit_init(u, h->thread->runner, done);
     txn_envelope(&u->txn, &(struct envelope){.tenant = h->tenant, .principal = h->owner});
-    u->txn.urgent = true;
     u->txn.grows = false;
 }
 

@@ -133,7 +133,6 @@ static void settle_begin(struct delivery *d)
         unit_fini(&d->unit);
     unit_init(&d->unit, d->work->thread->runner, settle_done);
     d->has_unit = true;
-    d->unit.txn.urgent = true;
     txn_envelope(&d->unit.txn, &d->env);
 }
 

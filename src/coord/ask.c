@@ -131,6 +131,7 @@ int coord_txn_renew(struct txn *t, const struct coord_claim *c, int64_t ttl_ms, 
         return e->code;
     buf_add_u64(b, (uint64_t)ttl_ms);
     txn_end(t);
+    t->urgent = true;
     return 0;
 }
 
@@ -141,6 +142,7 @@ int coord_txn_release(struct txn *t, const struct coord_claim *c, struct err *e)
     if (ask_claim(t, COORD_OP_RELEASE, c, e) == NULL)
         return e->code;
     txn_end(t);
+    t->urgent = true;
     return 0;
 }
 
@@ -165,6 +167,7 @@ int coord_txn_leave(struct txn *t, const char *name, const char *id, struct err 
     buf_add_text(b, name);
     buf_add_text(b, id);
     txn_end(t);
+    t->urgent = true;
     return 0;
 }
 

@@ -192,6 +192,7 @@ int coord_txn_processed(struct txn *t, const char *key, const char *lease, int64
     buf_add_text(b, lease != NULL ? lease : "");
     buf_add_u64(b, (uint64_t)(keep_ms > 0 ? keep_ms : COORD_INBOX_KEEP_MS));
     txn_end(t);
+    t->urgent = true;
     return 0;
 }
 
@@ -206,5 +207,6 @@ int coord_txn_unbegin(struct txn *t, const char *key, const char *lease, struct 
     buf_add_text(b, key);
     buf_add_text(b, lease);
     txn_end(t);
+    t->urgent = true;
     return 0;
 }

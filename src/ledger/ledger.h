@@ -9,7 +9,7 @@
  *
  *   propose -> [inbox] -> entry -> consensus -> segment, synced -> committed -> applied -> done
  *                 ^
- *                 bounded: 8 192 units, 64 MiB; a quarter is kept for urgent units
+ *                 bounded: 8 192 units, 64 MiB; a quarter is kept for urgent units (txn.h)
  *
  * A sync of a small batch happens inline on this thread; a large one goes to the log thread, and
  * applying the entry before goes on meanwhile. Failure to sync ends the process: what the kernel

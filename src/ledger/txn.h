@@ -44,8 +44,11 @@ struct txn {
     struct uuid
         id; /* all zero: not remembered. Else a repeat within 15 min gives the first result */
     size_t open_at; /* where the open operation's length stands; 0 when none is open */
-    bool urgent;    /* settlements, renewals, releases: may use the reserved quarter */
-    bool grows;     /* default true; false for deletes and settings: taken on a full disk */
+    /* May use the quarter of the room that is kept in a flood. An operation that settles, renews or
+     * gives back sets it, whatever else is in the unit: refused, work that is done is done again.
+     */
+    bool urgent;
+    bool grows; /* default true; false for deletes and settings: taken on a full disk */
 };
 
 void txn_init(struct txn *t);

@@ -132,16 +132,19 @@ void queue_txn_gate_backoff(struct txn *t, const char *name, int64_t until)
 
 void queue_txn_renew(struct txn *t, const struct uuid *consumer)
 {
+    t->urgent = true;
     op_id(t, QUEUE_OP_RENEW, consumer);
 }
 
 void queue_txn_leave(struct txn *t, const struct uuid *consumer)
 {
+    t->urgent = true;
     op_id(t, QUEUE_OP_LEAVE, consumer);
 }
 
 void queue_txn_retire(struct txn *t, const struct uuid *consumer, uint32_t lease_ms)
 {
+    t->urgent = true;
     struct buf *b = op_begin(t, QUEUE_OP_RETIRE);
     buf_add(b, consumer->b, sizeof consumer->b);
     buf_add_u32(b, lease_ms);
@@ -690,6 +693,7 @@ int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *tex
     int rc = settle_check(s, text_len, e);
     if (rc == 0)
         settle_add(t, QUEUE_OP_SETTLE, s, text, text_len);
+    t->urgent = true;
     return rc;
 }
 
@@ -700,6 +704,7 @@ int queue_txn_end(struct txn *t, const struct core_settle *s, const char *text, 
     int rc = settle_check(s, text_len, e);
     if (rc == 0)
         settle_add(t, QUEUE_OP_END, s, text, text_len);
+    t->urgent = true;
     return rc;
 }
 
