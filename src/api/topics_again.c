@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/topic.h"
+#include "codec/cloudevents.h"
 
 struct redrive {
     struct queue_looking look; /* first */
@@ -96,6 +97,10 @@ static int redrive_read(struct redrive *r, size_t i, const char **topic, struct 
                                 .headers = json_object_size(rest) > 0 ? d->read.m.headers : NULL,
                                 .body = d->read.m.body,
                                 .body_len = d->read.m.body_len};
+    const char *source = json_string_value(json_object_get(rest, "ce-source"));
+    const char *id = json_string_value(json_object_get(rest, "ce-id"));
+    if (source != NULL && id != NULL && strlen(source) + strlen(id) <= CLOUDEVENT_ATTRIBUTES_BYTES)
+        topic_draft_event(d, source, id);
     return rc;
 }
 

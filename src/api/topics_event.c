@@ -119,14 +119,13 @@ static int event_headers(const struct cloudevent *ev, struct topic_draft *d, str
     return rc;
 }
 
-/* The same source and id: the same event. */
-static void event_dedup(const struct cloudevent *ev, struct topic_draft *d)
+void topic_draft_event(struct topic_draft *d, const char *source, const char *id)
 {
     uint8_t hash[CRYPT_SHA256];
     if (d->m.dedup != NULL)
         return;
     buf_init(&d->dedup, CLOUDEVENT_ATTRIBUTES_BYTES + 16);
-    buf_addf(&d->dedup, "ce %s %s", ev->source, ev->id);
+    buf_addf(&d->dedup, "ce %s %s", source, id);
     if (d->dedup.len > CORE_TEXT_MAX) {
         crypt_sha256(d->dedup.data, d->dedup.len, hash);
         buf_reset(&d->dedup);
@@ -135,6 +134,7 @@ static void event_dedup(const struct cloudevent *ev, struct topic_draft *d)
             buf_addf(&d->dedup, "%02x", hash[i]);
     }
     d->m.dedup = buf_str(&d->dedup);
+    d->m.dedup_ms = BUS_EVENT_MS;
 }
 
 static bool is_event(struct http_request *req)
@@ -194,7 +194,7 @@ static int drafts_fill(struct http_request *req, struct topic_draft *list, size_
         if (rc == 0 && events != NULL)
             rc = event_body(&events->events[i], d, e);
         if (rc == 0 && events != NULL)
-            event_dedup(&events->events[i], d);
+            topic_draft_event(d, events->events[i].source, events->events[i].id);
         if (rc == 0)
             rc = headers_of_request(req, d, e);
         if (rc == 0)

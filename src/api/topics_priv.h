@@ -30,6 +30,9 @@ extern const size_t topic_option_count;
 struct topic_draft *topic_drafts_read(struct http_request *req, const json_t *options,
                                       size_t *count, bool *batch);
 void topic_drafts_free(struct topic_draft *list, size_t count);
+/* It is this event: one of the same source and id that comes within BUS_EVENT_MS is a duplicate,
+ * unless the message has a dedup text of its own. */
+void topic_draft_event(struct topic_draft *d, const char *source, const char *id);
 
 /* topics_reply.c: answered by who works it. `options`: of the query, with `reply`. */
 void topic_reply(struct http_request *req, json_t *options);

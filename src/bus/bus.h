@@ -75,6 +75,7 @@ enum {
     BUS_FEED_ROWS = 100, /* of one unit */
     BUS_FEED_BYTES = 1 << 20,
     BUS_SWEEP_ROWS = 1000,        /* of one unit */
+    BUS_EVENT_MS = 86400000,      /* an event that comes again within it is a duplicate */
     BUS_RETAINED_BYTES = 1 << 30, /* of a tenant; then publishing there is refused */
 };
 #define BUS_QUEUE_PREFIX "group."
@@ -153,6 +154,7 @@ bool bus_is_stale(struct bus *b, const struct bus_route *r);
 struct bus_message { /* zero-initialise */
     struct uuid id;  /* the publisher's, never zero */
     const char *key, *dedup;
+    int64_t dedup_ms;    /* known for so long at least; 0: the window of the group's queue */
     const char *type;    /* media type of the body; NULL: application/json */
     const char *headers; /* a JSON object of texts; NULL: none */
     const char *correlation, *traceparent;

@@ -87,6 +87,7 @@ static struct queue_message record_of(const struct bus_message *m, const char *h
         .send = {.id = m->id,
                  .key = m->key,
                  .dedup = m->dedup,
+                 .dedup_ms = m->dedup_ms,
                  .run_at = m->run_at,
                  .ttl_ms = m->ttl_ms,
                  .priority = m->has_priority ? m->priority : CORE_PRIORITY,

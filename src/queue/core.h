@@ -79,6 +79,8 @@ enum {
     LANE_SCALE = 5040,            /* divides by all small weights */
 };
 
+#define CORE_DEDUP_MAX_MS (INT64_C(30) * 86400 * 1000)
+
 /* Where something lies in the log: index of the entry << 24 | offset of the payload in it. */
 #define CORE_PLACE(seq, offset) ((uint64_t)(seq) << 24 | (uint64_t)(offset))
 
@@ -212,6 +214,7 @@ struct core_send { /* zero-initialise; the defaults are the core's */
     const struct core_backoff *backoff; /* NULL: 3 s, doubling, cap 5 min */
     const char *lane;                   /* NULL: "default" */
     const char *key, *unique, *dedup;
+    int64_t dedup_ms; /* known for so long at least; the queue's window where that is longer */
     enum core_unique unique_mode;
     uint64_t unique_expect; /* UNIQUE_SWAP: place of the body that was merged with; else
                                ERR_CONFLICT; 0: none may wait */

@@ -440,8 +440,7 @@ void unique_join(struct core *c, uint32_t n, const char *text, const struct uuid
 uint32_t unique_waiting(const struct core *c, const struct unique *u); /* the newest, NONE */
 void unique_leave(struct core *c, uint32_t n);
 struct dedup *dedup_find(const struct core *c, const struct queue *q, const char *text);
-void dedup_add(struct core *c, struct queue *q, const char *text, const struct uuid *id,
-               uint64_t place);
+void dedup_add(struct core *c, struct queue *q, const struct core_send *s);
 void dedup_restore(struct core *c, struct queue *q, const char *text, const struct uuid *id,
                    uint64_t place, int64_t until);
 void dedup_remove(struct core *c, struct dedup *d);

@@ -191,10 +191,11 @@ void dedup_restore(struct core *c, struct queue *q, const char *text, const stru
     heap_push(c, &c->undo, &c->dedup_ends, &dedup_heap, (uintptr_t)d);
 }
 
-void dedup_add(struct core *c, struct queue *q, const char *text, const struct uuid *id,
-               uint64_t place)
+void dedup_add(struct core *c, struct queue *q, const struct core_send *s)
 {
-    dedup_restore(c, q, text, id, place, c->at + q->o.dedup_window_ms);
+    int64_t ms = s->dedup_ms > q->o.dedup_window_ms ? s->dedup_ms : q->o.dedup_window_ms;
+    if (s->dedup != NULL && ms > 0)
+        dedup_restore(c, q, s->dedup, &s->id, s->place, c->at + ms);
 }
 
 void dedup_remove(struct core *c, struct dedup *d)

@@ -69,8 +69,11 @@ enum {
     SEND_CORRELATION = 1 << 16,
     SEND_TRACE = 1 << 17,
     SEND_CORRELATION_ID = 1 << 18, /* as the 16 bytes of a UUID, which most of them are */
-    SEND_KNOWN = (1 << 19) - 1,
+    SEND_DEDUP_MS = 1 << 19,       /* version 2 */
+    SEND_KNOWN = (1 << 20) - 1,
 };
+
+enum { SEND_VERSION = 2 };
 
 /* A send read back: texts point into `texts`, the body into the payload. */
 struct send_view {

@@ -10,7 +10,6 @@
 enum { NAME_MAX_BYTES = 128 };
 static const int64_t keep_discarded_ms = INT64_C(30) * 86400 * 1000;
 static const int64_t dedup_window_ms = INT64_C(10) * 60 * 1000;
-static const int64_t dedup_window_max_ms = INT64_C(30) * 86400 * 1000;
 
 void core_queue_defaults(struct core_queue *q)
 {
@@ -142,7 +141,7 @@ static int queue_check(const struct core_queue *o, struct err *e)
     if (o->dead_to != NULL && strcmp(o->dead_to, o->name) == 0)
         return err_field(e, ERR_INVALID, "dead_to", "dead letters of '%s' cannot go to itself",
                          o->name);
-    if (o->dedup_window_ms < 0 || o->dedup_window_ms > dedup_window_max_ms)
+    if (o->dedup_window_ms < 0 || o->dedup_window_ms > CORE_DEDUP_MAX_MS)
         return err_field(e, ERR_INVALID, "dedup_window", "from 0 to 30 days");
     if (o->due_ms < 0 || o->due_ms > TIME_MAX || (o->due_ms > 0 && !o->manual))
         return err_field(e, ERR_INVALID, "due", "a time to come, and of a manual queue alone");

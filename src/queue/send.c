@@ -55,6 +55,8 @@ static int send_check(const struct core_send *s, struct err *e)
         return err_field(e, ERR_INVALID, "run_at", "before the year 2500");
     if (s->ttl_ms < 0 || s->deadline_ms < 0 || s->ttl_ms > TIME_MAX || s->deadline_ms > TIME_MAX)
         return err_field(e, ERR_INVALID, "ttl", "ttl and deadline are times to come");
+    if (s->dedup_ms < 0 || s->dedup_ms > CORE_DEDUP_MAX_MS)
+        return err_field(e, ERR_INVALID, "dedup", "it is known for at most 30 days");
     if (s->backoff != NULL && s->backoff->list_count > CORE_BACKOFF_LIST_MAX)
         return err_field(e, ERR_INVALID, "backoff", "at most %d waits", CORE_BACKOFF_LIST_MAX);
     int rc = gates_check(s, e);
@@ -227,8 +229,7 @@ static void send_new(struct core *c, const struct core_send *s, struct queue *q,
     send_extras(c, s, q, n, run_at);
     if (q->o.due_ms > 0)
         tended_begin(c, n);
-    if (s->dedup != NULL && q->o.dedup_window_ms > 0)
-        dedup_add(c, q, s->dedup, &s->id, s->place);
+    dedup_add(c, q, s);
     rec_later(c, n, run_at, REC_SCHEDULED);
 }
 

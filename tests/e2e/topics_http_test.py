@@ -147,6 +147,55 @@ class Heard(TopicsCase):
         self.assertEqual((again.json["id"], again.json["duplicate"]), (e.json["id"], True))
         self.until(["a order.placed 1 ", "b order.placed k1", "a order.event 2 /shop", "b order.event "])
 
+    def test_an_event_that_comes_again_and_again_is_worked_once_by_each_group(self):  # B4
+        scripts = """
+            queue "group.a" { dedup_window = "1s" }
+            on "shop.*" { group = "a", run = function(e, ctx) note("a " .. e.id .. " " .. ctx.topic) end }
+            on "shop.#" { group = "b", run = function(e, ctx) note("b " .. e.id .. " " .. ctx.topic) end }
+        """
+        event = {**EVENT, "data": {"id": "1"}}
+        binary = {f"ce-{k}": v for k, v in EVENT.items() if k != "data"}
+
+        def again(duplicate=True):
+            answers = [self.ask("POST", "/api/topics/shop.sold", json.dumps(event), {"Content-Type": "application/cloudevents+json"}),
+                       self.ask("POST", "/api/topics/shop.sold", json.dumps(event["data"]), binary),
+                       self.ask("POST", "/api/topics/shop.other", json.dumps([event, event]),
+                                {"Content-Type": "application/cloudevents-batch+json"})]
+            self.assertEqual([a.status for a in answers], [202] * 3)
+            self.assertEqual([a.json.get("duplicate", False) for a in answers[:2]], [duplicate, True])
+            self.assertEqual([r["duplicate"] for r in answers[2].json["results"]], [True] * 2)
+            self.ids |= {a.json["id"] for a in answers[:2]} | {r["id"] for r in answers[2].json["results"]}
+
+        self.ids = set()
+        self.serve(scripts, "--work.lease", "1s")
+        again(duplicate=False)
+        self.until(["a 1 shop.sold", "b 1 shop.sold"])
+        time.sleep(1.5)  # past the window of that queue
+        again()
+        self.server.kill()
+        self.again("--work.lease", "1s")
+        again()
+        self.assertEqual(len(self.ids), 1)
+        self.assertEqual(self.ask("POST", "/api/topics/shop.sold", json.dumps({**event, "id": "e-2", "data": {"id": "2"}}),
+                                  {"Content-Type": "application/cloudevents+json"}).status, 202)
+        self.until(["a 1 shop.sold", "b 1 shop.sold", "a 2 shop.sold", "b 2 shop.sold"])
+
+    def test_an_event_that_was_unrouted_and_comes_again_is_worked_once(self):  # B4
+        kind = {"Content-Type": "application/cloudevents+json"}
+        event = json.dumps({**EVENT, "data": {"id": "1"}})
+        self.serve("")
+        first = [self.ask("POST", "/api/topics/shop.sold", event, kind).json for _ in range(2)]
+        self.assertEqual((first[1]["id"], first[1]["duplicate"]), (first[0]["id"], True))
+        self.deploy("""on "shop.*" { group = "late", run = function(e) note("late " .. e.id) end }""")
+        redriven = self.ask("POST", "/api/topics/shop.%23/redrive", "{}").json
+        self.assertEqual(redriven["published"], 1)
+        for _ in range(3):
+            self.assertTrue(self.ask("POST", "/api/topics/shop.sold", event, kind).json["duplicate"])
+        other = json.dumps({**EVENT, "id": "e-9", "data": {"id": "9"}})
+        self.ask("POST", "/api/topics/shop.sold", other, kind)
+        self.until(["late 1", "late 9"])
+        self.assertEqual(len(self.of("unrouted", "discarded")), 0)
+
     def test_a_handler_answers_who_asks_over_http(self):
         self.serve("""
             on "price.of" { group = "prices", run = function(q, ctx)

@@ -58,11 +58,13 @@ static struct model_dedup *dedup_find(struct queue_model *m, const struct core_s
 static void dedup_note(struct queue_model *m, const struct model_queue *q,
                        const struct core_send *s, const struct uuid *id)
 {
-    if (s->dedup == NULL || q->settings.dedup_window_ms == 0)
+    int64_t window = q->settings.dedup_window_ms;
+    window = s->dedup_ms > window ? s->dedup_ms : window;
+    if (s->dedup == NULL || window == 0)
         return;
     ASSERT(m->s.dedups < MODEL_DEDUPS);
     struct model_dedup *d = &m->s.dedup[m->s.dedups++];
-    *d = (struct model_dedup){.id = *id, .until = m->s.now + q->settings.dedup_window_ms};
+    *d = (struct model_dedup){.id = *id, .until = m->s.now + window};
     model_text(d->tenant, s->tenant);
     model_text(d->queue, s->queue);
     model_text(d->text, s->dedup);

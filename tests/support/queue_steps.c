@@ -225,6 +225,7 @@ void queue_step_send(const struct queue_step *s, int64_t now, uint64_t seq, stru
         .key = keys[s->choice[9] % 4],
         .unique = uniques[nth(s, 10, 3)],
         .dedup = dedups[nth(s, 11, 3)],
+        .dedup_ms = nth(s, 11, 9) == 1 ? 90000 : 0,
         .unique_mode = (enum core_unique)(s->choice[12] % 3),
         .create = s->flag,
     };

@@ -157,6 +157,25 @@ TEST(a_duplicate_is_known_though_its_record_is_gone)
     assert_true(k->sent.duplicate);
 }
 
+TEST(a_send_may_ask_to_be_known_for_longer_than_the_queue_knows_its_own) /* B4 */
+{
+    struct queue_kit *k = *state;
+    enum { DAY = 24 * 3600 * 1000 };
+    kit_open(k, 1, 1);
+    kit_send(k, 1, .dedup = "event", .dedup_ms = DAY);
+    kit_settle(k, 1, SETTLE_ACK);
+    kit_send(k, 2, .dedup = "own", .dedup_ms = 1000);
+    kit_pass(k, 599 * 1000);
+    kit_send(k, 3, .dedup = "own"); /* the queue's ten minutes are longer */
+    assert_true(k->sent.duplicate);
+    kit_pass(k, DAY - 600 * 1000);
+    kit_send(k, 4, .dedup = "event");
+    assert_true(k->sent.duplicate);
+    kit_pass(k, 1000);
+    kit_send(k, 5, .dedup = "event");
+    assert_false(k->sent.duplicate);
+}
+
 TEST(of_records_with_one_unique_value_one_waits)
 {
     struct queue_kit *k = *state;
@@ -416,6 +435,7 @@ int main(void)
         KIT_TEST(a_queue_tells_since_when_its_oldest_waits),
         KIT_TEST(a_second_send_within_the_window_is_the_first),
         KIT_TEST(a_duplicate_is_known_though_its_record_is_gone),
+        KIT_TEST(a_send_may_ask_to_be_known_for_longer_than_the_queue_knows_its_own),
         KIT_TEST(of_records_with_one_unique_value_one_waits),
         KIT_TEST(a_unique_send_may_replace_the_body_that_waits),
         KIT_TEST(a_merge_fails_when_the_body_that_waits_is_another_by_now),
