@@ -110,6 +110,11 @@ void bus_stop(struct bus *b);
 int bus_txn_groups(struct txn *t, const char *source, const struct groups *g, struct err *e);
 /* Nothing would change, places in files included. Any thread. */
 bool bus_groups_are(struct bus *b, const char *tenant, const char *source, const struct groups *g);
+/* The queue of each group that is declared now and is not in `g`; once for each of its patterns.
+ * Any thread. */
+typedef void bus_gone_cb(void *arg, const char *queue);
+void bus_groups_gone(struct bus *b, const char *tenant, const char *source, const struct groups *g,
+                     bus_gone_cb *each, void *arg);
 
 /* One topic, or all that a pattern matches. Where several do, the one that is last in bytewise
  * order of patterns. */

@@ -33,6 +33,27 @@ bool bus_groups_are(struct bus *b, const char *tenant, const char *source, const
     return is_same(&want, &have);
 }
 
+static bool is_declared(const struct groups *g, const char *name)
+{
+    for (size_t i = 0; g != NULL && i < groups_count(g); i++)
+        if (strcmp(groups_at(g, i)->name, name) == 0)
+            return true;
+    return false;
+}
+
+void bus_groups_gone(struct bus *b, const char *tenant, const char *source, const struct groups *g,
+                     bus_gone_cb *each, void *arg)
+{
+    struct bus_routes *r = bus_routes_now(b);
+    const struct bus_tenant *t = bus_routes_tenant(r, tenant);
+    for (size_t i = 0; t != NULL && i < t->groups_count; i++) {
+        const struct bus_declared *d = &t->groups[i];
+        if (strcmp(d->source, source) == 0 && !is_declared(g, d->group))
+            each(arg, d->queue);
+    }
+    bus_routes_unref(r);
+}
+
 bool bus_topics_are(struct bus *b, const char *tenant, const char *source,
                     const struct bus_topic *list, size_t count)
 {

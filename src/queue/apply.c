@@ -292,6 +292,16 @@ static int apply_retire(struct queues *q, struct cursor *c, struct err *e)
     return core_retire(q->core, &id, lease_ms, e);
 }
 
+static int apply_abandon(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+{
+    char room[CORE_TEXT_MAX + 1], *at = room;
+    const char *name = short_read(c, &at, CORE_TEXT_MAX);
+    if (c->bad || name == NULL || cursor_left(c) > 0)
+        return op_bad("abandon", e);
+    core_abandon(q->core, tenant_of(a), name);
+    return 0;
+}
+
 static int apply_lapse_record(struct queues *q, struct cursor *c, struct buf *result, struct err *e)
 {
     bool lapsed = false;
@@ -345,6 +355,7 @@ APPLY(lapse_record, apply_lapse_record(q, c, result, e))
 APPLY(retire, apply_retire(q, c, e))
 APPLY(wake, apply_id(q, a, QUEUE_OP_WAKE, c, result, e))
 APPLY(unregister, apply_unregister(q, a, c, result, e))
+APPLY(abandon, apply_abandon(q, a, c, e))
 APPLY(cancel, apply_id(q, a, QUEUE_OP_CANCEL, c, result, e))
 APPLY(retry, apply_id(q, a, QUEUE_OP_RETRY, c, result, e))
 APPLY(move, apply_id(q, a, QUEUE_OP_MOVE, c, result, e))
@@ -420,6 +431,7 @@ const struct domain_op queue_ops[] = {
     OP(QUEUE_OP_RETIRE, retire, "queue.retire"),
     OP(QUEUE_OP_WAKE, wake, "queue.wake"),
     OP(QUEUE_OP_UNREGISTER, unregister, "queue.unregister"),
+    OP(QUEUE_OP_ABANDON, abandon, "queue.abandon"),
     OP(QUEUE_OP_CANCEL, cancel, "queue.cancel"),
     OP(QUEUE_OP_RETRY, retry, "queue.retry"),
     OP(QUEUE_OP_MOVE, move, "queue.move"),

@@ -205,25 +205,48 @@ static int consumer_queues_exist(struct core *c, const struct core_consumer *s, 
     return 0;
 }
 
+static bool consumer_names(const struct consumer *s, const struct queue *q)
+{
+    for (uint32_t i = 0; i < s->subs_count; i++)
+        if (s->subs[i].queue == q)
+            return true;
+    return false;
+}
+
+/* One that named it already and opens again is nobody new. */
+static void queue_named(struct core *c, struct queue *q, bool is_new)
+{
+    SAVE(c, q->consumers);
+    q->consumers++;
+    if (!is_new)
+        return;
+    SAVE(c, q->unhandled_at);
+    q->unhandled_at = 0;
+}
+
+static void queue_left(struct core *c, struct queue *q)
+{
+    SAVE(c, q->consumers);
+    if (--q->consumers > 0 || q->unhandled_at == 0)
+        return;
+    SAVE(c, q->unhandled_at);
+    q->unhandled_at = c->at;
+}
+
 static void consumer_set_queues(struct core *c, struct consumer *s, const struct core_consumer *o)
 {
     uint32_t count = o->worker ? 0 : o->queues_count;
     struct sub *subs = count == 0 ? NULL : undo_alloc(&c->undo, count * sizeof *subs);
-    for (uint32_t i = 0; i < s->subs_count; i++) {
-        SAVE(c, s->subs[i].queue->consumers);
-        s->subs[i].queue->consumers--;
-    }
-    undo_free(&c->undo, s->subs);
-    s->subs = subs;
-    s->subs_count = count;
     for (uint32_t i = 0; i < count; i++) {
         subs[i].consumer = s;
         subs[i].queue = queue_find(c, o->tenant, o->queues[i]);
-        SAVE(c, subs[i].queue->consumers);
-        SAVE(c, subs[i].queue->unhandled_at);
-        subs[i].queue->consumers++;
-        subs[i].queue->unhandled_at = 0;
+        queue_named(c, subs[i].queue, !consumer_names(s, subs[i].queue));
     }
+    for (uint32_t i = 0; i < s->subs_count; i++)
+        queue_left(c, s->subs[i].queue);
+    undo_free(&c->undo, s->subs);
+    s->subs = subs;
+    s->subs_count = count;
 }
 
 static struct consumer *consumer_new(struct core *c, const struct core_consumer *o)

@@ -163,13 +163,18 @@ void core_queue_defaults(struct core_queue *q);
 int core_declare(struct core *c, const struct core_queue *q, struct err *e);
 /* ERR_CONFLICT while records are in it, unless `force`, which forgets them. */
 int core_drop(struct core *c, const char *tenant, const char *name, bool force, struct err *e);
-/* Of a queue that workers took from until it was declared without `handled`, and that nobody takes
- * from now: what has been available since then, and for CORE_UNHANDLED_MS, is discarded as
- * UNREGISTERED, CORE_DUE_MAX of it in order of place. A consumer that names the queue, even for a
- * moment, and a declaration as manual end that for good: it has others who work it. Nor is a queue
- * meant that is paused, or that no worker ever took from. *count: how many. */
+/* Of a queue that workers took from until it was declared without `handled`, or that is abandoned,
+ * and that nobody takes from now: what has been available since then, and for CORE_UNHANDLED_MS, is
+ * discarded as UNREGISTERED, CORE_DUE_MAX of it in order of place. A consumer that comes to name
+ * the queue, even for a moment, and a declaration as manual end that for good: it has others who
+ * work it. Nor is a queue meant that is paused, or that no worker ever took from. *count: how many.
+ */
 int core_unregister(struct core *c, const char *tenant, const char *name, uint32_t *count,
                     struct err *e);
+/* Whoever worked it by a consumer that named it comes no more: from now on, or from the moment that
+ * the last consumer that names it has gone, core_unregister() is about it. Of a queue that workers
+ * take from, a manual one or none nothing happens. */
+void core_abandon(struct core *c, const char *tenant, const char *name);
 int core_pause(struct core *c, const char *tenant, const char *name, bool paused, struct err *e);
 int core_close(struct core *c, const char *tenant, const char *name, bool closed, struct err *e);
 /* Of a lane that nobody has declared: `system` 8, `canon` and `default` 4, any other 1. */

@@ -178,6 +178,13 @@ void queue_txn_unregister(struct txn *t, const char *name)
     txn_end(t);
 }
 
+void queue_txn_abandon(struct txn *t, const char *name)
+{
+    struct buf *b = op_begin(t, QUEUE_OP_ABANDON);
+    short_add(b, name);
+    txn_end(t);
+}
+
 void queue_txn_purge(struct txn *t, const struct uuid *id)
 {
     op_id(t, QUEUE_OP_PURGE, id);

@@ -296,7 +296,8 @@ int core_unregister(struct core *c, const char *tenant, const char *name, uint32
     struct queue *q = queue_find(c, tenant, name);
     int64_t long_ago = c->at - CORE_UNHANDLED_MS;
     *count = 0;
-    if (q == NULL || q->paused || q->unhandled_at == 0 || q->unhandled_at > long_ago)
+    if (q == NULL || q->paused || q->unhandled_at == 0 || q->unhandled_at > long_ago ||
+        q->consumers > 0)
         return 0;
     size_t found;
     AUTO(mem_freep) struct placed *all = queue_earliest(c, q, long_ago, &found);
@@ -311,6 +312,15 @@ int core_unregister(struct core *c, const char *tenant, const char *name, uint32
     }
     grants_make(c);
     return 0;
+}
+
+void core_abandon(struct core *c, const char *tenant, const char *name)
+{
+    struct queue *q = queue_find(c, tenant, name);
+    if (q == NULL || q->o.handled || q->o.manual || q->unhandled_at != 0)
+        return;
+    SAVE(c, q->unhandled_at);
+    q->unhandled_at = c->at;
 }
 
 static void queue_unlink(struct core *c, struct queue *q)

@@ -189,7 +189,7 @@ static void survey_unhandled(struct queue_survey *s, const struct core_queue *q,
 {
     struct queue_totals *t = &s->next->totals;
     int64_t until = unhandled_until(n);
-    if (n->unhandled_at == 0 || n->available == 0 || n->paused)
+    if (n->unhandled_at == 0 || n->available == 0 || n->paused || n->consumers > 0)
         return;
     if (t->unhandled == 0 || until < t->unhandled_until) {
         t->unhandled_until = until;

@@ -166,6 +166,51 @@ class Metrics(MetricsCase):
         self.assertEqual((row["facts"]["without_handler"], row["facts"]["available"], row["facts"]["queues"]), (1, 2, 2))
 
 
+class Gone(Case):
+    """Groups that a consumer of their own works: what takes batches, and what calls somebody else."""
+    SCRIPTS = """
+        on "b.*" { group = "lists", batch = 10, wait = "10ms", run = function(list) end }
+        on "b.*" { group = "calls", webhook = { url = "http://127.0.0.1:9/none", secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" } }
+        on "b.*" { group = "one", run = function(m) end }
+    """
+
+    def queues(self):
+        row = [r for r in self.server.client()("GET", "/health").json["components"] if r["name"] == "queues"][0]
+        return row["state"], row["facts"].get("without_handler")
+
+    def until(self, want):
+        end = time.monotonic() + 20
+        while (got := self.queues()) != want and time.monotonic() < end:
+            time.sleep(0.1)
+        self.assertEqual(got, want)
+
+    def send(self, group):
+        a = self.server.client()("POST", f"/api/queues/default/group.{group}/messages", {"n": 2})
+        self.assertEqual(a.status, 201, a.body)
+
+    def unhandled(self, group):
+        return "handler_gone_at" in self.server.client()("GET", f"/api/queues/default/group.{group}").json
+
+    def test_a_group_of_batches_and_a_webhook_that_are_gone_are_told_at_once(self):  # Q2
+        self.server = self.node()
+        self.deployed(self.server, "app.lua", self.SCRIPTS)
+        self.assertEqual([self.unhandled(g) for g in ("lists", "calls", "one")], [False] * 3)
+        self.deployed(self.server, "app.lua", 'queue "other" {}')
+        for group in ("lists", "calls", "one"):
+            self.send(group)
+        self.until(("degraded", 3))
+        self.assertEqual([self.unhandled(g) for g in ("lists", "calls", "one")], [True] * 3)
+        self.assertEqual(self.server.stop(), 0)
+        self.server = self.node()
+        self.assertEqual([self.unhandled(g) for g in ("lists", "calls", "one")], [True] * 3)
+        self.deployed(self.server, "app.lua", self.SCRIPTS)
+        end = time.monotonic() + 10
+        while any(self.unhandled(g) for g in ("lists", "calls")) and time.monotonic() < end:
+            time.sleep(0.05)  # until their consumers are there again
+        self.assertEqual([self.unhandled(g) for g in ("lists", "calls", "one")], [False] * 3)
+        self.assertEqual(self.server.stop(), 0)
+
+
 class Many(Case):
     """As many queues as there may be."""
     QUEUES = 5_000 if SANITIZED else 100_000

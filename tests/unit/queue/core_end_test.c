@@ -264,6 +264,35 @@ TEST(what_waits_for_a_handler_that_is_gone_is_discarded_after_a_day) /* Q2 */
     assert_int_equal(kit_counts(k, "q").dropped, 2);
 }
 
+TEST(what_is_abandoned_is_discarded_a_day_after_the_last_who_took_from_it_went) /* Q2 */
+{
+    static const char *const queues[] = {"q"};
+    struct queue_kit *k = *state;
+    struct uuid id = kit_consumer_id(1);
+    struct core_consumer batches = {
+        .node = "n", .tenant = "a", .queues = queues, .queues_count = 1};
+    kit_queue(k, "q", q_.handled = false);
+    kit_open_(k, 1, batches);
+    kit_send(k, 1);
+    core_abandon(k->c, "a", "q");
+    core_abandon(k->c, "a", "none");
+    kit_open_(k, 1, batches); /* it has not heard of it yet */
+    kit_pass(k, 2 * (int64_t)DAY);
+    assert_int_equal(unregister(k), 0);
+    assert_int_equal(core_leave(k->c, &id, &k->e), 0);
+    assert_int_equal(kit_counts(k, "q").unhandled_at, k->now);
+    kit_pass(k, DAY - 1);
+    assert_int_equal(unregister(k), 0);
+    kit_pass(k, 1);
+    assert_int_equal(unregister(k), 1);
+    assert_int_equal(kit_look(k, 1).reason, REASON_UNREGISTERED);
+    kit_open_(k, 2, batches); /* declared again */
+    assert_int_equal(kit_counts(k, "q").unhandled_at, 0);
+    kit_queue(k, "q");
+    core_abandon(k->c, "a", "q");
+    assert_int_equal(kit_counts(k, "q").unhandled_at, 0);
+}
+
 TEST(what_somebody_works_waits_for_him)
 {
     static const char *const queues[] = {"q"};
@@ -323,6 +352,7 @@ int main(void)
         KIT_TEST(what_is_purged_before_it_ended_is_told),
         KIT_TEST(a_queue_that_is_dropped_by_force_forgets_alike_on_every_node),
         KIT_TEST(what_waits_for_a_handler_that_is_gone_is_discarded_after_a_day),
+        KIT_TEST(what_is_abandoned_is_discarded_a_day_after_the_last_who_took_from_it_went),
         KIT_TEST(what_somebody_works_waits_for_him),
         KIT_TEST(a_queue_that_never_had_a_handler_or_is_paused_keeps_what_it_has),
     };
