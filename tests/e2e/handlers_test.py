@@ -8,8 +8,10 @@ import re
 import signal
 import threading
 import time
+import unittest
 
 from e2e.node import Case, run
+from e2e.slow_sync import SlowSync, possible
 
 ENTITIES = """
 entity "Note" { fields = { title = text, n = int { default = 0 } } }
@@ -67,12 +69,12 @@ class HandlersCase(Case):
         self.addCleanup(s.shutdown)
         return f"http://127.0.0.1:{s.server_port}"
 
-    def serve(self, text, *args):
+    def serve(self, text, *args, **kw):
         self.write("app/main.lua", ENTITIES + text)
-        return self.again(*args)
+        return self.again(*args, **kw)
 
-    def again(self, *args):
-        self.server = self.node("--scripts", self.path("app"), "--http.allow", "127.0.0.1", *args)
+    def again(self, *args, **kw):
+        self.server = self.node("--scripts", self.path("app"), "--http.allow", "127.0.0.1", *args, **kw)
         self.ask = self.server.client()
         return self.server
 
@@ -532,6 +534,32 @@ class Order(HandlersCase):
         self.go.set()
         self.until(["try 1 of 1"])
         self.assertEqual(len(self.calls), 1)
+
+    @unittest.skipUnless(possible(), "the filter is written for Linux on x86-64")
+    def test_a_run_whose_lease_cannot_be_renewed_is_stopped_before_it_is_over(self):  # Q4
+        url, lease = self.outside(), 3
+        disk = SlowSync(self.path("supervisor"))
+        self.addCleanup(disk.close)
+        self.serve(f"""
+            queue "work" {{ backoff = "1s" }}
+            on "queue/work" {{ timeout = "60s", run = function(m, ctx)
+              for _ = 1, ctx.attempt == 1 and 1000 or 0 do http.get("{url}/nap") end
+              note("try " .. ctx.attempt .. " of " .. ctx.deliveries)
+            end }}
+        """, "--work.lease", f"{lease}s", prefix=disk.prefix)
+        self.send("work", 1)
+        time.sleep(1.5 * lease)  # it is renewed, at a third
+        self.assertNotIn("renewed", self.server.text)
+        disk.gate.clear()
+        began, calls = time.monotonic(), len(self.calls)
+        self.server.wait_log("queue/work: its lease could not be renewed attempt=1", 2 * lease)
+        self.assertLess(time.monotonic() - began, lease)
+        self.assertGreater(len(self.calls), calls)
+        calls = len(self.calls)
+        time.sleep(0.5)
+        self.assertEqual(len(self.calls), calls)
+        disk.gate.set()
+        self.until(["try 2 of 2"])
 
     def test_the_story_of_a_request_goes_on_in_the_handlers(self):  # O2
         self.serve("""
