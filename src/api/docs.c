@@ -1,5 +1,6 @@
 /* What is served for reading: /metrics, and /docs/: the guide that lies inside the binary, as
  * pages, and the API explorer, a page that reads /openapi.json. */
+#include <stdio.h>
 #include <string.h>
 
 #include "api/api_priv.h"
@@ -8,8 +9,10 @@
 #include "base/mem.h"
 #include "base/stat.h"
 #include "base/str.h"
+#include "bus/bus.h"
 #include "codec/markdown.h"
 #include "codec/mime.h"
+#include "coord/coord.h"
 #include "entity/build.h"
 #include "queue/queue.h"
 
@@ -29,6 +32,33 @@ enum {
 static void docs_gauge(const char *name, const char *help, uint64_t v)
 {
     stat_set(stat_gauge(name, "", help), (int64_t)v);
+}
+
+/* What cannot be read now is as it was. */
+static void docs_gather_shared(struct api_thread *t)
+{
+    struct coord_totals c;
+    struct bus_lag lag;
+    char label[64];
+    if (t->api->o.coord != NULL && coord_totals(t->api->o.coord, t->db, &c, NULL) == 0) {
+        for (int i = 0; i < COORD_PARTS; i++) {
+            snprintf(label, sizeof label, "what=\"%s\"", coord_part_names[i]);
+            stat_set(stat_gauge("koan_coord_entries", label,
+                                "Claims, keys, counters, limits, inbox keys and cached values"),
+                     c.count[i]);
+        }
+        stat_set(stat_gauge("koan_coord_bytes", "what=\"keys\"", "Bytes of keys and of the cache"),
+                 c.key_bytes);
+        stat_set(stat_gauge("koan_coord_bytes", "what=\"cached\"", ""), c.cached_bytes);
+        docs_gauge("koan_coord_waiting", "Who waits on this node for a lease or lock", c.waiting);
+    }
+    if (t->api->o.bus != NULL && bus_lag(t->db, &lag, NULL) == 0) {
+        docs_gauge("koan_bus_groups_behind", "Groups that are fed with retained messages",
+                   lag.groups);
+        docs_gauge("koan_bus_behind_messages",
+                   "Retained messages of any topic from the place on of the group furthest behind",
+                   lag.messages);
+    }
 }
 
 static void docs_gather(struct http_request *req)
@@ -57,6 +87,7 @@ static void docs_gather(struct http_request *req)
                (uint64_t)violated);
     docs_gauge("koan_health_state", "The components: 0 healthy, 1 unknown, 2 degraded, 3 unhealthy",
                health_overall(t->api->o.health, false, NULL));
+    docs_gather_shared(t);
     docs_gauge("koan_draining", "1 while this node is leaving", atomic_load(&t->api->draining));
 }
 

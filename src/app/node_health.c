@@ -128,6 +128,7 @@ static void node_health_turn(struct world_timer *t)
     node_health_indexes(n);
     node_health_webhooks(n);
     node_health_queues(n);
+    node_health_shared(n);
     node_health_certificate(n);
     node_remote_health(n);
     w->timer_start(w, t, NODE_HEALTH_MS);
@@ -143,4 +144,6 @@ void node_health_stop(struct node *n)
 {
     struct world *w = loop_world(n->control);
     w->timer_stop(w, &n->health_timer);
+    mem_free(n->lag);
+    n->lag = NULL;
 }

@@ -121,6 +121,7 @@ struct node {
     bool deploying, deploy_again, deploy_failed, listening, serving, draining, aborted;
     uint64_t signature, config_signature;
     struct world_timer watch, drain, watchdog, health_timer, relief;
+    struct bus_lag *lag; /* node_health_shared.c: when it was last looked at */
     int exit_code;
 
     /* report.c */
@@ -200,6 +201,7 @@ int node_open_trace(struct node *n, struct err *e);
 
 /* node_health.c: on the control loop; reports at once, then from time to time until stopped. */
 void node_health_start(struct node *n);
+void node_health_shared(struct node *n); /* node_health_shared.c */
 void node_health_stop(struct node *n);
 
 int node_serve_begin(struct node *n, struct err *e);

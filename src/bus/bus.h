@@ -230,6 +230,15 @@ int bus_wait_read(struct db *reader, const char *tenant, const struct uuid *reco
 
 /* ---- looking ---- */
 
+/* Groups that are fed, of all tenants, and the one that is furthest behind. */
+struct bus_lag {
+    uint32_t groups;
+    char group[GROUP_NAME_MAX + 1]; /* "" without one */
+    uint64_t next;                  /* the position it comes to next */
+    uint64_t messages;              /* from there on, of all topics */
+};
+/* Any thread. */
+int bus_lag(struct db *db, struct bus_lag *out, struct err *e);
 /* {"revision", "groups": [{"group", "pattern", "queue", "options", "file", "line", "behind"}],
  * "topics": [{"pattern", "retain_ms", "unrouted", "file", "line"}]}: a new reference. Any thread.
  */

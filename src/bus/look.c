@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "bus/bus_priv.h"
+#include "db/db.h"
 
 static bool is_same(const struct buf *a, const struct buf *b)
 {
@@ -69,6 +70,24 @@ bool bus_topics_are(struct bus *b, const char *tenant, const char *source,
     buf_addc(&have, ']');
     bus_routes_unref(r);
     return is_same(&want, &have);
+}
+
+int bus_lag(struct db *db, struct bus_lag *out, struct err *e)
+{
+    uint64_t last = 0;
+    *out = (struct bus_lag){.groups = 0};
+    AUTO(db_stmt_donep)
+    struct db_stmt *s =
+        db_stmt_get(db, "SELECT count(*), min(next), grp FROM bus_places WHERE state = 1", e);
+    int rc = s == NULL ? e->code : db_step(s, e);
+    if (rc <= 0 || db_col_int(s, 0) == 0)
+        return rc < 0 ? rc : 0;
+    out->groups = (uint32_t)db_col_int(s, 0);
+    out->next = (uint64_t)db_col_int(s, 1);
+    snprintf(out->group, sizeof out->group, "%s", db_col_text(s, 2, NULL));
+    rc = bus_number(db, BUS_POSITION, &last, e);
+    out->messages = rc == 0 && last >= out->next ? last + 1 - out->next : 0;
+    return rc;
 }
 
 static json_t *show_group(const struct bus_declared *d)

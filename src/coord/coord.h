@@ -322,4 +322,27 @@ int coord_counter_get(struct db *db, const char *tenant, const char *name, int64
 int coord_inbox_get(struct db *db, const char *tenant, const char *key, int64_t now, bool *out,
                     struct err *e);
 
+/* ---- how much there is ---- */
+
+enum coord_part {
+    COORD_CLAIMS, /* that hold or wait */
+    COORD_KEYS,
+    COORD_COUNTERS,
+    COORD_LIMITS,
+    COORD_INBOX,
+    COORD_CACHED,
+    COORD_PARTS
+};
+extern const char *const coord_part_names[COORD_PARTS];
+struct coord_totals {
+    int64_t count[COORD_PARTS]; /* of all tenants */
+    int64_t key_bytes, cached_bytes;
+    size_t waiting; /* who waits on this node for a grant */
+    int full;       /* percent of its bound that a tenant has used of one thing, the greatest */
+    const char *full_of;
+    char full_tenant[COORD_OWNER_BYTES + 1]; /* cut, where it is longer */
+};
+/* Any thread; a few rows a tenant. */
+int coord_totals(struct coord *c, struct db *db, struct coord_totals *out, struct err *e);
+
 #endif

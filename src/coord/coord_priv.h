@@ -280,6 +280,8 @@ enum coord_use {
 };
 int store_use(struct db *db, const char *tenant, enum coord_use what, int64_t *out, struct err *e);
 /* ERR_QUOTA past the limit. */
+/* What a tenant may have of it; *of: its name in the plural. */
+int64_t store_use_max(enum coord_use what, const char **of);
 int store_use_add(struct db *db, const char *tenant, enum coord_use what, int64_t delta,
                   struct err *e);
 /* A statement with ?1 the tenant and ?2 a text. */

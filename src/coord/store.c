@@ -17,7 +17,7 @@ int store_use(struct db *db, const char *tenant, enum coord_use what, int64_t *o
     return rc < 0 ? rc : 0;
 }
 
-static int use_quota(enum coord_use what, int64_t used, struct err *e)
+int64_t store_use_max(enum coord_use what, const char **of)
 {
     static const struct {
         const char *of;
@@ -34,10 +34,18 @@ static int use_quota(enum coord_use what, int64_t used, struct err *e)
         [COORD_USE_CACHED_BYTES] = {"bytes of cached values", COORD_VALUES_BYTES},
         [COORD_USE_FLUSHES] = {"flushed tags", COORD_ROWS_MAX},
     };
-    if (used <= limits[what].max)
+    *of = limits[what].of;
+    return limits[what].max;
+}
+
+static int use_quota(enum coord_use what, int64_t used, struct err *e)
+{
+    const char *of;
+    int64_t max = store_use_max(what, &of);
+    if (used <= max)
         return 0;
-    return err_set(e, ERR_QUOTA, "a tenant has at most %lld %s; this would be %lld",
-                   (long long)limits[what].max, limits[what].of, (long long)used);
+    return err_set(e, ERR_QUOTA, "a tenant has at most %lld %s; this would be %lld", (long long)max,
+                   of, (long long)used);
 }
 
 int store_use_add(struct db *db, const char *tenant, enum coord_use what, int64_t delta,

@@ -6,6 +6,7 @@ import select
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import unittest
 
@@ -209,6 +210,75 @@ class Gone(Case):
             time.sleep(0.05)  # until their consumers are there again
         self.assertEqual([self.unhandled(g) for g in ("lists", "calls", "one")], [False] * 3)
         self.assertEqual(self.server.stop(), 0)
+
+
+class Shared(Case):
+    """What processes agree on, and groups that are behind: how much there is."""
+    SCRIPTS = """
+        topic "t.*" { retain = "1h" }
+        %s
+    """
+    GROUP = 'queue "group.slow" { max = 2 } on "t.*" { group = "slow", start = "first", run = function() end }'
+
+    def values(self):
+        page = self.c("GET", "/metrics").body.decode()
+        return {m[1]: int(m[2]) for m in re.finditer(r"^(koan_(?:coord|bus)_\S+) (\d+)$", page, re.M)}
+
+    def until(self, name, want, seconds=20):
+        end = time.monotonic() + seconds
+        while (got := self.values().get(name)) != want and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertEqual(got, want, name)
+
+    def component(self, name, state, seconds=30):
+        end = time.monotonic() + seconds
+        while True:
+            row = [r for r in self.c("GET", "/health").json["components"] if r["name"] == name][0]
+            if row["state"] == state or time.monotonic() > end:
+                self.assertEqual(row["state"], state, row)
+                return row
+            time.sleep(0.2)
+
+    def test_leases_waiters_keys_and_their_bytes_are_told(self):
+        self.server = self.node()
+        self.c = self.server.client()
+        self.assertEqual({k: v for k, v in self.values().items() if v}, {})
+        held = self.c("POST", "/api/leases/a/acquire", {"ttl": "60s"}).json
+        waiter = threading.Thread(target=lambda: self.server.client()("POST", "/api/leases/a/acquire", {"wait": "30s"}))
+        waiter.start()
+        self.addCleanup(waiter.join)
+        self.until("koan_coord_waiting", 1)
+        self.assertEqual(self.c("PUT", "/api/kv/key", '"01234567"').status, 200)
+        got = self.values()
+        self.assertEqual([got[f'koan_coord_entries{{what="{k}"}}'] for k in ("claims", "keys", "counters", "inbox")], [2, 1, 0, 0])
+        self.assertEqual(got['koan_coord_bytes{what="keys"}'], len('key"01234567"'))
+        self.component("coordination", "healthy")
+        self.c("POST", "/api/leases/a/release", {"token": held["token"]})
+        self.until("koan_coord_waiting", 0)
+        end = time.monotonic() + 20
+        while (facts := self.component("coordination", "healthy")["facts"])["claims"] != 1 and time.monotonic() < end:
+            time.sleep(0.2)
+        self.assertEqual([facts[k] for k in ("claims", "keys", "key_bytes", "waiting")], [1, 1, 13, 0])
+
+    def test_a_group_that_is_behind_is_told_and_why_when_it_comes_no_further(self):
+        self.server = self.node()
+        self.c = self.server.client()
+        self.deployed(self.server, "app.lua", self.SCRIPTS % "")
+        for i in range(5):
+            self.assertEqual(self.c("POST", "/api/topics/t.x", {"n": i}).status, 202)
+        self.assertEqual(self.values()["koan_bus_groups_behind"], 0)
+        self.assertEqual(self.component("topics", "healthy")["facts"], {"behind": 0, "messages": 0})
+        self.c("PUT", "/api/queues/default/group.slow", {})
+        self.c("POST", "/api/queues/default/group.slow/close")
+        self.deployed(self.server, "app.lua", self.SCRIPTS % self.GROUP)
+        self.until("koan_bus_groups_behind", 1)
+        self.assertEqual(self.values()["koan_bus_behind_messages"], 5)
+        row = self.component("topics", "degraded")
+        self.assertIn("group 'slow'", row["message"])
+        self.assertEqual(row["facts"], {"behind": 1, "messages": 5, "furthest": "slow"})
+        self.c("POST", "/api/queues/default/group.slow/open")
+        self.until("koan_bus_groups_behind", 0)
+        self.component("topics", "healthy")
 
 
 class Many(Case):
