@@ -1,4 +1,5 @@
 /* The bus's scenario: who deploys, publishes and waits. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -10,14 +11,10 @@ enum { SETTLE_TURNS = 2400 };
 
 static const int64_t far = INT64_C(10000000000000);
 
-const char *const bus_sim_topics[TOPICS] = {"a.x", "a.y", "kept.z"};
+const char *const bus_sim_topics[TOPICS] = {"a.x.k.l.m.n", "a.y.k.l.m.n", "kept.z.k.l.m.n"};
 const char *const bus_sim_groups[GROUPS] = {"g0", "g1", "g2", "late"};
 /* What group `late` listens to is fed; the others may have any of these. */
-static const char *const patterns[] = {"a.*", "a.x", "#", "a.y"};
-
-/* What records wait for: the fewer have the same, the more often one is new. */
-static const char *const awaited[] = {"a.x", "a.y", "kept.z", "*.x", "*.y", "kept.*",
-                                      "a.*", "#",   "a.#",    "*.*", "*.z", "kept.#"};
+static const char *const patterns[] = {"a.#", "a.x.#", "#", "a.y.#"};
 
 /* ---- deploys ---- */
 
@@ -66,7 +63,7 @@ void bus_sim_deploy(struct node *n)
             d->hears[g] |= (uint8_t)(hears(pattern, t) << t);
     }
     struct bus_topic kept = {
-        .pattern = "kept.*", .retain_ms = INT64_C(86400) * 1000 * 365, .file = "a.lua"};
+        .pattern = "kept.#", .retain_ms = INT64_C(86400) * 1000 * 365, .file = "a.lua"};
     house_unit_init(&n->h, &n->deploy, deployed);
     if (groups_build(list, count, &set, &e) != 0 ||
         bus_txn_groups(&n->deploy.unit.txn, BUS_SOURCE_SCRIPTS, set, &e) != 0 ||
@@ -79,6 +76,12 @@ void bus_sim_deploy(struct node *n)
 }
 
 /* ---- publishers ---- */
+
+static const char *key_of(const struct node *n, const struct message *m, char room[24])
+{
+    snprintf(room, 24, "%zu", (size_t)(m - n->messages));
+    return room;
+}
 
 static void publisher_route(struct publisher *p);
 static void publisher_send(struct publisher *p);
@@ -120,7 +123,9 @@ static void publisher_send(struct publisher *p)
 {
     struct node *n = p->node;
     struct err e = ERR_INIT;
-    struct bus_message m = {.id = p->message->id, .body = "1", .body_len = 1};
+    char key[24];
+    struct bus_message m = {
+        .id = p->message->id, .key = key_of(n, p->message, key), .body = "1", .body_len = 1};
     p->sent = true;
     house_unit_init(&n->h, &p->u, publisher_done);
     bus_txn_routes(&p->u.unit.txn, p->route);
@@ -160,11 +165,39 @@ static void waited(struct unit *u)
     house_unit_fini(&n->wait);
 }
 
+/* One that is routed and not sent: a wait that comes between is what its condition is for. That no
+ * other meets it shows whether it is missed. */
+static const struct message *message_between(const struct node *n)
+{
+    for (int i = 0; i < PUBLISHERS; i++)
+        if (n->publishers[i].message != NULL && !n->publishers[i].sent)
+            return n->publishers[i].message;
+    return NULL;
+}
+
+/* What was waited for once is known to who publishes; so there are many that match a topic, each
+ * with other words left open. */
+static void pattern_of(struct node *n, const struct message *m, struct waiter *w)
+{
+    size_t topic = m != NULL ? (size_t)m->topic : sim_rand(n->h.sim, TOPICS), len = 0;
+    const char *word = bus_sim_topics[topic];
+    while (*word != '\0') {
+        size_t size = strcspn(word, ".");
+        bool open = sim_chance(n->h.sim, 50);
+        len += (size_t)snprintf(w->pattern + len, sizeof w->pattern - len, "%s%.*s",
+                                len > 0 ? "." : "", open ? 1 : (int)size, open ? "*" : word);
+        word += size + (word[size] == '.');
+    }
+}
+
 /* The record and its wait are one unit. */
 static int wait_begin(struct node *n, struct txn *t, struct err *e)
 {
+    char key[24];
     struct waiter *w = &n->waiters[n->waiters_count++];
-    *w = (struct waiter){.pattern = awaited[sim_rand(n->h.sim, ARRAY_LEN(awaited))]};
+    const struct message *only = sim_chance(n->h.sim, 70) ? message_between(n) : NULL;
+    *w = (struct waiter){.only = only};
+    pattern_of(n, only, w);
     memcpy(w->record.b, &n->waiters_count, sizeof n->waiters_count);
     w->record.b[15] = 2;
     struct queue_message m = {.send = {.queue = "sleep",
@@ -174,9 +207,25 @@ static int wait_begin(struct node *n, struct txn *t, struct err *e)
                                        .create = true},
                               .body = "1",
                               .body_len = 1};
-    struct bus_wait wait = {.record = w->record, .name = "w", .pattern = w->pattern, .until = far};
+    struct bus_wait wait = {.record = w->record,
+                            .name = "w",
+                            .pattern = w->pattern,
+                            .key = only != NULL ? key_of(n, only, key) : NULL,
+                            .until = far};
     int rc = queue_txn_send(t, &m, e);
     return rc == 0 ? bus_txn_wait(t, &wait, e) : rc;
+}
+
+/* Not of one that is still to be woken: that is what is checked in the end. So few patterns are
+ * waited for at a time, and the next is often new. */
+static struct waiter *wait_to_end(struct node *n)
+{
+    for (size_t i = 0; i < n->waiters_count; i++) {
+        struct waiter *w = &n->waiters[i];
+        if (!w->ended && (w->woken || !bus_sim_is_met(n, w)))
+            return w;
+    }
+    return NULL;
 }
 
 void bus_sim_wait(struct node *n)
@@ -186,8 +235,9 @@ void bus_sim_wait(struct node *n)
     if (n->waiting || n->waiters_count == WAITERS_MAX)
         return;
     house_unit_init(&n->h, &n->wait, waited);
-    if (n->waiters_count > 0 && sim_chance(n->h.sim, 60)) {
-        n->ending = &n->waiters[sim_rand(n->h.sim, n->waiters_count)];
+    struct waiter *over = sim_chance(n->h.sim, 50) ? wait_to_end(n) : NULL;
+    if (over != NULL) {
+        n->ending = over;
         n->ending->ended = true;
         bus_txn_wait_end(&n->wait.unit.txn, &n->ending->record, "w");
     } else {

@@ -140,8 +140,10 @@ void bus_sim_check_fed(struct node *n)
                  (unsigned long long)fed);
 }
 
-static bool is_met(const struct node *n, const struct waiter *w)
+bool bus_sim_is_met(const struct node *n, const struct waiter *w)
 {
+    if (w->only != NULL)
+        return w->only->seq > w->seq;
     for (size_t i = 0; i < n->messages_count; i++) {
         const char *topic = bus_sim_topics[n->messages[i].topic];
         if (n->messages[i].seq > w->seq &&
@@ -157,13 +159,33 @@ static void waits_ask(struct queue_ask *a, const struct core *c)
     struct core_view v;
     for (size_t i = 0; i < k->node->waiters_count; i++) {
         const struct waiter *w = &k->node->waiters[i];
-        if (w->seq == 0 || w->ended || !is_met(k->node, w))
+        if (w->seq == 0 || w->ended || !bus_sim_is_met(k->node, w))
             continue;
         if (core_look(c, &w->record, &v, NULL) != 0 || v.state != REC_AVAILABLE)
             sim_fail("B2: record %zu waits for %s since entry %llu, and its message came", i + 1,
                      w->pattern, (unsigned long long)w->seq);
         k->fed++;
     }
+}
+
+static void woken_ask(struct queue_ask *a, const struct core *c)
+{
+    struct check *k = (struct check *)a;
+    struct core_view v;
+    for (size_t i = 0; i < k->node->waiters_count; i++) {
+        struct waiter *w = &k->node->waiters[i];
+        w->woken =
+            w->woken || (core_look(c, &w->record, &v, NULL) == 0 && v.state == REC_AVAILABLE);
+    }
+}
+
+void bus_sim_look_waits(struct node *n)
+{
+    struct check k = {.ask = {.home = sim_client(n->h.sim), .ask = woken_ask, .done = check_done},
+                      .node = n};
+    queues_ask(n->queues, &k.ask);
+    if (!sim_run_until(n->h.sim, check_is_done, &k, 60000))
+        sim_fail("the core does not answer");
 }
 
 /* Those whose message came have been woken. */

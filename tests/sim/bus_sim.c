@@ -55,6 +55,8 @@ static void node_live(struct house *h)
         sim_run(n->h.sim, 1 + sim_rand(n->h.sim, TURN_MS));
         if (sim_chance(n->h.sim, 4) && house_counts(&n->h))
             bus_sim_check(n);
+        if (sim_chance(n->h.sim, 10) && house_counts(&n->h))
+            bus_sim_look_waits(n);
     }
 }
 

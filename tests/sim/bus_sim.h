@@ -31,9 +31,11 @@ struct message {
 
 struct waiter {
     struct uuid record;
-    const char *pattern;
-    uint64_t seq; /* 0: not acknowledged */
-    bool ended;   /* or may be */
+    char pattern[32];
+    const struct message *only; /* by its key; NULL: any */
+    uint64_t seq;               /* 0: not acknowledged */
+    bool ended;                 /* or may be */
+    bool woken;
 };
 
 struct node;
@@ -74,5 +76,8 @@ uint64_t bus_sim_check(struct node *n);
 void bus_sim_check_fed(struct node *n);
 /* who waited for a message that came has been woken. */
 void bus_sim_check_waits(struct node *n);
+/* Notes who has been woken. */
+void bus_sim_look_waits(struct node *n);
+bool bus_sim_is_met(const struct node *n, const struct waiter *w);
 
 #endif
