@@ -107,19 +107,6 @@ end
 
 -- --- topics ---
 
-local function words_of(topic)
-  local list = {}
-  for w in topic:gmatch("[^.]+") do list[#list + 1] = w end
-  return list
-end
-
-local function matches(pattern, topic, i, k)
-  local want = pattern[i]
-  if want == nil then return topic[k] == nil end
-  if want == "#" then return matches(pattern, topic, i + 1, k) or topic[k] ~= nil and matches(pattern, topic, i, k + 1) end
-  return topic[k] ~= nil and (want == "*" or want == topic[k]) and matches(pattern, topic, i + 1, k + 1)
-end
-
 local function take(test)
   local list, taken = waiting[host.self()] or {}, {}
   for i = #list, 1, -1 do
@@ -133,7 +120,7 @@ end
 function host.job_published(topic, body, options)
   local key = options and options.key ~= nil and tostring(options.key) or nil
   return take(function(w)
-    if w.key and w.key ~= key or not matches(words_of(w.topic), words_of(topic), 1, 1) then return false end
+    if w.key and w.key ~= key or not host.topic_matches(w.topic, topic) then return false end
     w.message = { id = host.uuid(), topic = topic, key = key, body = body }
     return true
   end)

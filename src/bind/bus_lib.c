@@ -315,6 +315,16 @@ static int declare_topic(lua_State *L)
     return vm_raise(L, &e);
 }
 
+/* host.topic_matches(pattern, topic): of two that are none it is false */
+static int host_topic_matches(lua_State *L)
+{
+    size_t n, m;
+    const char *pattern = luaL_checklstring(L, 1, &n), *topic = luaL_checklstring(L, 2, &m);
+    lua_pushboolean(L, topic_check_pattern(pattern, n, NULL) == 0 &&
+                           topic_check(topic, m, NULL) == 0 && topic_matches(pattern, n, topic, m));
+    return 1;
+}
+
 /* ---- the whole set ---- */
 
 static const struct bind_listener *listener_of(const struct bind_bus *b, const struct group *g)
@@ -444,6 +454,7 @@ void bind_open_bus(lua_State *L)
 {
     static const luaL_Reg fns[] = {{"on_topic", declare_listener},
                                    {"topic", declare_topic},
+                                   {"topic_matches", host_topic_matches},
                                    {"listening", host_listening},
                                    {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);

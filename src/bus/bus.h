@@ -139,13 +139,10 @@ int bus_route(struct bus *b, const char *tenant, const char *topic, struct bus_r
 struct bus_route *bus_route_ref(struct bus_route *r);
 void bus_route_unref(struct bus_route *r);   /* takes NULL */
 void bus_route_unrefp(struct bus_route **r); /* for AUTO */
-const char *bus_route_topic(const struct bus_route *r);
 uint64_t bus_route_revision(const struct bus_route *r);
 /* Groups that get a record at once; those that are being fed get theirs in turn. */
 size_t bus_route_count(const struct bus_route *r);
 const char *bus_route_group(const struct bus_route *r, size_t i);
-/* The queue of that group. */
-const char *bus_route_queue(const struct bus_route *r, size_t i);
 /* The id that group's record has when a message with this id is published: of the first group the
  * message's own, of others made from it and the group's name. */
 void bus_route_record(const struct bus_route *r, size_t i, const struct uuid *message,

@@ -239,6 +239,8 @@ enum bus_number {
 int bus_number(struct db *db, enum bus_number which, uint64_t *out, struct err *e);
 int bus_number_add(struct db *db, enum bus_number which, int64_t delta, struct err *e);
 int bus_number_next(struct db *db, enum bus_number which, uint64_t *out, struct err *e);
+/* The list with room for one more, which grows by doubling; NULL: it stays as it was. */
+void *bus_room(void *list, size_t count, size_t size, struct err *e);
 enum bus_use { BUS_USE_BYTES = 1, BUS_USE_WAITS = 2 };
 /* ERR_QUOTA past the limit. */
 int bus_use_add(struct db *db, const char *tenant, enum bus_use what, int64_t delta, struct err *e);

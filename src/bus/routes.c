@@ -50,17 +50,6 @@ void bus_routes_unref(struct bus_routes *r)
 
 /* ---- from the rows ---- */
 
-/* The list with room for one more, which grows by doubling; NULL: it stays as it was. */
-static void *room_for(void *list, size_t count, size_t size, struct err *e)
-{
-    if ((count & (count - 1)) != 0)
-        return list;
-    void *more = mem_try_resize(list, (count == 0 ? 1 : 2 * count) * size);
-    if (more == NULL)
-        err_set(e, ERR_NOMEM, "the routes of topics");
-    return more;
-}
-
 /* Rows come in order of tenants, of each table by itself. */
 static int tenant_of_row(struct bus_routes *r, const char *name, struct bus_tenant **out,
                          struct err *e)
@@ -70,7 +59,7 @@ static int tenant_of_row(struct bus_routes *r, const char *name, struct bus_tena
             *out = &r->tenants[i];
             return 0;
         }
-    struct bus_tenant *list = room_for(r->tenants, r->tenants_count, sizeof *list, e);
+    struct bus_tenant *list = bus_room(r->tenants, r->tenants_count, sizeof *list, e);
     if (list == NULL)
         return e->code;
     r->tenants = list;
@@ -92,7 +81,7 @@ static int load_group(struct bus_routes *r, struct db_stmt *s, struct err *e)
     struct bus_tenant *t = NULL;
     int rc = tenant_of_row(r, db_col_text(s, 0, NULL), &t, e);
     struct bus_declared *list =
-        rc != 0 ? NULL : room_for(t->groups, t->groups_count, sizeof *list, e);
+        rc != 0 ? NULL : bus_room(t->groups, t->groups_count, sizeof *list, e);
     if (list == NULL)
         return e->code;
     t->groups = list;
@@ -120,11 +109,11 @@ static int load_topic(struct bus_routes *r, struct db_stmt *s, struct err *e)
 {
     struct bus_tenant *t = NULL;
     int rc = tenant_of_row(r, db_col_text(s, 0, NULL), &t, e);
-    struct bus_topic *list = rc != 0 ? NULL : room_for(t->topics, t->topics_count, sizeof *list, e);
+    struct bus_topic *list = rc != 0 ? NULL : bus_room(t->topics, t->topics_count, sizeof *list, e);
     if (list == NULL)
         return e->code;
     t->topics = list;
-    const char **sources = room_for(t->topic_sources, t->topics_count, sizeof *sources, e);
+    const char **sources = bus_room(t->topic_sources, t->topics_count, sizeof *sources, e);
     if (sources == NULL)
         return e->code;
     t->topic_sources = sources;
@@ -264,11 +253,6 @@ void bus_route_unrefp(struct bus_route **r)
     bus_route_unref(*r);
 }
 
-const char *bus_route_topic(const struct bus_route *r)
-{
-    return r->name;
-}
-
 uint64_t bus_route_revision(const struct bus_route *r)
 {
     return r->routes->revision;
@@ -283,12 +267,6 @@ const char *bus_route_group(const struct bus_route *r, size_t i)
 {
     ASSERT(i < r->groups_count);
     return r->groups[i]->group;
-}
-
-const char *bus_route_queue(const struct bus_route *r, size_t i)
-{
-    ASSERT(i < r->groups_count);
-    return r->groups[i]->queue;
 }
 
 int bus_mandatory(const struct bus_route *r, struct err *e)

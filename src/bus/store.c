@@ -78,6 +78,16 @@ int bus_use_add(struct db *db, const char *tenant, enum bus_use what, int64_t de
     return db_run(s, e);
 }
 
+void *bus_room(void *list, size_t count, size_t size, struct err *e)
+{
+    if ((count & (count - 1)) != 0)
+        return list;
+    void *more = mem_try_resize(list, (count == 0 ? 1 : 2 * count) * size);
+    if (more == NULL)
+        err_set(e, ERR_NOMEM, "who listens to topics");
+    return more;
+}
+
 bool bus_text(struct cursor *c, char *out, size_t least, size_t max)
 {
     size_t n = 0;

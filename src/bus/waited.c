@@ -41,16 +41,6 @@ void bus_patterns_fini(struct bus_patterns *w)
     pthread_mutex_destroy(&w->lock);
 }
 
-static void *room_for(void *list, size_t count, size_t size, struct err *e)
-{
-    if ((count & (count - 1)) != 0)
-        return list;
-    void *more = mem_try_resize(list, (count == 0 ? 1 : 2 * count) * size);
-    if (more == NULL)
-        err_set(e, ERR_NOMEM, "the patterns that are waited for");
-    return more;
-}
-
 static struct waited_tenant *tenant_find(const struct bus_patterns *w, const char *name)
 {
     for (size_t i = 0; i < w->count; i++)
@@ -64,14 +54,14 @@ static int waited_add(struct bus_patterns *w, const char *tenant, const char *pa
 {
     struct waited_tenant *t = tenant_find(w, tenant);
     if (t == NULL) {
-        struct waited_tenant *list = room_for(w->tenants, w->count, sizeof *list, e);
+        struct waited_tenant *list = bus_room(w->tenants, w->count, sizeof *list, e);
         if (list == NULL)
             return e->code;
         w->tenants = list;
         t = &list[w->count++];
         *t = (struct waited_tenant){.name = mem_strdup(tenant), .set = topic_set_new()};
     }
-    char **list = room_for(t->patterns, t->count, sizeof *list, e);
+    char **list = bus_room(t->patterns, t->count, sizeof *list, e);
     if (list == NULL)
         return e->code;
     t->patterns = list;
@@ -112,7 +102,7 @@ int bus_patterns_load(struct bus_patterns *w, struct db *db, struct err *e)
 int bus_patterns_next(struct bus_patterns *w, const struct apply *a, const char *pattern,
                       uint64_t *since, struct err *e)
 {
-    struct bus_fresh *list = room_for(w->fresh, w->fresh_count, sizeof *list, e);
+    struct bus_fresh *list = bus_room(w->fresh, w->fresh_count, sizeof *list, e);
     if (list == NULL)
         return e->code;
     w->fresh = list;

@@ -58,7 +58,6 @@ struct world;
 
 enum {
     JOB_DEFS_MAX = 10000,
-    JOB_PAGE_MAX = 1000, /* rows of one list */
 };
 #define JOB_TENANT "default" /* declarations are of scripts */
 
@@ -92,9 +91,5 @@ int job_txn_declare(struct txn *t, const char *name, const json_t *definition, s
 int job_defs_read(struct db *db, json_t **out, struct err *e);
 /* ERR_NOT_FOUND: nothing with this name, or orphaned. The caller's to job_def_fini(). */
 int job_def_get(struct db *db, const char *name, struct job_def *out, struct err *e);
-/* [{"name", "declared_at", "orphaned"[, "definition"]}] in order of names from behind `after` on
- * (NULL: the beginning); *more: there are others behind. */
-int job_defs_list(struct db *db, const char *after, size_t limit, json_t **out, bool *more,
-                  struct err *e);
 
 #endif

@@ -179,6 +179,9 @@ struct job_over {
 };
 int job_over(struct jobs *j, const struct apply *a, const struct job_over *o, struct err *e);
 
+/* run_read.c: as people read it. */
+json_t *job_time_show(int64_t ms);
+
 /* ---- ops.c ---- */
 
 /* Of a payload; a bad one sets `bad` of the cursor. */

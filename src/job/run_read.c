@@ -73,7 +73,7 @@ int job_steps_read(struct db *db, const struct uuid *run,
 
 static const char *const run_kinds[] = {"submitted", "tick", "trigger", "backfill", "started"};
 
-static json_t *show_time(int64_t ms)
+json_t *job_time_show(int64_t ms)
 {
     char text[TIME_TEXT];
     time_format(ms, text);
@@ -95,14 +95,14 @@ static void show_row(const struct run_row *r, json_t *o)
     if (*run->schedule != '\0')
         json_object_set_new(o, "schedule", json_string(run->schedule));
     if (run->has_window) {
-        json_object_set_new(o, "scheduled_at", show_time(run->scheduled_at));
-        json_object_set_new(
-            o, "window",
-            json_pack("{s:o, s:o}", "from", show_time(run->from), "to", show_time(run->to)));
+        json_object_set_new(o, "scheduled_at", job_time_show(run->scheduled_at));
+        json_object_set_new(o, "window",
+                            json_pack("{s:o, s:o}", "from", job_time_show(run->from), "to",
+                                      job_time_show(run->to)));
     }
-    json_object_set_new(o, "opened_at", show_time(run->opened_at));
+    json_object_set_new(o, "opened_at", job_time_show(run->opened_at));
     if (run->ended_at != 0)
-        json_object_set_new(o, "ended_at", show_time(run->ended_at));
+        json_object_set_new(o, "ended_at", job_time_show(run->ended_at));
     if (run->stopped)
         json_object_set_new(o, "cancel_asked", json_true());
     if (run->terminated)
@@ -128,7 +128,7 @@ json_t *job_step_show(const struct job_step_row *s, bool whole)
         json_object_set_new(one, "result", result);
     if (s->undo)
         json_object_set_new(one, "undo", json_string(s->undone ? "done" : "declared"));
-    json_object_set_new(one, "at", show_time(s->at));
+    json_object_set_new(one, "at", job_time_show(s->at));
     return one;
 }
 
@@ -153,7 +153,7 @@ static int show_notes(struct db *db, const struct uuid *id, json_t *o, struct er
     const char *text = db_col_text(s, 1, &n);
     if (n > 0)
         json_object_set_new(progress, "text", json_stringn(text, n));
-    json_object_set_new(progress, "at", show_time(db_col_int(s, 4)));
+    json_object_set_new(progress, "at", job_time_show(db_col_int(s, 4)));
     json_object_set_new(o, "progress", progress);
     text = db_col_text(s, 2, &n);
     json_object_set_new(o, "log", json_stringn(text, n));
@@ -180,7 +180,7 @@ static int show_fans(struct db *db, const struct uuid *id, json_t *o, struct err
             json_object_set_new(one, counts[i], json_integer(db_col_int(s, i)));
         json_object_set_new(one, "on_done", json_string(db_col_text(s, 4, NULL)));
         if (!db_col_is_null(s, 5))
-            json_object_set_new(one, "done_at", show_time(db_col_int(s, 5)));
+            json_object_set_new(one, "done_at", job_time_show(db_col_int(s, 5)));
         json_array_append_new(list, one);
     }
     if (rc == 0 && json_array_size(list) > 0)

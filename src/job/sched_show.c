@@ -11,13 +11,6 @@
 
 enum { SHOWN_BYTES = 1024 };
 
-static json_t *show_time(int64_t ms)
-{
-    char text[TIME_TEXT];
-    time_format(ms, text);
-    return json_string(text);
-}
-
 /* "2026-03-29T02:30:00+01:00" */
 static json_t *show_local(const struct zone *z, int64_t ms)
 {
@@ -55,14 +48,14 @@ static json_t *show_tick(struct db_stmt *s)
     size_t n;
     json_t *o =
         json_pack("{s:I, s:o, s:s, s:s, s:s, s:o, s:{s:o, s:o}, s:I, s:I}", "tick",
-                  (json_int_t)db_col_int(s, 0), "at", show_time(db_col_int(s, 1)), "kind",
+                  (json_int_t)db_col_int(s, 0), "at", job_time_show(db_col_int(s, 1)), "kind",
                   kinds[db_col_int(s, 2)], "decision",
                   schedule_verdict_name((enum schedule_verdict)db_col_int(s, 3)), "reason",
-                  db_col_text(s, 4, NULL), "due", show_time(db_col_int(s, 5)), "window", "from",
-                  show_time(db_col_int(s, 6)), "to", show_time(db_col_int(s, 7)), "ticks",
+                  db_col_text(s, 4, NULL), "due", job_time_show(db_col_int(s, 5)), "window", "from",
+                  job_time_show(db_col_int(s, 6)), "to", job_time_show(db_col_int(s, 7)), "ticks",
                   (json_int_t)db_col_int(s, 9), "runs", (json_int_t)db_col_int(s, 10));
     if (!db_col_is_null(s, 8))
-        json_object_set_new(o, "opening", show_time(db_col_int(s, 8)));
+        json_object_set_new(o, "opening", job_time_show(db_col_int(s, 8)));
     const void *run = db_col_blob(s, 11, &n);
     if (run != NULL)
         json_object_set_new(o, "run", show_id(run, n));
@@ -120,7 +113,7 @@ static int show_runs(struct db *db, const char *name, json_t *out, struct err *e
             json_array_append_new(out,
                                   json_pack("{s:o, s:o, s:b}", "id",
                                             show_id(list[i].run.b, sizeof list[i].run.b), "due",
-                                            show_time(list[i].due), "waiting", list[i].waits));
+                                            job_time_show(list[i].due), "waiting", list[i].waits));
     return count < 0 ? count : 0;
 }
 
@@ -132,10 +125,11 @@ static json_t *show_due(const struct schedule *s, int64_t due, int64_t at)
         [HOURS_OPEN] = "open", [HOURS_OUTSIDE] = "outside", [HOURS_BLACKOUT] = "blackout"};
     enum hours_state state = hours_at(&s->hours, &s->zone, at);
     int64_t opening;
-    json_t *o = json_pack("{s:o, s:o, s:o, s:s}", "due", show_time(due), "at", show_time(at),
-                          "local", show_local(&s->zone, at), "hours", words[state]);
+    json_t *o =
+        json_pack("{s:o, s:o, s:o, s:s}", "due", job_time_show(due), "at", job_time_show(at),
+                  "local", show_local(&s->zone, at), "hours", words[state]);
     if (state != HOURS_OPEN && s->defer && hours_opening(&s->hours, &s->zone, at, &opening))
-        json_object_set_new(o, "opening", show_time(opening));
+        json_object_set_new(o, "opening", job_time_show(opening));
     return o;
 }
 
@@ -161,7 +155,8 @@ static void show_pause(const struct job_schedule *s, json_t *out)
 {
     if (!s->state.paused)
         return;
-    json_t *o = json_pack("{s:o, s:s}", "at", show_time(s->paused_at), "reason", s->pause_reason);
+    json_t *o =
+        json_pack("{s:o, s:s}", "at", job_time_show(s->paused_at), "reason", s->pause_reason);
     if (*s->pause_by != '\0')
         json_object_set_new(o, "by", json_string(s->pause_by));
     json_object_set_new(out, "pause", o);
@@ -183,7 +178,7 @@ static int show_short(struct db *db, const struct job_schedule *s, json_t **out,
                   s->def.critical, "running", (json_int_t)s->state.running, "waiting",
                   (json_int_t)s->state.waiting, "failures", (json_int_t)s->state.failures);
     if (schedule_next(&s->def.schedule, &s->state, &next))
-        json_object_set_new(o, "next", show_time(next.at));
+        json_object_set_new(o, "next", job_time_show(next.at));
     if (json_array_size(last) > 0)
         json_object_set(o, "last", json_array_get(last, 0));
     show_pause(s, o);
@@ -201,8 +196,8 @@ static int show_whole(struct db *db, const struct job_schedule *s,
     json_t *coming = json_array(), *runs = json_array(), *ticks = json_array();
     json_object_set(o, "definition", s->def.json);
     json_object_set_new(o, "overlap", json_string(schedule_overlap_name(s->def.schedule.overlap)));
-    json_object_set_new(o, "since", show_time(s->state.since));
-    json_object_set_new(o, "covered", show_time(s->state.covered));
+    json_object_set_new(o, "since", job_time_show(s->state.since));
+    json_object_set_new(o, "covered", job_time_show(s->state.covered));
     json_object_set_new(o, "coming", coming);
     json_object_set_new(o, "runs", runs);
     json_object_set_new(o, "ticks", ticks);
