@@ -273,16 +273,38 @@ static void delete_add(struct queue_one *o, struct txn *t)
     queue_txn_drop(t, o->name, o->force);
 }
 
+/* What is dropped by force is named, or only looked at. */
+static bool delete_may(struct http_request *req, const char *name, bool force, bool dry)
+{
+    const char *confirm = http_query(req, "confirm");
+    struct err e = ERR_INIT;
+    if (dry && !force)
+        err_field(&e, ERR_INVALID, "dry_run", "dry_run=true goes with force=true");
+    else if (force && !dry && (confirm == NULL || strcmp(confirm, name) != 0))
+        err_field(&e, ERR_INVALID, "confirm",
+                  "what is dropped with its queue is gone: say confirm=%s, or dry_run=true to see "
+                  "it",
+                  name);
+    if (e.code != 0)
+        http_problem(req, &e);
+    return e.code == 0;
+}
+
 static void queue_delete(struct http_request *req)
 {
-    bool force;
-    if (!API_QUERY_ONLY(req, "force") || !api_query_bool(req, "force", false, &force))
+    bool force, dry;
+    if (!API_QUERY_ONLY(req, "force", "confirm", "dry_run") ||
+        !api_query_bool(req, "force", false, &force) ||
+        !api_query_bool(req, "dry_run", false, &dry))
         return;
     struct queue_one *o = one_new(req);
-    if (o == NULL || !api_once(req))
+    if (o == NULL || !delete_may(req, o->name, force, dry))
         return;
     o->force = force;
-    change_start(o, delete_add);
+    if (dry)
+        one_start(o, one_answer);
+    else if (api_once(req))
+        change_start(o, delete_add);
 }
 
 static void pause_add(struct queue_one *o, struct txn *t)

@@ -116,11 +116,16 @@ class Declaring(Queues):
             got += [q["name"] for q in self.ok("GET", f"/api/queues?page={page}&page_size=4").json["items"]]
         self.assertEqual(got, all_of)
 
-    def test_a_queue_that_holds_records_is_dropped_only_by_force(self):
+    def test_a_queue_that_holds_records_is_dropped_only_by_force(self):  # R3
         q = self.queue()
         self.send(q, {"n": 1})
         self.refused("DELETE", Q + q, status=409, code="conflict", words="force")
-        self.ok("DELETE", Q + q + "?force=true", status=204)
+        for more in ("", "&confirm=other", "&dry_run=false"):
+            self.refused("DELETE", f"{Q}{q}?force=true{more}", words=f"confirm={q}")
+        self.refused("DELETE", Q + q + "?dry_run=true", words="force=true")
+        self.assertEqual(self.ok("DELETE", Q + q + "?force=true&dry_run=true").json["messages"], 1)
+        self.assertEqual(self.counts(q)["messages"], 1)
+        self.ok("DELETE", f"{Q}{q}?force=true&confirm={q}", status=204)
         self.refused("POST", f"{Q}{q}/messages", {"n": 1}, status=404, code="not_found", words="create")
 
     def test_paused_it_grants_nothing_and_closed_it_takes_nothing(self):

@@ -227,7 +227,7 @@ class Filters(Queues):
         q, other = self.queue(), self.queue()
         self.fill(q, 1100)
         self.ended(self.handed_over(q, "move", state="available", to=other))
-        self.ok("DELETE", Q + "job.koan-operate?force=true", status=204)
+        self.ok("DELETE", Q + "job.koan-operate?force=true&confirm=job.koan-operate", status=204)
         self.ended(self.handed_over(other, "move", state="available", to=q))
         self.assertEqual(self.counts(q)["messages"], 1100)
 
