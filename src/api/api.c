@@ -91,10 +91,10 @@ int api_routes(struct api *a, struct http_router *r, struct err *e)
         if (http_router_add(r, coord[i]->routes, coord[i]->count, e) != 0)
             return e->code;
     const struct api_routes *queues[] = {
-        &api_queue_routes,       &api_queue_send_routes,   &api_queue_settle_routes,
-        &api_queue_lease_routes, &api_queue_peek_routes,   &api_queue_operate_routes,
-        &api_queue_gates_routes, &api_queue_stream_routes, &api_queue_consume_routes,
-        &api_sched_routes,       &api_queue_tail_routes};
+        &api_queue_routes,         &api_queue_send_routes, &api_queue_settle_routes,
+        &api_queue_lease_routes,   &api_queue_peek_routes, &api_queue_operate_routes,
+        &api_queue_gates_routes,   &api_queue_room_routes, &api_queue_stream_routes,
+        &api_queue_consume_routes, &api_sched_routes,      &api_queue_tail_routes};
     for (size_t i = 0; a->o.queues != NULL && i < ARRAY_LEN(queues); i++)
         if (http_router_add(r, queues[i]->routes, queues[i]->count, e) != 0)
             return e->code;

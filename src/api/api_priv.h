@@ -312,8 +312,8 @@ extern const struct api_routes api_feed_routes, api_transfer_routes, api_history
     api_values_routes, api_counts_routes, api_inbox_routes, api_queue_routes, api_queue_send_routes,
     api_queue_stream_routes, api_queue_consume_routes, api_queue_tail_routes,
     api_queue_settle_routes, api_queue_lease_routes, api_queue_peek_routes,
-    api_queue_operate_routes, api_queue_gates_routes, api_topics_routes, api_topics_again_routes,
-    api_canon_staged_routes, api_canon_parked_routes, api_sched_routes;
+    api_queue_operate_routes, api_queue_gates_routes, api_queue_room_routes, api_topics_routes,
+    api_topics_again_routes, api_canon_staged_routes, api_canon_parked_routes, api_sched_routes;
 
 extern const struct api_routes api_jobs_routes, api_jobs_submit_routes, api_jobs_work_routes,
     api_jobs_steps_routes, api_jobs_store_routes, api_jobs_operate_routes, api_jobs_lease_routes;

@@ -3,7 +3,7 @@
  * queue_operate.c (many records, each a unit of its own: queue_units.c), queue_lease.c (long
  * polling), queue_stream.c and queue_consume.c (lines both ways), queue_tail.c (looking on),
  * queue_peek.c and queue_look.c (records as they are), queue_read.c (what lies in the log),
- * queue_gates.c (gates and lanes). */
+ * queue_gates.c (gates and lanes: declared), queue_room.c (and shown). */
 #ifndef KOAN_API_QUEUE_PRIV_H
 #define KOAN_API_QUEUE_PRIV_H
 

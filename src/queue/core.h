@@ -512,6 +512,30 @@ bool core_each(const struct core *c, uint32_t *i, uint32_t max,
 /* One of them. ERR_NOT_FOUND. */
 int core_find(const struct core *c, const char *tenant, const char *queue, struct core_queue *q,
               struct core_counts *n, struct err *e);
+/* Lanes and gates as they stand. `waiting`: of a lane, what could run if there were a consumer for
+ * it and room in the lane; of a gate, what it holds back. Names are the core's. */
+struct core_lane_view {
+    const char *name;
+    uint32_t weight, cap; /* cap UINT32_MAX: none */
+    uint32_t executing;
+    uint64_t waiting;
+};
+/* Those that were declared or used, into `out`, CORE_LANES_MAX of them; how many. Looks at all
+ * queues. */
+uint32_t core_lanes(const struct core *c, struct core_lane_view *out);
+struct core_gate_view {
+    struct core_gate gate;
+    int64_t closed_until; /* 0: it is open */
+    uint32_t executing;
+    uint64_t waiting;
+    uint32_t number; /* in order of the first use */
+};
+/* Those of a tenant behind `after` (of none: 0), as long as each() says true. */
+void core_gates(const struct core *c, const char *tenant, uint32_t after,
+                bool (*each)(void *arg, const struct core_gate_view *g), void *arg);
+/* ERR_NOT_FOUND. */
+int core_gate_look(const struct core *c, const char *tenant, const char *name,
+                   struct core_gate_view *out, struct err *e);
 /* Up to `max` ids of records of a queue in one state, in order of place, from `after` on. */
 size_t core_list(const struct core *c, const char *tenant, const char *queue, enum rec_state state,
                  uint64_t after, uint64_t *places, size_t max);

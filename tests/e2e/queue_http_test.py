@@ -645,6 +645,46 @@ class Gates(Queues):
         self.assertEqual([m["body"] for m in self.lease(q, 9)], [1])
         self.refused("PUT", "/api/lanes/slow", {"weight": 0}, words="weight")
 
+    def test_lanes_are_read_with_what_runs_and_waits_in_them(self):
+        q = self.queue()
+        def lane(name):
+            return next(l for l in self.ok("GET", "/api/lanes").json["items"] if l["name"] == name)
+        self.ok("PUT", "/api/lanes/read", {"weight": 3, "cap": 2}, 204)
+        self.many(q, *({"body": i, "lane": "read"} for i in range(5)))
+        self.assertEqual(lane("read"), {"name": "read", "weight": 3, "cap": 2, "executing": 0, "waiting": 5})
+        self.lease(q, 9)
+        self.assertEqual(lane("read"), {"name": "read", "weight": 3, "cap": 2, "executing": 2, "waiting": 3})
+        self.ok("POST", f"{Q}{q}/pause")
+        self.assertEqual(lane("read")["waiting"], 0)
+        self.ok("PUT", "/api/lanes/read", {}, 204)
+        self.assertEqual({k: lane("read").get(k) for k in ("weight", "cap")}, {"weight": 1, "cap": None})
+        self.ok("PUT", "/api/lanes/system", {"cap": 3}, 204)
+        self.assertEqual({k: lane("system")[k] for k in ("weight", "cap")}, {"weight": 8, "cap": 3})
+        self.ok("PUT", "/api/lanes/system", {}, 204)
+
+    def test_gates_are_read_with_what_runs_and_waits_behind_them(self):
+        q = self.queue()
+        def gate(name):
+            return self.ok("GET", "/api/gates/" + name).json
+        self.refused("GET", "/api/gates/read", status=404, code="not_found", words="read")
+        self.ok("PUT", "/api/gates/read", {"capacity": 2, "rate": 50, "per": "1m"}, 204)
+        self.many(q, *({"body": i, "gate": "read"} for i in range(5)))
+        self.assertEqual(len(self.lease(q, 9)), 2)
+        self.assertEqual(gate("read"), {"name": "read", "capacity": 2, "rate": 50, "per": "1m", "executing": 2, "waiting": 3})
+        self.ok("POST", "/api/gates/read/close", {"until": "2100-01-01T00:00:00Z"}, 204)
+        self.assertEqual(gate("read")["closed_until"], "2100-01-01T00:00:00.000Z")
+        self.ok("POST", "/api/gates/read/open", None, 204)
+        self.assertNotIn("closed_until", gate("read"))
+        for i in range(7):
+            self.ok("PUT", f"/api/gates/page-{i}", {"capacity": i}, 204)
+        everything, got, after = self.ok("GET", "/api/gates").json, [], 0
+        self.assertIsNone(everything["next"])
+        while after is not None:
+            page = self.ok("GET", f"/api/gates?limit=3&after={after}").json
+            got, after = got + page["items"], page["next"]
+        self.assertEqual(got, everything["items"])
+        self.assertEqual([g["capacity"] for g in got if g["name"].startswith("page-")], list(range(7)))
+
 
 class Together(Queues):
     APP = """entity "Sent" { fields = { to = text { required = true } } }"""
