@@ -1,6 +1,7 @@
 /* What the files of the queues' routes share: queue.c (queues: declared, shown, dropped, paused),
  * queue_options.c and queue_declare.c (what options mean), queue_send.c, queue_settle.c and
- * queue_operate.c (many records, each a unit of its own: queue_units.c), queue_lease.c (long
+ * queue_operate.c (many records, each a unit of its own: queue_units.c; what is done with which:
+ * queue_operate_spec.c; with more than an answer holds: queue_work*.c), queue_lease.c (long
  * polling), queue_stream.c and queue_consume.c (lines both ways), queue_tail.c (looking on),
  * queue_peek.c and queue_look.c (records as they are), queue_read.c (what lies in the log),
  * queue_gates.c (gates and lanes: declared), queue_room.c (and shown). */
