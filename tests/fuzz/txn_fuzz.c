@@ -41,8 +41,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (entry_open(data, size, &head, &units, NULL) != 0)
         return 0;
     size_t n;
-    for (const void *unit; (unit = entry_next(&units, &n)) != NULL;)
+    for (const void *unit; (unit = entry_next(&units, &n)) != NULL;) {
+        struct cursor ops;
+        struct txn_op op;
+        for (bool more = txn_peek(unit, n, &ops); more && txn_next(&ops, &op);)
+            ;
         if (txn_decode_in(unit, n, &texts, &v, NULL) == 0)
             walk_view(&v);
+    }
     return 0;
 }
