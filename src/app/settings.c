@@ -74,7 +74,7 @@ const struct setting settings_table[SET_COUNT] = {
                                   .local = true, .help = "Size of one file of the log."},
     [SET_LEDGER_SNAPSHOT_BYTES] = {"ledger.snapshot_bytes", SETTING_SIZE, "256MiB", 1 << 20,
                                    INT64_MAX, .local = true,
-                                   .help = "Log between two checkpoints of the database."},
+                                   .help = "Log between two checkpoints of the database, at most."},
     [SET_SCRIPT_THREADS] =
         {"script.threads", SETTING_INT, "0", 0, 64,
          .help =
