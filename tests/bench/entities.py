@@ -110,8 +110,8 @@ def bench_hook():
     report("before_save in Lua adds", f"{y - x:.0f}", "us", "30 us at the median", y - x < 30, f"{x:.0f} and {y:.0f} us a save")
 
 
-def raw_sync(where, seconds=4):
-    """A bare write and fdatasync of 512 bytes into a file that is there, as our log has it."""
+def raw_sync(where, seconds=4, pause=0):
+    """A bare write and fdatasync of 512 bytes into a file that is there, as our log has it; `pause` seconds between two."""
     path = os.path.join(where, "raw")
     fd = os.open(path, os.O_CREAT | os.O_WRONLY)
     os.write(fd, b"\0" * (8 << 20))
@@ -123,6 +123,7 @@ def raw_sync(where, seconds=4):
         os.fdatasync(fd)
         times.append((time.perf_counter() - began) * 1e6)
         at = (at + 512) % (8 << 20)
+        time.sleep(pause)
     os.close(fd)
     os.unlink(path)
     return sorted(times)
