@@ -198,9 +198,13 @@ static int ride_alone(struct tx_direct *d)
         return 1;
     if (d->once != NULL)
         ledger_txn_once(&u->txn, d->once, 0);
-    if (direct_kept(d, &end, &u->txn, &u->err) == 0)
-        ledger_propose(d->thread->api->o.ledger, u, &u->err);
-    return u->err.code;
+    struct err e = ERR_INIT;
+    int rc = direct_kept(d, &end, &u->txn, &e);
+    if (rc == 0)
+        rc = ledger_propose(d->thread->api->o.ledger, u, &e);
+    if (rc != 0) /* else it is the ledger's, and may be answered already */
+        u->err = e;
+    return rc;
 }
 
 static void direct_outcome(struct tx_direct *d)
