@@ -800,7 +800,7 @@ function on(what) end
 ---@param name string
 ---@param body any
 ---@param options? SendOptions
----@return string id, { id: string, duplicate: boolean, merged: boolean, depth: integer }? sent at once only; depth: how many wait in the queue, with it
+---@return string id, { id: string, duplicate: boolean, merged: boolean, depth: integer, oldest_age_seconds: number }? sent at once only; depth: how many wait in the queue, with it; oldest_age_seconds: of the oldest that could run
 function send(name, body, options) end
 
 ---@class PublishOptions
@@ -948,7 +948,7 @@ local Job = {}
 ---A run, with the unit of whatever runs: tx, the request of a route, a handler; else at once.
 ---@param args? table
 ---@param options? SubmitOptions
----@return string id, { id: string, duplicate: boolean, merged: boolean, depth: integer }? submitted at once only
+---@return string id, { id: string, duplicate: boolean, merged: boolean, depth: integer, oldest_age_seconds: number }? submitted at once only
 function Job:submit(args, options) end
 
 ---A run of this job that waits never executes; one under way is asked to stop. With the unit of whatever runs, else at once.

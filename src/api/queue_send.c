@@ -53,9 +53,11 @@ void queue_print_sent(struct buf *out, struct cursor result)
     char id[UUID_TEXT];
     queue_sent_read(&result, &sent);
     uuid_format(&sent.id, id);
-    buf_addf(out, "\"id\":\"%s\",\"duplicate\":%s,\"merged\":%s,\"depth\":%llu}", id,
-             sent.duplicate ? "true" : "false", sent.merged ? "true" : "false",
-             (unsigned long long)sent.depth);
+    buf_addf(out,
+             "\"id\":\"%s\",\"duplicate\":%s,\"merged\":%s,\"depth\":%llu,"
+             "\"oldest_age_seconds\":%.3f}",
+             id, sent.duplicate ? "true" : "false", sent.merged ? "true" : "false",
+             (unsigned long long)sent.depth, (double)sent.oldest_age_ms / 1000);
 }
 
 /* ---- one ---- */

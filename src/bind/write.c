@@ -352,7 +352,7 @@ static void push_sent(lua_State *L, const struct write *op)
     }
     queue_sent_read(&c, &sent);
     uuid_format(&sent.id, id);
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     lua_pushstring(L, id);
     lua_setfield(L, -2, "id");
     lua_pushboolean(L, sent.duplicate);
@@ -361,6 +361,8 @@ static void push_sent(lua_State *L, const struct write *op)
     lua_setfield(L, -2, "merged");
     lua_pushinteger(L, (lua_Integer)sent.depth);
     lua_setfield(L, -2, "depth");
+    lua_pushnumber(L, (lua_Number)sent.oldest_age_ms / 1000);
+    lua_setfield(L, -2, "oldest_age_seconds");
 }
 
 static int write_k(lua_State *L, int status, lua_KContext ctx)

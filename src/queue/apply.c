@@ -31,13 +31,6 @@ static int apply_declare(struct queues *q, const struct apply *a, uint8_t versio
     return rc < 0 ? rc : core_declare(q->core, &v.queue, e);
 }
 
-static void sent_add(struct buf *result, const struct core_sent *s)
-{
-    buf_add(result, s->id.b, sizeof s->id.b);
-    buf_add_u8(result, (uint8_t)((s->duplicate ? 1 : 0) | (s->merged ? 2 : 0)));
-    buf_add_u64(result, s->depth);
-}
-
 static int apply_send(struct queues *q, const struct apply *a, struct cursor *c, struct buf *result,
                       struct err *e)
 {

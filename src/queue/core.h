@@ -231,10 +231,11 @@ struct core_send { /* zero-initialise; the defaults are the core's */
     enum rec_reason discard; /* not to be worked: it is discarded for it as soon as it is there */
 };
 struct core_sent {
-    struct uuid id; /* of the record: the sent one, or the one that was there */
-    bool duplicate; /* dedup: nothing was added */
-    bool merged;    /* unique: the waiting one stays, has the new body unless skipped */
-    uint64_t depth; /* waiting records of the queue, with it */
+    struct uuid id;        /* of the record: the sent one, or the one that was there */
+    bool duplicate;        /* dedup: nothing was added */
+    bool merged;           /* unique: the waiting one stays, has the new body unless skipped */
+    uint64_t depth;        /* waiting records of the queue, with it */
+    int64_t oldest_age_ms; /* about that of its oldest available one; 0: none waits */
 };
 int core_send(struct core *c, const struct core_send *s, struct core_sent *out, struct err *e);
 

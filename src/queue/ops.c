@@ -642,14 +642,26 @@ int send_decode(struct cursor *c, struct send_view *v, struct err *e)
 
 /* ---- what a send gave ---- */
 
+enum { SENT_DUPLICATE = 1, SENT_MERGED = 2, SENT_AGE = 4 /* without: an older program gave it */ };
+
+void sent_add(struct buf *result, const struct core_sent *s)
+{
+    buf_add(result, s->id.b, sizeof s->id.b);
+    buf_add_u8(result, (uint8_t)(SENT_AGE | (s->duplicate ? SENT_DUPLICATE : 0) |
+                                 (s->merged ? SENT_MERGED : 0)));
+    buf_add_u64(result, s->depth);
+    buf_add_u64(result, (uint64_t)s->oldest_age_ms);
+}
+
 void queue_sent_read(struct cursor *result, struct core_sent *out)
 {
     memset(out, 0, sizeof *out);
     uuid_read(result, &out->id);
     uint8_t flags = cursor_u8(result);
-    out->duplicate = flags & 1;
-    out->merged = flags & 2;
+    out->duplicate = flags & SENT_DUPLICATE;
+    out->merged = flags & SENT_MERGED;
     out->depth = cursor_u64(result);
+    out->oldest_age_ms = flags & SENT_AGE ? (int64_t)cursor_u64(result) : 0;
 }
 
 /* ---- settling ---- */

@@ -89,6 +89,8 @@ struct send_view {
               QUEUE_HEADERS_BYTES + QUEUE_TYPE_BYTES + 4096];
 };
 int send_decode(struct cursor *c, struct send_view *v, struct err *e);
+/* The result that queue_sent_read() reads. */
+void sent_add(struct buf *result, const struct core_sent *s);
 
 struct settle_view {
     struct core_settle settle;

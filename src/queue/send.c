@@ -75,9 +75,11 @@ static int send_check(const struct core_send *s, struct err *e)
 
 /* ---- one that waits already ---- */
 
-static void sent_fill(const struct queue *q, struct core_sent *out)
+static void sent_fill(const struct core *c, const struct queue *q, struct core_sent *out)
 {
+    int64_t oldest = queue_oldest(c, q);
     out->depth = queue_waiting(q);
+    out->oldest_age_ms = oldest < c->at ? c->at - oldest : 0;
 }
 
 void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes, bool edited)
@@ -137,7 +139,7 @@ static int send_unique(struct core *c, const struct core_send *s, struct queue *
     out->merged = true;
     if (s->unique_mode != UNIQUE_SKIP)
         rec_replace_body(c, n, s->place, s->bytes, false);
-    sent_fill(q, out);
+    sent_fill(c, q, out);
     return 1;
 }
 
@@ -149,7 +151,7 @@ static int send_dedup(const struct core *c, const struct core_send *s, struct qu
         return 0;
     out->id = d->id;
     out->duplicate = true;
-    sent_fill(q, out);
+    sent_fill(c, q, out);
     return 1;
 }
 
@@ -275,7 +277,7 @@ int core_send(struct core *c, const struct core_send *s, struct core_sent *out, 
     send_new(c, s, q, lane, needs);
     if (s->discard != REASON_NONE)
         send_discard(c, s, q);
-    sent_fill(q, out);
+    sent_fill(c, q, out);
     grants_make(c);
     return 0;
 }

@@ -146,7 +146,7 @@ class Sending(Queues):
     def test_a_message_has_id_depth_and_the_body_as_it_was(self):
         q = self.queue()
         a = self.ok("POST", f"{Q}{q}/messages", '{"to": "a@b.c",  "n":1.50}', 201, X_Message_Shop="7")
-        self.assertEqual((a.json["duplicate"], a.json["depth"]), (False, 1))
+        self.assertEqual((a.json["duplicate"], a.json["depth"], a.json["oldest_age_seconds"]), (False, 1, 0))
         self.assertTrue(a.headers["Location"].endswith(a.json["id"]))
         m = self.ok("GET", a.headers["Location"])
         self.assertIn(b'"body":{"to": "a@b.c",  "n":1.50}', m.body)

@@ -97,6 +97,26 @@ TEST(a_full_queue_refuses)
     kit_send(k, 3);
 }
 
+TEST(a_send_tells_how_long_the_oldest_has_waited)
+{
+    struct queue_kit *k = *state;
+    kit_queue(k, "q", q_.dedup_window_ms = 60000);
+    kit_send(k, 1, .dedup = "d");
+    assert_int_equal(k->sent.oldest_age_ms, 0);
+    kit_pass(k, 700);
+    kit_send(k, 2, .priority = 9);
+    assert_int_equal(k->sent.oldest_age_ms, 700);
+    kit_send(k, 3, .run_at = k->now + 5000);
+    assert_int_equal(k->sent.oldest_age_ms, 700);
+    kit_pass(k, 50);
+    kit_send(k, 4, .dedup = "d");
+    assert_true(k->sent.duplicate);
+    assert_int_equal(k->sent.oldest_age_ms, 750);
+    kit_open(k, 1, 4); /* none waits */
+    kit_send(k, 5);
+    assert_int_equal(k->sent.oldest_age_ms, 0);
+}
+
 TEST(a_full_queue_may_drop_its_oldest) /* Q2 */
 {
     struct queue_kit *k = *state;
@@ -431,6 +451,7 @@ int main(void)
         KIT_TEST(a_paused_queue_takes_sends_and_grants_nothing),
         KIT_TEST(a_manual_queue_is_worked_by_people),
         KIT_TEST(a_full_queue_refuses),
+        KIT_TEST(a_send_tells_how_long_the_oldest_has_waited),
         KIT_TEST(a_full_queue_may_drop_its_oldest),
         KIT_TEST(a_queue_tells_since_when_its_oldest_waits),
         KIT_TEST(a_second_send_within_the_window_is_the_first),
