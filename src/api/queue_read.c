@@ -18,6 +18,8 @@ struct read_entry {
     uint64_t index;
     struct buf bytes;
     struct err err;
+    struct ledger_units *units; /* of those bytes, once `begun` */
+    bool begun;
 };
 
 /* *at: where in en->bytes the operation of `place` is found. */
@@ -29,6 +31,7 @@ static int entry_at(struct queue_reading *r, struct read_entry *en, uint64_t pla
     if (en->index != index) {
         err_clear(&en->err);
         en->index = index;
+        en->begun = false;
         ledger_read(ledger, index, &en->bytes, &en->err);
     }
     *at = place;
@@ -49,6 +52,32 @@ static void text_add(struct buf *out, const char *name, const char *text)
         return;
     buf_addf(out, ",\"%s\":", name);
     json_print_string(out, text, strlen(text));
+}
+
+/* Of the send that was read last, which is still in `en`. */
+static int sender_add(struct read_entry *en, uint64_t place, struct buf *out, struct err *e)
+{
+    struct queue_sender moved;
+    struct envelope of_moved;
+    const struct envelope *env = &of_moved;
+    int rc = 0;
+    if (en->index == UINT64_MAX) {
+        rc = queue_sender_read(en->db, place, &moved, e);
+        of_moved =
+            (struct envelope){.principal = *moved.principal != '\0' ? moved.principal : NULL,
+                              .causation = *moved.causation != '\0' ? moved.causation : NULL};
+    } else {
+        if (!en->begun)
+            rc = ledger_units_begin(en->units, en->bytes.data, en->bytes.len, e);
+        en->begun = rc == 0;
+        if (rc == 0)
+            rc = ledger_units_at(en->units, (size_t)(place & 0xffffff), &env, e);
+    }
+    if (rc != 0)
+        return rc;
+    text_add(out, "sender", env->principal);
+    text_add(out, "causation", env->causation);
+    return 0;
 }
 
 static void body_add(struct buf *out, const struct queue_stored *s, const void *body, size_t n,
@@ -213,7 +242,9 @@ static void shown_read(struct queue_reading *r, struct read_entry *en, struct qu
     text_add(&out, "key", stored->key);
     text_add(&out, "correlation", stored->correlation);
     text_add(&out, "traceparent", stored->traceparent);
-    int rc = shown_body(r, en, s, stored, &out);
+    int rc = sender_add(en, s->place, &out, &s->err);
+    if (rc == 0)
+        rc = shown_body(r, en, s, stored, &out);
     if (rc == 0)
         rc = shown_end(r, en, s, &out);
     if (rc == 0 && buf_check(&out, "a message", &s->err) == 0) {
@@ -283,7 +314,7 @@ static bool read_find(struct queue_reading *r, struct queue_shown *s, size_t *fo
 static void read_run(struct api_job *j, struct db *db)
 {
     struct queue_reading *r = (struct queue_reading *)j;
-    struct read_entry en = {.db = db, .index = UINT64_MAX};
+    struct read_entry en = {.db = db, .index = UINT64_MAX, .units = ledger_units_new()};
     struct queue_stored *stored = mem_new(sizeof *stored);
     size_t found = 0;
     buf_init(&en.bytes, LEDGER_READ_MAX);
@@ -298,6 +329,7 @@ static void read_run(struct api_job *j, struct db *db)
             break;
     }
     buf_fini(&en.bytes);
+    ledger_units_free(en.units);
     mem_free(stored);
 }
 

@@ -152,6 +152,18 @@ void ledger_wait(struct ledger *l, struct ledger_wait *w, int timeout_ms);
  * kept (domain_hot.keep), ERR_NOT_FOUND when it is not applied yet. */
 int ledger_read(struct ledger *l, uint64_t index, struct buf *out, struct err *e);
 
+/* Whose operations are in what ledger_read() gave: the envelope of the unit that has the one at
+ * `offset`, until the next call. From one entry many are asked for cheaply in the order of their
+ * offsets; in any other it begins anew. The bytes stay the caller's, and where they are, until the
+ * next begin. ERR_CORRUPT, ERR_UNSUPPORTED. */
+struct envelope;
+struct ledger_units;
+struct ledger_units *ledger_units_new(void);
+void ledger_units_free(struct ledger_units *u); /* takes NULL */
+int ledger_units_begin(struct ledger_units *u, const void *entry, size_t n, struct err *e);
+int ledger_units_at(struct ledger_units *u, size_t offset, const struct envelope **out,
+                    struct err *e);
+
 /* Health, from any thread. */
 struct ledger_status {
     uint64_t applied, last, term, snapshot, first_kept;

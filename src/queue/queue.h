@@ -28,6 +28,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "io/world.h"
+#include "ledger/txn.h"
 #include "queue/core.h"
 
 struct buf;
@@ -157,6 +158,13 @@ int queue_body_read(const void *entry, size_t n, uint64_t place, enum queue_plac
  * queue_message_read(out->data, out->len, 0, ..). ERR_GONE: the record is no more. */
 int queue_place_read(struct ledger *l, struct db *reader, uint64_t place, struct buf *out,
                      struct err *e);
+
+/* Who sent what was moved out of the log, and what caused it; "": not known. Of what is in the log
+ * ledger_units_at() tells it. As above. */
+struct queue_sender {
+    char principal[TXN_ENVELOPE_TEXT_MAX + 1], causation[TXN_ENVELOPE_TEXT_MAX + 1];
+};
+int queue_sender_read(struct db *reader, uint64_t place, struct queue_sender *out, struct err *e);
 
 /* The body of what core_waiting() tells of, appended to `out` (QUEUE_BODY_MAX and more: its limit
  * is CORE_BODY_MAX), which must be JSON, else ERR_INVALID. As above. */

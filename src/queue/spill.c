@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "db/db.h"
 #include "ledger/ledger.h"
 #include "queue/core.h"
@@ -31,6 +32,8 @@ void spill_begin(struct spill *s, uint64_t index)
 
 void spill_fini(struct spill *s)
 {
+    ledger_units_free(s->units);
+    s->units = NULL;
     buf_fini(&s->entry);
 }
 
@@ -43,6 +46,8 @@ void spill_committed(struct spill *s)
     s->target = 0;
     s->entry_seq = 0;
     buf_fini(&s->entry);
+    ledger_units_free(s->units);
+    s->units = NULL;
 }
 
 /* What the step did is done again: from the first record, rows that are there are passed over. */
@@ -54,10 +59,17 @@ void spill_undo(struct spill *s)
 
 static int body_put(struct spill *s, uint64_t place, const void *p, size_t n)
 {
-    struct db_stmt *q = db_stmt_get(
-        s->db, "INSERT OR IGNORE INTO local_queue_bodies(place, op) VALUES(?1, ?2)", s->err);
+    const struct envelope *env;
+    if (ledger_units_at(s->units, (size_t)(place & 0xffffff), &env, s->err) != 0)
+        return s->err->code;
+    struct db_stmt *q = db_stmt_get(s->db,
+                                    "INSERT OR IGNORE INTO local_queue_bodies(place, op, sender, "
+                                    "causation) VALUES(?1, ?2, ?3, ?4)",
+                                    s->err);
     if (q == NULL)
         return s->err->code;
+    db_bind_str(q, 3, env->principal);
+    db_bind_text(q, 4, env->causation, env->causation != NULL ? strlen(env->causation) : 0);
     db_bind_int(q, 1, (int64_t)place);
     db_bind_blob(q, 2, p, n);
     return db_run(q, s->err);
@@ -72,6 +84,10 @@ static int entry_load(struct spill *s, uint64_t seq)
     buf_reset(&s->entry);
     s->entry_seq = 0;
     int rc = ledger_read(s->ledger, seq, &s->entry, s->err);
+    if (s->units == NULL)
+        s->units = ledger_units_new();
+    if (rc == 0)
+        rc = ledger_units_begin(s->units, s->entry.data, s->entry.len, s->err);
     if (rc == 0)
         s->entry_seq = seq;
     return rc;
@@ -168,6 +184,29 @@ int spill_get(struct db *db, uint64_t place, struct buf *out, struct err *e)
     buf_add(out, p, n);
     rc = buf_check(out, "a message", e);
     return rc < 0 ? rc : 1;
+}
+
+static void sender_text(struct db_stmt *q, int col, char *out, size_t cap)
+{
+    const char *text = db_col_text(q, col, NULL);
+    str_copy(out, cap, text != NULL ? text : "");
+}
+
+int queue_sender_read(struct db *reader, uint64_t place, struct queue_sender *out, struct err *e)
+{
+    AUTO(db_stmt_donep)
+    struct db_stmt *q =
+        db_stmt_get(reader, "SELECT sender, causation FROM local_queue_bodies WHERE place = ?1", e);
+    *out = (struct queue_sender){.principal = ""};
+    if (q == NULL)
+        return e->code;
+    db_bind_int(q, 1, (int64_t)place);
+    int rc = db_step(q, e);
+    if (rc <= 0)
+        return rc;
+    sender_text(q, 0, out->principal, sizeof out->principal);
+    sender_text(q, 1, out->causation, sizeof out->causation);
+    return 0;
 }
 
 int queue_place_read(struct ledger *l, struct db *reader, uint64_t place, struct buf *out,

@@ -22,6 +22,7 @@ struct core;
 struct db;
 struct err;
 struct ledger;
+struct ledger_units;
 
 enum {
     SPILL_BODIES = 512, /* moved with one entry */
@@ -38,6 +39,7 @@ struct spill {
     bool arrived;     /* with the entry that is not committed yet */
     struct buf entry; /* of the log, the last that was read */
     uint64_t entry_seq;
+    struct ledger_units *units; /* of that entry */
     /* While one step runs. */
     struct db *db;
     struct err *err;

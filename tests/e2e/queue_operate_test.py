@@ -71,6 +71,25 @@ class History(Queues):
         self.refused("PATCH", f"{Q}{end}/messages/{id}", {"body": 1, "reason": 7}, words="reason")
 
 
+class Sender(Queues):
+    APP = """queue "next" {}
+on "queue/first" { run = function(m) send("next", m) end }"""
+
+    def test_a_message_says_who_sent_it_and_what_it_was_sent_by(self):
+        self.ok("POST", Q + "next/pause")
+        first = self.send("first", {"n": 1})
+        end = time.monotonic() + 20
+        while not (found := [m for m in self.peek("next") if m["body"] == {"n": 1}]) and time.monotonic() < end:
+            time.sleep(0.05)
+        self.assertEqual((found[0]["sender"], found[0]["causation"]), ("system", first["id"]))
+        q = self.queue()
+        batch = [m["id"] for m in self.many(q, *({"body": i} for i in range(40)))]
+        by_line = self.peek(q, query="&limit=100")
+        self.assertEqual([(m["id"], m["sender"]) for m in by_line], [(i, "local") for i in batch])
+        self.assertNotIn("causation", by_line[0])
+        self.assertEqual(self.ok("GET", f"{Q}{q}/messages/{batch[7]}").json["sender"], "local")
+
+
 class Bounds(Queues):
     def test_what_the_log_cannot_hold_is_refused_before_it(self):  # R1
         q, long = self.queue(), "x" * 600

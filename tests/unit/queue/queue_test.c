@@ -215,6 +215,28 @@ static void flood(struct queue_node *f, int units)
     }
 }
 
+static void sender_is(struct queue_node *f, uint64_t place, const char *who, const char *why)
+{
+    struct queue_sender s;
+    struct db *db = kit_reader(&f->node);
+    assert_int_equal(queue_sender_read(db, place, &s, NULL), 0);
+    assert_string_equal(s.principal, who);
+    assert_string_equal(s.causation, why);
+    db_close(db);
+}
+
+static void send_by(struct queue_node *f, uint32_t n, const char *who, const char *why)
+{
+    struct unit u;
+    struct queue_message m = queue_node_message(n, "hers");
+    m.send.run_at = INT64_C(4000000000000);
+    kit_unit(&f->node, &u);
+    txn_envelope(&u.txn, &(struct envelope){.principal = who, .causation = why});
+    assert_int_equal(queue_txn_send(&u.txn, &m, NULL), 0);
+    assert_int_equal(kit_do(&f->node, &u), 0);
+    unit_fini(&u);
+}
+
 TEST(a_message_for_next_month_does_not_keep_the_log_and_its_body_stays) /* Q2 */
 {
     struct queue_node f;
@@ -230,10 +252,15 @@ TEST(a_message_for_next_month_does_not_keep_the_log_and_its_body_stays) /* Q2 */
         m.send.run_at = INT64_C(4000000000000);
         assert_int_equal(queue_node_send(&f, &m), 0);
     }
+    send_by(&f, 4, "ann", "her-run");
     flood(&f, 400);
     assert_true(segments(&f) < 12); /* 24 MB were written */
     assert_int_equal(queue_node_look(&f, 2, &v), 0);
     body_is(&f, v.place, "remember me");
+    sender_is(&f, v.place, TXN_PRINCIPAL, "");
+    assert_int_equal(queue_node_look(&f, 4, &v), 0);
+    sender_is(&f, v.place, "ann", "her-run");
+    sender_is(&f, v.place + 1, "", "");
     queue_node_restart(&f);
     assert_int_equal(queue_node_look(&f, 3, &v), 0);
     body_is(&f, v.place, "remember me");
@@ -246,7 +273,7 @@ TEST(a_message_for_next_month_does_not_keep_the_log_and_its_body_stays) /* Q2 */
     struct db *db = kit_reader(&f.node);
     struct db_stmt *s = db_stmt_get(db, "SELECT count(*) FROM local_queue_bodies", NULL);
     assert_int_equal(db_step(s, NULL), 1);
-    assert_int_equal(db_col_int(s, 0), 2);
+    assert_int_equal(db_col_int(s, 0), 3);
     db_stmt_done(s);
     db_close(db);
     queue_node_end(&f);
