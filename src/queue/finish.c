@@ -109,6 +109,7 @@ void rec_renew(struct core *c, uint32_t n)
     undo_note(&c->undo, x, sizeof *x);
     x->first_run = c->at;
     x->ttl_at = 0;
+    place_forget(c, x->result);
     x->result = 0;
     x->reason = REASON_NONE;
     x->snoozed = x->asked = false;

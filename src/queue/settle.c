@@ -37,16 +37,25 @@ static int settle_find(const struct core *c, const struct uuid *id, uint64_t tok
     return 0;
 }
 
-/* Who names a queue means a record of that one. */
+static bool is_of(const struct core *c, uint32_t n, const struct core_settle *s)
+{
+    const struct queue *q = core_kind(c, core_rec(c, n))->queue;
+    return (s->tenant == NULL || strcmp(s->tenant, q->tenant->name) == 0) &&
+           (s->queue == NULL || strcmp(s->queue, q->name) == 0);
+}
+
+/* Who names a queue means a record of that one; of another it hears nothing without its token. */
 static int settle_find_in(const struct core *c, const struct core_settle *s, uint32_t *n,
                           struct err *e)
 {
+    uint32_t at = rec_find(c, core_fingerprint(&s->id));
+    bool mine = at == NONE || is_of(c, at, s);
     int rc = settle_find(c, &s->id, s->token, n, e);
-    const struct queue *q = rc == 0 ? core_kind(c, core_rec(c, *n))->queue : NULL;
-    if (q != NULL && ((s->tenant != NULL && strcmp(s->tenant, q->tenant->name) != 0) ||
-                      (s->queue != NULL && strcmp(s->queue, q->name) != 0)))
+    if (mine)
+        return rc;
+    if (rc == 0)
         return err_field(e, ERR_NOT_FOUND, "id", "there is no such record in this queue");
-    return rc;
+    return err_field(e, ERR_FENCED, "token", "the lease is over: the record is not in this queue");
 }
 
 int core_held(const struct core *c, const struct uuid *id, uint64_t token, struct err *e)
