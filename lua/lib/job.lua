@@ -167,6 +167,7 @@ local function pause(r, at, ops)
   if #ops > 0 then
     ops[#ops + 1] = host.job_snooze(at)
     host.commit { jobs = with_report(r, ops) }
+    reported(r)
     host.end_run(r.ctx, "done")
   end
   host.end_run(r.ctx, "snooze", at)
@@ -217,7 +218,10 @@ local function wait_on(r, name, wait)
     if wait.message or host.job_now() >= wait.at then break end
     if r.test then pause(r, wait.at, {}) end
     local ok, e = pcall(host.commit, { jobs = with_report(r, { host.job_wait_open(name), host.job_snooze(wait.at) }) })
-    if ok then host.end_run(r.ctx, "done") end
+    if ok then
+      reported(r)
+      host.end_run(r.ctx, "done")
+    end
     wait = type(e) == "table" and e.code == "conflict" and try < WAIT_TRIES and wait_read(r, name)
     if not wait then error(e, 0) end
   end

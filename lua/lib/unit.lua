@@ -287,7 +287,7 @@ end
 
 -- The function of a queue's handler: what it wrote and sent is one unit with the ack of its delivery, unless `said()`
 -- tells of another end. "ack": there was nothing to commit, so that is left to be said; "done": all of it is. What it
--- returned goes through sums(), which gives what is told with the ack (held.h).
+-- returned goes through sums(), which gives what is told with the ack (grants.h).
 function host.work(fn, said, sums)
   local me = host.self()
   for try = 1, TRIES do

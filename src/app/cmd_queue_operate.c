@@ -26,7 +26,7 @@ static long long operate_number(const json_t *run, const char *path)
     return (long long)json_integer_value(json_path(run, path));
 }
 
-/* "120000 of 250000 looked at, 119000 done, 3 failed" */
+/* "retry: 120000 of 250000 looked at, 119000 found, 3 failed" */
 static void operate_progress(const struct cli *c, const json_t *run)
 {
     if (c->json || isatty(STDERR_FILENO) != 1)

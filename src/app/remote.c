@@ -96,6 +96,15 @@ int remote_show(struct cli *c, const char *path, json_t **out)
     return CLI_OK;
 }
 
+static bool is_switch(const struct cli *c, const char *flag)
+{
+    const struct cli_command *cmd = c->command;
+    for (size_t i = 0; i < cmd->flags_count; i++)
+        if (strcmp(cmd->flags[i].name, flag) == 0)
+            return cmd->flags[i].what == NULL;
+    return false;
+}
+
 void remote_query(const struct cli *c, struct buf *path, const char *const *flags,
                   const char *const *names, size_t count)
 {
@@ -104,7 +113,7 @@ void remote_query(const struct cli *c, struct buf *path, const char *const *flag
         const char *value = cli_flag(c, flags[i]);
         if (value == NULL)
             continue;
-        if (*value == '\0')
+        if (is_switch(c, flags[i]))
             value = "true";
         buf_addf(path, "%c%s=", before, names[i]);
         url_encode(value, strlen(value), path);
