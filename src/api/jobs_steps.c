@@ -77,12 +77,6 @@ static void steps_get(struct http_request *req)
     queue_look_start(&s->look, req);
 }
 
-static bool step_take(void *arg, const struct job_step_row *row)
-{
-    *(json_t **)arg = job_step_show(row, true);
-    return true;
-}
-
 static void step_get_now(struct http_request *req)
 {
     struct err e = ERR_INIT;
@@ -91,7 +85,7 @@ static void step_get_now(struct http_request *req)
     const char *name = http_param(req, "name");
     if (!API_QUERY_NONE(req) || !job_run_id(req, &id))
         return;
-    int rc = job_step_find(api_thread_of(req)->db, &id, name, step_take, &step, &e);
+    int rc = job_step_get(api_thread_of(req)->db, &id, name, &step, &e);
     if (rc == 0)
         err_field(&e, ERR_NOT_FOUND, "name", "the run has no step '%.128s'", name);
     if (rc > 0)

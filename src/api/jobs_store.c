@@ -69,19 +69,13 @@ static int64_t store_now(const struct http_request *req)
     return l.last_commit_at > now ? l.last_commit_at : now;
 }
 
-static bool step_take(void *arg, const struct job_step_row *row)
-{
-    *(json_t **)arg = job_step_show(row, true);
-    return true;
-}
-
 static void store_answer(struct store *s)
 {
     struct http_request *req = s->req;
     AUTO(json_unref) json_t *step = NULL;
     struct err e = ERR_INIT;
     char id[UUID_TEXT], until[TIME_TEXT];
-    int rc = job_step_find(api_thread_of(req)->db, &s->one.run, s->one.name, step_take, &step, &e);
+    int rc = job_step_get(api_thread_of(req)->db, &s->one.run, s->one.name, &step, &e);
     if (rc < 0) {
         store_refuse(s, &e);
         return;
@@ -248,6 +242,15 @@ static void store_wait(struct store *s, const json_t *step)
     bus_met_fini(&met);
 }
 
+/* A sleep says so; the step of a wait has the message, or that none came. */
+static bool is_of_kind(const json_t *step, enum job_stored_kind kind)
+{
+    const json_t *result = json_object_get(step, "result");
+    if (kind == STORED_SLEEP)
+        return json_object_get(step, "kind") != NULL;
+    return json_object_get(result, "late") != NULL || json_object_get(result, "topic") != NULL;
+}
+
 static void store_found(struct job_finding *f)
 {
     struct store *s = (struct store *)f;
@@ -255,7 +258,11 @@ static void store_found(struct job_finding *f)
     struct err e = s->one.err;
     bool asks = s->one.kind == STORED_SLEEP || s->one.kind == STORED_WAIT;
     if (e.code == 0 && asks)
-        job_step_find(api_thread_of(s->req)->db, &s->one.run, s->one.name, step_take, &step, &e);
+        job_step_get(api_thread_of(s->req)->db, &s->one.run, s->one.name, &step, &e);
+    if (step != NULL && !is_of_kind(step, s->one.kind))
+        err_field(&e, ERR_CONFLICT, "name",
+                  "the run has stored a step '%s' already, which is no %s: a name is used once",
+                  s->one.name, s->one.kind == STORED_SLEEP ? "sleep" : "wait");
     if (e.code != 0) {
         store_refuse(s, &e);
         return;

@@ -153,7 +153,6 @@ static int shown_end(struct queue_reading *r, struct read_entry *en, struct queu
 /* The trace of the execution; where its settle told none, that of the message. */
 static void past_trace(const struct core_error *x, const struct queue_stored *s, struct buf *out)
 {
-    static const char digits[] = "0123456789abcdef";
     static const uint8_t none[CORE_TRACE_BYTES];
     struct trace_span span;
     const uint8_t *id = x->trace;
@@ -164,10 +163,7 @@ static void past_trace(const struct core_error *x, const struct queue_stored *s,
         id = span.trace.b;
     }
     buf_adds(out, ",\"trace\":\"");
-    for (size_t i = 0; i < CORE_TRACE_BYTES; i++) {
-        buf_addc(out, digits[id[i] >> 4]);
-        buf_addc(out, digits[id[i] & 15]);
-    }
+    hex_encode(id, CORE_TRACE_BYTES, out);
     buf_addc(out, '"');
 }
 

@@ -39,17 +39,11 @@ size_t tx_stored_results(const struct job_stored *s)
     return s->children_count;
 }
 
-static bool stored_take(void *arg, const struct job_step_row *row)
-{
-    *(json_t **)arg = job_step_show(row, true);
-    return true;
-}
-
 /* Of a fan-out: which runs, as they are stored, since a repeat has made up other ids. */
 static void stored_print_fan(const struct job_stored *s, struct db *db, struct buf *out)
 {
     AUTO(json_unref) json_t *step = NULL;
-    job_step_find(db, &s->run, s->name, stored_take, &step, NULL);
+    job_step_get(db, &s->run, s->name, &step, NULL);
     const json_t *runs = json_object_get(json_object_get(step, "result"), "runs");
     if (runs == NULL)
         return;

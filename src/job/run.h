@@ -239,6 +239,9 @@ int job_step_find(struct db *db, const struct uuid *run, const char *name,
 /* {"name", "result", "at"[, "kind", "undo"]}; `whole` false: without its result. A new reference.
  */
 json_t *job_step_show(const struct job_step_row *s, bool whole);
+/* The one of this name as it is shown, whole: 1, *out is a new reference; 0: there is none. */
+int job_step_get(struct db *db, const struct uuid *run, const char *name, json_t **out,
+                 struct err *e);
 
 /* All that rows say of it, for people, with `log` and the results of steps; NULL in *out when it
  * has no row. A new reference. */

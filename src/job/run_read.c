@@ -132,6 +132,19 @@ json_t *job_step_show(const struct job_step_row *s, bool whole)
     return one;
 }
 
+static bool step_take(void *arg, const struct job_step_row *s)
+{
+    *(json_t **)arg = job_step_show(s, true);
+    return true;
+}
+
+int job_step_get(struct db *db, const struct uuid *run, const char *name, json_t **out,
+                 struct err *e)
+{
+    *out = NULL;
+    return job_step_find(db, run, name, step_take, out, e);
+}
+
 static bool show_step(void *arg, const struct job_step_row *s)
 {
     json_array_append_new(arg, job_step_show(s, true));

@@ -148,6 +148,9 @@ class Pauses(Outside):
         self.assertEqual(self.state(r["id"]), "scheduled")
         self.refuse(r, "steps", "x", status=409, code="fenced")
         again = self.lease(j, wait="5s", lease="30s")[0]
+        self.store(again, "steps", "page", result=1)
+        self.refuse(again, "sleeps", "page", status=409, code="conflict", words="no sleep", delay="1s")
+        self.refuse(again, "waits", "page", status=409, code="conflict", words="no wait", topic="x.y")
         self.assertEqual((again["id"], again["attempt"]), (r["id"], 1))  # it used no try
         self.assertEqual(self.store(again, "sleeps", "nap", delay="1h")["outcome"], "over")
         self.refuse(again, "steps", "nap", status=409, code="conflict")
@@ -158,7 +161,7 @@ class Pauses(Outside):
         self.ok("POST", self.at(r, "retry"))
         early = self.lease(j, lease="30s")[0]
         self.assertEqual(self.store(early, "sleeps", "night", delay="1s")["outcome"], "snoozed")  # as it was begun
-        self.assertEqual([s["name"] for s in self.steps(r)], ["nap", "past", "night"])
+        self.assertEqual([s["name"] for s in self.steps(r)], ["nap", "page", "past", "night"])
 
     def test_a_run_waits_for_its_message(self):
         j = self.job()
