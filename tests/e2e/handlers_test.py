@@ -397,12 +397,13 @@ class Merging(HandlersCase):
         """)
         lone = """local body = ...
             local id, sent = send("sums", body, { unique = { key = "u", mode = "merge" } })
-            return { id = id, merged = sent.merged }"""
+            return { id = id, merged = sent.merged, depth = sent.depth, waits = sent.oldest_age_seconds > 0 }"""
         first = self.ask("POST", "/api/cluster/run", {"text": lone, "args": [{"x": 1}]}).json
         self.assertTrue(first["ok"], first)
-        self.assertFalse(first["result"]["merged"])
+        self.assertEqual({k: first["result"][k] for k in ("merged", "depth", "waits")}, {"merged": False, "depth": 1, "waits": False})
+        time.sleep(0.01)
         second = self.ask("POST", "/api/cluster/run", {"text": lone, "args": [{"y": [2]}]}).json
-        self.assertEqual(second["result"], {"id": first["result"]["id"], "merged": True})
+        self.assertEqual(second["result"], {"id": first["result"]["id"], "merged": True, "depth": 1, "waits": True})
         self.assertEqual(self.bodies("sums"), [{"x": 1, "y": [2]}])
         a = self.ask("POST", "/two")
         self.assertEqual((a.status, a.json), (200, {"same": True}), a.body)
