@@ -116,9 +116,7 @@ static int draft_args(struct job_draft *d, const json_t *given, struct err *e)
 {
     struct entity_def *def = NULL;
     AUTO(json_unref)
-    json_t *in = given != NULL         ? json_incref((json_t *)(uintptr_t)given)
-                 : d->def.args != NULL ? json_object()
-                                       : json_null();
+    json_t *in = given != NULL ? json_incref((json_t *)(uintptr_t)given) : json_object();
     int rc = job_args_read(&d->def, &def, e);
     if (rc != 0)
         return rc;

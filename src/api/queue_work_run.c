@@ -186,11 +186,21 @@ static void run_read_later(struct work_run *r)
     world->timer_start(world, &r->again, WORK_AGAIN_MS);
 }
 
+/* What was not read is read again: without the record's id nothing can be said of the run. */
+static void run_read_anew(struct work_run *r)
+{
+    mem_free(TAKE(r->correlation));
+    json_decref(TAKE(r->args));
+    json_decref(TAKE(r->told));
+    err_clear(&r->err);
+    run_read_later(r);
+}
+
 static void run_was_read(struct api_job *j)
 {
     struct work_run *r = LIST_OF(j, struct work_run, job);
-    if (j->err.code != 0) { /* no connection: whose run it is is not known yet */
-        run_read_later(r);
+    if (j->err.code != 0 || (r->err.code != 0 && r->err.code != ERR_INVALID)) {
+        run_read_anew(r);
         return;
     }
     if (r->err.code == 0)

@@ -231,7 +231,7 @@ static const struct cli_flag edit_flags[] = {
 static const struct cli_flag peek_flags[] = {
     CLI_WATCH_FLAG,
     {"state", "STATE",
-     "available, scheduled, executing, retryable, completed, discarded, cancelled"},
+     "available (the default), scheduled, executing, retryable, completed, discarded, cancelled"},
     {"limit", "N", "at most so many (20)"},
     {"after", "NEXT", "go on where a page has ended"},
     {"find", "JSON",
