@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "app/cli.h"
+#include "app/operate.h"
 #include "app/remote.h"
 #include "base/buf.h"
 #include "base/err.h"
@@ -138,12 +139,6 @@ static int cmd_jobs_run(struct cli *c)
 
 /* ---- what people do ---- */
 
-static int jobs_operated(struct cli *c, json_t *answer)
-{
-    cli_print_json(c, answer);
-    return json_integer_value(json_path(answer, "counts.failed")) > 0 ? CLI_ERROR : CLI_OK;
-}
-
 static int cmd_jobs_retry(struct cli *c)
 {
     const char *state = cli_flag(c, "state"), *job = cli_flag(c, "job");
@@ -168,7 +163,7 @@ static int cmd_jobs_retry(struct cli *c)
     if (cli_flag(c, "reason") != NULL)
         json_object_set_new(body, "reason", json_string(cli_flag(c, "reason")));
     int rc = remote_once(c, "POST", "/api/jobs/retry", body, NULL, &answer);
-    return rc != CLI_OK ? rc : jobs_operated(c, answer);
+    return rc != CLI_OK ? rc : operate_told(c, answer);
 }
 
 static int cmd_jobs_cancel(struct cli *c)
@@ -250,7 +245,8 @@ static const struct cli_flag run_flags[] = {
 };
 static const struct cli_flag retry_flags[] = {
     {"job", "JOB", "of this job, those in a state"},
-    {"state", "STATE", "which state (discarded), a thousand at most"},
+    {"state", "STATE", "which state (discarded); a run does it when they are over a thousand"},
+    {"background", NULL, "do not wait for that run"},
     {"dry-run", NULL, "only show which"},
     {"reason", "TEXT", "why; shown with the run"},
 };

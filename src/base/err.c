@@ -18,7 +18,7 @@ static const struct err_info err_table[ERR_COUNT] = {
     ROW(ERR_NOT_FOUND, "not_found", 404, ERR_RETRY_NEVER, "There is no such thing"),
     ROW(ERR_METHOD, "method", 405, ERR_RETRY_NEVER, "The method is not allowed here"),
     ROW(ERR_CONFLICT, "conflict", 409, ERR_RETRY_REREAD, "The state does not allow it"),
-    ROW(ERR_FENCED, "fenced", 409, ERR_RETRY_NEVER, "Somebody else holds the lease now"),
+    ROW(ERR_FENCED, "fenced", 409, ERR_RETRY_NEVER, "The lease is over"),
     ROW(ERR_GONE, "gone", 410, ERR_RETRY_NEVER, "It is no longer kept"),
     ROW(ERR_VERSION_MISMATCH, "version_mismatch", 412, ERR_RETRY_REREAD,
         "The version does not match"),

@@ -109,7 +109,9 @@ int core_look(const struct core *c, const struct uuid *id, struct core_view *out
 {
     uint32_t n = rec_find(c, core_fingerprint(id));
     if (n == NONE)
-        return err_field(e, ERR_NOT_FOUND, "id", "there is no such record");
+        return err_field(
+            e, ERR_NOT_FOUND, "id",
+            "there is no such record: it was never sent, or has ended and is not kept");
     const struct rec *r = core_rec(c, n);
     const struct extra *x = core_extra(c, r);
     const struct kind *k = core_kind(c, r);

@@ -88,7 +88,9 @@ int core_retry(struct core *c, const struct uuid *id, struct err *e)
         return rc;
     struct rec *r = core_rec(c, n);
     if (r->state == REC_AVAILABLE)
-        return err_set(e, ERR_CONFLICT, "the record is available already");
+        return err_set(
+            e, ERR_CONFLICT,
+            "the record is available already; to bring it back to where it died, move it");
     rec_note_move(c, n, VERB_RETRY, NULL, REASON_NONE);
     retry_take(c, n);
     struct extra *x = core_extra(c, r);
