@@ -135,6 +135,10 @@ void db_snapshot_end(struct db *db);
 /* Brings the schema up to date from schema/NNNN_*.sql (embedded), in one transaction each, recorded
  * in table local_schema. A database of a newer program: ERR_UNSUPPORTED, naming both versions. */
 int db_migrate(struct db *db, struct err *e);
+/* The same. rows() runs in the transaction of a migration that brings rows along: what they add to
+ * the state hash is kept with them, or a crash would leave rows that the hash does not know. */
+typedef int db_migration_rows(void *arg, struct db *db, uint64_t hash, struct err *e);
+int db_migrate_rows(struct db *db, db_migration_rows *rows, void *arg, struct err *e);
 int db_schema_level(void); /* the newest this program knows */
 /* db_migrate() changed a database that was there before: a stored state hash is void, scan. */
 bool db_migrated(const struct db *db);

@@ -46,9 +46,19 @@ static int db_migration_current(struct db *db, int *level, struct err *e)
     return rc < 0 ? rc : 0;
 }
 
-static int db_migration_body(struct db *db, const struct embed_file *f, int level, struct err *e)
+/* Whoever keeps the state hash hears in the same transaction of rows that come with a schema. */
+struct db_migration {
+    db_migration_rows *rows;
+    void *arg;
+};
+
+static int db_migration_body(struct db *db, const struct embed_file *f, int level,
+                             const struct db_migration *m, struct err *e)
 {
+    uint64_t before = db_hash(db);
     int rc = db_exec(db, (const char *)f->data, e);
+    if (rc == 0 && m->rows != NULL && db_hash(db) != before)
+        rc = m->rows(m->arg, db, db_hash(db) - before, e);
     if (rc != 0)
         return rc;
     struct db_stmt *s = db_stmt_get(db, "INSERT INTO local_schema(level, path) VALUES(?1, ?2)", e);
@@ -59,12 +69,13 @@ static int db_migration_body(struct db *db, const struct embed_file *f, int leve
     return db_run(s, e);
 }
 
-static int db_migration_apply(struct db *db, const struct embed_file *f, int level, struct err *e)
+static int db_migration_apply(struct db *db, const struct embed_file *f, int level,
+                              const struct db_migration *m, struct err *e)
 {
     int rc = db_begin(db, e);
     if (rc != 0)
         return rc;
-    rc = db_migration_body(db, f, level, e);
+    rc = db_migration_body(db, f, level, m, e);
     if (rc == 0)
         rc = db_commit(db, e);
     if (rc != 0) {
@@ -74,7 +85,7 @@ static int db_migration_apply(struct db *db, const struct embed_file *f, int lev
     return rc;
 }
 
-static int db_migrate_all(struct db *db, struct err *e)
+static int db_migrate_all(struct db *db, const struct db_migration *m, struct err *e)
 {
     int current = 0, known = db_schema_level();
     int rc = db_migration_current(db, &current, e);
@@ -90,7 +101,7 @@ static int db_migrate_all(struct db *db, struct err *e)
         int level = db_migration_level(f->path);
         if (level <= current)
             continue;
-        rc = db_migration_apply(db, f, level, e);
+        rc = db_migration_apply(db, f, level, m, e);
         if (rc != 0)
             return rc;
         db->migrated = current > 0;
@@ -98,11 +109,17 @@ static int db_migrate_all(struct db *db, struct err *e)
     return 0;
 }
 
-int db_migrate(struct db *db, struct err *e)
+int db_migrate_rows(struct db *db, db_migration_rows *rows, void *arg, struct err *e)
 {
     struct err words = ERR_INIT; /* the code is needed even where the caller wants no words */
-    int rc = db_migrate_all(db, &words);
+    struct db_migration m = {.rows = rows, .arg = arg};
+    int rc = db_migrate_all(db, &m, &words);
     return rc == 0 ? 0 : err_set(e, rc, "%s", words.text);
+}
+
+int db_migrate(struct db *db, struct err *e)
+{
+    return db_migrate_rows(db, NULL, NULL, e);
 }
 
 bool db_migrated(const struct db *db)

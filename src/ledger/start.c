@@ -115,6 +115,18 @@ static int start_log(struct ledger *l, struct err *e)
     return log_load(l->log, l->snapshot.index, l->snapshot.term, e);
 }
 
+/* Rows that come with the schema. */
+static int start_rows(void *arg, struct db *db, uint64_t hash, struct err *e)
+{
+    struct store_meta m;
+    (void)arg;
+    int rc = store_meta_load(db, &m, e);
+    if (rc < 0)
+        return rc;
+    m.hash += hash;
+    return store_meta_put(db, &m, e);
+}
+
 static int start_db(struct ledger *l, struct err *e)
 {
     struct db_options o = {
@@ -122,17 +134,13 @@ static int start_db(struct ledger *l, struct err *e)
     struct store_meta m;
     int rc = db_open(&o, &l->db, e);
     if (rc == 0)
-        rc = db_migrate(l->db, e);
+        rc = db_migrate_rows(l->db, start_rows, NULL, e);
     /* SQLite makes a rollback journal on the way to WAL mode, and removes it without syncing the
      * folder: came it back after a power cut, it would undo what we have checkpointed since. */
     if (rc == 0)
         rc = l->world->disk->sync_dir(l->world->disk, l->dir, e);
     if (rc == 0)
         rc = store_meta_load(l->db, &m, e);
-    if (rc == 0 && db_hash(l->db) != 0) { /* rows that come with the schema */
-        m.hash += db_hash(l->db);
-        rc = store_meta_put(l->db, &m, e);
-    }
     if (rc == 0)
         rc = store_repeats_oldest(l->db, &l->repeats_oldest, e);
     if (rc == 0)

@@ -157,6 +157,8 @@ int spill_step(struct spill *s, struct db *db, struct err *e)
     s->err = e;
     s->bodies = s->bytes = 0;
     s->rc = forgotten_remove(s);
+    if (s->ledger == NULL) /* it is being opened: nothing of it can be read yet */
+        return s->rc;
     for (uint32_t looked = 0; s->rc == 0 && s->target != 0 && looked < SPILL_RECORDS; looked++) {
         if (s->bodies >= SPILL_BODIES || s->bytes >= SPILL_BYTES)
             return 0;

@@ -159,6 +159,7 @@ static int node_open(struct node *n, struct err *e)
         node_free_domains(n);
         return rc;
     }
+    queues_start(n->queues, n->ledger, sim_world(n->sim), "sim");
     n->hooks.run = node_stage;
     /* There is one thread, but what hands do is a task of its own all the same. */
     const struct canon_hand hands[HANDS] = {{sim_world(n->sim)->runner, &n->hooks},
@@ -205,6 +206,7 @@ static void node_close(struct node *n)
     for (int i = 0; i < ENGINES; i++)
         canon_engine_free(n->engines[i]);
     canon_sweep_stop(n->canon);
+    queues_stop(n->queues);
     if (!sim_ledger_close(n->sim, n->ledger))
         sim_fail("the ledger does not close");
     node_free_domains(n);
