@@ -120,7 +120,7 @@ route "POST /module" { run = function() require_nothing = nil string.mine = 1 en
     def test_globals_and_the_library_are_read_only_after_loading(self):  # U1
         for path in ("/assign", "/module"):
             self.refused("POST", path, status=500, code="internal")
-        self.assertRegex(self.server.text, r"app\.lua:\d+: .*counter_of_mine")
+        self.server.wait_log(r"app\.lua:\d+: .*counter_of_mine")
 
     def test_who_meets_another_runs_again(self):
         self.ok("PUT", "/api/note/shared", {"text": "s"}, status=201)

@@ -101,7 +101,7 @@ class Parked(App):
             self.assertIn("resume or reject", a["results"][0]["error"]["detail"])
         self.refused("DELETE", f"{QUEUE}/messages/{id}", status=409, code="conflict", words="resume or reject")
         self.refused("PATCH", f"{QUEUE}/messages/{id}", {"body": {}}, status=409, code="conflict", words="resume or reject")
-        self.refused("DELETE", QUEUE + "?force=true", status=409, code="conflict", words="resume or reject")
+        self.refused("DELETE", QUEUE + "?force=true&confirm=canon.Person.parked", status=409, code="conflict", words="resume or reject")
         self.refused("PUT", QUEUE, {"manual": False}, status=409, code="conflict", words="manual")
         self.refused("POST", QUEUE + "/messages", {"a": 1}, status=409, code="conflict", words="resume or reject")
         self.refused("POST", "/api/tx", {"ops": [{"op": "send", "queue": "canon.Person.parked", "body": 1}]}, status=409, code="conflict")
