@@ -25,7 +25,7 @@ canon "Person" {
 }
 entity "Place" { fields = { code = text {} } }
 canon "Place" { sources = { erp = {} }, keys = { "code" } }
-queue "work" { }
+queue "tasks" { }
 """
 MODEL = "/api/canon/person"
 
@@ -47,12 +47,12 @@ class Direct(App):
         return sum(x["arrivals"] for x in s.values())
 
     def test_arrival_record_message_and_settle_are_one_commit(self):
-        self.ok("POST", "/api/queues/%2F/work/messages", {"x": 1}, 201)
-        m = self.ok("POST", "/api/queues/%2F/work/lease", {"max": 1}).json["messages"][0]
+        self.ok("POST", "/api/queues/%2F/tasks/messages", {"x": 1}, 201)
+        m = self.ok("POST", "/api/queues/%2F/tasks/lease", {"max": 1}).json["messages"][0]
         a = self.tx(self.note("n1", if_absent=True), self.arrive("1", name="Ann", email="ann@example.org"),
-                    {"op": "send", "queue": "work", "body": 7, "delay": "1h"},
+                    {"op": "send", "queue": "tasks", "body": 7, "delay": "1h"},
                     {"op": "kv.put", "key": "k1", "value": 1},
-                    {"op": "settle", "queue": "work", "id": m["id"], "token": m["token"], "outcome": "ack"})
+                    {"op": "settle", "queue": "tasks", "id": m["id"], "token": m["token"], "outcome": "ack"})
         r = a.json["results"]
         self.assertEqual([x["op"] for x in r], ["entity.save", "canon.arrive", "send", "kv.put", "settle"])
         self.assertEqual((r[0]["outcome"], r[0]["version"], r[1]["outcome"], r[2]["outcome"]), ("created", 1, "canonized", "sent"))
@@ -61,8 +61,8 @@ class Direct(App):
         n = self.ok("GET", "/api/note/n1").json
         self.assertEqual(n["created_at"], p["created_at"])  # one entry has one time
         self.assertEqual(self.ok("GET", f"{MODEL}/arrivals/{r[1]['arrival']}").json["outcome"], "canonized")
-        self.ok("GET", f"/api/queues/%2F/work/messages/{m['id']}", status=404)
-        self.assertEqual(self.ok("GET", f"/api/queues/%2F/work/messages/{r[2]['id']}").json["body"], 7)
+        self.ok("GET", f"/api/queues/%2F/tasks/messages/{m['id']}", status=404)
+        self.assertEqual(self.ok("GET", f"/api/queues/%2F/tasks/messages/{r[2]['id']}").json["body"], 7)
         seq = int(a.headers["X-Koan-Seq"])
         self.assertGreater(seq, 0)
 

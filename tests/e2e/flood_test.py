@@ -12,11 +12,11 @@ ROOM, EACH = 6144, 1000  # what is left of 8,192 units that wait, without the qu
 APP = """
 entity "Note" { fields = { title = text } }
 entity "Person" { fields = { name = text, email = email {} } }
-queue "work" { attempts = 1 }
+queue "tasks" { attempts = 1 }
 queue "flood" {}
 queue "outside" { attempts = 1 }
-on "queue/work" { run = function(m)
-  http.get("%(url)s/work")
+on "queue/tasks" { run = function(m)
+  http.get("%(url)s/tasks")
   entity "Note".new { title = "worked" }:save()
 end }
 canon "Person" {
@@ -91,13 +91,13 @@ class Flood(Case):
         return floods
 
     def test_what_is_worked_is_settled_with_its_effects_though_new_work_is_refused(self):  # L6
-        work = self.ask("POST", "/api/queues/%2F/work/messages", {"body": 1}).json["id"]
+        work = self.ask("POST", "/api/queues/%2F/tasks/messages", {"body": 1}).json["id"]
         arrival = self.ask("POST", "/api/canon/person?mode=queue&source_id=a", {"name": "Ann", "email": "a@example.org"},
                            {"X-Canon-Origin": "crm"}).json["record"]
         self.assertEqual(self.ask("POST", "/api/queues/%2F/outside/messages", {"body": 2}).status, 201)
         held = self.ask("POST", "/api/queues/%2F/outside/lease", {"max": 1}).json["messages"][0]
         self.until(lambda: len(self.outside.calls) == 2)
-        self.assertEqual(sorted(self.outside.calls), ["/canon", "/work"])
+        self.assertEqual(sorted(self.outside.calls), ["/canon", "/tasks"])
         floods, units = self.flood(), []
         unit = self.beside("POST", "/api/tx", {"ops": [
             {"op": "entity.save", "entity": "note", "value": {"title": "outside"}},
@@ -113,7 +113,7 @@ class Flood(Case):
         notes = lambda: sorted(n["title"] for n in self.ask("GET", "/api/note").json)
         self.until(lambda: notes() == ["outside", "worked"])
         record = lambda queue, id: self.ask("GET", f"/api/queues/%2F/{queue}/messages/{id}")
-        self.until(lambda: record("work", work).status == 404)  # what is acked is not kept, what fails its only try is
+        self.until(lambda: record("tasks", work).status == 404)  # what is acked is not kept, what fails its only try is
         r = self.until(lambda: (a := record("canon.Person", arrival).json)["state"] == "completed" and a)
         self.assertEqual((r["result"]["outcome"], r["attempt"]), ("canonized", 1))
         self.assertEqual([p["name"] for p in self.ask("GET", "/api/person").json], ["Ann"])
