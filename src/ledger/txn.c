@@ -63,6 +63,7 @@ void txn_append(struct txn *t, const struct txn *from)
         t->body.failed = true;
     buf_add(&t->body, from->body.data, from->body.len);
     t->ops += from->ops;
+    t->urgent |= from->urgent;
 }
 
 int txn_check(const struct txn *t, struct err *e)

@@ -57,7 +57,7 @@ void txn_envelope(struct txn *t, const struct envelope *env);
 /* Begin an operation or condition; append its payload to the returned buffer; end it. */
 struct buf *txn_begin(struct txn *t, uint16_t type, uint8_t version);
 void txn_end(struct txn *t);
-/* All conditions and operations of `from` behind those of `t`. */
+/* All conditions and operations of `from` behind those of `t`, which is urgent if either was. */
 void txn_append(struct txn *t, const struct txn *from);
 /* 0, or why it cannot be proposed: over a bound (ERR_TOO_LARGE), out of memory. */
 int txn_check(const struct txn *t, struct err *e);

@@ -207,6 +207,25 @@ TEST(the_bounds_are_refused_by_name)
     txn_fini(&t);
 }
 
+TEST(what_is_appended_makes_the_whole_urgent)
+{
+    struct txn whole, urgent, plain;
+    txn_init(&whole);
+    sample(&urgent);
+    sample(&plain);
+    urgent.urgent = true;
+    txn_append(&whole, &plain);
+    assert_false(whole.urgent);
+    txn_append(&whole, &urgent);
+    assert_true(whole.urgent);
+    txn_append(&whole, &plain);
+    assert_true(whole.urgent);
+    assert_int_equal(whole.ops, 6);
+    txn_fini(&plain);
+    txn_fini(&urgent);
+    txn_fini(&whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +236,7 @@ int main(void)
         HEAP_TEST(a_unit_without_an_envelope_belongs_to_the_defaults),
         HEAP_TEST(no_prefix_and_no_flipped_bit_crashes_or_reads_past_the_end),
         HEAP_TEST(the_bounds_are_refused_by_name),
+        HEAP_TEST(what_is_appended_makes_the_whole_urgent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
