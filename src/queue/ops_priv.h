@@ -128,5 +128,17 @@ void short_add(struct buf *b, const char *text);
 const char *short_read(struct cursor *c, char **room, size_t max);
 void uuid_read(struct cursor *c, struct uuid *out);
 int op_bad(const char *what, struct err *e);
+/* As txn_begin(), in version 1: of all operations but what says otherwise. */
+struct buf *op_begin(struct txn *t, enum queue_op type);
+/* A body that a record may have, else ERR_TOO_LARGE. */
+int op_body_check(size_t n, struct err *e);
+int op_text_fits(const char *text, size_t max, const char *field, struct err *e);
+/* `count` short texts into out, at most `max`; how many there are. */
+uint32_t op_texts_read(struct cursor *c, uint32_t count, uint32_t max, const char **out,
+                       char **room);
+/* A u8 count; of each: short name, short text, u32 number. Read, they are at most CORE_LABELS_MAX.
+ */
+void op_labels_add(struct buf *b, const struct core_label *labels, uint8_t count);
+uint8_t op_labels_read(struct cursor *c, struct core_label *labels, char **room);
 
 #endif
