@@ -135,7 +135,7 @@ void api_thread_free(struct api_thread *t); /* takes NULL; when the loop runs no
 void api_envelope(const struct http_request *req, struct envelope *env);
 /* For http_options.before, and .after. */
 bool api_before(struct http_request *req);
-void api_after(struct http_request *req, int status, uint64_t took_ns);
+void api_after(struct http_request *req, int status, uint64_t began_ns);
 
 /* Loops that must turn for /livez to say yes: before the servers open. Threads of api_thread_new
  * are among them already. `name` is copied. */

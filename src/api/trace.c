@@ -51,7 +51,7 @@ static bool trace_may_write(const struct http_request *req, const struct http_ro
            !str_ends(route->pattern, "/query");
 }
 
-void api_after(struct http_request *req, int status, uint64_t took_ns)
+void api_after(struct http_request *req, int status, uint64_t began_ns)
 {
     const struct api *a = api_thread_of(req)->api;
     const struct http_route *route = http_route(req);
@@ -70,7 +70,7 @@ void api_after(struct http_request *req, int status, uint64_t took_ns)
     trace_note(a->o.trace,
                &(struct trace_event){.kind = TRACE_REQUEST,
                                      .failed = failed,
-                                     .took_ns = took_ns,
+                                     .began_ns = began_ns,
                                      .status = status,
                                      .span = trace_of(req),
                                      .correlation = http_correlation(req),

@@ -80,17 +80,16 @@ static void call_note(const struct hook_call *c, int status, bool failed, const 
 {
     const struct bind_run *r = &c->d->run;
     const struct bind_thread *t = c->d->work->thread;
-    trace_note(t->bind->trace,
-               &(struct trace_event){.kind = TRACE_CALL,
-                                     .failed = failed,
-                                     .took_ns = t->world->mono_ns(t->world) - r->began_ns,
-                                     .status = status,
-                                     .span = &r->span,
-                                     .correlation = r->env->correlation,
-                                     .causation = r->env->causation,
-                                     .name = c->d->label,
-                                     .subject = c->d->id,
-                                     .detail = why});
+    trace_note(t->bind->trace, &(struct trace_event){.kind = TRACE_CALL,
+                                                     .failed = failed,
+                                                     .began_ns = r->began_ns,
+                                                     .status = status,
+                                                     .span = &r->span,
+                                                     .correlation = r->env->correlation,
+                                                     .causation = r->env->causation,
+                                                     .name = c->d->label,
+                                                     .subject = c->d->id,
+                                                     .detail = why});
 }
 
 /* ---- what came of it ---- */

@@ -51,7 +51,7 @@ static void call_note(struct http_call *c)
     trace_note(t->bind->trace,
                &(struct trace_event){.kind = TRACE_CALL,
                                      .failed = e->code != 0 || fetch_status(c->fetch) >= 500,
-                                     .took_ns = t->world->mono_ns(t->world) - c->began_ns,
+                                     .began_ns = c->began_ns,
                                      .status = e->code == 0 ? fetch_status(c->fetch) : 0,
                                      .span = &c->span,
                                      .correlation = env->correlation,

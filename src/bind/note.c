@@ -26,15 +26,14 @@ void bind_note_run(const struct bind_run *r, struct bind_thread *t, const char *
     const struct err *e = &r->run.err;
     if (!bind_note_wants(r, always))
         return;
-    trace_note(t->bind->trace,
-               &(struct trace_event){.kind = TRACE_SCRIPT,
-                                     .failed = note_failed(r),
-                                     .took_ns = t->world->mono_ns(t->world) - r->began_ns,
-                                     .span = &r->span,
-                                     .correlation = r->env->correlation,
-                                     .causation = r->env->causation,
-                                     .principal = r->env->principal,
-                                     .name = name,
-                                     .subject = subject,
-                                     .detail = e->code != 0 ? e->text : NULL});
+    trace_note(t->bind->trace, &(struct trace_event){.kind = TRACE_SCRIPT,
+                                                     .failed = note_failed(r),
+                                                     .began_ns = r->began_ns,
+                                                     .span = &r->span,
+                                                     .correlation = r->env->correlation,
+                                                     .causation = r->env->causation,
+                                                     .principal = r->env->principal,
+                                                     .name = name,
+                                                     .subject = subject,
+                                                     .detail = e->code != 0 ? e->text : NULL});
 }

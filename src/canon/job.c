@@ -98,23 +98,23 @@ static void job_note(struct canon_engine *en, const struct canon_job *j)
     }
     trace_begin(en->trace, env->traceparent, env->correlation, &span);
     const char *resumed = j->resumes[0] != '\0' ? j->resumes : NULL;
-    trace_note(en->trace, &(struct trace_event){
-                              .kind = TRACE_ARRIVAL,
-                              .failed = failed,
-                              .follows = resumed != NULL,
-                              .took_ns = en->world->mono_ns(en->world) - j->began_ns,
-                              .seq = a->seq,
-                              .version = a->version,
-                              .span = &span,
-                              .correlation = env->correlation,
-                              .causation = env->causation,
-                              .principal = env->principal,
-                              .name = name,
-                              .subject = *a->golden_id != '\0' ? a->golden_id : a->arrival_id,
-                              .detail = what,
-                              .link = resumed != NULL ? resumed
-                                      : parked        ? a->arrival_id
-                                                      : NULL});
+    trace_note(en->trace, &(struct trace_event){.kind = TRACE_ARRIVAL,
+                                                .failed = failed,
+                                                .follows = resumed != NULL,
+                                                .began_ns = j->began_ns,
+                                                .seq = a->seq,
+                                                .version = a->version,
+                                                .span = &span,
+                                                .correlation = env->correlation,
+                                                .causation = env->causation,
+                                                .principal = env->principal,
+                                                .name = name,
+                                                .subject = *a->golden_id != '\0' ? a->golden_id
+                                                                                 : a->arrival_id,
+                                                .detail = what,
+                                                .link = resumed != NULL ? resumed
+                                                        : parked        ? a->arrival_id
+                                                                        : NULL});
 }
 
 void engine_job_done(struct canon_engine *en, struct canon_job *j)

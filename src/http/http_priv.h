@@ -201,7 +201,7 @@ struct http_server {
     const struct http_router *router;
     void *context;
     bool (*before)(struct http_request *req);
-    void (*after)(struct http_request *req, int status, uint64_t took_ns);
+    void (*after)(struct http_request *req, int status, uint64_t began_ns);
     const struct cors *cors;
     struct http_more *more;
     size_t connections_max, inflight_max;

@@ -221,11 +221,10 @@ static void http_finish(struct http_request *req)
         req->over(req->local);
     http_uncount(req);
     if (req->status >= 100 && req->status < 600) {
-        uint64_t took_ns = s->world->mono_ns(s->world) - req->started_ns;
         stat_add(s->requests[req->verb][req->status / 100 - 1], 1);
-        stat_record(s->duration, took_ns);
+        stat_record(s->duration, s->world->mono_ns(s->world) - req->started_ns);
         if (s->after != NULL)
-            s->after(req, req->status, took_ns);
+            s->after(req, req->status, req->started_ns);
     }
     if (req->conn != NULL) {
         http_conn_answered(req->conn, req);

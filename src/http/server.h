@@ -127,8 +127,8 @@ struct http_options {
      * redirects. Returns true to go on; false after having answered. NULL: none. */
     bool (*before)(struct http_request *req);
     /* Runs when the answer is complete, or was given up, before the request goes; it must not
-     * answer. NULL: none. */
-    void (*after)(struct http_request *req, int status, uint64_t took_ns);
+     * answer. `began_ns`: on the monotonic clock. NULL: none. */
+    void (*after)(struct http_request *req, int status, uint64_t began_ns);
     const struct cors
         *cors; /* http/cors.h: pages of which origins may ask; NULL: none. Not owned */
 };

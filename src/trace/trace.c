@@ -13,20 +13,31 @@
 #define TRACE_BYTES (UINT64_C(1) << 30)
 
 enum { TRACE_WAKE_BYTES = TRACE_BUFFER_BYTES / 4, TRACE_HEALTH_MS = 60 * 1000 };
+enum { TRACE_CLOCK_READS = 4, TRACE_CLOCK_GRAIN_US = 1000 };
+
+static int64_t trace_wall_us(const struct trace *t, uint64_t mono_ns)
+{
+    return (int64_t)(mono_ns / 1000) + atomic_load(&t->wall_offset_us);
+}
 
 int64_t trace_now_us(const struct trace *t)
 {
-    return (int64_t)(t->world->mono_ns(t->world) / 1000) + atomic_load(&t->wall_offset_us);
+    return trace_wall_us(t, t->world->mono_ns(t->world));
 }
 
-/* The wall clock is stepped and slewed; spans want one that is fine and follows it. */
+/* The wall clock is stepped and slewed; spans want one that is fine and follows it. What is read
+ * here is never too large: the wall clock shows whole milliseconds and is read first. So the
+ * largest is nearest, and what began before a unit was committed is shown before it. */
 static void trace_set_clock(struct trace *t)
 {
-    int64_t offset =
-        t->world->wall_ms(t->world) * 1000 - (int64_t)(t->world->mono_ns(t->world) / 1000);
-    int64_t off = offset - (int64_t)atomic_load(&t->wall_offset_us);
-    if (off > 5000 || off < -5000)
-        atomic_store(&t->wall_offset_us, offset);
+    int64_t set = atomic_load(&t->wall_offset_us), best = INT64_MIN;
+    for (int i = 0; i < TRACE_CLOCK_READS; i++) {
+        int64_t wall_us = t->world->wall_ms(t->world) * 1000;
+        int64_t offset = wall_us - (int64_t)(t->world->mono_ns(t->world) / 1000);
+        best = offset > best ? offset : best;
+    }
+    if (best > set || best < set - TRACE_CLOCK_GRAIN_US)
+        atomic_store(&t->wall_offset_us, best);
 }
 
 /* ---- noting ---- */
@@ -69,8 +80,11 @@ void trace_note(struct trace *t, const struct trace_event *given)
         return;
     struct trace_event own = *given, *e = &own;
     trace_redact(e, &room);
-    int64_t at = e->at_us != 0 ? e->at_us : trace_now_us(t) - (int64_t)(e->took_ns / 1000);
-    size_t n = event_encode(e, at, record);
+    if (e->began_ns != 0) {
+        e->at_us = trace_wall_us(t, e->began_ns);
+        e->took_ns = t->world->mono_ns(t->world) - e->began_ns;
+    }
+    size_t n = event_encode(e, e->at_us != 0 ? e->at_us : trace_now_us(t), record);
     trace_add(t, record, n, 1);
 }
 

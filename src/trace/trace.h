@@ -90,9 +90,12 @@ void trace_child(struct trace *t, const struct trace_span *parent, struct trace_
 
 struct trace_event {
     enum trace_kind kind;
-    bool failed;   /* an error of ours or of the script: always exported */
-    bool follows;  /* it is found by `link` where its correlation is not the cause's */
-    int64_t at_us; /* when it began; 0: `took_ns` before now */
+    bool failed;  /* an error of ours or of the script: always exported */
+    bool follows; /* it is found by `link` where its correlation is not the cause's */
+    /* When it began, on the monotonic clock of the world; it ended now. 0: at_us, the wall clock's
+     * time of it, and took_ns say, or it is of now. */
+    uint64_t began_ns;
+    int64_t at_us;
     uint64_t took_ns;
     int status;                    /* of HTTP; 0: none */
     uint64_t seq, version;         /* log position, version of the record; 0: none */

@@ -201,6 +201,27 @@ TEST(what_follows_under_a_link_belongs_to_the_story_that_it_began_in) /* O2 */
     shut(t);
 }
 
+TEST(what_began_before_a_commit_is_shown_before_it_however_late_it_is_noted) /* O2 */
+{
+    struct trace *t = open_with(0, 0);
+    for (int i = 0; i < 20; i++) {
+        char c[16];
+        snprintf(c, sizeof c, "c-%d", i);
+        uint64_t began_ns = t->world->mono_ns(t->world);
+        trace_note(t, &(struct trace_event){.kind = TRACE_CHANGE,
+                                            .correlation = c,
+                                            .at_us = t->world->wall_ms(t->world) * 1000});
+        usleep(3000);
+        trace_note(t, &(struct trace_event){
+                          .kind = TRACE_ARRIVAL, .correlation = c, .began_ns = began_ns});
+        AUTO(json_unref) json_t *v = story(t, c);
+        assert_string_equal(json_string_value(json_object_get(json_array_get(v, 0), "kind")),
+                            "arrival");
+        assert_true(json_number_value(json_object_get(json_array_get(v, 0), "took_ms")) >= 3);
+    }
+    shut(t);
+}
+
 TEST(texts_are_cut_and_nothing_in_them_breaks_the_answer)
 {
     char large[1000];
@@ -413,6 +434,7 @@ int main(void)
         RING_TEST(what_was_noted_is_found_at_once_and_after_a_restart),
         RING_TEST(a_change_that_is_replayed_is_shown_once),
         RING_TEST(what_follows_under_a_link_belongs_to_the_story_that_it_began_in),
+        RING_TEST(what_began_before_a_commit_is_shown_before_it_however_late_it_is_noted),
         RING_TEST(texts_are_cut_and_nothing_in_them_breaks_the_answer),
         HEAP_TEST(every_text_comes_back_as_it_was),
         RING_TEST(the_oldest_goes_when_the_ring_is_full_and_each_segment_finds_its_own),
