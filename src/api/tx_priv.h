@@ -1,5 +1,5 @@
 /* Operations of POST /api/tx that are not about records: tx_coord.c, tx_queue.c, tx_job.c,
- * tx_stored.c, tx_topic.c. */
+ * tx_stored.c, tx_topic.c, tx_canon.c, tx_direct.c. */
 #ifndef KOAN_API_TX_PRIV_H
 #define KOAN_API_TX_PRIV_H
 
