@@ -11,18 +11,37 @@
 
 enum { CLI_COMMANDS_MAX = 96, CLI_FAULTS_MAX = 64 << 10 };
 
-static const struct cli_command *const cli_groups[] = {
-    cli_serve_commands,         cli_run_commands,
-    cli_new_commands,           cli_check_commands,
-    cli_repl_commands,          cli_deploy_commands,
-    cli_doctor_commands,        cli_import_commands,
-    cli_entity_commands,        cli_canon_commands,
-    cli_timeline_commands,      cli_config_commands,
-    cli_export_commands,        cli_lease_commands,
-    cli_sched_commands,         cli_info_commands,
-    cli_completion_commands,    cli_queue_commands,
-    cli_queue_operate_commands, cli_queue_tail_commands,
-    cli_jobs_commands,          cli_man_commands};
+/* In the order of `koan --help`, of the manual page and of completion; a title is over all up to
+ * the next one. */
+static const struct {
+    const char *title;
+    const struct cli_command *commands;
+} cli_groups[] = {
+    {"Scripts, and serving them", cli_serve_commands},
+    {NULL, cli_new_commands},
+    {NULL, cli_check_commands},
+    {NULL, cli_deploy_commands},
+    {NULL, cli_repl_commands},
+    {NULL, cli_run_commands},
+    {"Work that is done later", cli_queue_commands},
+    {NULL, cli_queue_operate_commands},
+    {NULL, cli_queue_tail_commands},
+    {NULL, cli_jobs_commands},
+    {NULL, cli_sched_commands},
+    {NULL, cli_lease_commands},
+    {"Records", cli_entity_commands},
+    {NULL, cli_canon_commands},
+    {NULL, cli_import_commands},
+    {"Looking after a server", cli_info_commands},
+    {NULL, cli_doctor_commands},
+    {NULL, cli_timeline_commands},
+    {NULL, cli_config_show_commands},
+    {NULL, cli_export_commands},
+    {NULL, cli_config_commands},
+    {"This program", cli_version_commands},
+    {NULL, cli_completion_commands},
+    {NULL, cli_man_commands},
+};
 
 static const struct cli_flag cli_common[] = {
     {"json", NULL, "machine-readable output"},
@@ -34,8 +53,8 @@ static const struct cli_flag cli_remote[] = {
     {"ca", "FILE", "certificates to trust with https (else the system's)"},
     {"insecure", NULL, "believe any certificate"},
 };
-static const struct cli_flag cli_settings[] = {
-    {"config", "FILE", "configuration file (KOAN_CONFIG, else koan.lua or koan.json here)"},
+static const struct cli_flag cli_file[] = {
+    {"config", "FILE", "configuration file (else KOAN_CONFIG, koan.lua or koan.json)"},
 };
 
 /* ---- finding things ---- */
@@ -45,13 +64,18 @@ const struct cli_command *cli_next(const struct cli_command *last, size_t *group
     if (last != NULL)
         last++;
     else
-        last = cli_groups[ *group = 0];
+        last = cli_groups[ *group = 0].commands;
     while (last->name == NULL) {
         if (++*group == ARRAY_LEN(cli_groups))
             return NULL;
-        last = cli_groups[*group];
+        last = cli_groups[*group].commands;
     }
     return last;
+}
+
+const char *cli_title(const struct cli_command *c, size_t group)
+{
+    return c == cli_groups[group].commands ? cli_groups[group].title : NULL;
 }
 
 /* The command that the first words name; `used` says how many words that took. */
@@ -96,7 +120,7 @@ static const struct cli_flag *cli_flag_of(const struct cli_command *c, const cha
     if (f == NULL && c->remote)
         f = cli_flag_in(cli_remote, ARRAY_LEN(cli_remote), name);
     if (f == NULL && c->settings)
-        f = cli_flag_in(cli_settings, ARRAY_LEN(cli_settings), name);
+        f = cli_flag_in(cli_file, ARRAY_LEN(cli_file), name);
     return f;
 }
 
@@ -111,70 +135,16 @@ void cli_each_flag(const struct cli_command *c, unsigned kinds, cli_flag_cb *eac
     bool settings = c->settings && (kinds & CLI_FLAGS_SETTINGS) != 0;
     if ((kinds & CLI_FLAGS_OWN) != 0)
         cli_each_in(c->flags, c->flags_count, each, arg);
-    if (settings)
-        cli_each_in(cli_settings, ARRAY_LEN(cli_settings), each, arg);
+    if (c->settings && (kinds & CLI_FLAGS_FILE) != 0)
+        cli_each_in(cli_file, ARRAY_LEN(cli_file), each, arg);
     for (int i = 0; settings && i < SET_COUNT; i++) {
         const struct setting *s = &settings_table[i];
-        each(arg, &(struct cli_flag){s->flag != NULL ? s->flag : s->name, "VALUE", s->help});
+        each(arg, &(struct cli_flag){s->flag != NULL ? s->flag : s->name, "VALUE", s->brief});
     }
     if (c->remote && (kinds & CLI_FLAGS_REMOTE) != 0)
         cli_each_in(cli_remote, ARRAY_LEN(cli_remote), each, arg);
     if ((kinds & CLI_FLAGS_COMMON) != 0)
         cli_each_in(cli_common, ARRAY_LEN(cli_common), each, arg);
-}
-
-/* ---- help ---- */
-
-static void cli_help_flags(const struct cli_flag *flags, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        AUTO(mem_freep)
-        char *left = mem_printf("--%s%s%s", flags[i].name, flags[i].what != NULL ? " " : "",
-                                flags[i].what != NULL ? flags[i].what : "");
-        printf("  %-26s %s\n", left, flags[i].help);
-    }
-}
-
-static void cli_help_settings(void)
-{
-    for (int i = 0; i < SET_COUNT; i++) {
-        const struct setting *s = &settings_table[i];
-        AUTO(mem_freep) char *left = mem_printf("--%s VALUE", s->flag != NULL ? s->flag : s->name);
-        printf("  %-26s %s, default %s\n", left,
-               s->choices != NULL ? s->choices : setting_kind_name(s->kind),
-               *s->fallback == '\0' ? "none" : s->fallback);
-    }
-}
-
-static void cli_help_command(const struct cli_command *c)
-{
-    printf("koan %s%s%s\n\n%s\n\n", c->name, *c->args != '\0' ? " " : "", c->args, c->summary);
-    cli_help_flags(c->flags, c->flags_count);
-    if (c->settings) {
-        cli_help_flags(cli_settings, ARRAY_LEN(cli_settings));
-        cli_help_settings();
-    }
-    if (c->remote)
-        cli_help_flags(cli_remote, ARRAY_LEN(cli_remote));
-    cli_help_flags(cli_common, ARRAY_LEN(cli_common));
-}
-
-/* All commands, or those of a group. */
-static void cli_help(const char *only)
-{
-    if (only == NULL)
-        printf("koan %s - entities, golden records and Lua in one binary\n\n", KOAN_VERSION);
-    size_t group = 0;
-    for (const struct cli_command *c = NULL; (c = cli_next(c, &group)) != NULL;) {
-        size_t n = only == NULL ? 0 : strlen(only);
-        if (only != NULL && (strncmp(c->name, only, n) != 0 || c->name[n] != ' '))
-            continue;
-        AUTO(mem_freep) char *left = mem_printf("%s %s", c->name, c->args);
-        printf("  koan %-34s %s\n", left, c->summary);
-    }
-    if (only == NULL)
-        printf("\nkoan COMMAND --help says more. Exit codes: 0 ok, 1 error, 2 usage, 3 degraded, "
-               "4 no leader, 5 timeout.\n");
 }
 
 /* ---- parsing ---- */
@@ -268,7 +238,8 @@ static int cli_run(struct cli *c, int argc, char **argv)
     if (rc != CLI_OK)
         return rc;
     if (cli_flag(c, "help") != NULL) {
-        cli_help_command(c->command);
+        cli_help_command(c->command,
+                         c->places_count > 0 && strcmp(c->places[c->places_count - 1], "all") == 0);
         return CLI_OK;
     }
     const struct cli_command *cmd = c->command;
@@ -289,10 +260,10 @@ static int cli_unknown_command(const char *word)
     size_t n = 0, group = 0;
     for (const struct cli_command *c = NULL; (c = cli_next(c, &group)) != NULL;)
         names[n++] = c->name;
-    names[n++] = "entity";
-    names[n++] = "canon";
-    names[n++] = "config";
-    const char *near = str_nearest(word, names, n);
+    static const char *const groups[] = {"queue",  "jobs",  "sched", "lease",
+                                         "entity", "canon", "config"};
+    memcpy(names + n, groups, sizeof groups);
+    const char *near = str_nearest(word, names, n + ARRAY_LEN(groups));
     fprintf(stderr,
             near != NULL ? "koan: there is no command '%s'; did you mean '%s'?\n"
                          : "koan: there is no command '%s'; `koan` alone lists them\n",

@@ -38,13 +38,20 @@ struct cli_flag {
 
 struct cli;
 
+/* What a command makes of settings. */
+enum cli_settings {
+    CLI_SETTINGS_NONE,
+    CLI_SETTINGS_TAKES, /* each is a flag; its help shows a few, with `--help all` all of them */
+    CLI_SETTINGS_SHOWS  /* each is a flag, and its help shows all */
+};
+
 struct cli_command {
     const char *name; /* "canon why" */
     const char *args; /* "MODEL ID" */
     const char *summary;
-    int min, max;  /* places; max -1: any number */
-    bool settings; /* takes every setting as a flag */
-    bool remote;   /* takes --url and --token */
+    int min, max; /* places; max -1: any number */
+    enum cli_settings settings;
+    bool remote; /* takes --url and --token */
     const struct cli_flag *flags;
     size_t flags_count;
     int (*run)(struct cli *c); /* an exit code */
@@ -117,18 +124,28 @@ void cli_table_print(const struct cli *c, struct cli_table *t, unsigned right);
 
 /* The command after `last` (NULL: the first), or NULL; `group` belongs to the walk. */
 const struct cli_command *cli_next(const struct cli_command *last, size_t *group);
+/* The title that stands over a command met on the walk, or NULL. */
+const char *cli_title(const struct cli_command *c, size_t group);
 
 enum cli_flags {
     CLI_FLAGS_OWN = 1,
     CLI_FLAGS_SETTINGS = 2,
     CLI_FLAGS_REMOTE = 4,
     CLI_FLAGS_COMMON = 8,
-    CLI_FLAGS_ALL = 15
+    CLI_FLAGS_FILE = 16, /* --config, where there are settings */
+    CLI_FLAGS_ALL = 31
 };
 
 typedef void cli_flag_cb(void *arg, const struct cli_flag *f);
 /* Those of the asked for kinds that the command takes. */
 void cli_each_flag(const struct cli_command *c, unsigned kinds, cli_flag_cb *each, void *arg);
+
+/* ---- help, for cli.c ---- */
+
+/* `all`: with every setting. */
+void cli_help_command(const struct cli_command *c, bool all);
+/* All commands, or those of a group. */
+void cli_help(const char *only);
 
 /* ---- commands, each file has its own ---- */
 extern const struct cli_command cli_serve_commands[];
@@ -145,12 +162,14 @@ extern const struct cli_command cli_queue_commands[];
 extern const struct cli_command cli_jobs_commands[];
 extern const struct cli_command cli_queue_operate_commands[];
 extern const struct cli_command cli_queue_tail_commands[];
+extern const struct cli_command cli_config_show_commands[];
 extern const struct cli_command cli_config_commands[];
 extern const struct cli_command cli_export_commands[];
 extern const struct cli_command cli_lease_commands[];
 extern const struct cli_command cli_sched_commands[];
 extern const struct cli_command cli_timeline_commands[];
 extern const struct cli_command cli_info_commands[];
+extern const struct cli_command cli_version_commands[];
 extern const struct cli_command cli_completion_commands[];
 extern const struct cli_command cli_man_commands[];
 

@@ -129,11 +129,11 @@ static const struct cli_flag cmd_config_flags[] = {
     {"origin", NULL, "where each value came from"},
 };
 
-const struct cli_command cli_info_commands[] = {
+const struct cli_command cli_config_show_commands[] = {
     {.name = "config show",
      .args = "",
      .summary = "every setting as it would be in force",
-     .settings = true,
+     .settings = CLI_SETTINGS_TAKES,
      .flags = cmd_config_flags,
      .flags_count = ARRAY_LEN(cmd_config_flags),
      .run = cmd_config_show},
@@ -141,11 +141,19 @@ const struct cli_command cli_info_commands[] = {
      .args = "",
      .summary = "all settings as a Markdown table",
      .run = cmd_config_reference},
+    {0},
+};
+
+const struct cli_command cli_info_commands[] = {
     {.name = "health",
      .args = "",
      .summary = "how a running server is; exit code 3 when it is not healthy",
      .remote = true,
      .run = cmd_health},
+    {0},
+};
+
+const struct cli_command cli_version_commands[] = {
     {.name = "version", .args = "", .summary = "the version of this program", .run = cmd_version},
     {0},
 };

@@ -53,7 +53,7 @@ const struct cli_command cli_repl_commands[] = {
     {.name = "repl",
      .args = "",
      .summary = "type Lua that a running server runs; with --data DIR, on a stopped one's data",
-     .settings = true,
+     .settings = CLI_SETTINGS_TAKES,
      .remote = true,
      .run = cmd_repl},
     {0},

@@ -108,7 +108,7 @@ const struct cli_command cli_run_commands[] = {
      .summary = "run one script on the data directory of a stopped server",
      .min = 1,
      .max = -1,
-     .settings = true,
+     .settings = CLI_SETTINGS_TAKES,
      .run = cmd_run},
     {0},
 };

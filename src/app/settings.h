@@ -110,7 +110,8 @@ struct setting {
     bool live;            /* a change takes effect at once; else pending until a restart */
     bool local;           /* not remote, not replicated */
     const char *flag;     /* a shorter flag, or NULL */
-    const char *help;
+    const char *brief;    /* what it is for, in one line of --help and completion */
+    const char *help;     /* the same in sentences: manual page, guide */
 };
 
 extern const struct setting settings_table[SET_COUNT];

@@ -1,6 +1,7 @@
 """The command line: help, mistakes, records, scripts, exit codes."""
 import json
 import os
+import re
 import unittest
 
 from e2e.node import APPS, Case, run
@@ -27,6 +28,36 @@ class Words(Case):
             code, text, err = run(*command, "--help")
             self.assertEqual(code, 0, err)
             self.assertIn("--json", text)
+
+    def test_help_says_what_each_setting_is_for(self):
+        flags = re.findall(r"` `--([\w.-]+)` \|", run("config", "reference")[1])
+        self.assertGreater(len(flags), 40)
+        for args in (["serve", "--help"], ["dev", "--help"], ["check", "--help", "all"], ["doctor", "--help", "all"],
+                     ["repl", "--help", "all"]):
+            code, text, err = run(*args)
+            self.assertEqual((code, err), (0, ""), args)
+            lines = [line for line in text.splitlines() if line.startswith("  --")]
+            for flag in flags:
+                self.assertRegex(text, rf"(?m)^  --{re.escape(flag)} [^ ]+  +[a-zA-Z]", args)
+            self.assertEqual(len({re.match(r"  --.*?  +", line).end() for line in lines}), 1, text)
+            self.assertLessEqual(max(len(line) for line in lines if line.split()[0][2:] in flags), 100, text)
+
+    def test_help_begins_with_what_matters(self):
+        text = run("check", "--help")[1]
+        places = [text.index(word) for word in ("--no-tests", "--recent", "--json", "--url", "--config", "--scripts", "--help all")]
+        self.assertEqual(places, sorted(places))
+        self.assertLess(len(text.splitlines()), 25)
+        self.assertNotIn("--ledger", text)
+
+    def test_commands_are_listed_for_who_is_new(self):
+        names = [" ".join(line.split()[1:3]) for line in run()[1].splitlines() if line.startswith("  koan ")]
+        groups = [name.split()[0] for name in names]
+        firsts = list(dict.fromkeys(groups))
+        self.assertEqual([g for n, g in enumerate(groups) if n == 0 or groups[n - 1] != g], firsts)  # each in one place
+        self.assertEqual(firsts[:4], ["serve", "dev", "new", "check"])
+        self.assertEqual(firsts[-2:], ["completion", "man"])
+        order = [firsts.index(word) for word in ("deploy", "queue", "jobs", "sched", "entity", "health", "config")]
+        self.assertEqual(order, sorted(order))
 
     def test_mistakes_are_answered_with_the_nearest_right_name(self):
         for args, words in ((["serv"], "serve"), (["entity", "lst"], "entity ls"), (["import", "x", "--cannon", "A"], "--canon"),

@@ -55,6 +55,8 @@ static void every_setting_is_found_by_name_flag_and_environment(void **state)
     for (int i = 0; i < SET_COUNT; i++) {
         const struct setting *s = &settings_table[i];
         assert_int_equal(setting_find(s->name), i);
+        assert_non_null(s->brief);
+        assert_in_range(strlen(s->brief), 8, 56);
         if (s->flag != NULL)
             assert_int_equal(setting_find(s->flag), i);
         char *entry = mem_printf("KOAN_%s=%s", s->name, s->fallback);
