@@ -176,8 +176,9 @@ static void docs_metrics_detailed(struct http_request *req)
 
 /* In this order; what is not named here follows by name. */
 static const char *const docs_order[] = {
-    "index",  "entities", "canon", "queues",  "topics",        "http",       "lua",
-    "routes", "handlers", "jobs",  "install", "configuration", "operations", "observability"};
+    "index", "entities",  "http",          "canon",        "queues",       "handlers", "topics",
+    "jobs",  "schedules", "runs",          "coordination", "lua",          "routes",   "coming",
+    "cli",   "install",   "configuration", "operations",   "observability"};
 
 static const struct embed_file *docs_file(const char *name, const char *ending)
 {

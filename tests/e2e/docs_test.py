@@ -61,6 +61,15 @@ class Docs(Case):
         for hidden in ("/docs/_page.html", "/docs/_explorer", "/docs/nothing"):
             self.assertEqual(c("GET", hidden).status, 404, hidden)
 
+    def test_pages_are_listed_beside_what_they_belong_to(self):
+        nav = re.search(r"<nav.*?</nav>", self.node().client()("GET", "/docs/").body.decode(), re.S).group()
+        pages = re.findall(r'href="/docs/(\w*)"', nav)
+        self.assertEqual(pages[:2], ["", "entities"])
+        at = pages.index("jobs")
+        self.assertEqual(pages[at:at + 3], ["jobs", "schedules", "runs"])
+        self.assertEqual(pages[pages.index("queues") + 1], "handlers")
+        self.assertIn("coming", pages)
+
     def test_the_explorer_shows_what_is_declared(self):
         browser = shutil.which("chromium")
         if browser is None:

@@ -6,6 +6,8 @@ import os
 import re
 import shlex
 import subprocess
+import sys
+import time
 import unittest
 
 from e2e.node import ROOT, Case, run
@@ -153,6 +155,37 @@ class Guide(Case):
         for page in PAGES:
             for block in blocks_of(page, "python"):
                 compile(block, page, "exec")
+
+    def worker(self, page, last, url):
+        """What the page's Python says, and then `last`, until the test ends."""
+        text = "\n".join(blocks_of(page, "python")).replace("http://localhost:8090", url) + "\n" + last
+        p = subprocess.Popen([sys.executable, "-c", text], stderr=subprocess.DEVNULL)
+        self.addCleanup(p.wait)
+        self.addCleanup(p.kill)
+
+    def test_who_comes_from_elsewhere_can_work_with_what_is_printed(self):
+        page = os.path.join(ROOT, "web/docs/coming.md")
+        files = {n: text for n, text in projects_of(page)[0].items() if not n.endswith("_test.lua")}
+        server = self.node(os.path.join(self.put("coming", files), "app"))
+        c = server.client()
+        self.assertEqual(c("PUT", "/api/queues/%2F/thumbs", {"keep_completed": "1h"}).status, 201)
+        ids = [c("POST", "/api/queues/%2F/thumbs/messages", {"n": n}).json["id"] for n in (1, 2)]
+        self.worker(page, "consume('thumbs', lambda body: 1 // (body['n'] - 1))", server.url)
+        self.worker(page, "programs({'backup': ['true']})", server.url)
+        backup = c("POST", "/api/jobs", {"job": "backup"}).json["id"]
+        self.assertEqual(c("POST", "/orders", {"id": "o-1", "total": 7, "customer": "nobody"}).status, 202)
+
+        def state(n):
+            return c("GET", "/api/queues/%2F/thumbs/messages/" + ids[n]).json["state"]
+        end = time.monotonic() + 20
+        while time.monotonic() < end and (state(0), state(1)) != ("retryable", "completed"):
+            time.sleep(0.05)
+        self.assertEqual((state(0), state(1)), ("retryable", "completed"))
+        self.assertEqual(c("GET", f"/api/jobs/{backup}?wait=20s").json["state"], "completed")
+        while time.monotonic() < end and c("GET", "/api/queues/%2F/mail.dead").json["messages"] != 1:
+            time.sleep(0.05)
+        self.assertEqual(c("GET", "/api/queues/%2F/mail.dead").json["messages"], 1)
+        self.assertEqual([i["total"] for i in c("GET", "/api/invoice").json], [7])
 
     def test_every_command_and_its_flags_are_there(self):
         count = 0
