@@ -134,6 +134,27 @@ int job_defs_read(struct db *db, json_t **out, struct err *e)
     return rc;
 }
 
+/* With the declared name that it was to be, where one is near. */
+static int declare_unknown(struct db *db, const char *name, struct err *e)
+{
+    char near[JOB_NAME_MAX + 1] = "";
+    AUTO(db_stmt_donep)
+    struct db_stmt *s =
+        db_stmt_get(db, "SELECT name FROM job_defs WHERE definition <> '' ORDER BY name", e);
+    if (s == NULL)
+        return e->code;
+    int rc;
+    while ((rc = db_step(s, e)) > 0) {
+        const char *names[] = {near, db_col_text(s, 0, NULL)};
+        if (str_nearest(name, names, 2) == names[1])
+            str_copy(near, sizeof near, names[1]);
+    }
+    if (rc < 0)
+        return rc;
+    return err_set(e, ERR_NOT_FOUND,
+                   *near != '\0' ? "no job '%s'; did you mean '%s'?" : "no job '%s'", name, near);
+}
+
 int job_def_row(struct db *db, const char *name, struct job_def *out, int64_t *at, struct err *e)
 {
     AUTO(json_unref) json_t *v = NULL;
@@ -147,7 +168,7 @@ int job_def_row(struct db *db, const char *name, struct job_def *out, int64_t *a
     if (rc < 0)
         return rc;
     if (rc == 0)
-        return err_set(e, ERR_NOT_FOUND, "no job '%s'", name);
+        return declare_unknown(db, name, e);
     const char *text = db_col_text(s, 0, &n);
     *at = db_col_int(s, 1);
     if (n == 0)

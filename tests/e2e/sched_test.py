@@ -112,6 +112,7 @@ class Verbs(App):
 
     def test_what_cannot_be_done_says_why(self):  # R1
         self.refused("GET", "/api/schedules/nobody", None, 404, "not_found", "no job 'nobody'")
+        self.refused("GET", "/api/schedules/nihgtly", None, 404, "not_found", "no job 'nihgtly'; did you mean 'nightly'?")
         self.refused("POST", "/api/schedules/plain/trigger", None, 404, "not_found", "has no schedule")
         span = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
         self.refused("POST", "/api/schedules/after/backfill", span, words="no times that could be filled")

@@ -15,6 +15,8 @@ TEST(a_declaration_is_kept_and_read_back)
     assert_string_equal(d.lane, "bulk");
     job_def_fini(&d);
     assert_refused(job_def_get(l.db, "nobody", &d, &e), ERR_NOT_FOUND, "no job 'nobody'");
+    assert_refused(job_def_get(l.db, "reprot", &d, &e), ERR_NOT_FOUND,
+                   "no job 'reprot'; did you mean 'report'?");
     assert_int_equal(job_defs_read(l.db, &all, &e), 0);
     assert_int_equal(json_object_size(all), 2);
     json_decref(all);
