@@ -24,28 +24,33 @@ enum {
 
 /* ---- alive ---- */
 
-/* The first loop that is stuck, or NULL. */
-static const struct api_loop *health_stuck(const struct api *a, double *lag)
+/* Is a loop stuck, or the log, which is the ledger's own loop or a thread beside it? Why, then. */
+static bool health_stuck(const struct api *a, struct err *e)
 {
     unsigned n = atomic_load(&a->loops_count);
     for (unsigned i = 0; i < n; i++) {
-        *lag = loop_lag_s(a->loops[i].loop);
-        if (*lag > API_LIVE_LAG_S)
-            return &a->loops[i];
+        double lag = loop_lag_s(a->loops[i].loop);
+        if (lag > API_LIVE_LAG_S) {
+            err_set(e, ERR_UNAVAILABLE, "loop '%s' has not turned for %.0f s", a->loops[i].name,
+                    lag);
+            return true;
+        }
     }
-    return NULL;
+    double lag = ledger_write_lag_s(a->o.ledger);
+    if (lag > API_LIVE_LAG_S)
+        err_set(e, ERR_UNAVAILABLE, "the log has waited for its disk for %.0f s", lag);
+    return lag > API_LIVE_LAG_S;
 }
 
 static void health_livez(struct http_request *req)
 {
-    double lag;
-    const struct api_loop *l = health_stuck(api_thread_of(req)->api, &lag);
+    struct err e = ERR_INIT;
     if (!API_QUERY_ONLY(req, "verbose"))
         return;
-    if (l == NULL)
+    if (!health_stuck(api_thread_of(req)->api, &e))
         http_respond(req, 200, API_JSON, "{\"status\":\"alive\"}", 18);
     else
-        http_refuse(req, ERR_UNAVAILABLE, "loop '%s' has not turned for %.0f s", l->name, lag);
+        http_refuse(req, e.code, "%s", e.text);
 }
 
 /* ---- ready ---- */
@@ -55,7 +60,7 @@ struct health_facts {
     struct api_thread *thread;
     struct ledger_status ledger;
     uint64_t behind;  /* milliseconds that something committed has waited to be applied */
-    double stall;     /* seconds since the ledger's loop has turned */
+    double stall;     /* seconds since the ledger's loop has turned, or its write has begun */
     struct err probe; /* of a commit just now; code 0: fine */
 };
 
@@ -202,10 +207,11 @@ struct health_probe {
 static double health_ledger_lag(const struct api *a)
 {
     unsigned n = atomic_load(&a->loops_count);
+    double write = ledger_write_lag_s(a->o.ledger), loop = 0;
     for (unsigned i = 0; i < n; i++)
         if (strcmp(a->loops[i].name, "ledger") == 0)
-            return loop_lag_s(a->loops[i].loop);
-    return 0;
+            loop = loop_lag_s(a->loops[i].loop);
+    return write > loop ? write : loop;
 }
 
 static void health_gather(struct http_request *req, struct health_facts *f)
@@ -275,13 +281,13 @@ static void health_readyz(struct http_request *req)
 static enum health_state health_members(const struct health_facts *f, bool details, struct buf *out)
 {
     struct err e = ERR_INIT;
-    double lag;
-    const struct api_loop *stuck = health_stuck(f->api, &lag);
-    bool bad = stuck != NULL || health_first(f, false, &e) != 0;
+    bool stuck = health_stuck(f->api, &e);
+    err_clear(&e);
+    bool bad = stuck || health_first(f, false, &e) != 0;
     enum health_state all = bad                  ? HEALTH_UNHEALTHY
                             : f->ledger.disk_low ? HEALTH_DEGRADED
                                                  : HEALTH_HEALTHY;
-    buf_addf(out, "\"alive\":%s,", stuck == NULL ? "true" : "false");
+    buf_addf(out, "\"alive\":%s,", stuck ? "false" : "true");
     health_print(f, false, out);
     buf_adds(out, ",\"components\":");
     return health_worse(all, health_overall(f->api->o.health, details, out));

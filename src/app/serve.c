@@ -226,7 +226,8 @@ static void serve_alive(struct world_timer *t)
 {
     struct node *n = LIST_OF(t, struct node, watchdog);
     struct world *w = loop_world(n->control);
-    bool stuck = loop_lag_s(n->ledger_loop) > API_LIVE_LAG_S;
+    bool stuck = loop_lag_s(n->ledger_loop) > API_LIVE_LAG_S ||
+                 ledger_write_lag_s(n->ledger) > API_LIVE_LAG_S;
     for (int i = 0; i < n->nets_count; i++)
         stuck |= n->nets[i].started && loop_lag_s(n->nets[i].loop) > API_LIVE_LAG_S;
     if (!stuck)

@@ -293,16 +293,22 @@ static void step_ahead(struct ledger *l, uint64_t index)
     err_clear(&l->applying.err);
 }
 
+static void step_writing(struct ledger *l, struct entry *n)
+{
+    l->writing = n;
+    atomic_store(&l->write_began_ns, n != NULL ? l->world->mono_ns(l->world) : 0);
+}
+
 static void step_write(struct ledger *l, struct entry *n)
 {
     struct err e = ERR_INIT;
     uint64_t index = n->index;
     bool away = ledger_syncs_away(l, n->count, n->bytes.len);
-    l->writing = n;
+    step_writing(l, n);
     int rc = log_append(l->log, &n->bytes, (uint8_t)n->type, n->index, n->term, away, &e);
     if (rc == 1)
         return;
-    l->writing = NULL;
+    step_writing(l, NULL);
     if (rc == 0)
         step_persisted(l, n);
     else
@@ -315,7 +321,7 @@ void ledger_written(void *arg, int code)
 {
     struct ledger *l = arg;
     struct entry *n = l->writing;
-    l->writing = NULL;
+    step_writing(l, NULL);
     if (l->dead)
         return;
     if (code == 0)

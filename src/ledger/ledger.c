@@ -284,6 +284,12 @@ void ledger_status(const struct ledger *l, struct ledger_status *out)
     };
 }
 
+double ledger_write_lag_s(const struct ledger *l)
+{
+    uint64_t began = atomic_load(&l->write_began_ns), now = l->world->mono_ns(l->world);
+    return began == 0 || now < began ? 0 : (double)(now - began) / 1e9;
+}
+
 const char *ledger_db_path(const struct ledger *l)
 {
     return l->db_path;

@@ -175,6 +175,10 @@ struct ledger_status {
 };
 void ledger_status(const struct ledger *l, struct ledger_status *out);
 
+/* Seconds that the write of the log that is under way has lasted, 0: none is. It holds every unit,
+ * though the loop may turn meanwhile. Any thread. */
+double ledger_write_lag_s(const struct ledger *l);
+
 /* Path of the database file, for readers. Lives as long as the ledger. */
 const char *ledger_db_path(const struct ledger *l);
 

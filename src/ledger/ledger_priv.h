@@ -144,6 +144,7 @@ struct ledger {
     atomic_uint_fast64_t applied, last, term_now, snapshot_index, first_kept;
     atomic_uint_fast64_t kept_hash, kept_seq, disk_free, disk_total;
     atomic_int_fast64_t committed_at;
+    atomic_uint_fast64_t write_began_ns; /* of the write of the log under way; 0: none */
 
     pthread_mutex_t held_lock;
     bool held; /* under the lock: the world's thread is in a sync and touches nothing */

@@ -6,7 +6,8 @@ import unittest
 from e2e.node import Case
 from e2e.slow_sync import SlowSync, possible
 
-NOTE = 'entity "Note" { fields = { text = text { required = true } } }\n'
+LARGE = 100_000  # more than the ledger's loop writes by itself
+NOTE = 'entity "Note" { fields = { text = text { required = true, max = 200000 } } }\n'
 
 
 @unittest.skipUnless(possible(), "the filter is written for Linux on x86-64")
@@ -31,9 +32,15 @@ class Disk(Case):
         self.assertEqual(self.server.stop(), 0)
 
     def test_a_node_that_cannot_commit_is_not_ready_within_ten_seconds(self):  # O1
+        self.assert_not_ready("x")
+
+    def test_so_it_is_while_a_thread_beside_the_loop_writes_the_log(self):  # O1
+        self.assert_not_ready("x" * LARGE)
+
+    def assert_not_ready(self, text):
         c, answers = self.serve(), []
         self.disk.gate.clear()
-        writer = threading.Thread(target=lambda: answers.append(self.server.client()("PUT", "/api/note/n", {"text": "x"})))
+        writer = threading.Thread(target=lambda: answers.append(self.server.client()("PUT", "/api/note/n", {"text": text})))
         writer.start()
         began = time.monotonic()
         while (a := c("GET", "/readyz")).status == 200 and time.monotonic() - began < 15:
