@@ -21,7 +21,10 @@
 #include "ledger/ledger.h"
 #include "queue/queue.h"
 
-enum { PARKED_RESULT_MAX = 16 << 10 };
+enum {
+    PARKED_RESULT_MAX = 16 << 10,
+    PARKED_FORGET_MAX = 400000, /* records of one source that go in one unit */
+};
 
 /* ---- the record ---- */
 
@@ -116,9 +119,24 @@ static int compose_worked(struct canon_job *j, struct txn *t, struct err *e)
 
 static int forget_one(void *arg, const char *arrival, struct err *e)
 {
-    struct core_worked w = {.cancelled = true, .forget = true};
-    int rc = arrival_uuid(arrival, &w.id, e);
-    return rc == 0 ? queue_txn_worked(arg, &w, NULL, 0, e) : rc;
+    struct uuid id;
+    int rc = arrival_uuid(arrival, &id, e);
+    if (rc == 0)
+        buf_add(arg, &id, sizeof id);
+    return rc;
+}
+
+/* Records of what is parked, and of what was: they have the documents too. */
+static int forget_all(struct canon_job *j, struct txn *t, struct err *e)
+{
+    AUTO(buf_fini) struct buf ids = BUF_INIT(PARKED_FORGET_MAX * sizeof(struct uuid));
+    int rc = store_parked_of(j->engine->reader, j->working->tenant, j->working->model->name,
+                             j->arrival->origin, job_source_id(j), forget_one, &ids, e);
+    if (rc == 0)
+        rc = buf_check(&ids, "the parked arrivals of a source", e);
+    if (rc == 0 && ids.len > 0)
+        queue_txn_forget(t, (const struct uuid *)ids.data, ids.len / sizeof(struct uuid));
+    return rc;
 }
 
 int job_compose_parked(struct canon_job *j, struct txn *t, const struct parked_said *s,
@@ -131,10 +149,7 @@ int job_compose_parked(struct canon_job *j, struct txn *t, const struct parked_s
     if (rc == 0 && before != NULL)
         rc = compose_worked(j, t, e);
     /* None is parked meanwhile: that would change the source record, which is a condition. */
-    if (rc == 0 && j->erase)
-        rc = store_parked_of(j->engine->reader, j->working->tenant, j->working->model->name,
-                             j->arrival->origin, job_source_id(j), forget_one, t, e);
-    return rc;
+    return rc == 0 && j->erase ? forget_all(j, t, e) : rc;
 }
 
 /* ---- rejecting ---- */

@@ -11,11 +11,13 @@ int store_parked_of(struct db *db, const char *tenant, const char *model, const 
                     const char *source_id, store_parked_cb *each, void *arg, struct err *e)
 {
     AUTO(db_stmt_donep)
-    struct db_stmt *s =
-        STORE_QUERY(db,
-                    "SELECT id FROM canon_arrival WHERE tenant = ?1 AND model = ?2 AND "
-                    "origin = ?3 AND source_id = ?4 AND outcome IN (2, 3) AND outcome = 2",
-                    e, tenant, model, origin, source_id);
+    struct db_stmt *s = STORE_QUERY(
+        db,
+        "SELECT id FROM canon_arrival WHERE tenant = ?1 AND model = ?2 AND origin = ?3 AND "
+        "source_id = ?4 AND outcome IN (2, 3) AND outcome = 2 UNION ALL "
+        "SELECT id FROM canon_arrival WHERE tenant = ?1 AND model = ?2 AND origin = ?3 AND "
+        "source_id = ?4 AND outcome IN (5, 6)",
+        e, tenant, model, origin, source_id);
     if (s == NULL)
         return e->code;
     int rc;

@@ -97,7 +97,8 @@ int store_memo_erase(struct db *db, const char *tenant, const char *model, const
                      const char *source_id, struct err *e);
 
 /* ---- store_parked.c ---- */
-/* Ids of what is parked of a source; stops when the callback does not return 0. */
+/* Ids of what is parked of a source, or was until it was resumed or rejected: what may have a
+ * record. Stops when the callback does not return 0. */
 typedef int store_parked_cb(void *arg, const char *arrival, struct err *e);
 int store_parked_of(struct db *db, const char *tenant, const char *model, const char *origin,
                     const char *source_id, store_parked_cb *each, void *arg, struct err *e);

@@ -142,6 +142,20 @@ static int apply_worked(struct queues *q, const struct apply *a, struct cursor *
     return 0;
 }
 
+/* Nor this one. */
+static int apply_forget(struct queues *q, struct cursor *c, struct err *e)
+{
+    struct uuid id;
+    uint32_t count = cursor_u32(c);
+    if (c->bad || cursor_left(c) != count * sizeof id.b)
+        return op_bad("forget", e);
+    for (uint32_t i = 0; i < count; i++) {
+        uuid_read(c, &id);
+        core_forget(q->core, &id);
+    }
+    return 0;
+}
+
 static int apply_tend(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
 {
     struct tend_view v;
@@ -337,6 +351,7 @@ APPLY(send, apply_send(q, a, c, result, e))
 APPLY(send_discarded, apply_send_discarded(q, a, c, result, e))
 APPLY(send_manual, apply_send_manual(q, a, c, result, e))
 APPLY(worked, apply_worked(q, a, c, e))
+APPLY(forget, apply_forget(q, c, e))
 APPLY(tend, apply_tend(q, a, c, e))
 APPLY(settle, apply_settle(q, a, c, e))
 APPLY(end, apply_end(q, a, c, e))
@@ -413,6 +428,7 @@ const struct domain_op queue_ops[] = {
     {QUEUE_OP_END, 1, false, DOMAIN_SURE, "queue.end", op_end, true},
     {QUEUE_OP_SEND_MANUAL, 1, false, DOMAIN_SURE, "queue.send_manual", op_send_manual, true},
     {QUEUE_OP_WORKED, 1, false, DOMAIN_SURE, "queue.worked", op_worked, true},
+    {QUEUE_OP_FORGET, 1, false, DOMAIN_SURE, "queue.forget", op_forget, true},
     OP(QUEUE_OP_TEND, tend, "queue.tend"),
     {QUEUE_IF_OVER, 1, true, DOMAIN_ATOMIC, "queue.if_over", op_over, false},
     {QUEUE_OP_OPEN, 2, false, DOMAIN_ATOMIC, "queue.open", op_open, true},

@@ -264,6 +264,9 @@ struct core_worked {
     bool forget;    /* nothing of it is kept */
 };
 void core_worked(struct core *c, const struct core_worked *w);
+/* What it stands for has gone, and nothing of it is kept, whether it waits or has ended. A record
+ * that is not of an owned queue, or executes, stays as it is. */
+void core_forget(struct core *c, const struct uuid *id);
 /* What people say of a record that waits in a manual queue. */
 struct core_tend {
     bool has_owner, has_due, has_until;

@@ -548,6 +548,7 @@ void places_forget(struct core *c, uint32_t n); /* all of a record */
 void rec_finish(struct core *c, uint32_t n, enum rec_state state, enum rec_reason reason);
 void rec_fail(struct core *c, uint32_t n, enum rec_reason why, int64_t delay_ms);
 void rec_forget(struct core *c, uint32_t n); /* an ended one */
+void rec_purge(struct core *c, uint32_t n);  /* any that does not execute */
 /* ttl, deadline: then it is discarded. */
 bool rec_is_too_late(struct core *c, uint32_t n);
 /* It belongs to another queue now; it stands nowhere. */

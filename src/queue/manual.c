@@ -232,3 +232,13 @@ void core_worked(struct core *c, const struct core_worked *w)
         rec_forget(c, n);
     grants_make(c);
 }
+
+void core_forget(struct core *c, const struct uuid *id)
+{
+    uint32_t n = rec_find(c, core_fingerprint(id));
+    const struct rec *r = n == NONE ? NULL : core_rec(c, n);
+    if (r == NULL || !core_kind(c, r)->queue->o.owned || r->state == REC_EXECUTING)
+        return;
+    rec_purge(c, n);
+    grants_make(c);
+}

@@ -175,19 +175,23 @@ int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t by
     return 0;
 }
 
+void rec_purge(struct core *c, uint32_t n)
+{
+    if (!is_ended(core_rec(c, n))) {
+        rec_unstand(c, n);
+        core_effect(c, EFFECT_PURGED, n);
+    }
+    keyline_leave(c, n);
+    rec_forget(c, n);
+}
+
 int core_purge(struct core *c, const struct uuid *id, struct err *e)
 {
     uint32_t n;
     int rc = operate_idle(c, id, &n, e);
     if (rc < 0)
         return rc;
-    struct rec *r = core_rec(c, n);
-    if (!is_ended(r)) {
-        rec_unstand(c, n);
-        core_effect(c, EFFECT_PURGED, n);
-    }
-    keyline_leave(c, n);
-    rec_forget(c, n);
+    rec_purge(c, n);
     grants_make(c);
     return 0;
 }

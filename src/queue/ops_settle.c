@@ -58,6 +58,16 @@ int queue_txn_worked(struct txn *t, const struct core_worked *w, const char *tex
     return 0;
 }
 
+void queue_txn_forget(struct txn *t, const struct uuid *ids, size_t count)
+{
+    struct buf *b = op_begin(t, QUEUE_OP_FORGET);
+    ASSERT(count <= UINT32_MAX);
+    buf_add_u32(b, (uint32_t)count);
+    for (size_t i = 0; i < count; i++)
+        buf_add(b, ids[i].b, sizeof ids[i].b);
+    txn_end(t);
+}
+
 int queue_txn_settle(struct txn *t, const struct core_settle *s, const char *text, size_t text_len,
                      struct err *e)
 {

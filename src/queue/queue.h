@@ -90,6 +90,8 @@ bool queue_sent_manual(struct cursor *result); /* there is a new record */
 /* Such a record is worked: see core_worked(). `text`: its result, may be NULL. It cannot refuse. */
 int queue_txn_worked(struct txn *t, const struct core_worked *w, const char *text, size_t text_len,
                      struct err *e);
+/* Such records go, waiting or ended: see core_forget(). It cannot refuse. */
+void queue_txn_forget(struct txn *t, const struct uuid *ids, size_t count);
 /* What people say of a record of a manual queue: see core_tend(). */
 int queue_txn_tend(struct txn *t, const struct uuid *id, const struct core_tend *w, struct err *e);
 

@@ -144,6 +144,50 @@ TEST(a_rejected_arrival_is_not_parked_any_more_and_its_record_is_cancelled)
     lab_close(&lab);
 }
 
+static void park_source(struct canon_lab *lab, const char *source_id, const char *says)
+{
+    assert_int_equal(lab_arrive(lab, "City", "a", source_id, INT64_MIN, says, NULL), CANON_PARKED);
+}
+
+static void reject(struct canon_lab *lab, const char *arrival)
+{
+    struct alone a;
+    alone_begin(lab, &a);
+    assert_int_equal(canon_txn_reject(&a.u.txn, arrival, "a test", "ana", NULL), 0);
+    assert_int_equal(alone_end(lab, &a), 0);
+}
+
+TEST(erasing_a_source_takes_its_records_along_whether_they_wait_or_have_ended)
+{
+    struct canon_lab lab;
+    char resumed[40], rejected[40], waits[40], other[40];
+    begin(&lab);
+    lab_arrive(&lab, "City", "a", "s1", INT64_MIN, "{\"name\":\"Faro\"}", NULL);
+    park_source(&lab, "s2", "{\"in\":\"other\"}");
+    parked_id(&lab, other);
+    reject(&lab, other);
+    park_source(&lab, "s1", "{\"in\":\"resumed\"}");
+    parked_id(&lab, resumed);
+    resume(&lab, resumed, "{\"name\":\"Faro\"}");
+    park_source(&lab, "s1", "{\"in\":\"rejected\"}");
+    parked_id(&lab, rejected);
+    reject(&lab, rejected);
+    park_source(&lab, "s1", "{\"in\":\"waits\"}");
+    parked_id(&lab, waits);
+    assert_int_equal(state_of(&lab, resumed), REC_COMPLETED);
+    assert_int_equal(state_of(&lab, rejected), REC_CANCELLED);
+    assert_int_equal(lab_withdraw(&lab, "City", "a", "s1", true), CANON_CANONIZED);
+    for (int i = 0; i < 2; i++) { /* and again, as the log and the saved state have it */
+        assert_int_equal(state_of(&lab, resumed), 0);
+        assert_int_equal(state_of(&lab, rejected), 0);
+        assert_int_equal(state_of(&lab, waits), 0);
+        assert_int_equal(state_of(&lab, other), REC_CANCELLED);
+        assert_int_equal(lab_number(&lab, PARKED), 0);
+        lab_reopen(&lab);
+    }
+    lab_close(&lab);
+}
+
 static bool all_have_records(struct canon_lab *lab, uint64_t count)
 {
     for (int i = 0; i < 100000 && waiting(lab) < count; i++)
@@ -209,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HEAP_TEST(a_parked_arrival_is_a_record_until_it_is_resumed),
         HEAP_TEST(a_rejected_arrival_is_not_parked_any_more_and_its_record_is_cancelled),
+        HEAP_TEST(erasing_a_source_takes_its_records_along_whether_they_wait_or_have_ended),
         HEAP_TEST(what_was_parked_before_there_were_records_gets_them),
     };
     return cmocka_run_group_tests(tests, warm_up, NULL);

@@ -265,6 +265,31 @@ TEST(one_that_follows_another_has_its_owner_and_due_time)
     worked(k, 2, false, true); /* not there: nothing */
 }
 
+TEST(what_a_record_stood_for_goes_and_the_record_with_it)
+{
+    struct queue_kit *k = *state;
+    struct uuid id[4];
+    for (uint32_t n = 0; n < 4; n++)
+        id[n] = kit_id(n + 1);
+    for (uint32_t n = 1; n <= 3; n++)
+        park(k, n, 0);
+    kit_send(k, 4);
+    kit_pass(k, 14 * (int64_t)DAY);
+    assert_int_equal(kit_counts(k, "parked").overdue, 3);
+    worked(k, 1, false, false);
+    worked(k, 2, true, false);
+    for (uint32_t n = 0; n < 4; n++)
+        core_forget(k->c, &id[n]);
+    core_forget(k->c, &id[0]); /* not there: nothing */
+    core_check(k->c);
+    for (uint32_t n = 1; n <= 3; n++)
+        assert_int_equal(kit_state(k, n), 0);
+    assert_int_equal(kit_state(k, 4), REC_AVAILABLE); /* of a queue that nobody owns */
+    assert_int_equal(kit_counts(k, "parked").overdue, 0);
+    assert_int_equal(kit_counts(k, "parked").completed, 0);
+    assert_int_equal(kit_counts(k, "parked").cancelled, 0);
+}
+
 TEST(dead_letters_do_not_go_to_an_owned_queue)
 {
     struct queue_kit *k = *state;
@@ -284,7 +309,8 @@ static void random_step(struct queue_kit *k, uint32_t *seed)
     *seed = *seed * 1103515245u + 12345u;
     uint32_t n = 1 + (*seed >> 8) % 12;
     int64_t at = k->now + (*seed >> 12) % 3000;
-    switch ((*seed >> 24) % 6) {
+    struct uuid id = kit_id(n);
+    switch ((*seed >> 24) % 7) {
     case 0:
         park(k, n, 1 + n % 12);
         break;
@@ -302,6 +328,9 @@ static void random_step(struct queue_kit *k, uint32_t *seed)
         break;
     case 5:
         try_tend(k, n, (struct core_tend){.has_until = true, .until = at});
+        break;
+    case 6:
+        core_forget(k->c, &id);
         break;
     }
 }
@@ -364,6 +393,7 @@ int main(void)
         KIT_TEST(a_queue_that_was_there_is_made_manual_and_takes_it_though_closed_and_full),
         KIT_TEST(operators_end_nothing_of_an_owned_queue),
         KIT_TEST(one_that_follows_another_has_its_owner_and_due_time),
+        KIT_TEST(what_a_record_stood_for_goes_and_the_record_with_it),
         KIT_TEST(dead_letters_do_not_go_to_an_owned_queue),
         KIT_TEST(what_is_saved_is_what_is_loaded_and_what_is_undone_was_never_there),
     };
