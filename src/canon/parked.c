@@ -126,9 +126,14 @@ static int forget_one(void *arg, const char *arrival, struct err *e)
     return rc;
 }
 
-/* Records of what is parked, and of what was: they have the documents too. */
+/* Records of what is parked, and of what was: they have the documents too. What is on its way for
+ * the same source is in nobody's snapshot; the engine looks again when it has come. None is parked
+ * later than that: it would change the source record, which is a condition. */
 static int forget_all(struct canon_job *j, struct txn *t, struct err *e)
 {
+    if (j->plan.source->touched > j->working->completed)
+        return err_set(e, ERR_VERSION_MISMATCH, "source record %s/%s is about to change",
+                       j->arrival->origin, job_source_id(j));
     AUTO(buf_fini) struct buf ids = BUF_INIT(PARKED_FORGET_MAX * sizeof(struct uuid));
     int rc = store_parked_of(j->engine->reader, j->working->tenant, j->working->model->name,
                              j->arrival->origin, job_source_id(j), forget_one, &ids, e);
@@ -148,7 +153,6 @@ int job_compose_parked(struct canon_job *j, struct txn *t, const struct parked_s
         rc = parked_txn_send(t, j->working->model->name, s, before, e);
     if (rc == 0 && before != NULL)
         rc = compose_worked(j, t, e);
-    /* None is parked meanwhile: that would change the source record, which is a condition. */
     return rc == 0 && j->erase ? forget_all(j, t, e) : rc;
 }
 

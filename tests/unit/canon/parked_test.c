@@ -188,6 +188,33 @@ TEST(erasing_a_source_takes_its_records_along_whether_they_wait_or_have_ended)
     lab_close(&lab);
 }
 
+TEST(erasing_a_source_takes_along_what_is_just_being_parked_of_it) /* C1 */
+{
+    struct canon_lab lab;
+    struct err e = ERR_INIT;
+    struct core_counts n;
+    const struct lab_arrival parks = {"a", "s1", INT64_MIN, "{\"in\":\"pt\"}"};
+    begin(&lab);
+    lab_arrive(&lab, "City", "a", "s1", INT64_MIN, "{\"name\":\"Faro\"}", NULL);
+    struct lab_request park, erase = {.arrivals = mem_new(sizeof *erase.arrivals)};
+    erase.arrivals[0] =
+        (struct canon_arrival){.origin = "a", .source_id = "s1", .observed_at = INT64_MIN};
+    lab_send(&lab, 0, "City", &park, &parks, 1);
+    lab_request(&lab, &erase);
+    assert_int_equal(canon_withdraw(lab.engines[0], "City", &erase.r, true, &e), 0);
+    lab_wait(&lab, &park);
+    lab_wait(&lab, &erase);
+    assert_int_equal(park.arrivals[0].outcome, CANON_PARKED);
+    assert_int_equal(erase.arrivals[0].outcome, CANON_CANONIZED);
+    assert_int_equal(lab_number(&lab, PARKED), 0);
+    assert_int_equal(core_counts(lab.queues->core, "default", "canon.City.parked", &n, NULL), 0);
+    assert_int_equal(n.sent, 1);
+    assert_int_equal(n.available + n.scheduled + n.completed + n.cancelled, 0);
+    lab_request_fini(&park);
+    lab_request_fini(&erase);
+    lab_close(&lab);
+}
+
 static bool all_have_records(struct canon_lab *lab, uint64_t count)
 {
     for (int i = 0; i < 100000 && waiting(lab) < count; i++)
@@ -254,6 +281,7 @@ int main(void)
         HEAP_TEST(a_parked_arrival_is_a_record_until_it_is_resumed),
         HEAP_TEST(a_rejected_arrival_is_not_parked_any_more_and_its_record_is_cancelled),
         HEAP_TEST(erasing_a_source_takes_its_records_along_whether_they_wait_or_have_ended),
+        HEAP_TEST(erasing_a_source_takes_along_what_is_just_being_parked_of_it),
         HEAP_TEST(what_was_parked_before_there_were_records_gets_them),
     };
     return cmocka_run_group_tests(tests, warm_up, NULL);
