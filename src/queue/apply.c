@@ -100,8 +100,8 @@ static const uint8_t *trace_of(const struct apply *a, uint8_t out[CORE_TRACE_BYT
 }
 
 /* Never refuses, but what cannot be read. */
-static int apply_send_manual(struct queues *q, const struct apply *a, struct cursor *c,
-                             struct buf *result, struct err *e)
+static int apply_send_manual(struct queues *q, const struct apply *a, uint8_t version,
+                             struct cursor *c, struct buf *result, struct err *e)
 {
     static const struct uuid nobody;
     struct uuid follows;
@@ -110,14 +110,15 @@ static int apply_send_manual(struct queues *q, const struct apply *a, struct cur
     int rc = send_decode(c, v, e);
     if (rc < 0)
         return rc;
-    int64_t due_ms = (int64_t)cursor_u64(c);
+    struct core_manual m = {.due_ms = (int64_t)cursor_u64(c), .anew = version == 1};
     uuid_read(c, &follows);
-    if (c->bad || cursor_left(c) > 0 || due_ms < 0)
+    if (c->bad || cursor_left(c) > 0 || m.due_ms < 0)
         return op_bad("send_manual", e);
-    bool has = memcmp(follows.b, nobody.b, sizeof nobody.b) != 0;
+    if (memcmp(follows.b, nobody.b, sizeof nobody.b) != 0)
+        m.follows = &follows;
     v->send.tenant = tenant_of(a);
     v->send.place = CORE_PLACE(a->seq, a->offset);
-    rc = core_send_manual(q->core, &v->send, due_ms, has ? &follows : NULL, &sent, e);
+    rc = core_send_manual(q->core, &v->send, &m, &sent, e);
     if (rc == 0)
         buf_add_u8(result, sent);
     return rc;
@@ -349,7 +350,7 @@ APPLY(gate_close, apply_named(q, a, QUEUE_OP_GATE_CLOSE, c, e))
 APPLY(gate_backoff, apply_named(q, a, QUEUE_OP_GATE_BACKOFF, c, e))
 APPLY(send, apply_send(q, a, c, result, e))
 APPLY(send_discarded, apply_send_discarded(q, a, c, result, e))
-APPLY(send_manual, apply_send_manual(q, a, c, result, e))
+APPLY(send_manual, apply_send_manual(q, a, version, c, result, e))
 APPLY(worked, apply_worked(q, a, c, e))
 APPLY(forget, apply_forget(q, c, e))
 APPLY(tend, apply_tend(q, a, c, e))
@@ -426,7 +427,8 @@ const struct domain_op queue_ops[] = {
     OP(QUEUE_OP_SETTLE, settle, "queue.settle"),
     {QUEUE_IF_DELIVERY, 1, true, DOMAIN_ATOMIC, "queue.if_delivery", op_delivery, false},
     {QUEUE_OP_END, 1, false, DOMAIN_SURE, "queue.end", op_end, true},
-    {QUEUE_OP_SEND_MANUAL, 1, false, DOMAIN_SURE, "queue.send_manual", op_send_manual, true},
+    {QUEUE_OP_SEND_MANUAL, MANUAL_VERSION, false, DOMAIN_SURE, "queue.send_manual", op_send_manual,
+     true},
     {QUEUE_OP_WORKED, 1, false, DOMAIN_SURE, "queue.worked", op_worked, true},
     {QUEUE_OP_FORGET, 1, false, DOMAIN_SURE, "queue.forget", op_forget, true},
     OP(QUEUE_OP_TEND, tend, "queue.tend"),

@@ -249,12 +249,17 @@ int core_send(struct core *c, const struct core_send *s, struct core_sent *out, 
  * end with that alone. Then what operators do with records is refused, all but core_tend(); so is
  * forgetting the queue while something waits in it, and a send by others. */
 
-/* Sends to a queue that is owned from then on, and manual; made with `due_ms` when it is not there.
- * `follows`, NULL or a record that waits there: it is completed with that, and owner and due time
- * pass on. False: nothing was sent; there is a record with this id, or no room for another queue.
- * Never refuses: ERR_NOMEM alone. */
-int core_send_manual(struct core *c, const struct core_send *s, int64_t due_ms,
-                     const struct uuid *follows, bool *sent, struct err *e);
+/* Sends to a queue that is owned from then on, and manual. Where it says nothing itself its records
+ * are due after `due_ms`, and of those that have ended it keeps the newest 10 000 for 30 days.
+ * False: nothing was sent; there is a record with this id, or no room for another queue. Never
+ * refuses: ERR_NOMEM alone. */
+struct core_manual {
+    int64_t due_ms;
+    const struct uuid *follows; /* NULL, or a record that waits there: owner and due time pass on */
+    bool anew;                  /* whatever the queue said before it was owned */
+};
+int core_send_manual(struct core *c, const struct core_send *s, const struct core_manual *m,
+                     bool *sent, struct err *e);
 /* It is worked. A record that does not wait in a manual queue stays as it is. */
 struct core_worked {
     struct uuid id;

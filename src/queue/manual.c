@@ -151,16 +151,19 @@ int core_tend(struct core *c, const struct uuid *id, const struct core_tend *t, 
 
 /* ---- owned queues ---- */
 
-static void queue_own(struct core *c, struct queue *q, int64_t due_ms)
+static void queue_own(struct core *c, struct queue *q, const struct core_manual *m)
 {
     if (q->o.owned && q->o.manual)
         return;
     struct core_queue o = q->o;
     o.manual = true;
     o.handled = false;
-    o.due_ms = due_ms;
-    o.keep_completed_ms = owned_keep_ms;
-    o.keep_count = OWNED_KEEP_COUNT;
+    if (m->anew || o.due_ms == 0)
+        o.due_ms = m->due_ms;
+    if (m->anew || o.keep_completed_ms == 0)
+        o.keep_completed_ms = owned_keep_ms;
+    if (m->anew || o.keep_count == 0)
+        o.keep_count = OWNED_KEEP_COUNT;
     queue_set(c, q, &o);
     SAVE(c, q->o.owned);
     q->o.owned = true;
@@ -180,8 +183,8 @@ static void tended_pass(struct core *c, const struct uuid *from, uint32_t to)
     alarm_review(c, to);
 }
 
-int core_send_manual(struct core *c, const struct core_send *s, int64_t due_ms,
-                     const struct uuid *follows, bool *sent, struct err *e)
+int core_send_manual(struct core *c, const struct core_send *s, const struct core_manual *m,
+                     bool *sent, struct err *e)
 {
     struct core_send mine = *s;
     struct core_sent out;
@@ -191,7 +194,7 @@ int core_send_manual(struct core *c, const struct core_send *s, int64_t due_ms,
     struct queue *q = rc < 0 ? NULL : queue_get(c, s->tenant, s->queue, true, NULL);
     if (q == NULL || rec_find(c, core_fingerprint(&s->id)) != NONE)
         return rc;
-    queue_own(c, q, due_ms);
+    queue_own(c, q, m);
     rc = core_send(c, &mine, &out, e);
     if (rc < 0 && rc != ERR_NOMEM) {
         err_clear(e);
@@ -200,7 +203,7 @@ int core_send_manual(struct core *c, const struct core_send *s, int64_t due_ms,
     if (rc < 0)
         return rc;
     *sent = true;
-    tended_pass(c, follows, rec_find(c, core_fingerprint(&s->id)));
+    tended_pass(c, m->follows, rec_find(c, core_fingerprint(&s->id)));
     return 0;
 }
 

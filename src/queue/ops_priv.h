@@ -42,6 +42,7 @@ enum queue_op {
 };
 
 enum { DECLARE_VERSION = 2 }; /* of QUEUE_OP_DECLARE: 1 has no due time */
+enum { MANUAL_VERSION = 2 };  /* of QUEUE_OP_SEND_MANUAL: 1 overrides what the queue said */
 
 /* Of QUEUE_OP_TEND: what is said. */
 enum { TEND_OWNER = 1, TEND_DUE = 2, TEND_UNTIL = 4, TEND_KNOWN = 7 };

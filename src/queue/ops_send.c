@@ -200,7 +200,7 @@ int queue_txn_send_manual(struct txn *t, const struct queue_message *m, int64_t 
     int rc = message_check(m, e);
     if (rc < 0)
         return rc;
-    struct buf *b = op_begin(t, QUEUE_OP_SEND_MANUAL);
+    struct buf *b = txn_begin(t, QUEUE_OP_SEND_MANUAL, MANUAL_VERSION);
     send_add(b, m);
     buf_add_u64(b, (uint64_t)due_ms);
     buf_add(b, follows != NULL ? follows->b : nobody.b, sizeof nobody.b);

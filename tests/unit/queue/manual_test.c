@@ -29,16 +29,21 @@ static void tend(struct queue_kit *k, uint32_t n, struct core_tend t)
         fail_msg("%s", k->e.text);
 }
 
-static bool park(struct queue_kit *k, uint32_t n, uint32_t follows)
+static bool park_as(struct queue_kit *k, uint32_t n, uint32_t follows, bool anew)
 {
     bool sent = false;
     struct uuid before = kit_id(follows);
+    struct core_manual m = {
+        .due_ms = 14 * (int64_t)DAY, .follows = follows != 0 ? &before : NULL, .anew = anew};
     struct core_send s = {.tenant = "a", .queue = "parked", .id = kit_id(n), .bytes = 10};
     s.place = kit_place(k);
-    assert_int_equal(
-        core_send_manual(k->c, &s, 14 * (int64_t)DAY, follows != 0 ? &before : NULL, &sent, &k->e),
-        0);
+    assert_int_equal(core_send_manual(k->c, &s, &m, &sent, &k->e), 0);
     return sent;
+}
+
+static bool park(struct queue_kit *k, uint32_t n, uint32_t follows)
+{
+    return park_as(k, n, follows, false);
 }
 
 static void worked(struct queue_kit *k, uint32_t n, bool cancelled, bool forget)
@@ -205,6 +210,51 @@ TEST(a_queue_for_people_is_made_by_the_first_that_is_sent)
     assert_int_equal(q.due_ms, 14 * (int64_t)DAY);
     assert_int_equal(kit_look(k, 1).due_at, k->now + 14 * (int64_t)DAY);
     assert_false(park(k, 1, 0));
+}
+
+static struct core_queue options_of(const struct queue_kit *k, const char *queue)
+{
+    struct core_queue q = {.name = NULL};
+    struct core_counts n;
+    assert_int_equal(core_find(k->c, "a", queue, &q, &n, NULL), 0);
+    return q;
+}
+
+TEST(what_a_queue_said_before_the_first_was_sent_stands)
+{
+    struct queue_kit *k = *state;
+    kit_queue(k, "parked", q_.manual = true, q_.handled = false, q_.due_ms = 7 * (int64_t)DAY);
+    park(k, 1, 0);
+    struct core_queue q = options_of(k, "parked");
+    assert_true(q.owned);
+    assert_int_equal(q.due_ms, 7 * (int64_t)DAY);
+    assert_int_equal(kit_look(k, 1).due_at, k->now + 7 * (int64_t)DAY);
+    assert_int_equal(q.keep_completed_ms, 30 * (int64_t)DAY); /* of which it said nothing */
+    assert_int_equal(q.keep_count, 10000);
+}
+
+TEST(what_a_queue_said_about_the_ended_ones_stands_too)
+{
+    struct queue_kit *k = *state;
+    kit_queue(k, "parked", q_.manual = true, q_.handled = false, q_.keep_count = 3,
+              q_.keep_completed_ms = DAY);
+    park(k, 1, 0);
+    struct core_queue q = options_of(k, "parked");
+    assert_int_equal(q.due_ms, 14 * (int64_t)DAY);
+    assert_int_equal(q.keep_completed_ms, DAY);
+    assert_int_equal(q.keep_count, 3);
+}
+
+TEST(an_entry_of_before_does_what_it_did) /* L3 */
+{
+    struct queue_kit *k = *state;
+    kit_queue(k, "parked", q_.manual = true, q_.handled = false, q_.due_ms = DAY,
+              q_.keep_completed_ms = DAY, q_.keep_count = 3);
+    park_as(k, 1, 0, true);
+    struct core_queue q = options_of(k, "parked");
+    assert_int_equal(q.due_ms, 14 * (int64_t)DAY);
+    assert_int_equal(q.keep_completed_ms, 30 * (int64_t)DAY);
+    assert_int_equal(q.keep_count, 10000);
 }
 
 TEST(a_queue_that_was_there_is_made_manual_and_takes_it_though_closed_and_full)
@@ -390,6 +440,9 @@ int main(void)
         KIT_TEST(what_nobody_can_say_is_refused),
         KIT_TEST(a_record_that_leaves_for_workers_forgets_owner_and_due_time),
         KIT_TEST(a_queue_for_people_is_made_by_the_first_that_is_sent),
+        KIT_TEST(what_a_queue_said_before_the_first_was_sent_stands),
+        KIT_TEST(what_a_queue_said_about_the_ended_ones_stands_too),
+        KIT_TEST(an_entry_of_before_does_what_it_did),
         KIT_TEST(a_queue_that_was_there_is_made_manual_and_takes_it_though_closed_and_full),
         KIT_TEST(operators_end_nothing_of_an_owned_queue),
         KIT_TEST(one_that_follows_another_has_its_owner_and_due_time),
