@@ -233,12 +233,29 @@ static void change_start(struct queue_one *o, void (*add)(struct queue_one *o, s
     queue_units_start(u, change_done);
 }
 
+/* What is not said: of a queue that another part of Koan owns, as it is; else the default. */
+static void put_base(const struct queue_one *o, struct core_queue *q)
+{
+    const struct core_queue *is = &o->row.queue;
+    *q = (struct core_queue){.name = NULL};
+    core_queue_defaults(q);
+    if (o->err.code == 0 && is->owned) {
+        *q = *is;
+        q->dead_to = is->dead_to != NULL ? o->row.dead_to : NULL;
+        if (json_is_false(json_object_get(o->declared, "manual"))) /* the core says why not */
+            q->due_ms = 0;
+    } else if (o->err.code == 0) {
+        q->handled = is->handled; /* as scripts have declared it */
+    }
+    q->tenant = o->tenant;
+    q->name = o->name;
+}
+
 static void put_add(struct queue_one *o, struct txn *t)
 {
-    struct core_queue q = {.tenant = o->tenant, .name = o->name};
+    struct core_queue q;
     struct err e = ERR_INIT;
-    core_queue_defaults(&q);
-    q.handled = o->err.code == 0 && o->row.queue.handled; /* as scripts have declared it */
+    put_base(o, &q);
     queue_declared(o->declared, &q, &e);
     queue_txn_declare(t, &q);
 }

@@ -95,7 +95,7 @@ static int declare_times(const json_t *o, struct core_queue *q, struct err *e)
 
 int queue_declared(const json_t *o, struct core_queue *q, struct err *e)
 {
-    bool drops = false;
+    bool drops = q->overflow == OVERFLOW_DROP_OLDEST;
     const json_t *dead_to = json_object_get(o, "dead_to");
     int rc = json_only_keys(o, "a queue", declare_names, ARRAY_LEN(declare_names), e);
     if (rc == 0)

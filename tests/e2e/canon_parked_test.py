@@ -18,6 +18,11 @@ canon "Person" {
     end,
   },
 }
+entity "Ship" { fields = { name = text {} } }
+canon "Ship" {
+  sources = { port = {} }, keys = { "name:name" },
+  stages  = { validate = function(a, ctx) if a.name == "?" then ctx:park("NO_NAME") end end },
+}
 queue "desk" { manual = true, due = "2d" }
 """
 MODEL = "/api/canon/person"
@@ -136,6 +141,26 @@ class Parked(App):
         self.assertEqual(self.ok("GET", "/api/queues/%2F/desk").json["options"]["due"], "2d")
         id = self.ok("POST", "/api/queues/%2F/desk/messages", {"x": 1}, 201).json["id"]
         self.assertFalse(self.record(id, "/api/queues/%2F/desk")["overdue"])
+
+    def test_what_is_said_of_its_queue_stands_and_what_is_not_said_stays(self):
+        queue = "/api/queues/%2F/canon.Ship.parked"
+        def park(source_id):
+            return self.ok("POST", f"/api/canon/ship?source_id={source_id}", {"name": "?"}, 202, X_Canon_Origin="port").json["arrival"]
+        def options():
+            o = self.ok("GET", queue).json["options"]
+            return {name: o[name] for name in ("manual", "due", "keep_completed", "keep_count", "overflow")}
+        said = {"manual": True, "due": "7d", "keep_completed": "30d", "keep_count": 10000, "overflow": "refuse"}
+        self.ok("PUT", queue, {"manual": True, "due": "7d"}, 201)
+        id, other = park("1"), park("2")
+        self.assertEqual(options(), said)
+        self.ok("POST", f"/api/canon/ship/parked/{id}/resume", {"name": "Argo"}, 200)
+        self.ok("PUT", queue, {"manual": True, "due": "3d"})  # as the guide has it
+        self.assertEqual(options(), {**said, "due": "3d"})
+        self.assertEqual(self.record(id, queue)["state"], "completed")
+        self.ok("PUT", queue, {"manual": True, "keep_completed": "60d", "keep_count": 5, "overflow": "drop_oldest"})
+        self.ok("PUT", queue, {"manual": True, "due": "9d"})
+        self.assertEqual(options(), {"manual": True, "due": "9d", "keep_completed": "60d", "keep_count": 5, "overflow": "drop_oldest"})
+        self.assertEqual((self.record(id, queue)["state"], self.record(other, queue)["state"]), ("completed", "available"))
 
     def test_what_is_overdue_is_counted_and_shown(self):
         id = self.park("7")
