@@ -234,7 +234,7 @@ static void tx_done(struct entity_write *w)
     tx_free(x);
 }
 
-/* With an arrival that is worked at once: all else is put in front of its unit. */
+/* With arrivals that are worked at once: all else is put in front of their unit. */
 static int tx_ride(struct entity_write *w, struct unit *u, struct err *e)
 {
     struct records_write *op = (struct records_write *)w;

@@ -18,10 +18,11 @@ static size_t tx_check_at(const struct tx *x, int number)
 /* The index of what did not hold, or their count. */
 size_t tx_fault(const struct tx *x, const struct entity_write *w, const struct err **why)
 {
-    const struct err *fault = x->direct != NULL ? tx_direct_fault(x->direct) : NULL;
+    size_t fault_at = 0;
+    const struct err *fault = x->direct != NULL ? tx_direct_fault(x->direct, &fault_at) : NULL;
     if (fault != NULL) {
         *why = fault;
-        return x->direct_at;
+        return fault_at;
     }
     int failed = w->unit != NULL ? w->unit->failed_op - (int)x->checks_at : -1;
     size_t at = tx_check_at(x, failed);
@@ -73,7 +74,7 @@ void tx_answer(struct http_request *req, const struct tx *x, uint64_t seq)
         } else if (op->kind == TX_PUBLISH) {
             tx_topic_print(op->topic, &out);
         } else if (op->direct) {
-            tx_direct_print(x->direct, &out);
+            tx_direct_print(x->direct, op->direct_at, &out);
         } else if (tx_is_stored(op)) {
             tx_stored_print(op->stored, op->queue.thread->db, &out);
         } else if (tx_is_queue(op)) {

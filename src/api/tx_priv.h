@@ -93,20 +93,25 @@ int tx_arrive_check(const json_t *op, struct canon *c, struct entities *entities
                     struct tx_queue *q, struct err *e);
 int tx_arrive_add(const json_t *op, const struct tx_queue *q, struct txn *t, struct err *e);
 void tx_arrive_print(const json_t *op, const struct tx_queue *q, struct buf *out);
-/* tx_direct.c: the one arrival of a unit that is worked at once. */
+/* tx_direct.c: the arrivals of a unit that are worked at once, in their order, each after what the
+ * one before it has changed. */
 struct tx_direct;
 struct http_request;
 bool tx_direct_is(const json_t *op);
-/* `op` is the caller's, and lives as long. */
-struct tx_direct *tx_direct_new(const json_t *op, const char *model, struct http_request *req);
+/* Of at most `max`. */
+struct tx_direct *tx_direct_new(size_t max, struct http_request *req);
+/* `op`, operation `index` of the request, is the caller's, and lives as long. *out: its number for
+ * tx_direct_print(). ERR_UNSUPPORTED: it does not go with those before. */
+int tx_direct_add(struct tx_direct *d, const json_t *op, size_t index, const char *model,
+                  size_t *out, struct err *e);
 void tx_direct_free(struct tx_direct *d); /* takes NULL; not while it is under way */
 /* As ledger_propose(): of the unit of the other operations. `context`: what is kept of it, where
  * the request has a key. */
 int tx_direct_propose(struct tx_direct *d, struct unit *ride, const struct buf *context,
                       struct err *e);
-/* What of the arrival refuses the unit; NULL: nothing does. */
-const struct err *tx_direct_fault(const struct tx_direct *d);
+/* What of an arrival, operation *at, refuses the unit; NULL: nothing does. */
+const struct err *tx_direct_fault(const struct tx_direct *d, size_t *at);
 bool tx_direct_recall(struct tx_direct *d, struct cursor *context);
-void tx_direct_print(const struct tx_direct *d, struct buf *out);
+void tx_direct_print(const struct tx_direct *d, size_t which, struct buf *out);
 
 #endif

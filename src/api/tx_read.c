@@ -178,18 +178,14 @@ static int tx_item(const json_t *op, enum tx_kind kind, struct entity_item *it, 
     return 0;
 }
 
-/* An arrival that is worked at once, with the others. */
+/* An arrival that is worked at once, with the other operations. */
 static int tx_read_direct(struct http_request *req, struct tx *x, struct tx_op *out, struct err *e)
 {
-    if (x->direct != NULL)
-        return err_field(e, ERR_UNSUPPORTED, "mode",
-                         "a unit has one arrival that is worked at once, and operation %zu is it; "
-                         "store the others to be worked later, with \"mode\": \"queue\"",
-                         x->direct_at);
     out->direct = true;
-    x->direct = tx_direct_new(out->text, out->queue.model, req);
-    x->direct_at = (size_t)(out - x->ops);
-    return 0;
+    if (x->direct == NULL)
+        x->direct = tx_direct_new(x->max, req);
+    return tx_direct_add(x->direct, out->text, (size_t)(out - x->ops), out->queue.model,
+                         &out->direct_at, e);
 }
 
 /* Of send, settle, publish and arrive. */
@@ -273,6 +269,7 @@ struct tx *tx_read(struct http_request *req, const json_t *body)
         return NULL;
     }
     struct tx *x = mem_new(sizeof *x);
+    x->max = n;
     x->ops = mem_new_array(n, sizeof *x->ops);
     x->items = mem_new_array(n, sizeof *x->items);
     for (size_t i = 0; i < n; i++) {

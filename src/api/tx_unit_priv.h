@@ -42,6 +42,7 @@ struct tx_op {
     uint32_t held_at;          /* of these: their condition in the unit */
     json_t *errors;            /* faults of the args of job.submit, job.fan */
     bool direct;               /* of arrive: it is worked at once */
+    size_t direct_at;          /* which of those */
 };
 
 /* It changes a record, and is among the items. */
@@ -73,7 +74,7 @@ struct tx {
 
     int tries; /* because who listens had changed */
     struct tx_op *ops;
-    size_t count;
+    size_t count, max; /* read so far; of the request */
     struct entity_item *items;
     size_t items_count;
     uint32_t checks_at;           /* where they stand in the unit */
@@ -84,7 +85,6 @@ struct tx {
     struct buf *patches;
     size_t merged_count;
     struct tx_direct *direct; /* NULL: no arrival is worked at once */
-    size_t direct_at;         /* which */
 };
 
 void tx_free(struct tx *x); /* takes NULL */

@@ -242,15 +242,16 @@ struct canon_request {
     size_t count;
     bool skip_distribution;
     /* All arrivals are one unit, or none: one that parks or fails refuses all, and has the error;
-     * the others say ERR_CANCELED. */
-    bool whole;
+     * the others say ERR_CANCELED. With `any_outcome` what parks or fails is stored with the rest,
+     * and only what cannot be worked refuses them. */
+    bool whole, any_outcome;
     /* NULL, or the key of a request that is done once (ledger/once.h): each unit has it.
      * ERR_CONFLICT and reason REPEAT then also mean that it was done before. */
     const struct ledger_once *once;
-    /* NULL, or what the caller adds to the unit of each arrival that is stored, whatever came of it
-     * (not with `whole`). On the engine's thread, each time that the unit is made: first its
-     * conditions (`end` NULL), then its operations. Not called of what is not stored: its
-     * arrival_id is "". */
+    /* NULL, or what the caller adds to the unit of each arrival that is stored, whatever came of
+     * it. On the engine's thread, each time that the unit is made: first its conditions (`end`
+     * NULL), then its operations. Not called of what is not stored: its arrival_id is "". With
+     * `whole` it is about the one unit: `end` are the endings of all arrivals, in their order. */
     int (*also)(struct canon_request *r, const struct canon_ending *end, struct txn *t,
                 struct err *e);
     /* With `also`, may be NULL: on the engine's thread, the unit of an arrival has its last answer.

@@ -153,6 +153,7 @@ struct canon_said job_said(const struct canon_job *j, const struct work_source *
  * accordingly. */
 int job_compose(struct canon_job *j, struct err *e);
 void job_commit_working(struct canon_job *j);
+struct canon_ending job_ending(const struct canon_job *j);
 
 /* kept.c: the last operations of a unit with a key. */
 int job_compose_keep(struct canon_job *j, struct txn *t, struct err *e);

@@ -199,6 +199,17 @@ static const char *ending_field(const struct canon_job *j)
     return field;
 }
 
+struct canon_ending job_ending(const struct canon_job *j)
+{
+    return (struct canon_ending){.outcome = job_shown_outcome(j),
+                                 .reason = j->arrival->reason,
+                                 .arrival_id = j->arrival->arrival_id,
+                                 .golden_id = j->plan.id,
+                                 .detail = j->arrival->err.text,
+                                 .field = ending_field(j),
+                                 .merged = (uint32_t)j->plan.losers_count};
+}
+
 /* With what people see of it when it parks. */
 static int compose_parked(struct canon_job *j, struct txn *t, const struct texts *x, struct err *e)
 {
@@ -221,13 +232,7 @@ static int compose_also(struct canon_job *j, bool conditions, struct txn *t, str
     struct canon_request *r = j->request->r;
     if (r->also == NULL || j->whole != NULL)
         return 0;
-    struct canon_ending end = {.outcome = job_shown_outcome(j),
-                               .reason = j->arrival->reason,
-                               .arrival_id = j->arrival->arrival_id,
-                               .golden_id = j->plan.id,
-                               .detail = j->arrival->err.text,
-                               .field = ending_field(j),
-                               .merged = (uint32_t)j->plan.losers_count};
+    struct canon_ending end = job_ending(j);
     int which = conditions ? 0 : 1;
     j->also_from[which] = t->ops;
     int rc = r->also(r, conditions ? NULL : &end, t, e);

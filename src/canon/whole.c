@@ -1,5 +1,7 @@
 #include "canon/whole_priv.h"
 
+#include <string.h>
+
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -40,22 +42,43 @@ static void job_refuses(struct canon_job *j)
     j->state = JOB_DONE;
 }
 
+/* What the caller wants to happen with it; `ends` NULL: its conditions. */
+static int whole_also(struct whole *h, struct canon_request *r, const struct canon_ending *ends,
+                      struct err *e)
+{
+    if (r->also == NULL)
+        return 0;
+    int which = ends == NULL ? 0 : 1;
+    h->also_from[which] = h->unit.txn.ops;
+    int rc = r->also(r, ends, &h->unit.txn, e);
+    h->also_to[which] = h->unit.txn.ops;
+    return rc;
+}
+
+static int whole_begin(struct whole *h, struct canon_request *r, struct err *e)
+{
+    unit_fini(&h->unit);
+    unit_init(&h->unit, h->engine->world->runner, whole_done);
+    txn_envelope(&h->unit.txn, r->env);
+    h->base = h->working->proposed;
+    memset(h->also_to, 0, sizeof h->also_to);
+    if (r->once != NULL)
+        ledger_txn_once(&h->unit.txn, r->once, 0);
+    return whole_also(h, r, NULL, e);
+}
+
 int whole_gather(struct whole *h, struct canon_job *j, struct err *e)
 {
-    if (j->outcome == STORED_PARKED || j->outcome == STORED_FAILED) {
+    struct canon_request *r = j->request->r;
+    if (!r->any_outcome && (j->outcome == STORED_PARKED || j->outcome == STORED_FAILED)) {
         job_refuses(j);
         return 0;
     }
-    if (h->count == 0) {
-        unit_fini(&h->unit);
-        unit_init(&h->unit, h->engine->world->runner, whole_done);
-        txn_envelope(&h->unit.txn, j->request->r->env);
-        h->base = h->working->proposed;
-        if (j->request->r->once != NULL)
-            ledger_txn_once(&h->unit.txn, j->request->r->once, 0);
-    }
+    int rc = h->count == 0 ? whole_begin(h, r, e) : 0;
+    if (rc != 0)
+        return rc;
     j->ops_from = h->unit.txn.ops;
-    int rc = job_compose(j, e);
+    rc = job_compose(j, e);
     if (rc != 0)
         return rc;
     j->ops_to = h->unit.txn.ops;
@@ -88,7 +111,8 @@ void whole_again(struct canon_engine *en, struct whole *h)
 
 void whole_job_ends(struct canon_job *j)
 {
-    if (j->whole != NULL && j->arrival->outcome == CANON_FAILED && j->whole->refused.code == 0)
+    if (j->whole != NULL && !j->whole->sent && j->arrival->outcome == CANON_FAILED &&
+        j->whole->refused.code == 0)
         j->whole->refused = j->arrival->err;
 }
 
@@ -174,11 +198,29 @@ static struct canon_job *job_at_fault(const struct whole *h)
     return NULL;
 }
 
+/* It was refused at what the caller of the request has added. */
+static bool failed_also(const struct whole *h)
+{
+    int at = h->unit.failed_op;
+    bool is = false;
+    for (int i = 0; i < 2; i++)
+        is |= at >= (int)h->also_from[i] && at < (int)h->also_to[i];
+    return is;
+}
+
+static void whole_tell(const struct engine_request *er)
+{
+    struct canon_request *r = er->r;
+    if (r->answered != NULL)
+        r->answered(r, &er->whole->unit);
+}
+
 static void whole_failed(struct engine_request *er, const struct err *why)
 {
     struct whole *h = er->whole;
     struct canon_job *fault = job_at_fault(h);
-    h->refused = *why;
+    h->refused = h->unit.err = *why;
+    whole_tell(er);
     if (fault != NULL) {
         fault->arrival->err = *why;
         fault->arrival->outcome = CANON_FAILED;
@@ -199,14 +241,15 @@ static void whole_done(struct unit *u)
     if (u->err.code == 0) {
         h->working->completed += h->count;
         h->count = 0;
+        whole_tell(er);
         whole_finish(h, job_result);
         return;
     }
     struct err why = u->err;
     struct canon_job *first = LIST_OF(h->jobs.next, struct canon_job, node);
     struct canon_job *fault = job_at_fault(h);
-    if (why.code == ERR_VERSION_MISMATCH && fault != NULL &&
-        job_failed_precondition(fault, h->unit.failed_op)) {
+    bool told = fault != NULL && job_failed_precondition(fault, h->unit.failed_op);
+    if (why.code == ERR_VERSION_MISMATCH && (told || failed_also(h))) {
         whole_failed(er, &why);
         return;
     }
@@ -218,6 +261,29 @@ static void whole_done(struct unit *u)
     if (why.code == ERR_VERSION_MISMATCH)
         err_set(&why, ERR_CONFLICT, "too many concurrent changes; send the request again");
     whole_failed(er, &why);
+}
+
+/* What came of each arrival, those that are not stored too. */
+static int whole_end(struct whole *h, struct canon_request *r, struct err *e)
+{
+    if (r->also == NULL)
+        return 0;
+    AUTO(mem_freep) struct canon_ending *ends = mem_new_array(r->count, sizeof *ends);
+    for (size_t i = 0; i < r->count; i++) {
+        const struct canon_arrival *a = &r->arrivals[i];
+        ends[i] = (struct canon_ending){.outcome = a->outcome,
+                                        .reason = a->reason,
+                                        .arrival_id = a->arrival_id,
+                                        .golden_id = a->golden_id,
+                                        .detail = a->err.text,
+                                        .field = a->err.field};
+    }
+    LIST_EACH(it, &h->jobs)
+    {
+        const struct canon_job *j = LIST_OF(it, struct canon_job, node);
+        ends[j->arrival - r->arrivals] = job_ending(j);
+    }
+    return whole_also(h, r, ends, e);
 }
 
 void whole_look(struct canon_engine *en)
@@ -235,7 +301,7 @@ void whole_look(struct canon_engine *en)
     h->sent = true;
     en->flight++;
     engine_wake(en); /* the others go on, behind it */
-    if (whole_compose_keep(h, er, &h->unit.err) != 0 ||
+    if (whole_end(h, er->r, &h->unit.err) != 0 || whole_compose_keep(h, er, &h->unit.err) != 0 ||
         ledger_propose(en->ledger, &h->unit, &h->unit.err) != 0)
         whole_done(&h->unit);
 }

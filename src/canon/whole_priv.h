@@ -20,16 +20,18 @@ struct whole {
     struct unit unit; /* first */
     struct canon_engine *engine;
     struct working *working;
-    struct list jobs;   /* gathered, in order */
-    size_t count;       /* of them */
-    uint64_t base;      /* working->proposed before the first */
-    struct err refused; /* code 0: not */
+    struct list jobs;                  /* gathered, in order */
+    size_t count;                      /* of them */
+    uint64_t base;                     /* working->proposed before the first */
+    struct err refused;                /* code 0: not */
+    uint32_t also_from[2], also_to[2]; /* what the caller has added, conditions and operations */
     bool sent;
 };
 
 struct whole *whole_new(struct canon_engine *en, struct working *w);
 void whole_free(struct whole *h);
-/* The job's part of the unit; a job that parked or failed refuses the request. */
+/* The job's part of the unit; a job that parked or failed refuses the request, unless any outcome
+ * is right. */
 int whole_gather(struct whole *h, struct canon_job *j, struct err *e);
 /* All that was gathered is to be worked again. */
 void whole_again(struct canon_engine *en, struct whole *h);

@@ -1,4 +1,4 @@
-"""canon.arrive in POST /api/tx without a mode: the arrival is worked at once, in one commit with the other operations."""
+"""canon.arrive in POST /api/tx without a mode: arrivals are worked at once, in one commit with the other operations."""
 import json
 import random
 import threading
@@ -89,9 +89,14 @@ class Direct(App):
             p = self.tx(self.note("u2"), op, status=status).json
             self.assertEqual(p["failed_op"], 1, p)
             self.assertIn(words, p["detail"])
-        p = self.tx(self.arrive("u3", email="u3@example.org"), self.arrive("u4", email="u4@example.org"), status=422).json
+        place = {"op": "canon.arrive", "model": "Place", "origin": "erp", "source_id": "u4", "data": {"code": "u4"}}
+        p = self.tx(self.arrive("u3", email="u3@example.org"), self.note("u2"), place, status=422).json
+        self.assertEqual((p["code"], p["failed_op"]), ("unsupported", 2))
+        for words in ("operation 0", "Person", "Place", "mode"):
+            self.assertIn(words, p["detail"])
+        p = self.tx(self.arrive("u3", email="u3@example.org"), dict(self.arrive("u4"), skip_distribution=True), status=422).json
         self.assertEqual((p["code"], p["failed_op"]), ("unsupported", 1))
-        self.assertIn("mode", p["detail"])
+        self.assertIn("distributed", p["detail"])
         self.ok("GET", "/api/note/u2", status=404)
         a = self.tx(self.arrive("u3", email="u3@example.org"), dict(self.arrive("u4", email="u4@example.org"), mode="queue")).json["results"]
         self.assertEqual([x["outcome"] for x in a], ["canonized", "queued"])
@@ -126,6 +131,47 @@ class Direct(App):
             self.assertEqual(self.ok("GET", f"/api/note/k{i}").json["version"], 1)
         self.refused("POST", "/api/tx", {"ops": [self.note("zz")]}, 422, "rejected", Idempotency_Key="tx-0")
 
+    def test_several_of_one_model_are_worked_in_their_order_in_one_commit(self):  # C1
+        before = self.arrivals()
+        a = self.tx(self.arrive("m1", email="m1@example.org"), self.note("m1"), self.arrive("m2", phone="811"),
+                    self.arrive("m3", origin="erp", email="m1@example.org", phone="811", name="Mo"),
+                    self.arrive("m4", phone="812", city="Nowhere"), self.arrive("m5", phone="813", city="Hell"),
+                    self.arrive("m2", phone="811"))
+        one, note, two, both, parked, failed, again = a.json["results"]
+        self.assertEqual([x["outcome"] for x in (one, two, both, parked, failed, again)],
+                         ["canonized", "canonized", "canonized", "parked", "failed", "noop"])
+        self.assertNotEqual(one["id"], two["id"])
+        self.assertIn(both["id"], (one["id"], two["id"]))
+        self.assertEqual((again["reason"], again["id"], parked["reason"]), ("REPEAT", both["id"], "NO_CITY"))
+        other = two["id"] if both["id"] == one["id"] else one["id"]
+        self.assertEqual(self.c("GET", "/api/person/" + other).status, 308)
+        p = self.ok("GET", "/api/person/" + both["id"]).json
+        self.assertEqual((p["name"], p["phone"], p["email"]), ("Mo", "811", "m1@example.org"))
+        self.assertEqual(p["created_at"], self.ok("GET", "/api/note/m1").json["created_at"])
+        self.assertEqual(self.ok("GET", f"/api/queues/%2F/canon.Person.parked/messages/{parked['arrival']}").json["state"], "available")
+        self.assertEqual(self.arrivals(), before + 5)
+
+    def test_what_does_not_hold_undoes_all_arrivals(self):  # H2
+        self.tx(self.note("s1"))
+        before = self.arrivals()
+        p = self.tx(self.arrive("s1", email="s1@example.org"), self.arrive("s2", email="s1@example.org"), self.note("s1", if_absent=True),
+                    status=412).json
+        self.assertEqual(p["failed_op"], 2)
+        self.tx(self.arrive("s1", phone="821", city="Nowhere"), self.arrive("s2", phone="822"), self.note("s1", if_version=9), status=412)
+        self.assertEqual(self.arrivals(), before)
+        self.tx(self.arrive("s1", phone="821"), self.arrive("s1", phone="821"))
+        all = self.tx(self.arrive("s1", phone="821"), self.arrive("s1", phone="821"), self.note("s2")).json["results"]
+        self.assertEqual([x["outcome"] for x in all], ["noop", "noop", "created"])
+        self.assertEqual(self.arrivals(), before + 1)
+
+    def test_several_with_a_key_have_one_effect(self):  # R2
+        before = self.arrivals()
+        ops = [self.arrive("ks1", phone="831"), self.note("ks1"), self.arrive("ks2", phone="832", city="Nowhere"), self.arrive("ks1", phone="831")]
+        one, two = (self.tx(*ops, Idempotency_Key="several") for _ in range(2))
+        self.assertEqual((two.json, two.headers["Idempotency-Replayed"]), (one.json, "true"))
+        self.assertEqual(self.arrivals(), before + 2)
+        self.assertEqual(self.ok("GET", "/api/note/ks1").json["version"], 1)
+
     def test_units_in_each_others_way_are_prepared_again(self):  # C2
         """One person of eight sources, a tally that a hook counts: every unit has its effect once."""
         self.ok("POST", "/api/tally", {"id": "t"}, 201)
@@ -134,7 +180,8 @@ class Direct(App):
         def work(i):
             c = self.server.client()
             for k in range(15):
-                ops = [self.arrive(f"w{i}-{k % 3}", phone="700", name=f"W{i}{k}"), {"op": "entity.patch", "entity": "tally", "id": "t", "patch": {}},
+                ops = [self.arrive(f"w{i}-{k % 3}", phone="700", name=f"W{i}{k}"),
+                       *([self.arrive(f"v{i}", phone="700", city=f"V{k}")] if i % 2 else []), {"op": "entity.patch", "entity": "tally", "id": "t", "patch": {}},
                        self.note(f"w{i}-{k}")]
                 a = c("POST", "/api/tx", {"ops": ops})
                 with lock:
@@ -168,7 +215,8 @@ class Killed(Case):
                 while not stop.is_set():
                     id, k = f"r{round}-{i}-{k}", k + 1
                     ops = [{"op": "entity.save", "entity": "note", "id": id, "value": {"text": id}},
-                           {"op": "canon.arrive", "model": "Person", "origin": "crm", "source_id": id, "data": {"phone": f"{round}{i}{k:04}", "name": id}}]
+                           *({"op": "canon.arrive", "model": "Person", "origin": "crm", "source_id": id + x,
+                              "data": {"phone": f"{round}{i}{k:04}{x}", "name": id + x}} for x in ("1", "2"))]
                     try:
                         if c("POST", "/api/tx", {"ops": ops}).status == 200:
                             acknowledged.add(id)
@@ -188,7 +236,7 @@ class Killed(Case):
             lines = {"Accept": "application/x-ndjson"}
             notes = {json.loads(x)["text"] for x in c("GET", "/api/note", None, lines).body.splitlines()}
             people = {json.loads(x)["name"] for x in c("GET", "/api/person", None, lines).body.splitlines()}
-            self.assertEqual(notes, people)
+            self.assertEqual({id + x for id in notes for x in "12"}, people)
             self.assertLessEqual(acknowledged, notes)
             tried += len(notes)
         self.assertGreater(tried, 0)

@@ -212,6 +212,103 @@ TEST(the_time_of_arrival_may_be_before_it_is_worked)
     closed(&lab, &c);
 }
 
+/* Four arrivals that are one unit: a new record, one that joins it, a repeat, one without keys. */
+static void arrive_whole(struct canon_lab *lab, struct case_ *c, struct canon_arrival four[4])
+{
+    static const char *const says[] = {"{\"mail\":\"w@x.pt\"}", "{\"mail\":\"w@x.pt\",\"age\":3}",
+                                       "{\"mail\":\"w@x.pt\"}", "{\"name\":\"nobody\"}"};
+    static const char *const ids[] = {"w1", "w2", "w1", NULL};
+    struct err e = ERR_INIT;
+    for (int i = 0; i < 4; i++)
+        four[i] = (struct canon_arrival){.origin = "erp",
+                                         .source_id = ids[i],
+                                         .observed_at = INT64_MIN,
+                                         .data = json_read(says[i], strlen(says[i]), &e)};
+    c->q = (struct lab_request){.arrivals = four};
+    lab_request(lab, &c->q);
+    c->q.r.count = 4;
+    c->q.r.whole = c->q.r.any_outcome = true;
+    c->q.r.also = also;
+    c->q.r.answered = answered;
+    c->conditions = c->operations = c->answers = 0;
+    assert_int_equal(canon_arrive(lab->engines[0], "Person", &c->q.r, &e), 0);
+    lab_wait(lab, &c->q);
+    canon_request_fini(&c->q.r);
+}
+
+TEST(what_is_added_to_arrivals_that_are_one_unit_is_done_once_whatever_came_of_them) /* C1 */
+{
+    struct canon_lab lab;
+    struct case_ c;
+    struct canon_arrival a[4];
+    opened(&lab, &c);
+    arrive_whole(&lab, &c, a);
+    assert_int_equal(a[0].outcome, CANON_CANONIZED);
+    assert_int_equal(a[1].outcome, CANON_CANONIZED);
+    assert_string_equal(a[0].golden_id, a[1].golden_id);
+    assert_string_equal(a[2].reason, "REPEAT");
+    assert_int_equal(a[3].outcome, CANON_PARKED);
+    assert_int_equal(c.conditions, 1);
+    assert_int_equal(c.operations, 1);
+    assert_int_equal(c.answers, 1);
+    assert_int_equal(c.failed_op, -1);
+    assert_non_null(strstr(c.said, a[0].arrival_id)); /* the first of four endings */
+    assert_int_equal(lab_number(&lab, "SELECT count(*) FROM entity_Note"), 1);
+    assert_int_equal(lab_number(&lab, "SELECT count(*) FROM canon_arrival"), 3);
+    assert_int_equal(lab_number(&lab, "SELECT count(DISTINCT at) FROM canon_arrival"), 1);
+    closed(&lab, &c);
+}
+
+TEST(arrivals_that_are_one_unit_leave_nothing_when_what_is_added_does_not_hold) /* L4 */
+{
+    struct canon_lab lab;
+    struct case_ c;
+    struct canon_arrival a[4];
+    opened(&lab, &c);
+    c.refuses = true;
+    arrive_whole(&lab, &c, a);
+    assert_int_equal(c.q.r.err.code, ERR_VERSION_MISMATCH);
+    assert_int_equal(c.conditions, 1); /* what the caller has added is the caller's to make anew */
+    assert_int_equal(c.answers, 1);
+    assert_int_equal(c.failed_op, 0);
+    c.refuses = false;
+    c.broken = true;
+    arrive_whole(&lab, &c, a);
+    assert_int_equal(c.q.r.err.code, ERR_TOO_LARGE);
+    for (int i = 0; i < 4; i++) /* a repeat is one whatever comes of the rest */
+        assert_int_equal(a[i].outcome, i == 2 ? CANON_NOOP : CANON_FAILED);
+    assert_int_equal(lab_number(&lab, "SELECT count(*) FROM canon_arrival"), 0);
+    assert_int_equal(lab_number(&lab, "SELECT count(*) FROM entity_Note"), 0);
+    c.broken = false;
+    arrive_whole(&lab, &c, a);
+    assert_int_equal(a[1].outcome, CANON_CANONIZED);
+    closed(&lab, &c);
+}
+
+TEST(arrivals_that_are_one_unit_are_worked_again_after_a_race) /* C2 */
+{
+    struct canon_lab lab;
+    struct case_ c;
+    struct canon_arrival a[4];
+    opened(&lab, &c);
+    lab_arrive(&lab, "Person", "erp", "w2", INT64_MIN, "{\"mail\":\"v@x.pt\"}", NULL);
+    /* The other engine has it from before, this one changes it. */
+    struct lab_request q;
+    const struct lab_arrival other = {"erp", "w2", INT64_MIN, "{\"mail\":\"u@x.pt\"}"};
+    lab_send(&lab, 1, "Person", &q, &other, 1);
+    lab_wait(&lab, &q);
+    lab_request_fini(&q);
+    arrive_whole(&lab, &c, a);
+    assert_int_equal(a[0].outcome, CANON_CANONIZED);
+    assert_int_equal(a[1].outcome, CANON_CANONIZED);
+    assert_int_equal(a[3].outcome, CANON_PARKED);
+    assert_true(c.conditions > 1);
+    assert_int_equal(c.answers, 1);
+    assert_int_equal(lab_number(&lab, "SELECT count(*) FROM entity_Note"), 1);
+    assert_int_equal(lab_number(&lab, "SELECT count(*) FROM entity_Person"), 1);
+    closed(&lab, &c);
+}
+
 static int warm_up(void **state)
 {
     struct canon_lab lab;
@@ -231,6 +328,9 @@ int main(void)
         HEAP_TEST(what_is_added_is_done_with_whatever_came_of_the_arrival),
         HEAP_TEST(nothing_is_added_to_what_is_not_stored),
         HEAP_TEST(an_arrival_whose_condition_does_not_hold_leaves_nothing),
+        HEAP_TEST(what_is_added_to_arrivals_that_are_one_unit_is_done_once_whatever_came_of_them),
+        HEAP_TEST(arrivals_that_are_one_unit_leave_nothing_when_what_is_added_does_not_hold),
+        HEAP_TEST(arrivals_that_are_one_unit_are_worked_again_after_a_race),
         HEAP_TEST(the_same_document_again_is_looked_at_when_it_is_asked_for),
         HEAP_TEST(the_time_of_arrival_may_be_before_it_is_worked),
     };
