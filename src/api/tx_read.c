@@ -91,8 +91,7 @@ static int tx_entity(struct api *a, const json_t *op, struct tx_op *out, struct 
     AUTO(api_model_unrefp) struct canon_model *m = api_model_of(a, out->def);
     if (m != NULL && out->kind != TX_CHECK)
         return err_field(e, ERR_UNSUPPORTED, "entity",
-                         "'%s' is made by canon: a change of a golden record is an arrival, which "
-                         "is a unit of its own",
+                         "'%s' is made by canon: state what changes as an arrival, canon.arrive",
                          out->def->name);
     return 0;
 }
