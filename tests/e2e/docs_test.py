@@ -20,6 +20,13 @@ class Docs(Case):
                     if "://" not in link:
                         self.assertTrue(os.path.exists(os.path.join(os.path.dirname(page), link)), f"{page}: {link}")
 
+    def test_the_contents_and_the_readme_name_every_page(self):
+        for page, folder in ((os.path.join(ROOT, "web/docs/index.md"), ""), (os.path.join(ROOT, "README.md"), "web/docs/")):
+            with open(page) as f:
+                links = set(re.findall(r"\]\(([^)#]+)", f.read()))
+            names = {folder + os.path.basename(p) for p in PAGES}
+            self.assertEqual(names - links - {"index.md"}, set(), page)
+
     def test_every_page_is_served(self):
         c = self.node().client()
         self.assertEqual(c("GET", "/docs/").status, 200)
