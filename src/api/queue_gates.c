@@ -7,8 +7,9 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "base/time.h"
+#include "setting/setting.h"
 
-enum { LANE_WEIGHT_MAX = 1000, GATE_PER_MAX_MS = 24 * 3600 * 1000 };
+enum { GATE_PER_MAX_MS = 24 * 3600 * 1000 };
 
 static void gate_done(struct queue_units *u)
 {
@@ -135,6 +136,17 @@ static void gate_close(struct http_request *req)
     queue_units_start(u, gate_done);
 }
 
+/* The setting lanes.NAME with the lane, in one unit: what is set here is what the configuration
+ * says from now on, so that the two never differ. */
+static void lane_txn(struct txn *t, const char *name, const json_t *body, uint32_t weight,
+                     uint32_t cap, struct err *e)
+{
+    AUTO(mem_freep) char *key = mem_printf("lanes.%s", name);
+    AUTO(json_unref) json_t *changes = json_pack("{s:O}", key, (json_t *)body);
+    if (setting_txn_change(t, SETTING_ANY, changes, e) == 0)
+        queue_txn_lane(t, name, weight, cap);
+}
+
 static void lane_put(struct http_request *req)
 {
     static const char *const names[] = {"weight", "cap"};
@@ -147,7 +159,7 @@ static void lane_put(struct http_request *req)
         return;
     int rc = str_check_name(name, "lane", &e);
     if (rc == 0)
-        rc = gate_number(body, "weight", 1, LANE_WEIGHT_MAX, &weight, &e);
+        rc = gate_number(body, "weight", 1, CORE_WEIGHT_MAX, &weight, &e);
     if (rc == 0)
         rc = gate_number(body, "cap", 0, UINT32_MAX, &cap, &e);
     if (rc != 0) {
@@ -158,7 +170,7 @@ static void lane_put(struct http_request *req)
     if (u == NULL)
         return;
     if (t != NULL)
-        queue_txn_lane(t, name, (uint32_t)weight, (uint32_t)cap);
+        lane_txn(t, name, body, (uint32_t)weight, (uint32_t)cap, &u->items[0].err);
     queue_units_start(u, gate_done);
 }
 

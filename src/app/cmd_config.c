@@ -27,12 +27,12 @@ static json_t *cmd_flag_value(const char *text)
     return NULL;
 }
 
-/* A setting is a text; app and flags take JSON, and app what is no JSON as a text. */
+/* A setting is a text; app, flags and lanes take JSON, and app what is no JSON as a text. */
 static json_t *cmd_config_value(const char *name, const char *text)
 {
     bool flag = str_starts(name, "flags.");
     json_t *v = flag ? cmd_flag_value(text) : NULL;
-    if (v == NULL && (flag || str_starts(name, "app.")))
+    if (v == NULL && (flag || str_starts(name, "app.") || str_starts(name, "lanes.")))
         v = json_read(text, strlen(text), NULL);
     return v != NULL ? v : json_string(text);
 }
@@ -223,7 +223,7 @@ static const struct cli_flag cmd_ls_flags[] = {
 const struct cli_command cli_config_commands[] = {
     {.name = "config set",
      .args = "NAME VALUE",
-     .summary = "set a setting, app.NAME or flags.NAME on all nodes, while they run",
+     .summary = "set a setting, app.NAME, flags.NAME or lanes.NAME on all nodes, while they run",
      .min = 2,
      .max = 2,
      .remote = true,

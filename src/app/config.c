@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/config_app.h"
 #include "app/config_file.h"
 #include "app/config_priv.h"
 #include "app/labels.h"
@@ -74,6 +75,7 @@ static struct config *config_new(void)
     struct config *c = mem_new(sizeof *c);
     c->app = json_object();
     c->flags = json_object();
+    c->lanes = json_object();
     c->origins = json_object();
     for (int i = 0; i < LAYER_COUNT; i++)
         c->tiers[i].rows = json_object();
@@ -87,9 +89,9 @@ static void config_resolve_rows(struct config *c, const json_t *rows)
     json_t *row;
     json_object_foreach((json_t *)rows, key, row)
     {
-        bool app = str_starts(key, "app.");
-        json_object_set(app ? c->app : c->flags, key + strlen(app ? "app." : "flags."),
-                        json_object_get(row, "value"));
+        const char *name;
+        json_t *section = config_app_section(c, key, &name);
+        json_object_set(section, name, json_object_get(row, "value"));
         json_object_set(c->origins, key, json_object_get(row, "origin"));
     }
 }
@@ -262,6 +264,7 @@ void config_free(struct config *c)
         json_decref(c->tiers[t].rows);
     json_decref(c->app);
     json_decref(c->flags);
+    json_decref(c->lanes);
     json_decref(c->origins);
     mem_free(c->file);
     mem_free(c);

@@ -60,7 +60,10 @@ json_t *config_json(const struct config *c)
         config_row_shown_in(c, key, &shown);
         json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:s, s:b}", "name", key, "value",
                                              buf_str(&shown), "origin", json_string_value(origin),
-                                             "kind", str_starts(key, "app.") ? "app" : "flag",
+                                             "kind",
+                                             str_starts(key, "app.")     ? "app"
+                                             : str_starts(key, "flags.") ? "flag"
+                                                                         : "lane",
                                              "live", 1));
     }
     return all;

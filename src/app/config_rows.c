@@ -41,7 +41,7 @@ int config_flatten(const json_t *tree, json_t *rows, struct err *e)
     json_t *v, *w;
     json_object_foreach((json_t *)tree, key, v)
     {
-        if (strcmp(key, "app") == 0 || strcmp(key, "flags") == 0) {
+        if (config_app_is_section(key)) {
             if (config_flatten_free(key, v, rows, e) != 0)
                 return e->code;
             continue;

@@ -117,7 +117,7 @@ int config_parse(const struct setting *s, const char *text, int64_t *number, str
 
 int config_no_setting(const char *name, struct err *e)
 {
-    static const char *const sections[] = {"app", "flags"};
+    static const char *const sections[] = {"app", "flags", "lanes"};
     const char *names[SET_COUNT];
     for (int i = 0; i < SET_COUNT; i++)
         names[i] = settings_table[i].name;

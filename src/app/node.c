@@ -159,6 +159,7 @@ static int node_open_ledger(struct node *n, struct err *e)
     n->coord = coord_new();
     n->jobs = jobs_new();
     n->bus = bus_new();
+    n->lanes = n->work == NULL ? node_lanes_new(n) : NULL;
     entities_set_trace(n->entities, n->trace);
     n->leases = (struct entity_leases){n->coord, coord_lease_check};
     entities_set_leases(n->entities, &n->leases);
@@ -428,6 +429,7 @@ void node_close(struct node *n)
     if (n->lock >= 0)
         file_unlock(n->lock);
     trace_close(n->trace);
+    node_lanes_free(n->lanes);
     access_fini(&n->access);
     health_board_free(n->health);
     config_free(n->config);

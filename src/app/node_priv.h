@@ -4,7 +4,8 @@
  *   net.c     net threads        report.c   the boot report
  *   reload.c  settings change    node_settings.c  those in the ledger
  *   node_health.c  what the node says about itself from time to time
- *   node_remote.c  the remote layer of the configuration */
+ *   node_remote.c  the remote layer of the configuration
+ *   node_lanes.c  lanes of the queue as the configuration wants them */
 #ifndef KOAN_APP_NODE_PRIV_H
 #define KOAN_APP_NODE_PRIV_H
 
@@ -32,6 +33,7 @@ struct http_server;
 struct health_board;
 struct jobs;
 struct ledger;
+struct node_lanes;
 struct queues;
 struct remote_config;
 struct setting_layer;
@@ -85,6 +87,7 @@ struct node {
     struct entity_leases leases;
     struct jobs *jobs;
     struct bus *bus;
+    struct node_lanes *lanes; /* NULL: it only works, and leaves them as they are */
     struct ledger *ledger;
     struct entity_sweeper *sweeper;
     struct entity_builder *builder;
@@ -168,6 +171,13 @@ int node_remote_open(struct node *n, struct err *e); /* before node_settings_ope
 void node_remote_start(struct node *n);              /* with the control loop */
 void node_remote_close(struct node *n);
 void node_remote_health(struct node *n);
+
+/* node_lanes.c; the control loop's */
+struct node_lanes *node_lanes_new(struct node *n);
+/* Looks for lanes that are otherwise than the configuration in force says, and mends them, sooner
+ * or later; nothing while the node waits for its configuration. */
+void node_lanes_check(struct node *n);
+void node_lanes_free(struct node_lanes *l); /* takes NULL; when no thread runs any more */
 
 /* serve.c */
 void node_deploy(struct node *n); /* the scripts, if they have changed */

@@ -56,6 +56,7 @@ static void remote_attempted(void *arg, enum remote_state state, const char *wor
     }
     n->waiting = false;
     api_set_waiting(n->api, NULL);
+    node_lanes_check(n);
     node_deploy(n);
 }
 

@@ -97,6 +97,7 @@ void node_take_config(struct node *n, struct config *fresh)
         node_tell_scripts(n);
     if (n->api != NULL)
         node_tell_api(n);
+    node_lanes_check(n);
     node_config_log(n);
 }
 

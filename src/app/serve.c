@@ -259,6 +259,7 @@ static void serve_begin_task(struct task *t)
                  (unsigned)n->port);
         notify_send("STATUS=waiting for config.remote");
     }
+    node_lanes_check(n);
     node_deploy(n);
     if (n->dev)
         w->timer_start(w, &n->watch, NODE_WATCH_MS);

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "db/db.h"
 #include "ledger/ledger.h"
+#include "queue/queue.h"
 #include "setting/setting.h"
 
 enum { SETTING_TEXT_MAX = 1 << 20 };
@@ -214,6 +215,25 @@ static void settcall_committed(struct unit *u)
     settcall_end(s);
 }
 
+/* What a change says of lanes is in force with it, in the same unit, or refused with it. */
+static void settcall_lanes(struct settcall *s)
+{
+    static const char prefix[] = "lanes.";
+    struct config_lane lane;
+    const char *name;
+    json_t *value;
+    json_object_foreach(s->plan.changes, name, value)
+    {
+        const char *of = name + strlen(prefix);
+        if (!str_starts(name, prefix))
+            continue;
+        if (json_is_null(value))
+            config_lane_below(s->node->config, of, &lane);
+        if (json_is_null(value) || config_lane_read(of, value, &lane, NULL) == 0)
+            queue_txn_lane(&s->unit.txn, of, lane.weight, lane.cap);
+    }
+}
+
 static void settcall_propose(struct settcall *s)
 {
     struct err *e = &s->call->err;
@@ -223,9 +243,11 @@ static void settcall_propose(struct settcall *s)
     unit_init(&s->unit, loop_runner(s->node->control), settcall_committed);
     txn_envelope(&s->unit.txn, &env);
     s->unit.txn.grows = false;
-    if (setting_txn_change(&s->unit.txn, s->layer.revision, s->plan.changes, e) == 0 &&
-        ledger_propose(s->node->ledger, &s->unit, e) == 0)
-        return;
+    if (setting_txn_change(&s->unit.txn, s->layer.revision, s->plan.changes, e) == 0) {
+        settcall_lanes(s);
+        if (ledger_propose(s->node->ledger, &s->unit, e) == 0)
+            return;
+    }
     unit_fini(&s->unit);
     settcall_end(s);
 }

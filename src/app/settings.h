@@ -22,8 +22,9 @@
  * that has to be mended; a tree with faults is never used (F3: a reload that fails leaves the old
  * configuration in force).
  *
- * Two sections are free: `app` holds whatever scripts want to know (config.NAME; KOAN_APP_NAME
- * overrides it), `flags` what flag() answers. In both, layers count name by name.
+ * Three sections are free: `app` holds whatever scripts want to know (config.NAME; KOAN_APP_NAME
+ * overrides it), `flags` what flag() answers, `lanes` the shares and caps of the queue's lanes
+ * (app/node_lanes.c). In all of them layers count name by name.
  *
  * Everything here blocks, and is for the main thread. A `struct config` is immutable once loaded.
  */
@@ -38,6 +39,11 @@
 #include "base/json.h"
 
 struct err;
+
+enum {
+    CONFIG_LANE_NAME = 64, /* bytes of a lane's name */
+    CONFIG_LANES_MAX = 48, /* in force: three layers, each with as many as there can be lanes */
+};
 
 enum setting_id {
     SET_DATA,
@@ -135,7 +141,7 @@ enum config_layer {
 
 struct config_tier {
     struct setting_value values[SET_COUNT];
-    json_t *rows; /* of the free sections: "app.NAME", "flags.NAME" -> {"value", "origin"} */
+    json_t *rows; /* of the free sections: "app.NAME", .. -> {"value", "origin"} */
 };
 
 struct config {
@@ -143,7 +149,8 @@ struct config {
     struct setting_value pending[SET_COUNT]; /* text not NULL: in force after a restart */
     char *file;                              /* the configuration file that was read, or NULL */
     json_t *app, *flags;                     /* what scripts read; objects */
-    json_t *origins;                         /* "app.NAME", "flags.NAME" -> where it came from */
+    json_t *lanes;                           /* NAME -> {"weight", "cap"} */
+    json_t *origins;                         /* "app.NAME", .. -> where it came from */
     struct config_tier tiers[LAYER_COUNT];
 };
 
@@ -168,7 +175,7 @@ int config_load(const struct config_sources *s, struct config **out, struct buf 
 /* A tree as in the file -> names and values: {"http.threads": 3, "app.rate": 2, "flags.new": true};
  * `rows` is added to. */
 int config_flatten(const json_t *tree, json_t *rows, struct err *e);
-/* Is this a value of this setting, app.NAME or flags.NAME that a layer of the cluster may say? Then
+/* Is this a value of this setting or of a free section that a layer of the cluster may say? Then
  * *out (may be NULL) is it in the one form that is kept, a new reference. The message names the
  * key, or the nearest right one. */
 int config_check(const char *key, const json_t *value, json_t **out, struct err *e);
@@ -190,9 +197,9 @@ const char *config_shown(const struct config *c, enum setting_id id);
 
 /* The same of a value of it that is not in force. */
 const char *config_mask(enum setting_id id, const char *text);
-/* The value in force of app.NAME or flags.NAME, or NULL. Borrowed. */
+/* The value in force of app.NAME, flags.NAME or lanes.NAME, or NULL. Borrowed. */
 const json_t *config_row_value(const struct config *c, const char *key);
-/* What may be shown of a value of app.NAME or flags.NAME: what sounds like a secret as "***".
+/* What may be shown of a value of a free section: what sounds like a secret as "***".
  * Appended. */
 void config_row_shown(const char *key, const json_t *value, struct buf *out);
 /* The same of the value in force; one that came from a file of its own or from systemd's
@@ -204,9 +211,21 @@ bool config_is_from_file(const char *origin);
 /* Everything that may be shown, setting by setting, with origin, what it hides and what is pending;
  * a new reference. */
 json_t *config_json(const struct config *c);
-/* Where the value of a setting, app.NAME or flags.NAME comes from, or NULL; *pending: in force
+/* Where the value of a setting or of a free section comes from, or NULL; *pending: in force
  * after a restart. */
 const char *config_origin(const struct config *c, const char *key, bool *pending);
+
+/* lanes.NAME = { weight = 4, cap = 2 }: what it leaves out is as of a lane that nobody declared. */
+struct config_lane {
+    char name[CONFIG_LANE_NAME + 1];
+    uint32_t weight, cap; /* cap UINT32_MAX: none */
+};
+/* `value` NULL: nothing says anything of it. The message names the member. */
+int config_lane_read(const char *name, const json_t *value, struct config_lane *out, struct err *e);
+/* What the layers below the replicated one make of it. */
+void config_lane_below(const struct config *c, const char *name, struct config_lane *out);
+/* All that are in force, into `out`, CONFIG_LANES_MAX of them; how many. */
+uint32_t config_lanes(const struct config *c, struct config_lane *out);
 
 /* Which provider of the remote layer serves: "embedded" is none but the ledger. NULL: the pin is
  * wrong. *report (may be NULL) is that of app/election.h. */

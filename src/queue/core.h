@@ -77,6 +77,7 @@ enum {
     CORE_UNHANDLED_MS = 86400000, /* without a handler so long: discarded */
     CORE_OWNER_MAX = 128,         /* bytes: who sees to a record of a manual queue */
     LANE_SCALE = 5040,            /* divides by all small weights */
+    CORE_WEIGHT_MAX = 1000,       /* of a lane, of a tenant */
 };
 
 #define CORE_DEDUP_MAX_MS (INT64_C(30) * 86400 * 1000)
@@ -179,9 +180,9 @@ int core_pause(struct core *c, const char *tenant, const char *name, bool paused
 int core_close(struct core *c, const char *tenant, const char *name, bool closed, struct err *e);
 /* Of a lane that nobody has declared: `system` 8, `canon` and `default` 4, any other 1. */
 uint32_t core_lane_weight(const char *name);
-/* weight 1..1000; cap 0 pauses, UINT32_MAX: none. Undeclared lanes have no cap. */
+/* weight 1..CORE_WEIGHT_MAX; cap 0 pauses, UINT32_MAX: none. Undeclared lanes have no cap. */
 int core_lane(struct core *c, const char *name, uint32_t weight, uint32_t cap, struct err *e);
-/* Share of a tenant, 1..1000; 1 when never set. */
+/* Share of a tenant, 1..CORE_WEIGHT_MAX; 1 when never set. */
 int core_tenant(struct core *c, const char *tenant, uint32_t weight, struct err *e);
 /* capacity 0: no limit; rate 0: no limit, else starts per per_ms. */
 struct core_gate {

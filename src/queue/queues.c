@@ -439,8 +439,8 @@ int core_close(struct core *c, const char *tenant, const char *name, bool closed
 
 static int weight_check(uint32_t weight, struct err *e)
 {
-    if (weight < 1 || weight > 1000)
-        return err_field(e, ERR_INVALID, "weight", "a weight is 1 to 1000");
+    if (weight < 1 || weight > CORE_WEIGHT_MAX)
+        return err_field(e, ERR_INVALID, "weight", "a weight is 1 to %d", CORE_WEIGHT_MAX);
     return 0;
 }
 

@@ -223,6 +223,13 @@ static void what_the_cluster_may_not_say_is_left_out_and_told(void **state)
         {"{\"http.threads\": true}", "a text or a whole number was expected"},
         {"{\"flags.new\": {\"percnt\": 5}}", "percnt"},
         {"{\"app.no good\": 1}", "app"},
+        {"{\"lanes.no good\": {}}", "lane"},
+        {"{\"lanes.bulk\": 3}", "lanes.bulk: {\"weight\": 4, \"cap\": 2} was expected"},
+        {"{\"lanes.bulk\": {\"wieght\": 3}}", "did you mean 'weight'?"},
+        {"{\"lanes.bulk\": {\"weight\": 0}}", "weight is a whole number, 1 to 1000"},
+        {"{\"lanes.bulk\": {\"cap\": -1}}", "cap is a whole number"},
+        {"{\"lanes.bulk.cap\": 0}", "a lane is set whole, as lanes.bulk"},
+        {"{\"lane.bulk\": {}}", "did you mean 'lanes.bulk'?"},
         {"{\"http.allow\": \"{{secret:a#b}}\"}", "no vault"},
     };
     struct config *base = load(nothing, NULL, 0);
@@ -231,8 +238,42 @@ static void what_the_cluster_may_not_say_is_left_out_and_told(void **state)
         for (int k = 0; k < SET_COUNT; k++)
             assert_string_equal(c->values[k].text, base->values[k].text);
         assert_int_equal(json_object_size(c->flags) + json_object_size(c->app), 0);
+        assert_int_equal(json_object_size(c->lanes), 0);
         config_free(c);
     }
+    config_free(base);
+}
+
+static void lane_is(const struct config_lane *l, const char *name, uint32_t weight, uint32_t cap)
+{
+    assert_string_equal(l->name, name);
+    assert_int_equal(l->weight, weight);
+    assert_int_equal(l->cap, cap);
+}
+
+static void the_last_layer_that_says_a_lane_says_all_of_it(void **state)
+{
+    (void)state;
+    char *nothing[] = {NULL};
+    struct config_lane lanes[CONFIG_LANES_MAX], below;
+    struct config *base = load(nothing, NULL, 0);
+    assert_int_equal(config_lanes(base, lanes), 0);
+    struct config *remote =
+        with(base, LAYER_REMOTE,
+             "{\"lanes.bulk\": {\"weight\": 3, \"cap\": 0}, \"lanes.system\": {\"cap\": 2}}", NULL);
+    struct config *c =
+        with(remote, LAYER_REPLICATED, "{\"lanes.bulk\": {\"cap\": 9}, \"lanes.slow\": []}", NULL);
+    assert_int_equal(config_lanes(c, lanes), 3);
+    lane_is(&lanes[0], "bulk", 1, 9);
+    lane_is(&lanes[1], "system", 8, 2);
+    lane_is(&lanes[2], "slow", 1, UINT32_MAX);
+    config_lane_below(c, "bulk", &below);
+    lane_is(&below, "bulk", 3, 0);
+    config_lane_below(c, "canon", &below);
+    lane_is(&below, "canon", 4, UINT32_MAX);
+    assert_int_equal(json_object_size(c->app) + json_object_size(c->flags), 0);
+    config_free(c);
+    config_free(remote);
     config_free(base);
 }
 
@@ -269,6 +310,7 @@ int main(void)
         cmocka_unit_test(a_short_token_is_refused),
         cmocka_unit_test(addresses_have_many_forms),
         cmocka_unit_test(a_layer_is_replaced_without_the_others),
+        cmocka_unit_test(the_last_layer_that_says_a_lane_says_all_of_it),
         cmocka_unit_test(what_the_cluster_may_not_say_is_left_out_and_told),
         cmocka_unit_test(what_is_not_live_waits_for_a_restart),
     };

@@ -77,6 +77,8 @@ TEST(a_merge_patch_is_one_of_the_tree)
     gives(MERGE, NULL, "{\"flags\":{\"new\":{\"percent\":50}}}",
           "{\"flags.new\":{\"percent\":50,\"tenants\":[\"acme\"]}}");
     gives(MERGE, NULL, "{\"flags\":null}", "{\"flags.new\":null}");
+    gives(MERGE, NULL, "{\"lanes\":{\"bulk\":{\"cap\":0}}}", "{\"lanes.bulk\":{\"cap\":0}}");
+    refuses(MERGE, NULL, "{\"lanes\":{\"bulk\":0}}", "lanes.bulk");
     gives(MERGE, NULL, "{\"log\":null}", "{\"log.level\":null}");
     gives(MERGE, NULL, "{}", "{}");
     refuses(MERGE, NULL, "{\"log\":{\"levl\":null}}", "did you mean 'log.level'?");
