@@ -170,7 +170,9 @@ static void store_propose(struct store *s, store_add *add, enum store_outcome ou
 /* The step is there: when its sleep is over. */
 static int64_t sleep_until(const json_t *step)
 {
-    return json_integer_value(json_object_get(json_object_get(step, "result"), "until"));
+    const char *text = json_string_value(json_path(step, "result.until"));
+    int64_t until = 0;
+    return text != NULL && time_parse(text, strlen(text), &until) ? until : 0;
 }
 
 static void store_sleep(struct store *s, const json_t *step)

@@ -227,7 +227,9 @@ static void operate_ask(struct queue_ask *a, const struct core *c)
     uint64_t places[QUEUE_ITEMS_MAX];
     if (core_counts(c, o->look.tenant, o->look.queue, &n, &o->err) != 0)
         return;
-    o->total = count_in(&n, o->spec.state);
+    o->total = o->spec.all ? n.scheduled + n.available + n.retryable + n.completed + n.discarded +
+                                 n.cancelled
+                           : count_in(&n, o->spec.state);
     o->look.count =
         core_list(c, o->look.tenant, o->look.queue, o->spec.state, 0, places, QUEUE_ITEMS_MAX);
     for (size_t i = 0; i < o->look.count; i++)
@@ -267,7 +269,7 @@ static void operate_find(struct queue_operate *o)
     struct api_thread *t = api_thread_of(o->req);
     o->look.done = operate_looked;
     o->spec.queue = o->look.queue;
-    if (o->spec.state == 0) {
+    if (!operate_by_state(&o->spec)) {
         queue_look_start(&o->look, o->req);
         return;
     }
@@ -362,7 +364,7 @@ static int operate_which(struct queue_operate *o, struct err *e)
         return err_field(e, ERR_INVALID, "ids", "the body has \"ids\" or \"state\", one of them");
     if (o->spec.find != NULL && state == NULL)
         return err_field(e, ERR_INVALID, "find", "\"find\" goes with \"state\"; ids say it all");
-    int rc = ids != NULL ? operate_ids(o, ids, e) : operate_state_read(state, &o->spec.state, e);
+    int rc = ids != NULL ? operate_ids(o, ids, e) : operate_state_read(state, &o->spec, e);
     return rc == 0 && o->spec.find != NULL ? queue_find_check(o->spec.find, e) : rc;
 }
 
@@ -380,7 +382,7 @@ static int operate_body(struct queue_operate *o, struct err *e)
     if (rc == 0)
         rc = operate_which(o, e);
     if (rc == 0 && o->runs)
-        rc = operate_job(o, o->spec.state != 0, e);
+        rc = operate_job(o, operate_by_state(&o->spec), e);
     if (rc == 0 && (rc = json_get_bool(o->body, "dry_run", &o->spec.dry_run, e)) == ERR_NOT_FOUND) {
         err_clear(e);
         rc = 0;

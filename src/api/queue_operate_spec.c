@@ -13,6 +13,7 @@ enum {
     SPEC_TIMEOUT_MS = 10 * 60 * 1000, /* of one turn */
     SPEC_KEPT = 1000,
 };
+#define SPEC_ALL "all"
 static const int64_t spec_keep_ms = INT64_C(7) * 86400 * 1000;
 static const int64_t spec_deadline_ms = INT64_C(365) * 86400 * 1000;
 
@@ -40,15 +41,18 @@ int queue_find_check(const json_t *find, struct err *e)
     return 0;
 }
 
-int operate_state_read(const json_t *v, enum rec_state *out, struct err *e)
+int operate_state_read(const json_t *v, struct operate_spec *s, struct err *e)
 {
     const char *name = json_string_value(v);
-    *out = name != NULL ? queue_state_named(name) : (enum rec_state)0;
-    if (*out != 0)
+    bool purge = s->verb == OPERATE_PURGE;
+    s->state = name != NULL ? queue_state_named(name) : REC_ANY;
+    s->all = name != NULL && purge && strcmp(name, SPEC_ALL) == 0;
+    if (operate_by_state(s))
         return 0;
     return err_field(e, ERR_INVALID, "state",
                      "state is scheduled, available, executing, retryable, completed, discarded "
-                     "or cancelled");
+                     "or cancelled%s",
+                     purge ? "; or all of these, but what executes: " SPEC_ALL : "");
 }
 
 /* ---- as args ---- */
@@ -91,7 +95,7 @@ int operate_spec_read(const json_t *args, struct operate_spec *s, struct err *e)
     if (rc == 0 && s->verb == OPERATE_MOVE)
         rc = spec_queue(s->to, "to", e);
     if (rc == 0)
-        rc = operate_state_read(json_object_get(args, "state"), &s->state, e);
+        rc = operate_state_read(json_object_get(args, "state"), s, e);
     return rc == 0 && s->find != NULL ? queue_find_check(s->find, e) : rc;
 }
 
@@ -100,7 +104,8 @@ static int spec_print(const struct operate_spec *s, const char *by, uint64_t tot
 {
     AUTO(json_unref)
     json_t *o = json_pack("{s:s, s:s, s:s, s:I}", "verb", operate_names[s->verb], "queue", s->queue,
-                          "state", rec_state_name(s->state), "total", (json_int_t)total);
+                          "state", s->all ? SPEC_ALL : rec_state_name(s->state), "total",
+                          (json_int_t)total);
     if (s->find != NULL)
         json_object_set(o, "find", (json_t *)(uintptr_t)s->find);
     if (s->to != NULL)

@@ -222,6 +222,11 @@ static void one_looked(struct queue_looking *l)
 {
     struct queue_peek *p = (struct queue_peek *)l;
     p->err = l->shown[0].err;
+    if (p->err.code == ERR_NOT_FOUND)
+        err_field(&p->err, ERR_NOT_FOUND, "id",
+                  "there is no such message in queue '%s'; one that was acked is kept only where "
+                  "the queue says keep_completed",
+                  l->queue);
     if (p->err.code != 0) {
         peek_refuse(p);
         return;

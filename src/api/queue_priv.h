@@ -275,13 +275,19 @@ struct operate_spec {
     enum operate_verb verb;
     const char *queue;       /* NULL: of any job, by ids */
     const char *to, *reason; /* to: of a move; reason NULL: none was given */
-    enum rec_state state;    /* 0: by ids */
+    enum rec_state state;    /* REC_ANY: by ids, or `all` */
+    bool all;                /* of a purge: in whatever state, but those that execute */
     const json_t *find;      /* NULL: all in that state */
     bool dry_run;
 };
 /* From the args of a run; unknown members are refused. */
 int operate_spec_read(const json_t *args, struct operate_spec *out, struct err *e);
-int operate_state_read(const json_t *v, enum rec_state *out, struct err *e);
+int operate_state_read(const json_t *v, struct operate_spec *s, struct err *e);
+/* Not by ids. */
+static inline bool operate_by_state(const struct operate_spec *s)
+{
+    return s->all || s->state != REC_ANY;
+}
 /* Of `find`: an object of paths that are searched. */
 int queue_find_check(const json_t *find, struct err *e);
 /* The operations on one record that was looked at; not of an edit. A run of a job changes its row

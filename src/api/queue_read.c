@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "codec/base64.h"
+#include "job/run.h"
 #include "trace/trace.h"
 
 /* One entry of the log, the last that was read; or one operation, of those that were moved out of
@@ -167,6 +168,12 @@ static void past_trace(const struct core_error *x, const struct queue_stored *s,
     buf_addc(out, '"');
 }
 
+/* That its attempts were used up is why a record was discarded; why a try failed is the error. */
+static const char *past_reason(enum rec_reason r)
+{
+    return r == REASON_ATTEMPTS ? "error" : rec_reason_name(r);
+}
+
 static void past_errors(struct queue_reading *r, struct read_entry *en,
                         const struct core_history *h, const struct queue_stored *s, struct buf *out)
 {
@@ -176,7 +183,7 @@ static void past_errors(struct queue_reading *r, struct read_entry *en,
         const struct core_error *x = &h->errors[i];
         time_format(x->at, at);
         buf_addf(out, "%s{\"at\":\"%s\",\"attempt\":%u,\"reason\":\"%s\"", i > 0 ? "," : "", at,
-                 x->attempt, rec_reason_name(x->reason));
+                 x->attempt, past_reason(x->reason));
         text_add(out, "node", x->node);
         if (x->code != 0)
             buf_addf(out, ",\"code\":%u", x->code);
@@ -220,6 +227,13 @@ static void past_add(struct queue_reading *r, struct read_entry *en, const struc
     buf_addc(out, ']');
 }
 
+/* Of a run that undoes another. */
+static void undo_add(struct buf *out, const char *headers)
+{
+    AUTO(json_unref) json_t *o = json_read(headers, strlen(headers), NULL);
+    text_add(out, "undo_of", json_string_value(json_object_get(o, JOB_UNDO_HEADER)));
+}
+
 static void shown_read(struct queue_reading *r, struct read_entry *en, struct queue_shown *s,
                        struct queue_stored *stored, bool id_only)
 {
@@ -235,6 +249,8 @@ static void shown_read(struct queue_reading *r, struct read_entry *en, struct qu
         text_add(&out, "type", stored->type != NULL ? stored->type : API_JSON);
     if (stored->headers != NULL)
         buf_addf(&out, ",\"headers\":%s", stored->headers);
+    if (r->runs && stored->headers != NULL)
+        undo_add(&out, stored->headers);
     text_add(&out, "key", stored->key);
     text_add(&out, "correlation", stored->correlation);
     text_add(&out, "traceparent", stored->traceparent);

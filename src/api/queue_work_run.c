@@ -311,7 +311,8 @@ static bool is_meant(struct work_run *r, const struct queue_shown *s)
 {
     if (s->err.code != 0 && s->err.code != ERR_GONE && s->err.code != ERR_NOT_FOUND)
         run_note_failed(r, s, &s->err);
-    return s->err.code == 0 && s->has_view && !s->unwanted && s->view.state == r->spec.state;
+    bool is = r->spec.all ? s->view.state != REC_EXECUTING : s->view.state == r->spec.state;
+    return s->err.code == 0 && s->has_view && !s->unwanted && is;
 }
 
 static void run_looked(struct queue_looking *l)

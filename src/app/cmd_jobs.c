@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "app/cli.h"
+#include "app/cli_show.h"
 #include "app/operate.h"
 #include "app/remote.h"
 #include "base/buf.h"
@@ -39,7 +40,8 @@ static int cmd_jobs_ls(struct cli *c)
     {
         const json_t *ended = json_object_get(r, "ended_at");
         cli_table_json(&t, json_object_get(r, "id"));
-        cli_table_json(&t, json_object_get(r, "job"));
+        cli_table_cell(&t, "%s%s", json_string_value(json_object_get(r, "job")),
+                       json_object_get(r, "undo_of") != NULL ? " (undo)" : "");
         cli_table_json(&t, json_object_get(r, "state"));
         cli_table_cell(&t, "%lld", (long long)json_integer_value(json_object_get(r, "attempt")));
         cli_table_json(&t, ended != NULL ? ended : json_object_get(r, "run_at"));
@@ -66,7 +68,7 @@ static int cmd_jobs_show(struct cli *c)
     run_path(c->places[0], &path);
     int rc = remote_show(c, buf_str(&path), &answer);
     if (answer != NULL)
-        cli_print_json(c, answer);
+        cli_show_record(answer);
     return rc;
 }
 
@@ -93,7 +95,10 @@ static int run_wait(struct cli *c, const char *id)
         if (!is_ended(run))
             continue;
         const char *state = json_string_value(json_object_get(run, "state"));
-        cli_print_json(c, run);
+        if (c->json)
+            cli_print_json(c, run);
+        else
+            cli_show_record(run);
         return state != NULL && strcmp(state, "completed") == 0 ? CLI_OK : CLI_ERROR;
     }
 }

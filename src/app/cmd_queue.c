@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "app/cli.h"
+#include "app/cli_show.h"
 #include "app/remote.h"
 #include "base/buf.h"
 #include "base/err.h"
@@ -55,56 +56,51 @@ static int cmd_queue_ls(struct cli *c)
     return CLI_OK;
 }
 
-static int queue_get(struct cli *c, const char *path)
-{
-    AUTO(json_unref) json_t *answer = NULL;
-    int rc = remote_show(c, path, &answer);
-    if (answer != NULL)
-        cli_print_json(c, answer);
-    return rc;
-}
-
 static int cmd_queue_show(struct cli *c)
 {
+    /* Of RabbitMQ's shape, and always the same or said elsewhere. */
+    static const char *const rabbit[] = {
+        "vhost",     "type",   "durable",  "auto_delete",
+        "exclusive", "paused", "messages", "message_stats.deliver_get"};
     AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
     queue_path(c, &path, "");
     if (c->places_count > 1) {
         buf_adds(&path, "/messages/");
         url_encode(c->places[1], strlen(c->places[1]), &path);
     }
-    return queue_get(c, buf_str(&path));
+    AUTO(json_unref) json_t *answer = NULL;
+    int rc = remote_show(c, buf_str(&path), &answer);
+    if (answer != NULL && c->places_count > 1)
+        cli_show_record(answer);
+    else if (answer != NULL)
+        cli_show_members(answer, rabbit, ARRAY_LEN(rabbit));
+    return rc;
 }
 
-static const char *peek_text(const json_t *o, const char *name, const char *none)
+/* What a page of one state hides: how many there are in the others. */
+static void peek_others(struct cli *c)
 {
-    const char *text = json_string_value(json_object_get(o, name));
-    return text != NULL ? text : none;
-}
-
-/* Its errors and what people did with it, by time. */
-static void peek_history(const json_t *m)
-{
-    const json_t *errors = json_object_get(m, "errors"), *moves = json_object_get(m, "history");
-    size_t e = 0, k = 0, all = json_array_size(errors) + json_array_size(moves);
-    printf("\n%s\n", peek_text(m, "id", "-"));
-    while (e + k < all) {
-        const json_t *x = json_array_get(errors, e), *y = json_array_get(moves, k);
-        if (y == NULL ||
-            (x != NULL && strcmp(peek_text(x, "at", ""), peek_text(y, "at", "")) <= 0)) {
-            e++;
-            printf("  %s  attempt %lld: %s on %s  %s  %s\n", peek_text(x, "at", "-"),
-                   (long long)json_integer_value(json_object_get(x, "attempt")),
-                   peek_text(x, "reason", "-"), peek_text(x, "node", "-"),
-                   peek_text(x, "error", ""), peek_text(x, "trace", ""));
+    static const struct {
+        const char *counter, *state;
+    } all[] = {{"scheduled", "scheduled"}, {"messages_unacknowledged", "executing"},
+               {"retryable", "retryable"}, {"completed", "completed"},
+               {"discarded", "discarded"}, {"cancelled", "cancelled"}};
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_QUEUE_PATH_MAX);
+    AUTO(json_unref) json_t *queue = NULL;
+    const char *first = NULL;
+    queue_path(c, &path, "");
+    if (remote_show(c, buf_str(&path), &queue) != CLI_OK || queue == NULL)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        long long n = (long long)json_integer_value(json_object_get(queue, all[i].counter));
+        if (n == 0)
             continue;
-        }
-        k++;
-        printf("  %s  %s by %s", peek_text(y, "at", "-"), peek_text(y, "what", "-"),
-               peek_text(y, "by", "the queue"));
-        if (json_object_get(y, "to") != NULL)
-            printf(", %s -> %s", peek_text(y, "from", "-"), peek_text(y, "to", "-"));
-        printf("  %s\n", peek_text(y, "reason", ""));
+        fprintf(stderr, "%s%lld %s", first == NULL ? "koan: these are available; besides: " : ", ",
+                n, all[i].state);
+        first = first == NULL ? all[i].state : first;
     }
+    if (first != NULL)
+        fprintf(stderr, "; --state %s\n", first);
 }
 
 static int cmd_queue_peek(struct cli *c)
@@ -135,12 +131,16 @@ static int cmd_queue_peek(struct cli *c)
     cli_table_print(c, &t, 1 << 2);
     json_array_foreach(json_object_get(answer, "items"), i, m)
     {
-        if (cli_flag(c, "history") != NULL)
-            peek_history(m);
+        if (cli_flag(c, "history") == NULL)
+            continue;
+        printf("\n%s\n", json_string_value(json_object_get(m, "id")));
+        cli_show_history(m);
     }
     const char *next = json_string_value(json_object_get(answer, "next"));
     if (next != NULL)
         fprintf(stderr, "koan: there are more: --after %s\n", next);
+    if (cli_flag(c, "state") == NULL)
+        peek_others(c);
     return CLI_OK;
 }
 
@@ -218,8 +218,10 @@ static int cmd_queue_edit(struct cli *c)
     queue_path(c, &path, "/messages/");
     url_encode(c->places[1], strlen(c->places[1]), &path);
     int rc = remote_once(c, "PATCH", buf_str(&path), body, NULL, &answer);
-    if (rc == CLI_OK)
+    if (rc == CLI_OK && c->json)
         cli_print_json(c, answer);
+    else if (rc == CLI_OK)
+        printf("%s edited\n", json_string_value(json_object_get(answer, "id")));
     return rc;
 }
 
@@ -259,8 +261,8 @@ const struct cli_command cli_queue_commands[] = {
     QUEUE("ls", "", "queues and their counters", 0, 0, cmd_queue_ls, cli_watch_flags, 1),
     QUEUE("show", "QUEUE [ID]", "a queue, or one message of it", 1, 2, cmd_queue_show,
           cli_watch_flags, 1),
-    QUEUE("peek", "QUEUE", "messages, without leasing them", 1, 1, cmd_queue_peek, peek_flags,
-          ARRAY_LEN(peek_flags)),
+    QUEUE("peek", "QUEUE", "messages in one state (available), without leasing them", 1, 1,
+          cmd_queue_peek, peek_flags, ARRAY_LEN(peek_flags)),
     QUEUE("send", "QUEUE JSON", "send a message (JSON, @FILE or -)", 2, 2, cmd_queue_send,
           send_flags, ARRAY_LEN(send_flags)),
     QUEUE("edit", "QUEUE ID [JSON]",

@@ -26,7 +26,11 @@ static int operate_which(struct cli *c, int first, json_t *body)
     struct err e = ERR_INIT;
     const char *state = cli_flag(c, "state"), *find = cli_flag(c, "find");
     if ((state != NULL) == (c->places_count > first))
-        return cli_usage(c, "say which: ids, or --state STATE");
+        return cli_usage(c, "say which: ids, or --state STATE%s",
+                         strcmp(operate_verb(c), "purge") == 0
+                             ? "; --state all is all that waits or "
+                               "has ended"
+                             : "");
     if (find != NULL && state == NULL)
         return cli_usage(c, "--find goes with --state; ids say it all");
     if (find != NULL) {
@@ -79,22 +83,27 @@ static int cmd_queue_purge(struct cli *c)
 {
     const char *confirm = cli_flag(c, "confirm");
     if (cli_flag(c, "dry-run") == NULL && (confirm == NULL || strcmp(confirm, c->places[0]) != 0))
-        return cli_usage(c, "what is purged is gone; say --confirm %s, or --dry-run", c->places[0]);
+        return cli_usage(
+            c,
+            "what is purged is gone: say which (ids, --state STATE, or --state all) and "
+            "--confirm %s, or --dry-run",
+            c->places[0]);
     return queue_operate(c, 1,
                          confirm != NULL ? json_pack("{s:s}", "confirm", confirm) : json_object());
 }
 
-#define OPERATE_FLAGS                                                                              \
-    {"state", "STATE", "all in this state"},                                                       \
+#define OPERATE_FLAGS(state_)                                                                      \
+    {"state", "STATE", state_},                                                                    \
         {"find", "JSON", "of these only messages with such values: {\"body.to\": \"ann\"}"},       \
         {"reason", "TEXT", "why; kept in the history of each"},                                    \
         {"dry-run", NULL, "only show which, or how many"},                                         \
     {                                                                                              \
         "background", NULL, "do not wait for the run that does it to more than a thousand"         \
     }
-static const struct cli_flag which_flags[] = {OPERATE_FLAGS};
-static const struct cli_flag purge_flags[] = {OPERATE_FLAGS,
-                                              {"confirm", "QUEUE", "its name once more"}};
+static const struct cli_flag which_flags[] = {OPERATE_FLAGS("all in this state")};
+static const struct cli_flag purge_flags[] = {
+    OPERATE_FLAGS("all in this state; all: but what executes"),
+    {"confirm", "QUEUE", "its name once more"}};
 
 #define QUEUE(name_, args_, summary_, min_, run_, flags_)                                          \
     {                                                                                              \

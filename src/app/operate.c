@@ -38,6 +38,28 @@ static bool operate_is_over(const json_t *run)
            strcmp(state, "discarded") == 0;
 }
 
+/* "019b...: completed, 250000 looked at, 119000 retried, 3 failed", and the first that did. */
+static void operate_ended(const json_t *run)
+{
+    static const char *const done[] = {"retried", "cancelled", "moved",
+                                       "purged",  "asked",     "failed"};
+    const json_t *result = json_object_get(run, "result");
+    const char *why = json_string_value(json_path(result, "first_failed.detail"));
+    printf("%s: %s, %lld looked at", json_string_value(json_object_get(run, "id")),
+           json_string_value(json_object_get(run, "state")),
+           operate_number(run, "result.looked_at"));
+    if (json_is_true(json_path(run, "args.dry_run")))
+        printf(", %lld found", operate_number(run, "result.matched"));
+    for (size_t i = 0; i < ARRAY_LEN(done); i++) {
+        const json_t *n = json_object_get(result, done[i]);
+        if (n != NULL)
+            printf(", %lld %s", (long long)json_integer_value(n), done[i]);
+    }
+    putchar('\n');
+    if (why != NULL)
+        printf("%s: %s\n", json_string_value(json_path(result, "first_failed.id")), why);
+}
+
 /* Until it ends; whoever stops waiting leaves it going on. */
 static int operate_follow(struct cli *c, const char *id)
 {
@@ -60,10 +82,48 @@ static int operate_follow(struct cli *c, const char *id)
     } while (!operate_is_over(run));
     if (!c->json && isatty(STDERR_FILENO) == 1)
         fputc('\n', stderr);
-    cli_print_json(c, run);
     const char *state = json_string_value(json_object_get(run, "state"));
+    if (c->json)
+        cli_print_json(c, run);
+    else
+        operate_ended(run);
     bool whole = state != NULL && strcmp(state, "completed") == 0;
     return whole && operate_number(run, "result.failed") == 0 ? CLI_OK : CLI_ERROR;
+}
+
+static void operate_dry(const json_t *answer)
+{
+    size_t i;
+    json_t *id;
+    json_array_foreach(json_object_get(answer, "ids"), i, id)
+    {
+        puts(json_string_value(id));
+    }
+    printf("%lld would be\n", operate_number(answer, "matched"));
+}
+
+/* What went otherwise, one by one; of the rest how many. */
+static void operate_results(const json_t *answer)
+{
+    size_t i, shown = 0;
+    json_t *r, *n;
+    const char *what;
+    json_array_foreach(json_object_get(answer, "results"), i, r)
+    {
+        const char *id = json_string_value(json_object_get(r, "id"));
+        const char *why = json_string_value(json_path(r, "error.detail"));
+        const char *outcome = json_string_value(json_object_get(r, "outcome"));
+        if (why != NULL)
+            printf("%s: %s\n", id != NULL ? id : "-", why);
+        else if (outcome != NULL && strcmp(outcome, "asked") == 0)
+            printf("%s: executing; it is asked to stop\n", id);
+    }
+    json_object_foreach(json_object_get(answer, "counts"), what, n)
+    {
+        if (shown == 0 || json_integer_value(n) > 0)
+            printf("%s%lld %s", shown++ > 0 ? ", " : "", (long long)json_integer_value(n), what);
+    }
+    putchar('\n');
 }
 
 int operate_told(struct cli *c, const json_t *answer)
@@ -71,6 +131,14 @@ int operate_told(struct cli *c, const json_t *answer)
     bool run = json_object_get(answer, "job") != NULL;
     if (run && cli_flag(c, "background") == NULL)
         return operate_follow(c, json_string_value(json_object_get(answer, "id")));
-    cli_print_json(c, answer);
+    if (c->json)
+        cli_print_json(c, answer);
+    else if (run)
+        printf("the run %s does it; koan jobs show says how far it is\n",
+               json_string_value(json_object_get(answer, "id")));
+    else if (json_object_get(answer, "dry_run") != NULL)
+        operate_dry(answer);
+    else
+        operate_results(answer);
     return json_integer_value(json_path(answer, "counts.failed")) > 0 ? CLI_ERROR : CLI_OK;
 }

@@ -124,6 +124,9 @@ json_t *job_step_show(const struct job_step_row *s, bool whole)
     if (s->kind == JOB_STEP_SLEEP)
         json_object_set_new(one, "kind", json_string("sleep"));
     json_t *result = whole && s->result_len > 0 ? json_read(s->result, s->result_len, NULL) : NULL;
+    const json_t *until = s->kind == JOB_STEP_SLEEP ? json_object_get(result, "until") : NULL;
+    if (json_is_integer(until))
+        json_object_set_new(result, "until", job_time_show(json_integer_value(until)));
     if (result != NULL)
         json_object_set_new(one, "result", result);
     if (s->undo)

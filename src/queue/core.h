@@ -94,7 +94,8 @@ enum rec_state {
     REC_DISCARDED,
     REC_CANCELLED,
 };
-enum rec_reason { /* of a discard; part of the saved form: never renumber */
+#define REC_ANY ((enum rec_state)0) /* no state: see core_list() */
+enum rec_reason {                   /* of a discard; part of the saved form: never renumber */
                   REASON_NONE = 0,
                   REASON_ATTEMPTS,
                   REASON_REJECTED,
@@ -546,7 +547,8 @@ void core_gates(const struct core *c, const char *tenant, uint32_t after,
 /* ERR_NOT_FOUND. */
 int core_gate_look(const struct core *c, const char *tenant, const char *name,
                    struct core_gate_view *out, struct err *e);
-/* Up to `max` ids of records of a queue in one state, in order of place, from `after` on. */
+/* Up to `max` ids of records of a queue in one state, in order of place, from `after` on; REC_ANY:
+ * of all that do not execute. */
 size_t core_list(const struct core *c, const char *tenant, const char *queue, enum rec_state state,
                  uint64_t after, uint64_t *places, size_t max);
 /* Up to `max` of the newest records, latest place first: those of one queue, or of all whose names

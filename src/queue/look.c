@@ -169,7 +169,9 @@ size_t core_list(const struct core *c, const char *tenant, const char *queue, en
     size_t count = 0;
     for (uint32_t n = 1; q != NULL && max > 0 && n < c->recs_count; n++) {
         const struct rec *r = core_rec(c, n);
-        if (r->state != state || core_kind(c, r)->queue != q || r->place <= after)
+        bool is =
+            state != REC_ANY ? r->state == state : r->state != REC_ANY && r->state != REC_EXECUTING;
+        if (!is || core_kind(c, r)->queue != q || r->place <= after)
             continue;
         if (count == max && r->place >= places[max - 1])
             continue;

@@ -80,6 +80,23 @@ static void retry_take(struct core *c, uint32_t n)
     purge_review(c, q);
 }
 
+/* What people try first with a dead letter that moved. */
+static int is_available(const struct core *c, const struct uuid *id, uint32_t n, struct err *e)
+{
+    const struct extra *x = core_extra(c, core_rec(c, n));
+    const struct queue *from = NULL;
+    char text[UUID_TEXT];
+    for (uint8_t i = 0; x != NULL && i < x->died_count; i++)
+        from = x->died[i] != NULL ? x->died[i] : from;
+    if (from == NULL)
+        return err_set(e, ERR_CONFLICT, "it is available already, and waits for a consumer");
+    uuid_format(id, text);
+    return err_set(e, ERR_CONFLICT,
+                   "it is available already, and waits here for a consumer; to bring it back to "
+                   "where it died: koan queue move %s %s %s",
+                   core_kind(c, core_rec(c, n))->queue->name, from->name, text);
+}
+
 int core_retry(struct core *c, const struct uuid *id, struct err *e)
 {
     uint32_t n;
@@ -88,9 +105,7 @@ int core_retry(struct core *c, const struct uuid *id, struct err *e)
         return rc;
     struct rec *r = core_rec(c, n);
     if (r->state == REC_AVAILABLE)
-        return err_set(
-            e, ERR_CONFLICT,
-            "the record is available already; to bring it back to where it died, move it");
+        return is_available(c, id, n, e);
     rec_note_move(c, n, VERB_RETRY, NULL, REASON_NONE);
     retry_take(c, n);
     struct extra *x = core_extra(c, r);

@@ -36,7 +36,7 @@ struct queue *queue_find(const struct core *c, const char *tenant, const char *n
 static int queue_unknown(const char *name, struct err *e)
 {
     return err_field(e, ERR_NOT_FOUND, "queue",
-                     "there is no queue '%s'; declare it, or send with create", name);
+                     "there is no queue '%s'; `koan queue ls` shows which there are", name);
 }
 
 bool queue_is_runnable(const struct queue *q)
@@ -123,7 +123,8 @@ struct queue *queue_get(struct core *c, const char *tenant, const char *name, bo
     if (q != NULL)
         return q;
     if (!create) {
-        queue_unknown(name, e);
+        err_field(e, ERR_NOT_FOUND, "queue",
+                  "there is no queue '%s'; declare it, or send with create", name);
         return NULL;
     }
     if (name_check(name, "queue", e) < 0)

@@ -28,7 +28,8 @@ static int settle_find(const struct core *c, const struct uuid *id, uint64_t tok
     *n = rec_find(c, core_fingerprint(id));
     if (*n == NONE)
         return err_field(e, ERR_FENCED, "token",
-                         "the lease is over: the record has ended and is not kept");
+                         "it has ended and is not kept; where this settle was sent before, it may "
+                         "have been that: with an Idempotency-Key a repeat gets the first answer");
     const struct rec *r = core_rec(c, *n);
     if (r->state != REC_EXECUTING || core_extra(c, r)->token != token)
         return err_field(e, ERR_FENCED, "token",

@@ -549,7 +549,7 @@ class Leasing(Queues):
             self.ok("POST", f"{Q}{q}/settle", {"id": m["id"], "token": m["token"], "outcome": "nack", "error": f"no \"{i}\""})
         m = self.ok("GET", f"{Q}{dead}/messages/{m['id']}").json
         self.assertEqual([(e["attempt"], e["reason"], e["error"]) for e in m["errors"]],
-                         [(1, "attempts", 'no "0"'), (2, "attempts", 'no "1"')])
+                         [(1, "error", 'no "0"'), (2, "error", 'no "1"')])
         self.assertEqual((m["errors_ever"], m["died_in"], m["attempt"], m["state"]), (2, [q], 0, "available"))
         self.assertEqual(self.counts(q)["message_stats"]["discard"], 1)
         self.assertRegex(m["errors"][0]["at"], r"^\d{4}-\d\d-\d\dT")

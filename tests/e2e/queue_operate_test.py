@@ -32,7 +32,7 @@ class History(Queues):
         while len(errors := self.message(q, sent["id"])["errors"]) < 2 and time.monotonic() < end:
             time.sleep(0.1)
         self.assertEqual([(e["reason"], e["attempt"], e.get("error"), e["trace"]) for e in errors],
-                         [("attempts", 1, "no", other), ("lapsed", 2, None, TRACE)])
+                         [("error", 1, "no", other), ("lapsed", 2, None, TRACE)])
         self.assertTrue(errors[0]["node"])
         self.assertEqual(errors[0]["node"], errors[1]["node"])
         plain = self.send(q, 2)["id"]  # its trace follows from its correlation
@@ -65,7 +65,7 @@ class History(Queues):
         self.assertEqual((found[0]["history"], found[0]["errors"]), (m["history"], m["errors"]))
         text = koan(self, "queue", "peek", end, "--history")
         self.assertRegex(text, rf"move by local, {dead} -> {end}  mended")
-        self.assertRegex(text, r"attempt 1: attempts on \S+  no")
+        self.assertRegex(text, r"attempt 1: error: no  \(node \S+, trace \w+\)")
         self.assertEqual(json.loads(koan(self, "queue", "show", end, id, "--json"))["history"], m["history"])
         self.refused("POST", f"{Q}{end}/cancel", {"ids": [id], "reason": "x" * 257}, words="256")
         self.refused("PATCH", f"{Q}{end}/messages/{id}", {"body": 1, "reason": 7}, words="reason")

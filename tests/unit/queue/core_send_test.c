@@ -373,7 +373,7 @@ TEST(queues_are_listed_in_order_of_declaration_and_records_in_order_of_place)
     struct queue_kit *k = *state;
     struct core_queue q;
     struct core_counts n;
-    uint64_t places[3];
+    uint64_t places[4];
     uint32_t at = 0;
     kit_queue(k, "zz");
     kit_queue(k, "aa");
@@ -392,6 +392,12 @@ TEST(queues_are_listed_in_order_of_declaration_and_records_in_order_of_place)
     assert_int_equal(core_list(k->c, "a", "q", REC_AVAILABLE, places[2], places, 3), 1);
     assert_int_equal(places[0], kit_look(k, 4).place);
     assert_int_equal(core_list(k->c, "a", "q", REC_EXECUTING, 0, places, 3), 0);
+    kit_send(k, 5, .run_at = k->now + 5000);
+    assert_int_equal(core_list(k->c, "a", "q", REC_ANY, kit_look(k, 3).place, places, 3), 2);
+    assert_int_equal(places[0], kit_look(k, 4).place);
+    assert_int_equal(places[1], kit_look(k, 5).place);
+    kit_open(k, 1, 1);
+    assert_int_equal(core_list(k->c, "a", "q", REC_ANY, 0, places, 4), 4); /* one executes */
 }
 
 TEST(the_lowest_place_is_that_of_what_is_still_needed)
