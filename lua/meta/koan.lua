@@ -746,14 +746,15 @@ cache = {
 ---@field headers? table<string, string>
 
 ---@class QueueOptions
----@field attempts? integer and, as at send, backoff, timeout, ttl, deadline, priority, lane, gate: for messages that do not say
----@field backoff? string|number|(string|number)[]
+---@field attempts? integer and, as at send, backoff, timeout, ttl, deadline, priority, lane, gate, needs: for messages that do not say, whoever sends them
+---@field backoff? string|number|(string|number)[] a list may be a text, "1s,10s"
 ---@field timeout? string|number
 ---@field ttl? string|number
 ---@field deadline? string|number
 ---@field priority? integer
 ---@field lane? string
 ---@field gate? string|string[]
+---@field needs? table<string, string|integer|boolean>
 ---@field max? integer waiting messages
 ---@field max_bytes? string|integer of them
 ---@field overflow? "refuse"|"drop_oldest" what a send to a full queue does

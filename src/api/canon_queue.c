@@ -59,7 +59,7 @@ int canon_queue_send(struct txn *t, const char *model, enum canon_mode mode,
     canon_queue_name(model, mode == CANON_MODE_STAGE, queue);
     struct queue_message m = {.send = {.queue = queue,
                                        .id = *id,
-                                       .priority = CORE_PRIORITY,
+                                       .priority = CORE_PRIORITY_UNSAID,
                                        .lane = CANON_LANE,
                                        .key = canon_queue_key(a, key),
                                        .bytes = (uint32_t)body.len,

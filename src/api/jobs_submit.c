@@ -55,11 +55,13 @@ static void draft_override(const json_t *o, const struct core_send *d, struct co
         s->lane = d->lane;
     if (draft_has(o, "gate")) {
         s->gates_count = d->gates_count;
+        s->no_gates = d->no_gates;
         memcpy(s->gates, d->gates, sizeof s->gates);
     }
     if (draft_has(o, "needs")) {
         s->needs = d->needs;
         s->needs_count = d->needs_count;
+        s->no_needs = d->no_needs;
     }
 }
 

@@ -73,6 +73,13 @@ static void row_fill(struct queue_row *r, const struct core_queue *q, const stru
     r->queue.tenant = API_TENANT;
     r->queue.name = NULL; /* the row may move: row_queue() */
     r->queue.dead_to = q->dead_to != NULL ? "" : NULL;
+    r->queue.sending = core_sending_copy(q->sending);
+}
+
+static void row_fini(struct queue_row *r)
+{
+    mem_free((struct core_send *)(uintptr_t)r->queue.sending);
+    r->queue.sending = NULL;
 }
 
 static void row_stats(const struct core_counts *n, struct buf *out)
@@ -163,6 +170,7 @@ static void one_answer(struct queue_one *o)
     }
     struct buf out = BUF_INIT(64 << 10);
     row_print(&o->row, api_now_ms(api_thread_of(req)), &out);
+    row_fini(&o->row);
     if (o->seq > 0)
         http_header_uint(req, "X-Koan-Seq", o->seq);
     http_respond_buf(req, o->status, API_JSON, &out);
@@ -254,16 +262,21 @@ static void put_base(const struct queue_one *o, struct core_queue *q)
 static void put_add(struct queue_one *o, struct txn *t)
 {
     struct core_queue q;
+    struct queue_draft sending = {.held = NULL};
     struct err e = ERR_INIT;
     put_base(o, &q);
-    queue_declared(o->declared, &q, &e);
+    queue_declared(o->declared, &q, &sending, &e);
     queue_txn_declare(t, &q);
+    queue_draft_fini(&sending);
 }
 
 static void put_found(struct queue_one *o)
 {
     AUTO(json_unref) json_t *declared = o->declared; /* `o` goes with the answer */
     o->status = o->err.code == ERR_NOT_FOUND ? 201 : 200;
+    /* Kept until its unit is made; `o` goes with the answer. */
+    AUTO(mem_freep)
+    struct core_send *sending = o->err.code == 0 ? (void *)(uintptr_t)o->row.queue.sending : NULL;
     change_start(o, put_add);
 }
 
@@ -271,13 +284,16 @@ static void queue_put(struct http_request *req)
 {
     struct err e = ERR_INIT;
     struct core_queue q = {.name = NULL};
+    struct queue_draft sending = {.held = NULL};
     struct queue_one *o = API_QUERY_NONE(req) ? one_new(req) : NULL;
     if (o == NULL || !api_once(req))
         return;
     AUTO(json_unref) json_t *body = http_body(req).n > 0 ? api_body_object(req) : json_object();
     if (body == NULL)
         return;
-    if (queue_declared(body, &q, &e) != 0) {
+    int rc = queue_declared(body, &q, &sending, &e);
+    queue_draft_fini(&sending);
+    if (rc != 0) {
         http_problem(req, &e);
         return;
     }
@@ -399,6 +415,7 @@ static void list_asked(struct queue_ask *a)
         if (last != '[')
             buf_addc(&l->out, ',');
         row_print(&l->rows[i], api_now_ms(t), &l->out);
+        row_fini(&l->rows[i]);
     }
     if (!l->more || buf_failed(&l->out)) {
         list_end(l);

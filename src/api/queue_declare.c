@@ -12,6 +12,17 @@ static const char *const declare_names[] = {
     "keep_count",  "dedup_window", "due",
 };
 
+static int declare_names_check(const json_t *o, struct err *e)
+{
+    const char *names[ARRAY_LEN(declare_names) + QUEUE_SENDING_NAMES];
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(declare_names); i++)
+        names[n++] = declare_names[i];
+    for (size_t i = 0; i < QUEUE_SENDING_NAMES; i++)
+        names[n++] = queue_sending_names[i];
+    return json_only_keys(o, "a queue", names, n, e);
+}
+
 /* A time, or "forever". */
 static int declare_keep(const json_t *o, const char *field, int64_t *out, struct err *e)
 {
@@ -93,11 +104,11 @@ static int declare_times(const json_t *o, struct core_queue *q, struct err *e)
     return rc;
 }
 
-int queue_declared(const json_t *o, struct core_queue *q, struct err *e)
+int queue_declared(const json_t *o, struct core_queue *q, struct queue_draft *d, struct err *e)
 {
     bool drops = q->overflow == OVERFLOW_DROP_OLDEST;
     const json_t *dead_to = json_object_get(o, "dead_to");
-    int rc = json_only_keys(o, "a queue", declare_names, ARRAY_LEN(declare_names), e);
+    int rc = declare_names_check(o, e);
     if (rc == 0)
         rc = declare_numbers(o, q, e);
     if (rc == 0)
@@ -115,15 +126,88 @@ int queue_declared(const json_t *o, struct core_queue *q, struct err *e)
         rc = q->dead_to != NULL ? queue_name_check(q->dead_to, "dead_to", e)
                                 : err_field(e, ERR_INVALID, "dead_to", "dead_to names a queue");
     }
+    if (rc == 0)
+        rc = queue_draft_sending(d, o, e);
+    if (core_sending_says(&d->m.send))
+        q->sending = &d->m.send;
     q->overflow = drops ? OVERFLOW_DROP_OLDEST : OVERFLOW_REFUSE;
     return rc;
 }
 
-static void declared_keep(struct buf *out, const char *name, int64_t ms)
+static void declared_time(struct buf *out, int64_t ms)
 {
     char text[64];
     duration_format(ms, text, sizeof text);
-    buf_addf(out, ",\"%s\":\"%s\"", name, ms < 0 ? "forever" : ms == 0 ? "0s" : text);
+    buf_addf(out, "\"%s\"", ms < 0 ? "forever" : ms == 0 ? "0s" : text);
+}
+
+static void declared_keep(struct buf *out, const char *name, int64_t ms)
+{
+    buf_addf(out, ",\"%s\":", name);
+    declared_time(out, ms);
+}
+
+static void declared_text(struct buf *out, const char *name, const char *text)
+{
+    buf_addf(out, ",\"%s\":", name);
+    json_print_string(out, text, strlen(text));
+}
+
+static void declared_backoff(struct buf *out, const struct core_backoff *b)
+{
+    if (b == NULL || (b->first == 0 && b->list_count == 0)) {
+        buf_adds(out, ",\"backoff\":{\"first\":\"3s\",\"cap\":\"5m\"}");
+        return;
+    }
+    if (b->first != 0) {
+        buf_adds(out, ",\"backoff\":{\"first\":");
+        declared_time(out, b->first);
+        declared_keep(out, "cap", b->cap);
+        buf_addc(out, '}');
+        return;
+    }
+    for (uint8_t i = 0; i < b->list_count; i++) {
+        buf_adds(out, i == 0 ? ",\"backoff\":[" : ",");
+        declared_time(out, b->list[i]);
+    }
+    buf_addc(out, ']');
+}
+
+static void declared_lists(struct buf *out, const struct core_send *s)
+{
+    for (uint8_t i = 0; i < s->gates_count; i++) {
+        buf_adds(out, i == 0 ? ",\"gate\":[" : ",");
+        json_print_string(out, s->gates[i], strlen(s->gates[i]));
+    }
+    buf_adds(out, s->gates_count > 0 ? "]" : "");
+    for (uint8_t i = 0; i < s->needs_count; i++) {
+        const struct core_label *l = &s->needs[i];
+        buf_adds(out, i == 0 ? ",\"needs\":{" : ",");
+        json_print_string(out, l->name, strlen(l->name));
+        buf_addc(out, ':');
+        if (l->text != NULL)
+            json_print_string(out, l->text, strlen(l->text));
+        else if (l->number > 0)
+            buf_addf(out, "%u", l->number);
+        else
+            buf_adds(out, "true");
+    }
+    buf_adds(out, s->needs_count > 0 ? "}" : "");
+}
+
+/* As a message is sent that says nothing of it. */
+static void declared_sending(struct buf *out, const struct core_send *sending)
+{
+    struct core_send s = {.priority = CORE_PRIORITY_UNSAID};
+    core_sending_fill(&s, sending);
+    buf_addf(out, ",\"attempts\":%u,\"priority\":%u", s.attempts, s.priority);
+    declared_keep(out, "timeout", s.timeout_ms);
+    declared_keep(out, "deadline", s.deadline_ms);
+    if (s.ttl_ms > 0)
+        declared_keep(out, "ttl", s.ttl_ms);
+    declared_backoff(out, s.backoff);
+    declared_text(out, "lane", s.lane);
+    declared_lists(out, &s);
 }
 
 void queue_declared_print(const struct core_queue *q, struct buf *out)
@@ -140,8 +224,7 @@ void queue_declared_print(const struct core_queue *q, struct buf *out)
     declared_keep(out, "dedup_window", q->dedup_window_ms);
     if (q->due_ms > 0)
         declared_keep(out, "due", q->due_ms);
-    if (q->dead_to == NULL)
-        return;
-    buf_adds(out, ",\"dead_to\":");
-    json_print_string(out, q->dead_to, strlen(q->dead_to));
+    if (q->dead_to != NULL)
+        declared_text(out, "dead_to", q->dead_to);
+    declared_sending(out, q->sending);
 }

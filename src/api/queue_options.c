@@ -174,8 +174,11 @@ static int option_delay(struct queue_draft *d, const json_t *v, int64_t now, str
 
 static int option_ttl(struct queue_draft *d, const json_t *v, int64_t now, struct err *e)
 {
+    int64_t ms = 0;
     (void)now;
-    return queue_duration(v, "ttl", &d->m.send.ttl_ms, e);
+    int rc = queue_duration(v, "ttl", &ms, e);
+    d->m.send.ttl_ms = ms > 0 ? ms : -1;
+    return rc;
 }
 
 static int option_deadline(struct queue_draft *d, const json_t *v, int64_t now, struct err *e)
@@ -294,6 +297,7 @@ static int option_gate(struct queue_draft *d, const json_t *v, int64_t now, stru
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < json_array_size(v); i++)
         rc = gate_add(d, json_array_get(v, i), e);
+    d->m.send.no_gates = d->m.send.gates_count == 0;
     return rc;
 }
 
@@ -301,7 +305,9 @@ static int option_needs(struct queue_draft *d, const json_t *v, int64_t now, str
 {
     (void)now;
     d->m.send.needs = d->needs;
-    return queue_labels(v, "needs", d->needs, &d->m.send.needs_count, &d->held, e);
+    int rc = queue_labels(v, "needs", d->needs, &d->m.send.needs_count, &d->held, e);
+    d->m.send.no_needs = d->m.send.needs_count == 0;
+    return rc;
 }
 
 static int option_id(struct queue_draft *d, const json_t *v, int64_t now, struct err *e)
@@ -351,7 +357,7 @@ void queue_draft_fini(struct queue_draft *d)
 int queue_draft_options(struct queue_draft *d, const json_t *o, int64_t now, struct err *e)
 {
     int rc = 0;
-    d->m.send.priority = CORE_PRIORITY;
+    d->m.send.priority = CORE_PRIORITY_UNSAID;
     for (size_t i = 0; rc == 0 && i < queue_option_count; i++) {
         const json_t *v = json_object_get(o, queue_option_names[i]);
         if (v != NULL && !json_is_null(v))
@@ -361,6 +367,18 @@ int queue_draft_options(struct queue_draft *d, const json_t *o, int64_t now, str
         rc =
             err_field(e, ERR_INVALID, "unique_mode", "unique_mode is of a message with \"unique\"");
     return rc;
+}
+
+const char *const queue_sending_names[QUEUE_SENDING_NAMES] = {
+    "priority", "ttl", "deadline", "timeout", "attempts", "backoff", "lane", "gate", "needs",
+};
+
+int queue_draft_sending(struct queue_draft *d, const json_t *o, struct err *e)
+{
+    AUTO(json_unref) json_t *some = json_object();
+    for (size_t i = 0; i < QUEUE_SENDING_NAMES; i++)
+        json_object_set(some, queue_sending_names[i], json_object_get(o, queue_sending_names[i]));
+    return queue_draft_options(d, some, 0, e);
 }
 
 /* ---- what is sent ---- */

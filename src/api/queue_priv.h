@@ -61,6 +61,10 @@ void queue_draft_move(struct queue_draft *to, struct queue_draft *from);
 /* Options by their names; other members of `o` are the caller's. The texts are those of `o`.
  * `now`: of a delay. */
 int queue_draft_options(struct queue_draft *d, const json_t *o, int64_t now, struct err *e);
+/* Those that a queue says too, for messages that do not. */
+enum { QUEUE_SENDING_NAMES = 9 };
+extern const char *const queue_sending_names[QUEUE_SENDING_NAMES];
+int queue_draft_sending(struct queue_draft *d, const json_t *o, struct err *e);
 /* "body" or "body_base64" with "type", and "headers". */
 int queue_draft_content(struct queue_draft *d, const json_t *o, struct err *e);
 /* Of a draft that is complete: can it be merged, if it is to be? */
@@ -114,8 +118,9 @@ void queue_merges_start(struct queue_merges *m, struct queue_units *u,
 
 /* ---- queue_declare.c ---- */
 
-/* What a PUT says. `q` has the defaults, or what is to be kept; its texts are those of `o`. */
-int queue_declared(const json_t *o, struct core_queue *q, struct err *e);
+/* What a PUT says. `q` has the defaults, or what is to be kept; its texts are those of `o`, and how
+ * it is sent to is in `d`, empty before. */
+int queue_declared(const json_t *o, struct core_queue *q, struct queue_draft *d, struct err *e);
 /* The other way: members of an object, without its braces. */
 void queue_declared_print(const struct core_queue *q, struct buf *out);
 

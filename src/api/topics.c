@@ -34,7 +34,7 @@ int topic_draft_options(struct topic_draft *d, const json_t *o, int64_t now,
     d->m.dedup = s->dedup;
     d->m.run_at = s->run_at;
     d->m.ttl_ms = s->ttl_ms;
-    d->m.has_priority = json_object_get(o, "priority") != NULL;
+    d->m.has_priority = s->priority != CORE_PRIORITY_UNSAID;
     d->m.priority = s->priority;
     return rc;
 }

@@ -17,7 +17,7 @@
 
 static void put_ms(json_t *to, const char *key, int64_t ms)
 {
-    if (ms != 0)
+    if (ms > 0)
         json_object_set_new(to, key, json_integer(ms));
 }
 
@@ -37,14 +37,14 @@ static void put_backoff(json_t *to, const struct core_backoff *b)
     json_object_set_new(to, "backoff", list);
 }
 
-static void put_sending(json_t *to, const struct bind_sending *s)
+static void put_sending(json_t *to, const struct core_send *s)
 {
     put_ms(to, "attempts", s->attempts);
     put_ms(to, "timeout", s->timeout_ms);
     put_ms(to, "ttl", s->ttl_ms);
     put_ms(to, "deadline", s->deadline_ms);
     put_backoff(to, s->backoff);
-    if (s->priority >= 0)
+    if (s->priority != CORE_PRIORITY_UNSAID)
         json_object_set_new(to, "priority", json_integer(s->priority));
     if (s->lane != NULL)
         json_object_set_new(to, "lane", json_string(s->lane));
@@ -83,7 +83,7 @@ static int place_of(lua_State *L, char *file, size_t cap)
     return (int)line;
 }
 
-static int batch_read(const json_t *o, struct bind_listener *l, const struct bind_sending *sending,
+static int batch_read(const json_t *o, struct bind_listener *l, const struct core_send *sending,
                       struct err *e)
 {
     int64_t batch = 0, wait = BIND_BATCH_WAIT_MS;
@@ -112,7 +112,7 @@ static int batch_read(const json_t *o, struct bind_listener *l, const struct bin
     return 0;
 }
 
-static int webhook_read(const json_t *o, struct bind_listener *l, struct bind_sending *sending,
+static int webhook_read(const json_t *o, struct bind_listener *l, struct core_send *sending,
                         struct err *e)
 {
     static const char *const fixed[] = {"attempts", "backoff", "timeout", "batch"};
@@ -163,7 +163,7 @@ static int listener_read(const json_t *o, struct bind_listener *l, struct err *e
     static const char *const names[] = {
         "group", "attempts", "backoff",     "timeout", "ttl",  "deadline", "priority", "lane",
         "gate",  "needs",    "concurrency", "batch",   "wait", "start",    "webhook",  "run"};
-    struct bind_sending sending = {.priority = -1};
+    struct core_send sending = {.priority = CORE_PRIORITY_UNSAID};
     const char *group = NULL;
     struct arena a;
     arena_init(&a, BIND_LISTENER_ARENA);
@@ -353,12 +353,6 @@ static int bus_groups(struct bind_bus *b, struct err *e)
     return groups_build(d, b->count, &b->groups, e);
 }
 
-static bool sending_is_said(const struct bind_sending *s)
-{
-    return s->attempts != 0 || s->backoff != NULL || s->timeout_ms != 0 || s->ttl_ms != 0 ||
-           s->deadline_ms != 0 || s->priority >= 0 || s->lane != NULL || s->gates_count > 0;
-}
-
 /* Each group is one queue, with whatever else `queue "group.NAME"` says of it. */
 static int listener_queue(struct bind_set *s, const struct bind_listener *l, struct err *e)
 {
@@ -370,7 +364,7 @@ static int listener_queue(struct bind_set *s, const struct bind_listener *l, str
     if (q->run != LUA_NOREF || q->q.manual)
         return err_field(e, ERR_INVALID, "group", "queue '%s' is this group's, and %s", name,
                          q->q.manual ? "declared as manual" : "has a handler of its own");
-    if (sending_is_said(&q->sending))
+    if (core_sending_says(&q->sending))
         return err_field(e, ERR_INVALID, "group",
                          "queue '%s' is this group's: how its messages are sent (attempts, "
                          "backoff, ..) is said at `on`",

@@ -50,27 +50,12 @@ static int check_loading(struct bind_set *s, const char *name, const struct vm *
     return 0;
 }
 
-/* How its runs are sent where a submit does not say otherwise. */
-static void sending_of(const struct job_def *d, struct bind_sending *out)
-{
-    *out = (struct bind_sending){.attempts = d->attempts,
-                                 .backoff = d->has_backoff ? &d->backoff : NULL,
-                                 .timeout_ms = d->timeout_ms,
-                                 .ttl_ms = d->ttl_ms,
-                                 .deadline_ms = d->deadline_ms,
-                                 .priority = d->priority,
-                                 .lane = d->lane,
-                                 .gates_count = d->gates_count};
-    memcpy(out->gates, d->gates, sizeof out->gates);
-}
-
 static int declare_queue(lua_State *L, struct bind_set *s, struct bind_job *j, struct err *e)
 {
     struct bind_queue *q = bind_queue_of(s, j->def.queue, e);
     if (q == NULL)
         return e->code;
     q->declared = true;
-    sending_of(&j->def, &q->sending);
     job_def_queue(&j->def, &q->q);
     q->q.tenant = "default";
     snprintf(q->label, sizeof q->label, "job/%s", j->def.name);

@@ -18,16 +18,10 @@ const struct bind_job *bind_check_job(lua_State *L, const char *name)
     return j;
 }
 
-/* What the job's runs need is not among what a queue says of its messages. */
 static void run_fill(struct bind_message *s, const struct bind_job *j, const char *fan)
 {
-    struct core_send *c = &s->m.send;
     s->job = j;
     s->is_fanned = fan != NULL && uuid_parse(fan, strlen(fan), &s->fan);
-    if (c->needs_count == 0) {
-        c->needs = j->def.needs;
-        c->needs_count = j->def.needs_count;
-    }
 }
 
 /* A name, or a list of them, that these scripts declare. */
@@ -97,6 +91,7 @@ static int host_job_submit(lua_State *L)
     struct vm_guard *checked = vm_guard_push(L, bind_json_free);
     struct bind_message *s = bind_message_new(L, QUEUE_BODY_MAX);
     checked->p = job_args_check(j->args, args, NULL, &e);
+    job_def_message(&j->def, &s->m); /* what the options do not say */
     if (e.code == 0 && follow_read(L, s, options, &e) == 0 &&
         bind_message_make(L, s, j->def.queue, checked->p, options, NULL, &e) == 0 &&
         no_merge(s, &e) == 0)

@@ -20,7 +20,8 @@ static bool is_same(const struct core_queue *a, const struct core_queue *b)
            a->halt_on_dead == b->halt_on_dead && a->manual == b->manual &&
            a->handled == b->handled && a->keep_completed_ms == b->keep_completed_ms &&
            a->keep_discarded_ms == b->keep_discarded_ms && a->keep_count == b->keep_count &&
-           a->dedup_window_ms == b->dedup_window_ms && a->due_ms == b->due_ms;
+           a->dedup_window_ms == b->dedup_window_ms && a->due_ms == b->due_ms &&
+           core_sending_same(a->sending, b->sending);
 }
 
 /* Names that scripts cannot give are of Koan's own parts, which work them themselves. */
@@ -69,6 +70,7 @@ static void leave(struct bind_queues_change *c, const struct core_queue *q)
     mine->tenant = NULL;
     mine->name = mem_strdup(q->name);
     mine->dead_to = q->dead_to != NULL ? mem_strdup(q->dead_to) : NULL;
+    mine->sending = core_sending_copy(q->sending);
 }
 
 static void ask_cb(struct queue_ask *a, const struct core *core)
@@ -138,6 +140,7 @@ void bind_queues_change_fini(struct bind_queues_change *c)
     for (size_t i = 0; i < c->left_count; i++) {
         mem_free((char *)(uintptr_t)c->left[i].name);
         mem_free((char *)(uintptr_t)c->left[i].dead_to);
+        mem_free((struct core_send *)(uintptr_t)c->left[i].sending);
     }
     mem_free(c->left);
     mem_free(c->wanted);

@@ -9,11 +9,9 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "bind/job_lib.h"
+#include "bind/send_priv.h"
 
 enum { QUEUE_ARENA_MAX = 64 << 10, QUEUE_NAME_MAX = 128 };
-
-const char *const bind_sending_names[BIND_SENDING_NAMES] = {
-    "attempts", "backoff", "timeout", "ttl", "deadline", "priority", "lane", "gate"};
 
 /* ---- options that are the same everywhere ---- */
 
@@ -69,13 +67,29 @@ static int wait_read(const json_t *v, uint32_t *out, struct err *e)
     return rc;
 }
 
-/* "5s": doubling from there; { "1s", "10s" }: those waits, the last again and again. */
+/* "1s,10s" is { "1s", "10s" }. */
+static json_t *waits_of_text(const json_t *v)
+{
+    const char *text = json_string_value(v);
+    if (text == NULL || strchr(text, ',') == NULL)
+        return json_incref((json_t *)(uintptr_t)v);
+    json_t *list = json_array();
+    for (const char *p = text;; p++) {
+        size_t n = strcspn(p, ",");
+        json_array_append_new(list, json_stringn(p, n));
+        p += n;
+        if (*p == '\0')
+            return list;
+    }
+}
+
+/* "5s": doubling from there; { "1s", "10s" } or "1s,10s": those waits, the last again and again. */
 static int backoff_read(const json_t *o, struct arena *a, const struct core_backoff **out,
                         struct err *e)
 {
-    const json_t *v = json_object_get(o, "backoff");
-    if (v == NULL)
+    if (json_object_get(o, "backoff") == NULL)
         return 0;
+    AUTO(json_unref) json_t *v = waits_of_text(json_object_get(o, "backoff"));
     struct core_backoff *b = arena_new(a, sizeof *b);
     *out = b;
     if (!json_is_array(v)) {
@@ -96,7 +110,7 @@ static int backoff_read(const json_t *o, struct arena *a, const struct core_back
     return 0;
 }
 
-static int gates_read(const json_t *o, struct arena *a, struct bind_sending *out, struct err *e)
+static int gates_read(const json_t *o, struct arena *a, struct core_send *out, struct err *e)
 {
     const json_t *v = json_object_get(o, "gate");
     AUTO(json_unref) json_t *one = json_object();
@@ -114,10 +128,11 @@ static int gates_read(const json_t *o, struct arena *a, struct bind_sending *out
                 return err_field(e, ERR_INVALID, "gate", "gate '%s' is named twice", out->gates[i]);
     }
     out->gates_count = (uint8_t)n;
+    out->no_gates = n == 0;
     return 0;
 }
 
-int bind_sending_read(const json_t *o, struct arena *a, struct bind_sending *out, struct err *e)
+int bind_sending_read(const json_t *o, struct arena *a, struct core_send *out, struct err *e)
 {
     int64_t attempts = out->attempts, priority = out->priority, timeout = out->timeout_ms;
     if (json_object_get(o, "priority") != NULL) {
@@ -136,8 +151,10 @@ int bind_sending_read(const json_t *o, struct arena *a, struct bind_sending *out
         return err_field(e, ERR_INVALID, "timeout", "timeout: from 1 ms to 49 days");
     if (json_object_get(o, "attempts") != NULL && attempts < 1)
         return err_field(e, ERR_INVALID, "attempts", "attempts count from 1");
+    if (json_object_get(o, "ttl") != NULL && out->ttl_ms == 0)
+        out->ttl_ms = -1;
     out->attempts = (uint16_t)attempts;
-    out->priority = (int)priority;
+    out->priority = (uint8_t)priority;
     out->timeout_ms = (uint32_t)timeout;
     return 0;
 }
@@ -190,7 +207,7 @@ struct bind_queue *bind_queue_of(struct bind_set *s, const char *name, struct er
     q = &s->queues->list[s->queues->count++];
     *q = (struct bind_queue){.arena = mem_new(sizeof *q->arena), .run = LUA_NOREF};
     arena_init(q->arena, QUEUE_ARENA_MAX);
-    q->sending.priority = -1;
+    q->sending.priority = CORE_PRIORITY_UNSAID;
     core_queue_defaults(&q->q);
     q->q.tenant = "default";
     q->q.name = arena_strndup(q->arena, name, strlen(name));
@@ -267,18 +284,35 @@ int bind_concurrency_read(const json_t *o, struct bind_queue *q, struct err *e)
     return 0;
 }
 
+/* What is said at `queue` and at `on`, of which the later counts. */
+static int sending_read(const json_t *o, struct bind_queue *q, struct err *e)
+{
+    const json_t *needs = json_object_get(o, "needs");
+    if (bind_sending_read(o, q->arena, &q->sending, e) != 0)
+        return e->code;
+    if (needs != NULL) {
+        struct core_label *labels = arena_new(q->arena, CORE_LABELS_MAX * sizeof *labels);
+        q->sending.needs = labels;
+        q->sending.needs_count = 0;
+        if (bind_needs_read(needs, q->arena, labels, &q->sending.needs_count, e) != 0)
+            return e->code;
+    }
+    q->q.sending = core_sending_says(&q->sending) ? &q->sending : NULL;
+    return 0;
+}
+
 static int queue_read(const json_t *o, struct bind_queue *q, struct err *e)
 {
     static const char *const names[] = {
-        "attempts", "backoff", "timeout", "ttl",       "deadline",    "priority",
-        "lane",     "gate",    "max",     "max_bytes", "overflow",    "dead_to",
-        "on_dead",  "manual",  "due",     "keep",      "concurrency", "dedup_window"};
+        "attempts", "backoff", "timeout", "ttl",         "deadline",    "priority", "lane",
+        "gate",     "needs",   "max",     "max_bytes",   "overflow",    "dead_to",  "on_dead",
+        "manual",   "due",     "keep",    "concurrency", "dedup_window"};
     int64_t max = 0;
     bool drops = false, halts = false;
     struct core_queue *c = &q->q;
     if (json_only_keys(o, "a queue", names, ARRAY_LEN(names), e) != 0 ||
-        bind_sending_read(o, q->arena, &q->sending, e) != 0 ||
-        number_read(o, "max", INT64_MAX, &max, e) != 0 || max_bytes_read(o, c, e) != 0 ||
+        sending_read(o, q, e) != 0 || number_read(o, "max", INT64_MAX, &max, e) != 0 ||
+        max_bytes_read(o, c, e) != 0 ||
         choice_read(o, "overflow", "refuse", "drop_oldest", &drops, e) != 0 ||
         choice_read(o, "on_dead", "go_on", "halt", &halts, e) != 0 ||
         text_read(o, "dead_to", q->arena, &c->dead_to, e) != 0 ||
@@ -300,10 +334,11 @@ static int queue_read(const json_t *o, struct bind_queue *q, struct err *e)
 
 static int handler_read(const json_t *o, struct bind_queue *q, struct err *e)
 {
-    static const char *const names[] = {"attempts", "backoff", "timeout", "ttl",         "deadline",
-                                        "priority", "lane",    "gate",    "concurrency", "run"};
+    static const char *const names[] = {"attempts", "backoff",     "timeout", "ttl",
+                                        "deadline", "priority",    "lane",    "gate",
+                                        "needs",    "concurrency", "run"};
     if (json_only_keys(o, "a handler", names, ARRAY_LEN(names), e) != 0 ||
-        bind_sending_read(o, q->arena, &q->sending, e) != 0)
+        sending_read(o, q, e) != 0)
         return e->code;
     return bind_concurrency_read(o, q, e);
 }

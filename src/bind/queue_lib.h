@@ -17,22 +17,10 @@ enum {
 
 struct bind_listener;
 
-/* How a message is sent, where it does not say so itself. */
-struct bind_sending {
-    uint16_t attempts; /* 0: not said, and so for all others */
-    const struct core_backoff *backoff;
-    uint32_t timeout_ms;
-    int64_t ttl_ms, deadline_ms;
-    int priority; /* -1: not said */
-    const char *lane;
-    const char *gates[CORE_GATES_MAX];
-    uint8_t gates_count;
-};
-
 struct bind_queue {
     struct arena *arena; /* all texts */
     struct core_queue q;
-    struct bind_sending sending;
+    struct core_send sending;          /* q.sending, once it says anything */
     bool declared, handled;            /* by `queue`, by `on` */
     const struct bind_listener *group; /* the queue is a group's: one of its handlers */
     bool has_concurrency;
@@ -54,11 +42,9 @@ struct bind_queue *bind_queue_of(struct bind_set *s, const char *name, struct er
 /* Options of a handler: concurrency. ERR_INVALID when it is said already. */
 int bind_concurrency_read(const json_t *o, struct bind_queue *q, struct err *e);
 
-/* Options that are the same at `queue`, `on` and `send`; names that are none of them are passed
- * over. Texts go into `a`. */
-int bind_sending_read(const json_t *o, struct arena *a, struct bind_sending *out, struct err *e);
-extern const char *const bind_sending_names[];
-enum { BIND_SENDING_NAMES = 8 };
+/* Options that are the same at `queue`, `on` and `send`, all but `needs`; names that are none of
+ * them are passed over, and what is not there stays. Texts go into `a`. */
+int bind_sending_read(const json_t *o, struct arena *a, struct core_send *out, struct err *e);
 /* "10s", or a number of seconds; absent: `*ms` stays. */
 int bind_duration_read(const json_t *o, const char *key, int64_t *ms, struct err *e);
 

@@ -29,6 +29,7 @@ struct bind_message *bind_message_new(lua_State *L, size_t body_max)
     buf_init(&s->body, body_max);
     buf_init(&s->own, QUEUE_BODY_MAX);
     buf_init(&s->headers, QUEUE_HEADERS_BYTES);
+    s->m.send.priority = CORE_PRIORITY_UNSAID;
     g->p = s;
     return s;
 }
@@ -176,9 +177,15 @@ int bind_needs_read(const json_t *needs, struct arena *a, struct core_label *out
 
 static int needs_read(const json_t *o, struct bind_message *s, struct err *e)
 {
-    s->m.send.needs = s->needs;
-    return bind_needs_read(json_object_get(o, "needs"), &s->arena, s->needs, &s->m.send.needs_count,
-                           e);
+    const json_t *needs = json_object_get(o, "needs");
+    struct core_send *c = &s->m.send;
+    if (needs == NULL)
+        return 0;
+    c->needs = s->needs;
+    c->needs_count = 0;
+    int rc = bind_needs_read(needs, &s->arena, s->needs, &c->needs_count, e);
+    c->no_needs = c->needs_count == 0;
+    return rc;
 }
 
 int bind_message_headers(const json_t *o, struct bind_message *s, struct err *e)
@@ -214,34 +221,14 @@ static int options_read(const json_t *o, int64_t now, struct bind_message *s, st
         bind_message_when(o, now, &c->run_at, e) != 0 ||
         bind_message_text(o, "key", s, &c->key, e) != 0 ||
         bind_message_text(o, "dedup", s, &c->dedup, e) != 0 || unique_read(o, s, e) != 0 ||
-        needs_read(o, s, e) != 0 || bind_message_headers(o, s, e) != 0)
+        bind_sending_read(o, &s->arena, c, e) != 0 || needs_read(o, s, e) != 0 ||
+        bind_message_headers(o, s, e) != 0)
         return e->code;
     s->m.headers = s->headers.len > 0 ? buf_str(&s->headers) : NULL;
     return 0;
 }
 
 /* ---- the message ---- */
-
-static int sending_take(struct bind_message *s, const struct bind_queue *q, const json_t *o,
-                        struct err *e)
-{
-    struct bind_sending to = {.priority = -1};
-    struct core_send *c = &s->m.send;
-    if (q != NULL)
-        to = q->sending;
-    if (o != NULL && bind_sending_read(o, &s->arena, &to, e) != 0)
-        return e->code;
-    c->priority = to.priority >= 0 ? (uint8_t)to.priority : CORE_PRIORITY;
-    c->attempts = to.attempts;
-    c->backoff = to.backoff;
-    c->timeout_ms = to.timeout_ms;
-    c->ttl_ms = to.ttl_ms;
-    c->deadline_ms = to.deadline_ms;
-    c->lane = to.lane;
-    c->gates_count = to.gates_count;
-    memcpy(c->gates, to.gates, sizeof c->gates);
-    return 0;
-}
 
 /* What it belongs to goes with it. */
 void bind_message_trace(lua_State *L, struct bind_message *s)
@@ -277,8 +264,7 @@ static int message_fill(lua_State *L, struct bind_message *s, const char *queue,
     struct bind_thread *t = bind_set_of(L)->thread;
     s->m.send.queue = arena_strndup(&s->arena, queue, strlen(queue));
     t->ids.ids.make(&t->ids.ids, &s->m.send.id);
-    if (options_read(options, t->world->wall_ms(t->world), s, e) != 0 ||
-        sending_take(s, bind_set_queue(bind_set_of(L), queue), options, e) != 0)
+    if (options_read(options, t->world->wall_ms(t->world), s, e) != 0)
         return e->code;
     if (text != NULL)
         buf_adds(&s->body, text);

@@ -90,7 +90,7 @@ static struct queue_message record_of(const struct bus_message *m, const char *h
                  .dedup_ms = m->dedup_ms,
                  .run_at = m->run_at,
                  .ttl_ms = m->ttl_ms,
-                 .priority = m->has_priority ? m->priority : CORE_PRIORITY,
+                 .priority = m->has_priority ? m->priority : CORE_PRIORITY_UNSAID,
                  .create = true},
         .type = m->type,
         .headers = headers,

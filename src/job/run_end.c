@@ -93,7 +93,7 @@ static int undo_submit(struct txn *t, struct db *db, struct job_end *x, const st
     snprintf(headers, sizeof headers, "{\"" JOB_UNDO_HEADER "\":\"%s\"}", run);
     struct queue_message m = end_message(&def, x, r->correlation);
     m.send.queue = def.queue;
-    m.send.ttl_ms = 0; /* late is better than never */
+    m.send.ttl_ms = -1; /* late is better than never */
     m.headers = headers;
     m.body = r->args != NULL ? r->args : "null";
     m.body_len = r->args != NULL ? r->args_len : 4;

@@ -25,18 +25,18 @@ static int done(struct queues *q, int rc)
 static int apply_declare(struct queues *q, const struct apply *a, uint8_t version, struct cursor *c,
                          struct err *e)
 {
-    struct queue_view v;
-    int rc = declare_decode(c, version, &v, e);
-    v.queue.tenant = tenant_of(a);
-    return rc < 0 ? rc : core_declare(q->core, &v.queue, e);
+    struct queue_view *v = &q->queue_view;
+    int rc = declare_decode(c, version, v, e);
+    v->queue.tenant = tenant_of(a);
+    return rc < 0 ? rc : core_declare(q->core, &v->queue, e);
 }
 
-static int apply_send(struct queues *q, const struct apply *a, struct cursor *c, struct buf *result,
-                      struct err *e)
+static int apply_send(struct queues *q, const struct apply *a, uint8_t version, struct cursor *c,
+                      struct buf *result, struct err *e)
 {
     struct core_sent sent;
     struct send_view *v = &q->send_view;
-    int rc = send_decode(c, v, e);
+    int rc = send_decode(c, version, v, e);
     if (rc < 0)
         return rc;
     v->send.tenant = tenant_of(a);
@@ -61,12 +61,12 @@ static int discarded_declare(struct queues *q, const struct core_send *s, int64_
     return core_declare(q->core, &o, e);
 }
 
-static int apply_send_discarded(struct queues *q, const struct apply *a, struct cursor *c,
-                                struct buf *result, struct err *e)
+static int apply_send_discarded(struct queues *q, const struct apply *a, uint8_t version,
+                                struct cursor *c, struct buf *result, struct err *e)
 {
     struct core_sent sent;
     struct send_view *v = &q->send_view;
-    int rc = send_decode(c, v, e);
+    int rc = send_decode(c, version, v, e);
     if (rc < 0)
         return rc;
     uint8_t why = cursor_u8(c);
@@ -107,7 +107,7 @@ static int apply_send_manual(struct queues *q, const struct apply *a, uint8_t ve
     struct uuid follows;
     bool sent = false;
     struct send_view *v = &q->send_view;
-    int rc = send_decode(c, v, e);
+    int rc = send_decode(c, version, v, e);
     if (rc < 0)
         return rc;
     struct core_manual m = {.due_ms = (int64_t)cursor_u64(c), .anew = version == 1};
@@ -348,8 +348,8 @@ APPLY(tenant, apply_tenant(q, a, c, e))
 APPLY(gate, apply_named(q, a, QUEUE_OP_GATE, c, e))
 APPLY(gate_close, apply_named(q, a, QUEUE_OP_GATE_CLOSE, c, e))
 APPLY(gate_backoff, apply_named(q, a, QUEUE_OP_GATE_BACKOFF, c, e))
-APPLY(send, apply_send(q, a, c, result, e))
-APPLY(send_discarded, apply_send_discarded(q, a, c, result, e))
+APPLY(send, apply_send(q, a, version, c, result, e))
+APPLY(send_discarded, apply_send_discarded(q, a, version, c, result, e))
 APPLY(send_manual, apply_send_manual(q, a, version, c, result, e))
 APPLY(worked, apply_worked(q, a, c, e))
 APPLY(forget, apply_forget(q, c, e))
@@ -488,7 +488,7 @@ int queue_message_read(const void *entry, size_t n, uint64_t place, struct queue
     if (v == NULL)
         return err_set(e, ERR_NOMEM, "a message");
     memset(out, 0, offsetof(struct queue_stored, texts));
-    int rc = send_decode(&c, v, e);
+    int rc = send_decode(&c, SEND_VERSION, v, e);
     if (rc == 0)
         stored_fill(out, v);
     mem_free(v);

@@ -54,7 +54,9 @@ struct core;
 enum {
     CORE_PRIORITY_MAX = 31,
     CORE_PRIORITY = 4,
+    CORE_PRIORITY_UNSAID = 255, /* of a send: as its queue says, else CORE_PRIORITY */
     CORE_ATTEMPTS = 5,
+    CORE_TIMEOUT_MS = 60000,
     CORE_ATTEMPTS_MAX = 1000,
     CORE_BACKOFF_LIST_MAX = 16,
     CORE_GATES_MAX = 4,   /* of one record */
@@ -81,6 +83,7 @@ enum {
 };
 
 #define CORE_DEDUP_MAX_MS (INT64_C(30) * 86400 * 1000)
+#define CORE_DEADLINE_MS (INT64_C(86400) * 1000)
 
 /* Where something lies in the log: index of the entry << 24 | offset of the payload in it. */
 #define CORE_PLACE(seq, offset) ((uint64_t)(seq) << 24 | (uint64_t)(offset))
@@ -145,6 +148,7 @@ struct core_backoff {                     /* waits, ms */
 };
 /* The wait before try n + 1, of one record: up to 10 % more or less. n from 1. */
 uint32_t core_backoff_ms(const struct core_backoff *b, uint32_t n, uint64_t fingerprint);
+struct core_send;
 struct core_queue { /* zero-initialise, then core_queue_defaults() */
     const char *tenant, *name;
     uint32_t concurrency;    /* executing at once; 0: no limit */
@@ -159,6 +163,10 @@ struct core_queue { /* zero-initialise, then core_queue_defaults() */
     int64_t keep_completed_ms, keep_discarded_ms; /* 0: gone at once; -1: for ever */
     uint32_t keep_count;                          /* completed ones, the newest; 0: no limit */
     int64_t dedup_window_ms;
+    /* How a record is sent that does not say so itself, whoever sends it: ttl_ms, deadline_ms,
+     * timeout_ms, priority, attempts, backoff, lane, gates and needs; the rest is not looked at.
+     * NULL: nothing is said, and the core's defaults hold. */
+    const struct core_send *sending;
 };
 void core_queue_defaults(struct core_queue *q);
 /* Declares, or changes what can be changed: all of it. */
@@ -207,19 +215,24 @@ struct core_label { /* text: equals; neither: is there; number: that much of it,
     uint32_t number;
 };
 enum core_unique { UNIQUE_SKIP, UNIQUE_REPLACE, UNIQUE_SWAP };
-struct core_send { /* zero-initialise; the defaults are the core's */
+/* Zero-initialise, but for the priority. What is not said is as the queue says, else as written
+ * here. A record keeps what it got so, whatever its queue says later; moved to another queue, by an
+ * operator or as a dead letter, what was not said is as that queue says: but ttl and deadline,
+ * which are times that count from the send. */
+struct core_send {
     const char *tenant, *queue;
     struct uuid id;
     uint64_t place;
-    uint32_t bytes;      /* of the body */
-    int64_t run_at;      /* 0 or past: now */
-    int64_t ttl_ms;      /* not started by then: expired. From run_at; 0: none */
-    int64_t deadline_ms; /* of snoozes and closed gates, from run_at; 0: 24 h */
-    uint32_t timeout_ms; /* of one execution; 0: 60 s */
-    uint8_t priority;
-    uint16_t attempts;                  /* 0: CORE_ATTEMPTS */
-    const struct core_backoff *backoff; /* NULL: 3 s, doubling, cap 5 min */
-    const char *lane;                   /* NULL: "default" */
+    uint32_t bytes; /* of the body */
+    int64_t run_at; /* 0 or past: now */
+    int64_t ttl_ms; /* not started by then: expired. From run_at; 0: not said, none; -1: none */
+    int64_t
+        deadline_ms; /* of snoozes and closed gates, from run_at; 0: not said, CORE_DEADLINE_MS */
+    uint32_t timeout_ms;                /* of one execution; 0: not said, CORE_TIMEOUT_MS */
+    uint8_t priority;                   /* CORE_PRIORITY_UNSAID: not said */
+    uint16_t attempts;                  /* 0: not said, CORE_ATTEMPTS */
+    const struct core_backoff *backoff; /* NULL: not said, 3 s, doubling, cap 5 min */
+    const char *lane;                   /* NULL: not said, "default" */
     const char *key, *unique, *dedup;
     int64_t dedup_ms; /* known for so long at least; the queue's window where that is longer */
     enum core_unique unique_mode;
@@ -228,6 +241,7 @@ struct core_send { /* zero-initialise; the defaults are the core's */
     const char *gates[CORE_GATES_MAX];
     const struct core_label *needs;
     uint8_t gates_count, needs_count;
+    bool no_gates, no_needs; /* said: none; else 0 of them are not said */
     bool create;             /* an undeclared queue is declared with defaults */
     bool always;             /* be the queue closed or full */
     enum rec_reason discard; /* not to be worked: it is discarded for it as soon as it is there */
@@ -240,6 +254,14 @@ struct core_sent {
     int64_t oldest_age_ms; /* about that of its oldest available one; 0: none waits */
 };
 int core_send(struct core *c, const struct core_send *s, struct core_sent *out, struct err *e);
+/* Of core_queue.sending. Does it say anything, and the same? NULL says nothing. */
+bool core_sending_says(const struct core_send *s);
+bool core_sending_same(const struct core_send *a, const struct core_send *b);
+/* A copy in one piece, to be freed with mem_free(); NULL of what says nothing. */
+struct core_send *core_sending_copy(const struct core_send *s);
+/* As a send takes what it does not say: from `from`, which may be NULL, else the core's default.
+ * `s` then says all, but a backoff and a ttl where there are none. */
+void core_sending_fill(struct core_send *s, const struct core_send *from);
 
 /* ---- manual queues: what people work ----
  *

@@ -5,7 +5,7 @@
  * gets what, the end of an execution keyline.c   the lines of keys; unique slots; dedup gate.c
  * gates and who waits at them timer.c     what is due and when entry.c    time moves on queues.c
  * declarations, counts                                  consumer.c opening, renewing, lapsing
- *   send.c settle.c operate.c manual.c look.c save.c load.c                    core.c     new,
+ *   send.c sending.c settle.c operate.c manual.c look.c save.c load.c          core.c     new,
  * free, hash, check
  *
  * Where an available record stands (`where`), and what holds it there:
@@ -128,6 +128,17 @@ struct extra {
     bool snoozed, halts, asked, edited, in_oldest, overdue;
 };
 
+enum {
+    SAID_PRIORITY = 1,
+    SAID_TIMEOUT = 2,
+    SAID_ATTEMPTS = 4,
+    SAID_BACKOFF = 8,
+    SAID_LANE = 16,
+    SAID_GATES = 32,
+    SAID_NEEDS = 64,
+    SAID_ALL = 127,
+};
+
 /* What records of one sender have in common. */
 struct kind {
     struct table_node node;
@@ -140,6 +151,7 @@ struct kind {
     uint32_t timeout_ms;
     uint16_t attempts;
     uint8_t priority;
+    uint8_t said; /* SAID_*: what the sender said; a move changes the rest */
 };
 
 struct tenant {
@@ -559,6 +571,17 @@ void rec_renew(struct core *c, uint32_t n);
 /* settle.c: the execution ends, with a try used, and without. */
 void rec_lapse(struct core *c, uint32_t n);
 void rec_hand_back(struct core *c, uint32_t n);
+
+/* sending.c */
+int core_text_check(const char *text, const char *field, struct err *e); /* NULL is right */
+uint8_t sending_said(const struct core_send *s);
+/* Is it as it may be said, and is there room for its lane and labels, which from now on are there?
+ */
+int sending_check(const struct core_send *s, struct err *e);
+int sending_reserve(struct core *c, const struct core_send *s, struct err *e);
+struct core_send *sending_keep(struct core *c, const struct core_send *s); /* a copy; undo_free() */
+/* The record is in `to` now: what its sender did not say is as that queue says. */
+struct kind *sending_of_queue(struct core *c, uint32_t n, struct queue *to);
 
 /* send.c */
 void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes, bool edited);

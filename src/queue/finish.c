@@ -65,14 +65,12 @@ static bool died_in(const struct extra *x, const struct queue *q)
     return false;
 }
 
-/* Another queue, the same in all else. */
+/* Another queue, the same in all else that was said of it. */
 static void rec_requeue(struct core *c, uint32_t n, struct queue *to)
 {
     struct rec *r = core_rec(c, n);
     struct kind *old = core_kind(c, r);
-    struct kind like = *old;
-    like.queue = to;
-    struct kind *k = kind_get(c, &like, old->line->lane, old->line->needs);
+    struct kind *k = sending_of_queue(c, n, to);
     rec_set_state(c, n, 0);
     kind_ref(c, k);
     rec_save(c, r);

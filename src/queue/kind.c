@@ -17,13 +17,15 @@ static bool kind_equal(const struct kind *a, const struct kind *b)
 {
     return a->line == b->line && a->deadline_ms == b->deadline_ms &&
            a->timeout_ms == b->timeout_ms && a->attempts == b->attempts &&
-           a->priority == b->priority && backoff_equal(&a->backoff, &b->backoff);
+           a->priority == b->priority && a->said == b->said &&
+           backoff_equal(&a->backoff, &b->backoff);
 }
 
 static uint64_t kind_hash(const struct kind *k)
 {
     uint64_t words[4] = {(uint64_t)(uintptr_t)k->line, (uint64_t)k->deadline_ms,
-                         (uint64_t)k->timeout_ms << 32 | (uint64_t)k->attempts << 8 | k->priority,
+                         (uint64_t)k->timeout_ms << 32 | (uint64_t)k->attempts << 16 |
+                             (uint64_t)k->priority << 8 | k->said,
                          (uint64_t)k->backoff.first << 32 | k->backoff.cap};
     return hash64(0, words, sizeof words);
 }

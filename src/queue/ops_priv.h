@@ -41,8 +41,9 @@ enum queue_op {
     QUEUE_OP_TEND = 0x0235,
 };
 
-enum { DECLARE_VERSION = 2 }; /* of QUEUE_OP_DECLARE: 1 has no due time */
-enum { MANUAL_VERSION = 2 };  /* of QUEUE_OP_SEND_MANUAL: 1 overrides what the queue said */
+enum { DECLARE_VERSION = 3 }; /* of QUEUE_OP_DECLARE: 1 has no due time, 2 not how it is sent to */
+/* Of QUEUE_OP_SEND_MANUAL: 1 overrides what the queue said; from 3 on it is as a send of that. */
+enum { MANUAL_VERSION = 3 };
 
 /* Of QUEUE_OP_TEND: what is said. */
 enum { TEND_OWNER = 1, TEND_DUE = 2, TEND_UNTIL = 4, TEND_KNOWN = 7 };
@@ -50,8 +51,8 @@ enum { TEND_OWNER = 1, TEND_DUE = 2, TEND_UNTIL = 4, TEND_KNOWN = 7 };
 /* Behind a settle's fields in QUEUE_OP_WORKED. */
 enum { WORKED_CANCELLED = 1, WORKED_FORGET = 2, WORKED_KNOWN = 3 };
 
-/* What of a send is not at its default: bits of its first field. A bit that this program does not
- * know makes the payload unreadable, never half read. */
+/* What a send says: bits of its first field. A bit that this program does not know makes the
+ * payload unreadable, never half read. */
 enum {
     SEND_RUN_AT = 1 << 0,
     SEND_TTL = 1 << 1,
@@ -76,7 +77,9 @@ enum {
     SEND_KNOWN = (1 << 20) - 1,
 };
 
-enum { SEND_VERSION = 2 };
+/* What a send does not say is as its queue says since version 3; in versions 1 and 2 it is as the
+ * core says. */
+enum { SEND_VERSION = 3, SEND_SAYS_ALL_VERSION = 2 };
 
 /* A send read back: texts point into `texts`, the body into the payload. */
 struct send_view {
@@ -90,7 +93,7 @@ struct send_view {
     char room[2 * (CORE_LABELS_MAX + CORE_GATES_MAX + 6) * (CORE_TEXT_MAX + 1) +
               QUEUE_HEADERS_BYTES + QUEUE_TYPE_BYTES + 4096];
 };
-int send_decode(struct cursor *c, struct send_view *v, struct err *e);
+int send_decode(struct cursor *c, uint8_t version, struct send_view *v, struct err *e);
 /* The result that queue_sent_read() reads. */
 void sent_add(struct buf *result, const struct core_sent *s);
 
@@ -102,9 +105,22 @@ struct settle_view {
 };
 int settle_decode(struct cursor *c, struct settle_view *v, struct err *e);
 
+/* How a queue is sent to: as a send, the same bits with the same fields. The texts are copied to
+ * *room, which moves on. */
+struct sending_view {
+    struct core_send send;
+    struct core_backoff backoff;
+    struct core_label needs[CORE_LABELS_MAX];
+};
+enum { SENDING_ROOM = (2 * CORE_LABELS_MAX + CORE_GATES_MAX + 1) * (CORE_TEXT_MAX + 1) };
+void sending_add(struct buf *b, const struct core_send *s); /* NULL: it says nothing */
+/* NULL: it says nothing. */
+const struct core_send *sending_read(struct cursor *c, struct sending_view *v, char **room);
+
 struct queue_view {
     struct core_queue queue;
-    char name[CORE_TEXT_MAX + 1], dead_to[CORE_TEXT_MAX + 1];
+    struct sending_view sending;
+    char name[CORE_TEXT_MAX + 1], dead_to[CORE_TEXT_MAX + 1], room[SENDING_ROOM];
 };
 int declare_decode(struct cursor *c, uint8_t version, struct queue_view *v, struct err *e);
 

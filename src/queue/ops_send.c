@@ -31,15 +31,15 @@ static uint32_t send_flags(const struct queue_message *m)
     f |= s->ttl_ms != 0 ? SEND_TTL : 0u;
     f |= s->deadline_ms != 0 ? SEND_DEADLINE : 0u;
     f |= s->timeout_ms != 0 ? SEND_TIMEOUT : 0u;
-    f |= s->priority != CORE_PRIORITY ? SEND_PRIORITY : 0u;
+    f |= s->priority != CORE_PRIORITY_UNSAID ? SEND_PRIORITY : 0u;
     f |= s->attempts != 0 ? SEND_ATTEMPTS : 0u;
     f |= s->backoff != NULL ? SEND_BACKOFF : 0u;
     f |= s->lane != NULL ? SEND_LANE : 0u;
     f |= s->key != NULL ? SEND_KEY : 0u;
     f |= s->unique != NULL ? SEND_UNIQUE : 0u;
     f |= s->dedup != NULL ? SEND_DEDUP : 0u;
-    f |= s->gates_count > 0 ? SEND_GATES : 0u;
-    f |= s->needs_count > 0 ? SEND_NEEDS : 0u;
+    f |= s->gates_count > 0 || s->no_gates ? SEND_GATES : 0u;
+    f |= s->needs_count > 0 || s->no_needs ? SEND_NEEDS : 0u;
     f |= s->create ? SEND_CREATE : 0u;
     f |= m->type != NULL ? SEND_TYPE : 0u;
     f |= m->headers != NULL ? SEND_HEADERS : 0u;
@@ -163,10 +163,9 @@ static void send_add(struct buf *b, const struct queue_message *m)
     buf_add_bytes(b, m->body, m->body_len);
 }
 
-/* A version only where it is needed, so that a program before this one can read the others. */
-static struct buf *send_begin(struct txn *t, enum queue_op type, const struct queue_message *m)
+static struct buf *send_begin(struct txn *t, enum queue_op type)
 {
-    return txn_begin(t, (uint16_t)type, m->send.dedup_ms != 0 ? SEND_VERSION : 1);
+    return txn_begin(t, (uint16_t)type, SEND_VERSION);
 }
 
 int queue_txn_send(struct txn *t, const struct queue_message *m, struct err *e)
@@ -174,7 +173,7 @@ int queue_txn_send(struct txn *t, const struct queue_message *m, struct err *e)
     int rc = message_check(m, e);
     if (rc < 0)
         return rc;
-    send_add(send_begin(t, QUEUE_OP_SEND, m), m);
+    send_add(send_begin(t, QUEUE_OP_SEND), m);
     txn_end(t);
     return 0;
 }
@@ -185,7 +184,7 @@ int queue_txn_send_discarded(struct txn *t, const struct queue_message *m, int64
     int rc = message_check(m, e);
     if (rc < 0)
         return rc;
-    struct buf *b = send_begin(t, QUEUE_OP_SEND_DISCARDED, m);
+    struct buf *b = send_begin(t, QUEUE_OP_SEND_DISCARDED);
     send_add(b, m);
     buf_add_u8(b, (uint8_t)m->send.discard);
     buf_add_u64(b, (uint64_t)keep_ms);
@@ -224,21 +223,40 @@ static void backoff_read(struct cursor *c, struct core_backoff *o)
         o->list[i] = cursor_u32(c);
 }
 
+/* Times, numbers, lane: what a send and a queue say alike. */
+static void send_read_how(struct cursor *c, struct core_send *s, struct core_backoff *backoff,
+                          char **room, uint32_t f)
+{
+    s->ttl_ms = f & SEND_TTL ? (int64_t)cursor_u64(c) : 0;
+    s->deadline_ms = f & SEND_DEADLINE ? (int64_t)cursor_u64(c) : 0;
+    s->timeout_ms = f & SEND_TIMEOUT ? cursor_u32(c) : 0;
+    s->priority = f & SEND_PRIORITY ? cursor_u8(c) : CORE_PRIORITY_UNSAID;
+    s->attempts = f & SEND_ATTEMPTS ? cursor_u16(c) : 0;
+    if (f & SEND_BACKOFF) {
+        backoff_read(c, backoff);
+        s->backoff = backoff;
+    }
+    if (f & SEND_LANE)
+        s->lane = short_read(c, room, CORE_TEXT_MAX);
+}
+
+static void send_read_lists(struct cursor *c, struct core_send *s,
+                            struct core_label needs[CORE_LABELS_MAX], char **room, uint32_t f)
+{
+    if (f & SEND_GATES)
+        s->gates_count = (uint8_t)op_texts_read(c, cursor_u8(c), CORE_GATES_MAX, s->gates, room);
+    if (f & SEND_NEEDS)
+        s->needs_count = op_labels_read(c, needs, room);
+    s->needs = needs;
+    s->no_gates = f & SEND_GATES && s->gates_count == 0;
+    s->no_needs = f & SEND_NEEDS && s->needs_count == 0;
+}
+
 static void send_read_options(struct cursor *c, struct send_view *v, uint32_t f)
 {
     struct core_send *s = &v->send;
     s->run_at = f & SEND_RUN_AT ? (int64_t)cursor_u64(c) : 0;
-    s->ttl_ms = f & SEND_TTL ? (int64_t)cursor_u64(c) : 0;
-    s->deadline_ms = f & SEND_DEADLINE ? (int64_t)cursor_u64(c) : 0;
-    s->timeout_ms = f & SEND_TIMEOUT ? cursor_u32(c) : 0;
-    s->priority = f & SEND_PRIORITY ? cursor_u8(c) : CORE_PRIORITY;
-    s->attempts = f & SEND_ATTEMPTS ? cursor_u16(c) : 0;
-    if (f & SEND_BACKOFF) {
-        backoff_read(c, &v->backoff);
-        s->backoff = &v->backoff;
-    }
-    if (f & SEND_LANE)
-        s->lane = short_read(c, &v->texts, CORE_TEXT_MAX);
+    send_read_how(c, s, &v->backoff, &v->texts, f);
     if (f & SEND_KEY)
         s->key = short_read(c, &v->texts, CORE_TEXT_MAX);
     if (f & SEND_UNIQUE) {
@@ -265,12 +283,7 @@ static const char *uuid_text_read(struct cursor *c, char **room)
 static void send_read_rest(struct cursor *c, struct send_view *v, uint32_t f)
 {
     struct core_send *s = &v->send;
-    if (f & SEND_GATES)
-        s->gates_count =
-            (uint8_t)op_texts_read(c, cursor_u8(c), CORE_GATES_MAX, s->gates, &v->texts);
-    if (f & SEND_NEEDS)
-        s->needs_count = op_labels_read(c, v->needs, &v->texts);
-    s->needs = v->needs;
+    send_read_lists(c, s, v->needs, &v->texts, f);
     s->create = f & SEND_CREATE;
     v->type = f & SEND_TYPE ? short_read(c, &v->texts, QUEUE_TYPE_BYTES) : NULL;
     v->headers = f & SEND_HEADERS ? short_read(c, &v->texts, QUEUE_HEADERS_BYTES) : NULL;
@@ -282,7 +295,21 @@ static void send_read_rest(struct cursor *c, struct send_view *v, uint32_t f)
     v->body = cursor_bytes(c, &v->body_len);
 }
 
-int send_decode(struct cursor *c, struct send_view *v, struct err *e)
+/* It was sent when queues said nothing of it, and nothing is as they say now. */
+static void send_say_all(struct send_view *v)
+{
+    struct core_send *s = &v->send;
+    core_sending_fill(s, NULL);
+    if (s->backoff == NULL) {
+        v->backoff = (struct core_backoff){.first = 0};
+        s->backoff = &v->backoff;
+    }
+    s->ttl_ms = s->ttl_ms != 0 ? s->ttl_ms : -1;
+    s->no_gates = s->gates_count == 0;
+    s->no_needs = s->needs_count == 0;
+}
+
+int send_decode(struct cursor *c, uint8_t version, struct send_view *v, struct err *e)
 {
     memset(&v->send, 0, sizeof v->send);
     v->texts = v->room;
@@ -294,7 +321,42 @@ int send_decode(struct cursor *c, struct send_view *v, struct err *e)
     send_read_options(c, v, f);
     send_read_rest(c, v, f);
     v->send.bytes = (uint32_t)v->body_len;
+    if (version <= SEND_SAYS_ALL_VERSION)
+        send_say_all(v);
     return c->bad || v->send.queue == NULL || v->body_len > CORE_BODY_MAX ? op_bad("send", e) : 0;
+}
+
+/* ---- how a queue is sent to ---- */
+
+enum {
+    SENDING_KNOWN = SEND_TTL | SEND_DEADLINE | SEND_TIMEOUT | SEND_PRIORITY | SEND_ATTEMPTS |
+                    SEND_BACKOFF | SEND_LANE | SEND_GATES | SEND_NEEDS,
+};
+
+void sending_add(struct buf *b, const struct core_send *s)
+{
+    struct queue_message m = {.body = NULL};
+    if (!core_sending_says(s)) {
+        buf_add_u32(b, 0);
+        return;
+    }
+    m.send = *s;
+    uint32_t f = send_flags(&m) & SENDING_KNOWN;
+    buf_add_u32(b, f);
+    send_add_options(b, &m, f);
+    send_add_rest(b, &m, f);
+}
+
+const struct core_send *sending_read(struct cursor *c, struct sending_view *v, char **room)
+{
+    uint32_t f = cursor_u32(c);
+    memset(&v->send, 0, sizeof v->send);
+    c->bad = c->bad || (f & ~(uint32_t)SENDING_KNOWN) != 0;
+    if (c->bad || f == 0)
+        return NULL;
+    send_read_how(c, &v->send, &v->backoff, room, f);
+    send_read_lists(c, &v->send, v->needs, room, f);
+    return c->bad ? NULL : &v->send;
 }
 
 /* ---- what a send gave ---- */

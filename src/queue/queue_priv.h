@@ -108,6 +108,7 @@ struct queues {
 
     struct send_view send_view; /* of the operation that is being applied */
     struct consumer_view consumer_view;
+    struct queue_view queue_view;
 };
 
 #endif

@@ -148,6 +148,8 @@ static int queue_check(const struct core_queue *o, struct err *e)
         return err_field(e, ERR_INVALID, "due", "a time to come, and of a manual queue alone");
     if (o->keep_completed_ms < -1 || o->keep_discarded_ms < -1)
         return err_field(e, ERR_INVALID, "keep", "a time, 0, or -1 for ever");
+    if (o->sending != NULL && sending_check(o->sending, e) < 0)
+        return ERR_INVALID;
     return o->dead_to == NULL ? 0 : name_check(o->dead_to, "dead_to", e);
 }
 
@@ -167,6 +169,7 @@ static void queue_oldest_review(struct core *c, struct queue *q)
 void queue_set(struct core *c, struct queue *q, const struct core_queue *o)
 {
     char *dead_to = o->dead_to == NULL ? NULL : undo_strdup(&c->undo, o->dead_to);
+    struct core_send *sending = sending_keep(c, o->sending);
     bool owned = q->o.owned;
     SAVE(c, q->unhandled_at);
     if (o->handled || o->manual)
@@ -175,10 +178,12 @@ void queue_set(struct core *c, struct queue *q, const struct core_queue *o)
         q->unhandled_at = c->at;
     undo_note(&c->undo, &q->o, sizeof q->o);
     undo_free(&c->undo, (char *)q->o.dead_to);
+    undo_free(&c->undo, (struct core_send *)q->o.sending);
     q->o = *o;
     q->o.tenant = q->tenant->name;
     q->o.name = q->name;
     q->o.dead_to = dead_to;
+    q->o.sending = sending;
     q->o.owned = owned;
     queue_oldest_review(c, q);
     queue_lines_review(c, q);
@@ -192,6 +197,8 @@ void queue_set(struct core *c, struct queue *q, const struct core_queue *o)
 int core_declare(struct core *c, const struct core_queue *o, struct err *e)
 {
     int rc = queue_check(o, e);
+    if (rc == 0)
+        rc = sending_reserve(c, o->sending, e);
     if (rc < 0)
         return rc;
     struct queue *q = queue_get(c, o->tenant, o->name, true, e);
@@ -406,6 +413,7 @@ int core_drop(struct core *c, const char *tenant, const char *name, bool force, 
         undo_free(&c->undo, l);
     }
     undo_free(&c->undo, (char *)q->o.dead_to);
+    undo_free(&c->undo, (struct core_send *)q->o.sending);
     undo_free(&c->undo, q->oldest.items);
     undo_free(&c->undo, q->name);
     undo_free(&c->undo, q);

@@ -1,4 +1,4 @@
-/* Queue core, saved: everything but the records. */
+/* Queue core, saved: everything but the queues and the records. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -29,16 +29,6 @@ struct queue *saved_queue(const struct core *c, uint32_t number)
     return NULL;
 }
 
-static void saved_queues_known(struct core *c, struct pass *p)
-{
-    uint32_t i = 0;
-    c->by_number = mem_try((c->queues_count + 1) * sizeof(struct queue *));
-    if (c->by_number == NULL)
-        pass_fail(p, ERR_NOMEM, "its queues");
-    for (struct queue *q = c->queues; c->by_number != NULL && q != NULL; q = q->next)
-        c->by_number[i++] = q;
-}
-
 struct gate *saved_gate(const struct core *c, uint32_t number)
 {
     struct gate *g = c->gates;
@@ -63,14 +53,13 @@ struct consumer *saved_consumer(const struct core *c, uint64_t number)
     return s;
 }
 
-static void text_must(struct pass *p, const char *text)
+void pass_must(struct pass *p, const char *text)
 {
     if (p->loading && p->rc == 0 && text == NULL)
         pass_fail(p, ERR_CORRUPT, "a name is missing");
 }
 
-/* Which tenant, by number. */
-static struct tenant *pass_tenant(struct core *c, struct pass *p, struct tenant *t)
+struct tenant *pass_tenant(struct core *c, struct pass *p, struct tenant *t)
 {
     uint32_t number = t == NULL ? 0 : t->number;
     pass_number(p, &number, c->tenants_count, "a tenant that is not there");
@@ -87,7 +76,7 @@ void pass_tenants(struct core *c, struct pass *p)
         const char *name = pass_text(p, p->loading ? NULL : t->name, room);
         uint32_t weight = p->loading ? 0 : t->weight;
         pass_u32(p, &weight);
-        text_must(p, name);
+        pass_must(p, name);
         if (p->rc < 0)
             return;
         if (p->loading)
@@ -123,7 +112,7 @@ void pass_lanes(struct core *c, struct pass *p)
     pass_number(p, &count, CORE_LANES_MAX + 1, "too many lanes");
     for (uint32_t i = 0; i < count && p->rc == 0; i++) {
         const char *name = pass_text(p, p->loading ? NULL : c->lanes[i]->name, room);
-        text_must(p, name);
+        pass_must(p, name);
         if (p->rc < 0)
             return;
         struct lane *l = p->loading ? lane_get(c, name) : c->lanes[i];
@@ -137,17 +126,12 @@ void pass_lanes(struct core *c, struct pass *p)
     }
 }
 
-/* Labels as they are asked for, into `labels`; texts live in `texts` when loading. */
-struct label_room {
-    char name[CORE_TEXT_MAX + 1], text[CORE_TEXT_MAX + 1];
-};
-
-static void pass_label(struct pass *p, struct core_label *l, struct label_room *room)
+void pass_label(struct pass *p, struct core_label *l, struct label_room *room)
 {
     l->name = pass_text(p, l->name, room->name);
     l->text = pass_text(p, l->text, room->text);
     pass_u32(p, &l->number);
-    text_must(p, l->name);
+    pass_must(p, l->name);
 }
 
 void pass_needs(struct core *c, struct pass *p)
@@ -182,7 +166,7 @@ void pass_gates(struct core *c, struct pass *p)
     for (uint32_t i = 0; i < count && p->rc == 0; i++) {
         struct tenant *t = pass_tenant(c, p, p->loading ? NULL : g->tenant);
         const char *name = pass_text(p, p->loading ? NULL : g->name, room);
-        text_must(p, name);
+        pass_must(p, name);
         if (p->rc < 0)
             return;
         if (p->loading)
@@ -199,94 +183,20 @@ void pass_gates(struct core *c, struct pass *p)
     }
 }
 
-/* ---- queues ---- */
-
-/* Of a manual queue: since the fifth form. */
-static void pass_queue_manual(struct pass *p, struct core_queue *o)
-{
-    if (p->form < 5)
-        return;
-    pass_bool(p, &o->owned);
-    pass_i64(p, &o->due_ms);
-}
-
-static void pass_queue_options(struct pass *p, struct core_queue *o, char room[CORE_TEXT_MAX + 1])
-{
-    uint8_t overflow = (uint8_t)o->overflow;
-    o->dead_to = pass_text(p, p->loading ? NULL : o->dead_to, room);
-    pass_u32(p, &o->concurrency);
-    pass_u64(p, &o->max);
-    pass_u64(p, &o->max_bytes);
-    pass_u8(p, &overflow);
-    pass_bool(p, &o->halt_on_dead);
-    pass_bool(p, &o->manual);
-    pass_bool(p, &o->handled);
-    pass_i64(p, &o->keep_completed_ms);
-    pass_i64(p, &o->keep_discarded_ms);
-    pass_u32(p, &o->keep_count);
-    pass_i64(p, &o->dedup_window_ms);
-    pass_queue_manual(p, o);
-    if (overflow > OVERFLOW_DROP_OLDEST)
-        pass_fail(p, ERR_CORRUPT, "an unknown way to overflow");
-    o->overflow = overflow == 0 ? OVERFLOW_REFUSE : OVERFLOW_DROP_OLDEST;
-}
-
-static void pass_queue_state(struct pass *p, struct queue *q)
-{
-    pass_bool(p, &q->paused);
-    pass_bool(p, &q->closed);
-    pass_u64(p, &q->sent);
-    pass_u64(p, &q->acked);
-    pass_u64(p, &q->nacked);
-    pass_u64(p, &q->granted);
-    if (p->form < 2)
-        return;
-    pass_u64(p, &q->dropped);
-    pass_i64(p, &q->unhandled_at);
-}
-
-static void pass_queue(struct core *c, struct pass *p, struct queue *q)
-{
-    char name_room[CORE_TEXT_MAX + 1], room[CORE_TEXT_MAX + 1];
-    uint32_t number = q == NULL ? 0 : q->number;
-    pass_number(p, &number, c->queue_next > number ? UINT32_MAX : number + 1, "a queue's number");
-    struct tenant *t = pass_tenant(c, p, q == NULL ? NULL : q->tenant);
-    const char *name = pass_text(p, q == NULL ? NULL : q->name, name_room);
-    text_must(p, name);
-    struct core_queue o = {0};
-    if (q != NULL)
-        o = q->o;
-    pass_queue_options(p, &o, room);
-    if (p->rc < 0)
-        return;
-    if (p->loading) {
-        c->queue_next = number;
-        o.tenant = t->name;
-        o.name = name;
-        p->rc = core_declare(c, &o, p->e);
-        q = p->rc < 0 ? NULL : queue_find(c, t->name, name);
-        if (q == NULL || q->number != number) {
-            pass_fail(p, ERR_CORRUPT, "the same queue twice");
-            return;
-        }
-        q->o.owned = o.owned;
-    }
-    pass_queue_state(p, q);
-}
-
-void pass_queues(struct core *c, struct pass *p)
-{
-    uint32_t count = c->queues_count;
-    pass_number(p, &count, CORE_QUEUES_MAX + 1, "too many queues");
-    struct queue *q = p->loading ? NULL : c->queues;
-    for (uint32_t i = 0; i < count && p->rc == 0; i++) {
-        pass_queue(c, p, q);
-        q = q == NULL ? NULL : q->next;
-    }
-    saved_queues_known(c, p);
-}
-
 /* ---- kinds, by number: records name them so ---- */
+
+void pass_backoff(struct pass *p, struct core_backoff *b)
+{
+    pass_u32(p, &b->first);
+    pass_u32(p, &b->cap);
+    pass_u8(p, &b->list_count);
+    if (b->list_count > CORE_BACKOFF_LIST_MAX) {
+        pass_fail(p, ERR_CORRUPT, "too many waits");
+        b->list_count = 0;
+    }
+    for (uint8_t i = 0; i < b->list_count; i++)
+        pass_u32(p, &b->list[i]);
+}
 
 static void pass_kind_fields(struct pass *p, struct kind *k)
 {
@@ -294,15 +204,13 @@ static void pass_kind_fields(struct pass *p, struct kind *k)
     pass_u32(p, &k->timeout_ms);
     pass_u16(p, &k->attempts);
     pass_u8(p, &k->priority);
-    pass_u32(p, &k->backoff.first);
-    pass_u32(p, &k->backoff.cap);
-    pass_u8(p, &k->backoff.list_count);
-    if (k->backoff.list_count > CORE_BACKOFF_LIST_MAX || k->priority > CORE_PRIORITY_MAX) {
+    pass_backoff(p, &k->backoff);
+    if (k->priority > CORE_PRIORITY_MAX)
         pass_fail(p, ERR_CORRUPT, "a kind of record out of bounds");
-        return;
-    }
-    for (uint8_t i = 0; i < k->backoff.list_count; i++)
-        pass_u32(p, &k->backoff.list[i]);
+    if (p->form < 6)
+        k->said = SAID_ALL;
+    else
+        pass_u8(p, &k->said);
 }
 
 static void pass_kind(struct core *c, struct pass *p, struct kind *k, uint32_t number)
@@ -368,7 +276,7 @@ static void pass_consumer_only(struct pass *p, struct core_consumer *o, struct c
     pass_number(p, &count, CORE_LABELS_MAX + 1, "too many labels");
     for (uint32_t i = 0; i < count; i++) {
         only[i] = pass_text(p, s == NULL ? NULL : s->only[i], rooms[i].text);
-        text_must(p, only[i]);
+        pass_must(p, only[i]);
     }
     o->only = only;
     o->only_count = (uint8_t)count;
@@ -420,7 +328,7 @@ static void pass_consumer(struct core *c, struct pass *p, struct consumer *s,
     }
     pass_bytes(p, o.id.b, sizeof o.id.b);
     o.node = pass_text(p, s == NULL ? NULL : s->name, rooms->node);
-    text_must(p, o.node);
+    pass_must(p, o.node);
     pass_u8(p, &flags);
     o.worker = flags & SAVED_WORKER;
     o.of_node = flags & SAVED_OF_NODE;
@@ -486,7 +394,7 @@ void pass_dedups(struct core *c, struct pass *p)
         pass_u64(p, &place);
         pass_i64(p, &until);
         const char *text = pass_text(p, d == NULL ? NULL : d->text, room);
-        text_must(p, text);
+        pass_must(p, text);
         struct queue *q = p->rc < 0 ? NULL : saved_queue(c, number);
         if (q == NULL)
             pass_fail(p, ERR_CORRUPT, "a queue that is not there");

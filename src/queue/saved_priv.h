@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "queue/core_priv.h"
 
-enum { SAVED_FORM = 5, SAVED_PIECE = 60 << 10 };
+enum { SAVED_FORM = 6, SAVED_PIECE = 60 << 10 };
 
 struct pass {
     bool loading;
@@ -30,6 +30,16 @@ void pass_us(struct pass *p, int64_t *v);
 void pass_bool(struct pass *p, bool *v);
 /* A text of at most CORE_TEXT_MAX bytes; `room` is filled when loading, and returned, or NULL. */
 const char *pass_text(struct pass *p, const char *v, char room[CORE_TEXT_MAX + 1]);
+/* Loaded, it has to be there. */
+void pass_must(struct pass *p, const char *text);
+/* A label as it is asked for; loaded, its texts are in `room`. */
+struct label_room {
+    char name[CORE_TEXT_MAX + 1], text[CORE_TEXT_MAX + 1];
+};
+void pass_label(struct pass *p, struct core_label *l, struct label_room *room);
+void pass_backoff(struct pass *p, struct core_backoff *b);
+/* Which tenant, by number. */
+struct tenant *pass_tenant(struct core *c, struct pass *p, struct tenant *t);
 /* A count or number that must stay under `bound`. */
 void pass_number(struct pass *p, uint32_t *v, uint32_t bound, const char *what);
 int pass_fail(struct pass *p, int code, const char *what);
@@ -37,7 +47,7 @@ int pass_flush(struct pass *p);
 
 /* saved_records.c */
 void pass_records(struct core *c, struct pass *p);
-/* saved_parts.c: in this order */
+/* saved_parts.c, of queues saved_queues.c: in this order */
 void pass_tenants(struct core *c, struct pass *p);
 void pass_lanes(struct core *c, struct pass *p);
 void pass_needs(struct core *c, struct pass *p);

@@ -3,73 +3,23 @@
 
 #include "queue/core_priv.h"
 
-static const int64_t deadline_ms = INT64_C(86400) * 1000;
-enum { TIMEOUT_MS = 60000 };
-
-static int text_check(const char *text, const char *field, struct err *e)
-{
-    size_t n = text == NULL ? 1 : strlen(text);
-    if (n < 1 || n > CORE_TEXT_MAX)
-        return err_field(e, ERR_INVALID, field, "it has 1 to %d bytes", CORE_TEXT_MAX);
-    return 0;
-}
-
-static int needs_check(const struct core_send *s, struct err *e)
-{
-    if (s->needs_count > CORE_LABELS_MAX)
-        return err_field(e, ERR_INVALID, "needs", "at most %d labels", CORE_LABELS_MAX);
-    for (uint8_t i = 0; i < s->needs_count; i++) {
-        if (text_check(s->needs[i].name, "needs", e) < 0 ||
-            text_check(s->needs[i].text, "needs", e) < 0)
-            return ERR_INVALID;
-    }
-    return 0;
-}
-
-static int gates_check(const struct core_send *s, struct err *e)
-{
-    if (s->gates_count > CORE_GATES_MAX)
-        return err_field(e, ERR_INVALID, "gate", "at most %d gates", CORE_GATES_MAX);
-    for (uint8_t i = 0; i < s->gates_count; i++) {
-        if (text_check(s->gates[i], "gate", e) < 0)
-            return ERR_INVALID;
-        for (uint8_t k = 0; k < i; k++) {
-            if (strcmp(s->gates[i], s->gates[k]) == 0)
-                return err_field(e, ERR_INVALID, "gate", "'%s' is named twice", s->gates[i]);
-        }
-    }
-    return 0;
-}
-
 static int send_check(const struct core_send *s, struct err *e)
 {
     if (s->discard != REASON_NONE && (s->unique != NULL || s->run_at != 0))
         return err_field(e, ERR_INVALID, "discard", "what is discarded waits for nothing");
-    if (s->priority > CORE_PRIORITY_MAX)
-        return err_field(e, ERR_INVALID, "priority", "0 to %d", CORE_PRIORITY_MAX);
-    if (s->attempts > CORE_ATTEMPTS_MAX)
-        return err_field(e, ERR_INVALID, "attempts", "at most %d", CORE_ATTEMPTS_MAX);
     if (s->bytes > CORE_BODY_MAX)
         return err_field(e, ERR_TOO_LARGE, "body", "at most %d bytes", CORE_BODY_MAX);
     if (s->run_at < 0 || s->run_at > TIME_MAX)
         return err_field(e, ERR_INVALID, "run_at", "before the year 2500");
-    if (s->ttl_ms < 0 || s->deadline_ms < 0 || s->ttl_ms > TIME_MAX || s->deadline_ms > TIME_MAX)
-        return err_field(e, ERR_INVALID, "ttl", "ttl and deadline are times to come");
     if (s->dedup_ms < 0 || s->dedup_ms > CORE_DEDUP_MAX_MS)
         return err_field(e, ERR_INVALID, "dedup", "it is known for at most 30 days");
-    if (s->backoff != NULL && s->backoff->list_count > CORE_BACKOFF_LIST_MAX)
-        return err_field(e, ERR_INVALID, "backoff", "at most %d waits", CORE_BACKOFF_LIST_MAX);
-    int rc = gates_check(s, e);
+    int rc = sending_check(s, e);
     if (rc == 0)
-        rc = needs_check(s, e);
+        rc = core_text_check(s->key, "key", e);
     if (rc == 0)
-        rc = text_check(s->key, "key", e);
+        rc = core_text_check(s->unique, "unique", e);
     if (rc == 0)
-        rc = text_check(s->unique, "unique", e);
-    if (rc == 0)
-        rc = text_check(s->dedup, "dedup", e);
-    if (rc == 0)
-        rc = text_check(s->lane, "lane", e);
+        rc = core_text_check(s->dedup, "dedup", e);
     return rc;
 }
 
@@ -189,11 +139,11 @@ static void send_make_room(struct core *c, struct queue *q, uint32_t bytes)
 static void send_extras(struct core *c, const struct core_send *s, struct queue *q, uint32_t n,
                         int64_t run_at)
 {
-    if (s->ttl_ms == 0 && s->key == NULL && s->unique == NULL && s->gates_count == 0)
+    if (s->ttl_ms <= 0 && s->key == NULL && s->unique == NULL && s->gates_count == 0)
         return;
     struct extra *x = rec_extra(c, n);
     undo_note(&c->undo, x, sizeof *x);
-    x->ttl_at = s->ttl_ms == 0 ? 0 : run_at + s->ttl_ms;
+    x->ttl_at = s->ttl_ms <= 0 ? 0 : run_at + s->ttl_ms;
     for (uint8_t i = 0; i < s->gates_count; i++)
         x->gates[i] = gate_get(c, q->tenant, s->gates[i]);
     x->gates_count = s->gates_count;
@@ -206,14 +156,15 @@ static void send_extras(struct core *c, const struct core_send *s, struct queue 
         unique_join(c, n, s->unique, &s->id);
 }
 
-static void send_new(struct core *c, const struct core_send *s, struct queue *q, struct lane *lane,
-                     struct needs *needs)
+static void send_new(struct core *c, const struct core_send *s, uint8_t said, struct queue *q,
+                     struct lane *lane, struct needs *needs)
 {
     struct kind like = {.queue = q,
-                        .deadline_ms = s->deadline_ms == 0 ? deadline_ms : s->deadline_ms,
-                        .timeout_ms = s->timeout_ms == 0 ? TIMEOUT_MS : s->timeout_ms,
-                        .attempts = s->attempts == 0 ? CORE_ATTEMPTS : s->attempts,
-                        .priority = s->priority};
+                        .deadline_ms = s->deadline_ms,
+                        .timeout_ms = s->timeout_ms,
+                        .attempts = s->attempts,
+                        .priority = s->priority,
+                        .said = said};
     if (s->backoff != NULL)
         like.backoff = *s->backoff;
     int64_t run_at = s->run_at > c->at ? s->run_at : c->at;
@@ -244,26 +195,20 @@ static void send_discard(struct core *c, const struct core_send *s, struct queue
         rec_forget(c, queue_ended(q, REC_DISCARDED)->first);
 }
 
-int core_send(struct core *c, const struct core_send *s, struct core_sent *out, struct err *e)
+static int send_to(struct core *c, const struct core_send *s, uint8_t said, struct queue *q,
+                   struct core_sent *out, struct err *e)
 {
-    *out = (struct core_sent){.id = s->id};
-    int rc = send_check(s, e);
-    if (rc == 0)
-        rc = rec_reserve(c, e);
-    struct queue *q = rc < 0 ? NULL : queue_get(c, s->tenant, s->queue, s->create, e);
-    if (q == NULL)
-        return rc < 0 ? rc : e != NULL ? e->code : ERR_NOT_FOUND;
     if (q->closed && !s->always)
         return err_field(e, ERR_CONFLICT, "queue", "queue '%s' is closed", q->name);
     if (q->o.owned && !s->always)
         return owned_check(q, e);
     if (send_dedup(c, s, q, out) != 0)
         return 0;
-    struct lane *lane = lane_get(c, s->lane == NULL ? "default" : s->lane);
+    struct lane *lane = lane_get(c, s->lane);
     struct needs *needs = NULL;
     if (lane == NULL)
         return err_field(e, ERR_TOO_LARGE, "lane", "there are %d lanes already", CORE_LANES_MAX);
-    rc = needs_get(c, s->needs, s->needs_count, &needs, e);
+    int rc = needs_get(c, s->needs, s->needs_count, &needs, e);
     if (rc == 0)
         rc = send_unique(c, s, q, out, e);
     if (rc == 0 && rec_find(c, core_fingerprint(&s->id)) != NONE)
@@ -274,10 +219,24 @@ int core_send(struct core *c, const struct core_send *s, struct core_sent *out, 
         return rc < 0 ? rc : 0;
     if (!s->always)
         send_make_room(c, q, s->bytes);
-    send_new(c, s, q, lane, needs);
+    send_new(c, s, said, q, lane, needs);
     if (s->discard != REASON_NONE)
         send_discard(c, s, q);
     sent_fill(c, q, out);
     grants_make(c);
     return 0;
+}
+
+int core_send(struct core *c, const struct core_send *s, struct core_sent *out, struct err *e)
+{
+    *out = (struct core_sent){.id = s->id};
+    int rc = send_check(s, e);
+    if (rc == 0)
+        rc = rec_reserve(c, e);
+    struct queue *q = rc < 0 ? NULL : queue_get(c, s->tenant, s->queue, s->create, e);
+    if (q == NULL)
+        return rc < 0 ? rc : e != NULL ? e->code : ERR_NOT_FOUND;
+    struct core_send filled = *s;
+    core_sending_fill(&filled, q->o.sending);
+    return send_to(c, &filled, sending_said(s), q, out, e);
 }

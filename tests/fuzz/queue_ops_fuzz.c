@@ -16,10 +16,10 @@ static void text_inside(const char *text, size_t max)
     ASSERT(text == NULL || strlen(text) <= max);
 }
 
-static void fuzz_send(struct cursor c, size_t size)
+static void fuzz_send(struct cursor c, uint8_t version, size_t size)
 {
     struct send_view *v = mem_new(sizeof *v);
-    if (send_decode(&c, v, NULL) == 0) {
+    if (send_decode(&c, version, v, NULL) == 0) {
         text_inside(v->send.queue, CORE_TEXT_MAX);
         text_inside(v->send.key, CORE_TEXT_MAX);
         text_inside(v->headers, QUEUE_HEADERS_BYTES);
@@ -38,6 +38,17 @@ static void fuzz_consumer(struct cursor c, uint8_t version)
         for (uint32_t i = 0; i < v->consumer.queues_count; i++)
             text_inside(v->consumer.queues[i], CORE_TEXT_MAX);
         ASSERT(v->texts <= v->room + sizeof v->room);
+    }
+    mem_free(v);
+}
+
+static void fuzz_declare(struct cursor c, uint8_t version)
+{
+    struct queue_view *v = mem_new(sizeof *v);
+    if (declare_decode(&c, version, v, NULL) == 0) {
+        text_inside(v->queue.dead_to, CORE_TEXT_MAX);
+        if (v->queue.sending != NULL)
+            text_inside(v->queue.sending->lane, CORE_TEXT_MAX);
     }
     mem_free(v);
 }
@@ -62,16 +73,16 @@ static void fuzz_apply(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct cursor c, d, s;
-    struct queue_view q;
+    struct cursor c, s;
     struct settle_view settle;
     cursor_init(&c, data, size);
-    d = s = c;
-    fuzz_send(c, size);
+    s = c;
+    fuzz_send(c, SEND_SAYS_ALL_VERSION, size);
+    fuzz_send(c, SEND_VERSION, size);
     fuzz_consumer(c, 1);
     fuzz_consumer(c, 2);
-    if (declare_decode(&d, DECLARE_VERSION, &q, NULL) == 0)
-        text_inside(q.queue.dead_to, CORE_TEXT_MAX);
+    for (uint8_t version = 1; version <= DECLARE_VERSION; version++)
+        fuzz_declare(c, version);
     if (settle_decode(&s, &settle, NULL) == 0)
         ASSERT(settle.text_len <= size);
     fuzz_apply(data, size);

@@ -127,6 +127,10 @@ void queue_act_propose(struct act *a)
 
 const char *const queue_sim_names[BOOK_QUEUES] = {"q0", "q1", "q2"};
 
+/* What each queue says: a send with as many tries leaves them to it. */
+static const struct core_send queue_says = {
+    .priority = CORE_PRIORITY_UNSAID, .attempts = 3, .lane = "bulk"};
+
 static void send_fill(struct node *n, struct note *m, struct queue_message *msg, char text[4][16])
 {
     static const struct core_backoff soon = {.list = {300, 900}, .list_count = 2};
@@ -149,7 +153,8 @@ static void send_fill(struct node *n, struct note *m, struct queue_message *msg,
     *c = (struct core_send){.queue = queue_sim_names[m->queue],
                             .id = m->id,
                             .priority = (uint8_t)sim_rand(s, CORE_PRIORITY_MAX + 1),
-                            .attempts = (uint16_t)m->attempts,
+                            .attempts =
+                                m->attempts == queue_says.attempts ? 0 : (uint16_t)m->attempts,
                             .timeout_ms = m->timeout_ms,
                             .backoff = &soon,
                             .key = m->key != 0 ? text[0] : NULL};
@@ -269,6 +274,7 @@ void queue_sim_declare(struct node *n)
         q.keep_discarded_ms = -1;
         q.concurrency = i == 1 ? 3 : 0;
         q.dead_to = i == QUEUE_HANDS_ON ? queue_sim_names[0] : NULL;
+        q.sending = &queue_says;
         queue_txn_declare(&a->u.unit.txn, &q);
         if (n->peace)
             queue_txn_pause(&a->u.unit.txn, queue_sim_names[i], false);

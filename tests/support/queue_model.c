@@ -285,6 +285,8 @@ struct model_queue *model_declare_only(struct queue_model *m, const struct core_
         q->unhandled_at = m->s.now;
     q->settings = *c;
     q->settings.tenant = q->settings.name = q->settings.dead_to = NULL;
+    q->settings.sending = NULL;
+    model_says_read(&q->says, c->sending);
     model_text(q->dead_to, c->dead_to);
     return q;
 }

@@ -33,6 +33,18 @@ struct model_label {
     uint32_t number;
 };
 
+/* How records are sent: what is said, as a queue says it or a sender. Not said: negative, "", or
+ * false. */
+struct model_says {
+    int64_t ttl_ms, deadline_ms, timeout_ms;
+    int priority, attempts;
+    bool has_backoff, has_gates, has_needs;
+    struct core_backoff backoff;
+    char lane[MODEL_TEXT], gates[CORE_GATES_MAX][MODEL_TEXT];
+    struct model_label needs[MODEL_LABELS];
+    uint8_t gates_count, needs_count;
+};
+
 struct model_record {
     struct uuid id;
     char tenant[MODEL_TEXT], queue[MODEL_TEXT], lane[MODEL_TEXT];
@@ -67,11 +79,13 @@ struct model_record {
     int64_t timeout_at;
     char died[CORE_DIED_MAX][MODEL_TEXT];
     uint32_t died_count;
+    struct model_says own; /* what its sender said */
 };
 
 struct model_queue {
     char tenant[MODEL_TEXT], name[MODEL_TEXT], dead_to[MODEL_TEXT];
     struct core_queue settings; /* its texts point nowhere */
+    struct model_says says;
     bool paused, closed;
     uint64_t sent, acked, nacked, granted, dropped;
     int64_t unhandled_at;

@@ -218,6 +218,7 @@ void model_discard(struct queue_model *m, struct model_record *r, enum rec_reaso
     dead_queue(m, r, dead_to);
     model_effect(m, EFFECT_ENDED, r, REC_DISCARDED);
     model_text(r->queue, dead_to);
+    model_says_take(r, model_queue_of(m, r));
     r->unique[0] = '\0';
     r->joined = false;
     model_begin_again(m, r);

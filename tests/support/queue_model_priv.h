@@ -33,6 +33,11 @@ struct model_queue *model_declare_only(struct queue_model *m, const struct core_
 void model_effect(struct queue_model *m, enum core_effect_kind kind, const struct model_record *r,
                   enum rec_state state);
 
+/* ---- queue_model_says.c: how records are sent ---- */
+void model_says_read(struct model_says *out, const struct core_send *s); /* NULL: nothing */
+/* What its sender did not say is as the queue says that it is in now. */
+void model_says_take(struct model_record *r, const struct model_queue *q);
+
 /* ---- queue_model_grant.c: who may run, who may take, who gets it ---- */
 bool model_takes(const struct queue_model *m, const struct model_consumer *c,
                  const struct model_record *r);

@@ -5,13 +5,13 @@
 
 #include "base/err.h"
 
-enum { DEADLINE_MS = 24 * 60 * 60 * 1000, TIMEOUT_MS = 60 * 1000 };
+enum { DEADLINE_MS = 24 * 60 * 60 * 1000 };
 
 static int send_check(const struct core_send *s)
 {
-    if (s->priority > CORE_PRIORITY_MAX || s->attempts > CORE_ATTEMPTS_MAX ||
-        s->gates_count > CORE_GATES_MAX || s->needs_count > CORE_LABELS_MAX || s->ttl_ms < 0 ||
-        s->deadline_ms < 0)
+    if ((s->priority > CORE_PRIORITY_MAX && s->priority != CORE_PRIORITY_UNSAID) ||
+        s->attempts > CORE_ATTEMPTS_MAX || s->gates_count > CORE_GATES_MAX ||
+        s->needs_count > CORE_LABELS_MAX || s->ttl_ms < -1 || s->deadline_ms < 0)
         return ERR_INVALID;
     return s->bytes > CORE_BODY_MAX ? ERR_TOO_LARGE : 0;
 }
@@ -120,41 +120,24 @@ static int make_room(struct queue_model *m, const struct model_queue *q, const s
     }
 }
 
-static void copy_lists(struct model_record *r, const struct core_send *s)
+static void add(struct queue_model *m, const struct model_queue *q, const struct core_send *s)
 {
-    ASSERT(s->needs_count <= MODEL_LABELS);
-    r->gates_count = s->gates_count;
-    for (uint8_t i = 0; i < s->gates_count; i++)
-        model_text(r->gates[i], s->gates[i]);
-    r->needs_count = s->needs_count;
-    for (uint8_t i = 0; i < s->needs_count; i++) {
-        model_text(r->needs[i].name, s->needs[i].name);
-        model_text(r->needs[i].text, s->needs[i].text);
-        r->needs[i].number = s->needs[i].number;
-    }
-}
-
-static void add(struct queue_model *m, const struct core_send *s)
-{
-    static const struct core_backoff usual = {.first = 3000, .cap = 300000};
     int64_t run_at = s->run_at > m->s.now ? s->run_at : m->s.now;
     ASSERT(m->s.records < MODEL_RECORDS);
     struct model_record *r = &m->s.record[m->s.records++];
     *r = (struct model_record){.id = s->id, .place = s->place, .body = s->place};
     r->bytes = s->bytes;
-    r->priority = s->priority;
-    r->timeout_ms = s->timeout_ms != 0 ? s->timeout_ms : TIMEOUT_MS;
-    r->attempts_max = s->attempts != 0 ? s->attempts : CORE_ATTEMPTS;
-    r->backoff = s->backoff != NULL ? *s->backoff : usual;
-    r->expires_at = s->ttl_ms > 0 ? run_at + s->ttl_ms : INT64_MAX;
-    r->deadline_ms = s->deadline_ms > 0 ? s->deadline_ms : DEADLINE_MS;
+    model_says_read(&r->own, s);
+    model_says_take(r, q);
+    int64_t ttl = r->own.ttl_ms >= 0 ? r->own.ttl_ms : q->says.ttl_ms;
+    int64_t deadline = r->own.deadline_ms >= 0 ? r->own.deadline_ms : q->says.deadline_ms;
+    r->expires_at = ttl > 0 ? run_at + ttl : INT64_MAX;
+    r->deadline_ms = deadline >= 0 ? deadline : DEADLINE_MS;
     r->deadline_at = run_at + r->deadline_ms;
     model_text(r->tenant, s->tenant);
     model_text(r->queue, s->queue);
-    model_text(r->lane, s->lane != NULL ? s->lane : "default");
     model_text(r->key, s->key);
     model_text(r->unique, s->unique);
-    copy_lists(r, s);
     if (run_at > m->s.now) {
         r->state = REC_SCHEDULED;
         r->run_at = r->due = run_at;
@@ -171,7 +154,7 @@ static int send_new(struct queue_model *m, struct model_queue *q, const struct c
     int rc = make_room(m, q, s);
     if (rc != 0)
         return rc;
-    add(m, s);
+    add(m, q, s);
     dedup_note(m, q, s, &s->id);
     q->sent++;
     answer(m, q, &s->id, out);

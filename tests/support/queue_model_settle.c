@@ -372,13 +372,18 @@ int model_move(struct queue_model *m, const struct uuid *id, const char *queue)
     if (q->closed || model_is(r->queue, queue))
         return ERR_CONFLICT;
     model_text(r->queue, queue);
+    model_says_take(r, q);
     r->unique[0] = '\0';
+    if (r->deadline_at <= m->s.now)
+        r->alarmed = true; /* it was not looked at, or a gate is new to it */
     if (r->joined)
         model_join(m, r, false);
     if (model_is_ended(r)) {
         r->halts = false;
         r->reason = REASON_NONE;
         model_begin_again(m, r);
+    } else if (r->state == REC_AVAILABLE) {
+        model_available(m, r, r->run_at);
     }
     model_finish(m);
     return 0;

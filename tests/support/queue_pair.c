@@ -418,11 +418,12 @@ static bool step_operator(struct queue_pair *p, const struct queue_step *s, int 
 static bool step_queue(struct queue_pair *p, const struct queue_step *s, int *rc)
 {
     struct core_queue q;
+    struct queue_step_texts texts;
     uint32_t a = 0, b = 0;
     const char *tenant = queue_step_tenant(s->queue), *name = queue_step_queue(s->queue);
     switch ((int)s->kind) {
     case STEP_DECLARE:
-        queue_step_declare(s, &q);
+        queue_step_declare(s, &q, &texts);
         *rc = core_declare(p->core, &q, NULL);
         SAME("core_declare", *rc, model_declare(p->model, &q));
         return true;
@@ -569,7 +570,8 @@ void queue_pair_init(struct queue_pair *p)
     for (uint32_t i = 0; i < 3; i++) {
         struct queue_step s = {.kind = STEP_DECLARE, .queue = i * 2, .choice = {[4] = 1, [8] = 1}};
         struct core_queue q;
-        queue_step_declare(&s, &q);
+        struct queue_step_texts texts;
+        queue_step_declare(&s, &q, &texts);
         core_declare(p->core, &q, NULL);
         model_declare(p->model, &q);
     }

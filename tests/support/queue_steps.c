@@ -203,7 +203,7 @@ void queue_step_send(const struct queue_step *s, int64_t now, uint64_t seq, stru
                      struct queue_step_texts *texts)
 {
     static const int64_t delays[] = {0, 10, 5000, 3600000, -5};
-    static const int64_t ttls[] = {0, 1, 1000, 20000};
+    static const int64_t ttls[] = {0, 1, 1000, 20000, -1};
     static const uint32_t timeouts[] = {0, 5000, 1};
     static const char *const keys[] = {NULL, "k1", "k2", "k1"};
     static const char *const uniques[] = {NULL, "u1", "u2"};
@@ -215,10 +215,10 @@ void queue_step_send(const struct queue_step *s, int64_t now, uint64_t seq, stru
         .place = CORE_PLACE(seq, s->number * 8 + 8),
         .bytes = s->choice[0] * 5u,
         .run_at = nth(s, 1, 5) == 0 ? 0 : now + delays[nth(s, 1, 5)],
-        .ttl_ms = ttls[nth(s, 2, 4)],
+        .ttl_ms = ttls[nth(s, 2, 5)],
         .deadline_ms = nth(s, 3, 3) == 1 ? 10000 : 0,
         .timeout_ms = timeouts[nth(s, 4, 3)],
-        .priority = (uint8_t)(s->choice[5] % 4),
+        .priority = s->choice[5] % 5 < 4 ? s->choice[5] % 4 : CORE_PRIORITY_UNSAID,
         .attempts = (uint16_t)nth(s, 6, 3),
         .backoff = draw_backoff(s, 7, &texts->backoff),
         .lane = s->choice[8] % 3 == 0 ? lanes[s->lane] : NULL,
@@ -235,6 +235,8 @@ void queue_step_send(const struct queue_step *s, int64_t now, uint64_t seq, stru
         out->gates[out->gates_count++] = gates[(s->gate + 1) % STEP_GATES];
     out->needs = texts->labels;
     out->needs_count = draw_labels(s, 14, true, texts->labels);
+    out->no_gates = out->gates_count == 0 && nth(s, 17, 4) == 1;
+    out->no_needs = out->needs_count == 0 && nth(s, 18, 4) == 1;
 }
 
 void queue_step_open(const struct queue_step *s, struct core_consumer *out,
@@ -286,7 +288,29 @@ void queue_step_settle(const struct queue_step *s, int64_t now, uint64_t seq, ui
     };
 }
 
-void queue_step_declare(const struct queue_step *s, struct core_queue *out)
+/* How the queue is sent to. */
+static void draw_sending(const struct queue_step *s, struct core_send *out,
+                         struct queue_step_texts *texts)
+{
+    static const uint32_t timeouts[] = {0, 4000, 2};
+    *out = (struct core_send){
+        .ttl_ms = s->choice[15] % 7 == 0 ? 15000 : 0,
+        .deadline_ms = s->choice[16] % 5 == 0 ? 8000 : 0,
+        .timeout_ms = timeouts[s->choice[15] % 3],
+        .priority = s->choice[14] % 2 ? s->choice[14] % 8 : CORE_PRIORITY_UNSAID,
+        .attempts = (uint16_t)(s->choice[16] % 4),
+        .backoff = draw_backoff(s, 17, &texts->backoff),
+        .lane = s->choice[18] % 3 == 0 ? lanes[s->lane] : NULL,
+    };
+    if (s->choice[18] % 4 == 0)
+        out->gates[out->gates_count++] = gates[s->gate];
+    out->needs = texts->labels;
+    if (s->choice[19] % 3 == 0)
+        texts->labels[out->needs_count++] = (struct core_label){.name = "gpu", .number = 1};
+}
+
+void queue_step_declare(const struct queue_step *s, struct core_queue *out,
+                        struct queue_step_texts *texts)
 {
     static const int64_t keeps[] = {0, 1000, -1, 60000};
     static const int64_t windows[] = {600000, 0, 5000};
@@ -308,6 +332,9 @@ void queue_step_declare(const struct queue_step *s, struct core_queue *out)
         out->keep_discarded_ms = keeps[nth(s, 11, 4)];
     out->keep_count = nth(s, 12, 3);
     out->dedup_window_ms = windows[nth(s, 13, 3)];
+    draw_sending(s, &texts->sending, texts);
+    if (s->choice[14] % 3 != 0)
+        out->sending = &texts->sending;
 }
 
 uint32_t queue_step_lease(const struct queue_step *s)

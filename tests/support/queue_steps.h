@@ -78,6 +78,7 @@ struct queue_step_texts {
     struct core_backoff backoff;
     const char *names[4];
     const char *only[1];
+    struct core_send sending;
 };
 void queue_step_send(const struct queue_step *s, int64_t now, uint64_t seq, struct core_send *out,
                      struct queue_step_texts *texts);
@@ -85,7 +86,8 @@ void queue_step_open(const struct queue_step *s, struct core_consumer *out,
                      struct queue_step_texts *texts);
 void queue_step_settle(const struct queue_step *s, int64_t now, uint64_t seq, uint64_t token,
                        struct core_settle *out);
-void queue_step_declare(const struct queue_step *s, struct core_queue *out);
+void queue_step_declare(const struct queue_step *s, struct core_queue *out,
+                        struct queue_step_texts *texts);
 uint32_t queue_step_lease(const struct queue_step *s); /* of one that retires */
 uint32_t queue_step_cap(const struct queue_step *s);
 uint32_t queue_step_weight(const struct queue_step *s);

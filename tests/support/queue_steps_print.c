@@ -35,38 +35,47 @@ static void print_labels(const char *what, const struct core_label *labels, uint
     }
 }
 
+static void print_how(const struct core_send *x, FILE *f)
+{
+    if (x->priority != CORE_PRIORITY_UNSAID)
+        fprintf(f, ", priority %u", x->priority);
+    if (x->attempts != 0)
+        fprintf(f, ", attempts %u", x->attempts);
+    if (x->ttl_ms != 0)
+        fprintf(f, ", ttl %lld", (long long)x->ttl_ms);
+    if (x->deadline_ms != 0)
+        fprintf(f, ", deadline %lld", (long long)x->deadline_ms);
+    if (x->timeout_ms != 0)
+        fprintf(f, ", timeout %u", x->timeout_ms);
+    if (x->backoff != NULL)
+        fprintf(f, ", backoff %u..%u list %u of %u", x->backoff->first, x->backoff->cap,
+                x->backoff->list[0], x->backoff->list_count);
+    if (x->lane != NULL)
+        fprintf(f, ", lane %s", x->lane);
+    for (uint8_t i = 0; i < x->gates_count; i++)
+        fprintf(f, ", gate %s", x->gates[i]);
+    print_labels("need", x->needs, x->needs_count, f);
+    fprintf(f, "%s%s", x->no_gates ? ", no gates" : "", x->no_needs ? ", no needs" : "");
+}
+
 static void print_send(const struct queue_step *s, FILE *f)
 {
     static const char *const modes[] = {"skip", "replace", "swap"};
     struct core_send x;
     struct queue_step_texts texts;
     queue_step_send(s, 0, 0, &x, &texts);
-    fprintf(f, "send to %s/%s, %u bytes, priority %u, attempts %u", x.tenant, x.queue, x.bytes,
-            x.priority, x.attempts);
+    fprintf(f, "send to %s/%s, %u bytes", x.tenant, x.queue, x.bytes);
     if (s->wrong_token)
         fprintf(f, ", with the id of #%u", s->target);
     if (x.run_at != 0)
         fprintf(f, ", run in %lld", (long long)x.run_at);
-    if (x.ttl_ms != 0)
-        fprintf(f, ", ttl %lld", (long long)x.ttl_ms);
-    if (x.deadline_ms != 0)
-        fprintf(f, ", deadline %lld", (long long)x.deadline_ms);
-    if (x.timeout_ms != 0)
-        fprintf(f, ", timeout %u", x.timeout_ms);
-    if (x.backoff != NULL)
-        fprintf(f, ", backoff %u..%u list %u of %u", x.backoff->first, x.backoff->cap,
-                x.backoff->list[0], x.backoff->list_count);
-    if (x.lane != NULL)
-        fprintf(f, ", lane %s", x.lane);
     if (x.key != NULL)
         fprintf(f, ", key %s", x.key);
     if (x.unique != NULL)
         fprintf(f, ", unique %s %s", x.unique, modes[x.unique_mode]);
     if (x.dedup != NULL)
         fprintf(f, ", dedup %s", x.dedup);
-    for (uint8_t i = 0; i < x.gates_count; i++)
-        fprintf(f, ", gate %s", x.gates[i]);
-    print_labels("need", x.needs, x.needs_count, f);
+    print_how(&x, f);
     fprintf(f, "%s", x.create ? ", create" : "");
 }
 
@@ -110,7 +119,8 @@ static void print_open(const struct queue_step *s, FILE *f)
 static void print_declare(const struct queue_step *s, FILE *f)
 {
     struct core_queue q;
-    queue_step_declare(s, &q);
+    struct queue_step_texts texts;
+    queue_step_declare(s, &q, &texts);
     fprintf(f,
             "declare %s/%s concurrency %u max %llu max_bytes %llu %s dead_to %s%s%s%s keep "
             "completed %lld (%u) discarded %lld dedup %lld",
@@ -120,6 +130,8 @@ static void print_declare(const struct queue_step *s, FILE *f)
             q.dead_to != NULL ? q.dead_to : "-", q.halt_on_dead ? " halt" : "",
             q.manual ? " manual" : "", q.handled ? " handled" : "", (long long)q.keep_completed_ms,
             q.keep_count, (long long)q.keep_discarded_ms, (long long)q.dedup_window_ms);
+    if (q.sending != NULL)
+        print_how(q.sending, f);
 }
 
 static void print_gate(const struct queue_step *s, FILE *f)

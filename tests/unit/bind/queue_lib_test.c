@@ -27,7 +27,9 @@ TEST(a_queue_and_its_handler_are_one_declaration_with_defaults_for_senders)
         "  overflow = 'drop_oldest', dead_to = 'dead', on_dead = 'halt', keep = '7d', ttl = 60,\n"
         "  backoff = { '1s', 2.5 }, concurrency = 20, dedup_window = '1h' }\n"
         "queue 'dead' { manual = true, backoff = '10s', keep = { completed = '1h', discarded = "
-        "'forever', count = 7 } }\n");
+        "'forever', count = 7 } }\n"
+        "queue 'text' { backoff = '1s,2m', needs = { gpu = 1, zone = 'a' } }\n"
+        "queue 'plain' { max = 7 }\n");
     const struct bind_queue *q = bind_set_queue(h.bind->threads[0].set, "mail");
     assert_non_null(q);
     assert_true(q->handled && q->q.handled && q->declared);
@@ -49,11 +51,18 @@ TEST(a_queue_and_its_handler_are_one_declaration_with_defaults_for_senders)
     assert_int_equal(q->q.dedup_window_ms, 3600000);
     q = bind_set_queue(h.bind->threads[0].set, "dead");
     assert_true(q->q.manual && !q->handled);
-    assert_int_equal(q->sending.priority, -1);
+    assert_int_equal(q->sending.priority, CORE_PRIORITY_UNSAID);
     assert_int_equal(q->sending.backoff->first, 10000);
     assert_int_equal(q->q.keep_discarded_ms, -1);
     assert_int_equal(q->q.keep_completed_ms, 3600000);
     assert_int_equal(q->q.keep_count, 7);
+    q = bind_set_queue(h.bind->threads[0].set, "text");
+    assert_ptr_equal(q->q.sending, &q->sending);
+    assert_int_equal(q->sending.backoff->list_count, 2);
+    assert_int_equal(q->sending.backoff->list[1], 120000);
+    assert_int_equal(q->sending.needs_count, 2);
+    q = bind_set_queue(h.bind->threads[0].set, "plain");
+    assert_null(q->q.sending);
     house_close(&h);
 }
 
@@ -72,6 +81,8 @@ TEST(values_of_options_are_judged_where_they_are_declared)
     refuses("queue 'mail' { priority = 32 }", "priority is a number up to 31");
     refuses("queue 'mail' { backoff = {} }", "backoff");
     refuses("queue 'mail' { backoff = 'soon' }", "backoff");
+    refuses("queue 'mail' { backoff = '1s,soon' }", "backoff");
+    refuses("queue 'mail' { needs = { gpu = {} } }", "needs: 'gpu' is a text, a number or true");
     refuses("queue 'mail' { timeout = 0 }", "timeout: from 1 ms");
     refuses("queue 'mail' { gate = { 'a', 'a' } }", "gate 'a' is named twice");
     refuses("queue 'mail' { gate = { 'a', 'b', 'c', 'd', 'e' } }", "at most 4");

@@ -25,7 +25,7 @@ TEST(a_send_over_a_limit_is_refused)
         {.attempts = CORE_ATTEMPTS_MAX + 1},
         {.gates_count = CORE_GATES_MAX + 1},
         {.needs_count = CORE_LABELS_MAX + 1},
-        {.ttl_ms = -1},
+        {.ttl_ms = -2},
         {.deadline_ms = -1},
     };
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++)

@@ -65,11 +65,117 @@ static void a_consumer_of_version_2_may_share_those_of_its_node(void **state)
     assert_int_equal(opened(2, 4, &o), ERR_CORRUPT);
 }
 
+/* ---- how a record is sent ---- */
+
+/* A send of these bits and nothing behind its queue's name but a body. */
+static void sent(uint8_t version, uint32_t bits, uint8_t count, struct send_view *v)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT(1024);
+    struct uuid id = {{1, 2, 3}};
+    struct err e = ERR_INIT;
+    struct cursor c;
+    buf_add_u32(&b, bits);
+    buf_add(&b, id.b, sizeof id.b);
+    short_add(&b, "q");
+    if (bits & SEND_GATES)
+        buf_add_u8(&b, count);
+    if (bits & SEND_NEEDS)
+        buf_add_u8(&b, count);
+    buf_add_bytes(&b, "7", 1);
+    cursor_init(&c, b.data, b.len);
+    assert_int_equal(send_decode(&c, version, v, &e), 0);
+}
+
+static void a_send_before_version_3_says_all_itself(void **state)
+{
+    (void)state;
+    AUTO(mem_freep) struct send_view *v = mem_new(sizeof *v);
+    for (uint8_t version = 1; version <= 2; version++) {
+        sent(version, 0, 0, v);
+        const struct core_send *s = &v->send;
+        assert_int_equal(s->attempts, CORE_ATTEMPTS);
+        assert_int_equal(s->priority, CORE_PRIORITY);
+        assert_int_equal(s->timeout_ms, CORE_TIMEOUT_MS);
+        assert_true(s->deadline_ms == CORE_DEADLINE_MS && s->ttl_ms == -1);
+        assert_string_equal(s->lane, "default");
+        assert_int_equal(s->backoff->first + s->backoff->list_count, 0);
+        assert_true(s->no_gates && s->no_needs);
+    }
+}
+
+static void a_send_of_version_3_leaves_to_its_queue_what_it_does_not_say(void **state)
+{
+    (void)state;
+    AUTO(mem_freep) struct send_view *v = mem_new(sizeof *v);
+    sent(3, 0, 0, v);
+    const struct core_send *s = &v->send;
+    assert_int_equal(s->attempts, 0);
+    assert_int_equal(s->priority, CORE_PRIORITY_UNSAID);
+    assert_true(s->ttl_ms == 0 && s->deadline_ms == 0 && s->timeout_ms == 0);
+    assert_true(s->lane == NULL && s->backoff == NULL && !s->no_gates && !s->no_needs);
+    sent(3, SEND_GATES | SEND_NEEDS, 0, v);
+    assert_true(s->no_gates && s->no_needs);
+}
+
+/* A declaration of version 2, and what a program of today writes behind it. */
+static int declared(uint8_t version, const struct core_send *sending, uint32_t bits,
+                    struct queue_view *v)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT(4096);
+    struct err e = ERR_INIT;
+    struct cursor c;
+    short_add(&b, "mail");
+    short_add(&b, NULL);
+    buf_add_u8(&b, 8);
+    buf_add_u32(&b, 3);
+    for (int i = 0; i < 4; i++)
+        buf_add_u64(&b, 0);
+    buf_add_u32(&b, 0);
+    buf_add_u64(&b, 1000);
+    buf_add_u64(&b, 0);
+    if (bits != 0)
+        buf_add_u32(&b, bits);
+    else if (version > 2)
+        sending_add(&b, sending);
+    cursor_init(&c, b.data, b.len);
+    return declare_decode(&c, version, v, &e);
+}
+
+static void a_declaration_says_since_version_3_how_its_queue_is_sent_to(void **state)
+{
+    (void)state;
+    static const struct core_backoff backoff = {.first = 100, .cap = 900};
+    const struct core_label needs[] = {{.name = "gpu", .number = 2}};
+    const struct core_send says = {.ttl_ms = 1,
+                                   .deadline_ms = 2,
+                                   .timeout_ms = 3,
+                                   .priority = 4,
+                                   .attempts = 5,
+                                   .backoff = &backoff,
+                                   .lane = "bulk",
+                                   .gates = {"smtp"},
+                                   .gates_count = 1,
+                                   .needs = needs,
+                                   .needs_count = 1};
+    AUTO(mem_freep) struct queue_view *v = mem_new(sizeof *v);
+    assert_int_equal(declared(2, NULL, 0, v), 0);
+    assert_int_equal(v->queue.concurrency, 3);
+    assert_null(v->queue.sending);
+    assert_int_equal(declared(3, NULL, 0, v), 0);
+    assert_null(v->queue.sending);
+    assert_int_equal(declared(3, &says, 0, v), 0);
+    assert_true(core_sending_same(v->queue.sending, &says));
+    assert_int_equal(declared(3, NULL, SEND_KEY, v), ERR_CORRUPT); /* it is no message */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_consumer_of_version_1_has_labels_of_its_own),
         cmocka_unit_test(a_consumer_of_version_2_may_share_those_of_its_node),
+        cmocka_unit_test(a_send_before_version_3_says_all_itself),
+        cmocka_unit_test(a_send_of_version_3_leaves_to_its_queue_what_it_does_not_say),
+        cmocka_unit_test(a_declaration_says_since_version_3_how_its_queue_is_sent_to),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

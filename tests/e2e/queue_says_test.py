@@ -1,0 +1,134 @@
+"""What a queue says of its messages holds for each that says nothing itself, whoever sends it."""
+import json
+import time
+
+from e2e.handlers_test import HandlersCase
+from e2e.node import run
+from e2e.queue_stream_test import Lines
+
+Q = "/api/queues/%2F/"
+
+MAIL = """
+queue "mail" { attempts = 8, lane = "bulk", priority = 7, timeout = "30s", backoff = "1s,10s", gate = "smtp", needs = { zone = "eu" } }
+queue "free" { attempts = 3 }
+on "order.*" { group = "audit", batch = 10, run = function() end }
+"""
+
+
+class Says(HandlersCase):
+    def answer(self, verb, path, body=None, status=200, **headers):
+        a = self.ask(verb, path, None if body is None else body if isinstance(body, str) else json.dumps(body), headers)
+        self.assertEqual(a.status, status, a.body)
+        return a.json
+
+    def message(self, queue, id):
+        return self.answer("GET", f"{Q}{queue}/messages/{id}")
+
+    def koan(self, *args):
+        code, out, err = run(*args, "--url", self.server.url, cwd=self.dir)
+        self.assertEqual(code, 0, out + err)
+        return out
+
+    def looks(self, id, queue="mail", **want):
+        m = self.message(queue, id)
+        self.assertEqual({k: m.get(k) for k in want}, want)
+
+    def ended(self, queue, id):
+        for _ in range(400):
+            if self.message(queue, id)["state"] == "discarded":
+                return
+            time.sleep(0.02)
+        self.fail("it has not ended")
+
+    def test_a_message_has_what_its_queue_says_whichever_way_it_was_sent(self):
+        self.serve(MAIL)
+        says = {"attempts": 8, "lane": "bulk", "priority": 7}
+        ids = [self.answer("POST", Q + "mail/messages", 1, 201)["id"]]
+        ids += [r["id"] for r in self.answer("POST", Q + "mail/messages?batch=true", [{"body": 2}, {"body": 3}])["results"]]
+        ids += [json.loads(self.koan("queue", "send", "mail", "4", "--json"))["id"]]
+        ids += [self.answer("POST", "/api/tx", {"ops": [{"op": "send", "queue": "mail", "body": 5}]})["results"][0]["id"]]
+        ids += [self.answer("POST", "/send/mail", {"n": 6})["id"]]
+        stream = Lines(self.server.port, Q + "mail/stream")
+        stream.send({"body": 7})
+        ids += [json.loads(stream.text())["id"]]
+        stream.end()
+        ids += [self.answer("POST", Q + "mail/messages?unique=u&unique_mode=merge", {"a": 1}, 201)["id"]]
+        for id in ids:
+            self.looks(id, **says)
+        self.looks(self.answer("POST", Q + "mail/messages?attempts=2&lane=default&priority=4", 1, 201)["id"],
+                   attempts=2, lane="default", priority=4)
+
+    def test_the_gate_of_a_queue_holds_what_comes_over_http(self):
+        self.serve("""
+            queue "mail" { gate = "smtp" }
+            on "queue/mail" { run = function(m) note("sent " .. m.n) end }
+        """)
+        self.answer("POST", "/api/gates/smtp/close", {"delay": "10m"})
+        id = self.answer("POST", Q + "mail/messages", {"n": 1}, 201)["id"]
+        free = self.answer("POST", Q + "mail/messages?batch=true", [{"body": {"n": 2}, "gate": []}])["results"][0]["id"]
+        self.until(["sent 2"])
+        self.assertEqual(self.message("mail", id)["waiting_for"], {"what": "gate", "name": "smtp"})
+        self.answer("POST", "/api/gates/smtp/open")
+        self.until(["sent 2", "sent 1"])
+        self.assertNotEqual(id, free)
+
+    def test_labels_tries_and_waits_are_the_queue_s(self):
+        self.serve("""
+            queue "work" { attempts = 2, backoff = "50ms" }
+            on "queue/work" { run = function(m, ctx) tx(function() note("try " .. ctx.attempt) end); error("no") end }
+            queue "far" { needs = { zone = "moon" } }
+            on "queue/far" { run = function() end }
+        """)
+        id = self.answer("POST", Q + "work/messages", 1, 201)["id"]
+        self.until(["try 1", "try 2"])
+        self.ended("work", id)
+        far = self.answer("POST", Q + "far/messages", 1, 201)["id"]
+        self.assertEqual(self.message("far", far)["waiting_for"]["what"], "label")
+
+    def test_a_moved_message_is_as_its_new_queue_says(self):
+        self.serve(MAIL)
+        id = self.answer("POST", Q + "mail/messages", 1, 201)["id"]
+        own = self.answer("POST", Q + "mail/messages?attempts=5", 1, 201)["id"]
+        self.koan("queue", "move", "mail", "free", id, own)
+        self.looks(id, "free", attempts=3, lane="default", priority=4, waiting_for={"what": "consumer"})
+        self.looks(own, "free", attempts=5, lane="default")
+        self.koan("queue", "move", "free", "mail", id)
+        self.looks(id, attempts=8, lane="bulk", priority=7)
+
+    def test_a_queue_declared_over_http_says_it_too_and_shows_it_and_it_outlives_the_node(self):
+        self.serve("")
+        says = {"attempts": 9, "lane": "bulk", "priority": 3, "timeout": "2m", "deadline": "1h", "ttl": "30s",
+                "backoff": ["1s", "1m"], "gate": ["a", "b"], "needs": {"gpu": 2, "ssd": True, "zone": "x"}}
+        self.answer("PUT", Q + "own", says, 201)
+        self.answer("PUT", Q + "usual", {}, 201)
+        usual = {"attempts": 5, "lane": "default", "priority": 4, "timeout": "1m", "deadline": "1d",
+                 "backoff": {"first": "3s", "cap": "5m"}}
+        for _ in range(2):
+            options = self.answer("GET", Q + "own")["options"]
+            self.assertEqual({k: options[k] for k in says}, says)
+            options = self.answer("GET", Q + "usual")["options"]
+            self.assertEqual({k: options[k] for k in usual}, usual)
+            self.assertFalse({"ttl", "gate", "needs"} & set(options))
+            self.looks(self.answer("POST", Q + "own/messages", 1, 201)["id"], "own", attempts=9, lane="bulk", priority=3)
+            self.assertIn('"attempts": 9', self.koan("queue", "show", "own"))
+            self.answer("PUT", Q + "own", self.answer("GET", Q + "own")["options"])
+            self.server.stop()
+            self.again()
+        self.answer("PUT", Q + "own", {"attempts": 0}, 400)
+        self.answer("PUT", Q + "own", {"gate": ["a", "b", "c", "d", "e"]}, 400)
+
+    def test_a_group_s_queue_speaks_for_what_is_published(self):
+        self.serve(MAIL)
+        self.answer("PUT", Q + "group.audit", {"handled": True, "attempts": 4, "lane": "bulk"})
+        self.answer("POST", "/api/gates/none/close", {"delay": "1s"})
+        self.answer("POST", Q + "group.audit/pause")
+        self.answer("POST", "/api/topics/order.placed", 1, 202)
+        message = self.answer("GET", Q + "group.audit/messages?state=available")["items"][0]
+        self.assertEqual((message["attempts"], message["lane"]), (4, "bulk"))
+
+    def test_a_deploy_changes_what_the_queue_says(self):
+        self.serve('queue "mail" { attempts = 8 }')
+        self.looks(self.answer("POST", Q + "mail/messages", 1, 201)["id"], attempts=8)
+        self.write("app/main.lua", 'queue "mail" { lane = "bulk" }')
+        self.koan("deploy", self.path("app"))
+        self.looks(self.answer("POST", Q + "mail/messages", 1, 201)["id"], attempts=5, lane="bulk")
