@@ -757,6 +757,7 @@ cache = {
 ---@field needs? table<string, string|integer|boolean>
 ---@field max? integer waiting messages
 ---@field max_bytes? string|integer of them
+---@field body_max? string|integer of one body; 1 MiB without, at most 4 MiB
 ---@field overflow? "refuse"|"drop_oldest" what a send to a full queue does
 ---@field dead_to? string the queue that discarded messages move to; without, they stay
 ---@field on_dead? "go_on"|"halt" whether a key waits for a decision when its message is discarded

@@ -9,7 +9,7 @@
 static const char *const declare_names[] = {
     "concurrency", "max",          "max_bytes", "overflow",       "dead_to",
     "on_dead",     "manual",       "handled",   "keep_completed", "keep_discarded",
-    "keep_count",  "dedup_window", "due",
+    "keep_count",  "dedup_window", "due",       "body_max",
 };
 
 static int declare_names_check(const json_t *o, struct err *e)
@@ -43,6 +43,23 @@ static int declare_number(const json_t *o, const char *field, int64_t most, int6
     return v == NULL || json_is_null(v) ? 0 : queue_number(v, field, 0, most, out, e);
 }
 
+static int declare_body_max(const json_t *o, uint32_t *out, struct err *e)
+{
+    const json_t *v = json_object_get(o, "body_max");
+    uint64_t bytes = 0;
+    if (v == NULL || json_is_null(v))
+        return 0;
+    if (json_is_string(v))
+        bytes = size_parse(json_string_value(v), &bytes, NULL) == 0 ? bytes : 0;
+    else if (json_is_integer(v) && json_integer_value(v) > 0)
+        bytes = (uint64_t)json_integer_value(v);
+    if (bytes < 1 || bytes > CORE_BODY_MAX)
+        return err_field(e, ERR_INVALID, "body_max",
+                         "body_max is a size like \"256KiB\", at most %d MiB", CORE_BODY_MAX >> 20);
+    *out = (uint32_t)bytes;
+    return 0;
+}
+
 static int declare_numbers(const json_t *o, struct core_queue *q, struct err *e)
 {
     int64_t concurrency = q->concurrency, max = (int64_t)q->max, bytes = (int64_t)q->max_bytes,
@@ -59,6 +76,8 @@ static int declare_numbers(const json_t *o, struct core_queue *q, struct err *e)
         rc = declare_number(o, "max_bytes", INT64_MAX, &bytes, e);
     if (rc == 0)
         rc = declare_number(o, "keep_count", UINT32_MAX, &count, e);
+    if (rc == 0)
+        rc = declare_body_max(o, &q->body_max, e);
     q->concurrency = (uint32_t)concurrency;
     q->max = (uint64_t)max;
     q->max_bytes = (uint64_t)bytes;
@@ -214,11 +233,12 @@ void queue_declared_print(const struct core_queue *q, struct buf *out)
 {
     buf_addf(out,
              "\"concurrency\":%u,\"max\":%llu,\"max_bytes\":%llu,\"overflow\":\"%s\","
-             "\"on_dead\":\"%s\",\"manual\":%s,\"handled\":%s,\"keep_count\":%u",
+             "\"on_dead\":\"%s\",\"manual\":%s,\"handled\":%s,\"keep_count\":%u,\"body_max\":%u",
              q->concurrency, (unsigned long long)q->max, (unsigned long long)q->max_bytes,
              q->overflow == OVERFLOW_DROP_OLDEST ? "drop_oldest" : "refuse",
              q->halt_on_dead ? "halt" : "go_on", q->manual ? "true" : "false",
-             q->handled ? "true" : "false", q->keep_count);
+             q->handled ? "true" : "false", q->keep_count,
+             q->body_max != 0 ? q->body_max : CORE_BODY);
     declared_keep(out, "keep_completed", q->keep_completed_ms);
     declared_keep(out, "keep_discarded", q->keep_discarded_ms);
     declared_keep(out, "dedup_window", q->dedup_window_ms);

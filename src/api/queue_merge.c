@@ -24,15 +24,15 @@ static int merge_body(const struct buf *old, const struct queue_merged *x, struc
     AUTO(json_unref) json_t *patch = doc == NULL ? NULL : json_read(x->patch, x->patch_len, e);
     if (patch == NULL || patch_merge(&doc, patch, e) != 0)
         return e->code;
-    if (json_print(doc, out, NULL) == 0 && out->len <= QUEUE_BODY_MAX)
+    if (json_print(doc, out, NULL) == 0 && out->len <= CORE_BODY_MAX)
         return 0;
-    return err_field(e, ERR_TOO_LARGE, "body", "merged, it has more than %d bytes", QUEUE_BODY_MAX);
+    return err_field(e, ERR_TOO_LARGE, "body", "merged, it has more than %d bytes", CORE_BODY_MAX);
 }
 
 static void merge_one(struct queue_merging *m, struct queue_merged *x, struct db *db)
 {
     AUTO(buf_fini) struct buf old = BUF_INIT(CORE_BODY_MAX + 1);
-    buf_init(&x->body, QUEUE_BODY_MAX);
+    buf_init(&x->body, CORE_BODY_MAX);
     if (x->waits.body == 0)
         return;
     int rc = queue_waiting_read(m->job.api->o.ledger, db, &x->waits, &old, &x->err);

@@ -293,7 +293,7 @@ static struct queue_operate *operate_new(struct http_request *req, enum operate_
     o->spec.reason = http_header_in(req, "X-Koan-Reason");
     o->look.tenant = tenant;
     o->look.queue = name;
-    buf_init(&o->edit, QUEUE_BODY_MAX);
+    buf_init(&o->edit, CORE_BODY_MAX);
     return o;
 }
 
@@ -471,7 +471,7 @@ static int operate_edit_body(struct queue_operate *o, struct err *e)
              base64_decode(BASE64_STD, bytes, strlen(bytes), &o->edit, NULL) != 0)
         rc = err_field(e, ERR_INVALID, "body_base64", "body_base64 is not base64, or too long");
     if (rc == 0 && buf_failed(&o->edit))
-        rc = err_field(e, ERR_TOO_LARGE, "body", "a body has at most %d bytes", QUEUE_BODY_MAX);
+        rc = err_field(e, ERR_TOO_LARGE, "body", "a body has at most %d bytes", CORE_BODY_MAX);
     return rc == 0 ? operate_reason(o, e) : rc;
 }
 

@@ -431,12 +431,12 @@ int queue_draft_content(struct queue_draft *d, const json_t *o, struct err *e)
     if (body != NULL && json_object_get(o, "type") != NULL)
         return err_field(e, ERR_INVALID, "type",
                          "\"body\" is JSON; other types come as \"body_base64\"");
-    buf_init(&d->body, QUEUE_BODY_MAX);
+    buf_init(&d->body, CORE_BODY_MAX);
     int rc = body != NULL ? json_print(body, &d->body, e) : content_bytes(d, o, bytes, e);
     if (buf_failed(&d->body))
         rc = err_field(e, ERR_TOO_LARGE, "body",
                        "a body has at most %d bytes; keep it elsewhere and send its key",
-                       QUEUE_BODY_MAX);
+                       CORE_BODY_MAX);
     d->m.body = buf_str(&d->body);
     d->m.body_len = d->body.len;
     return rc == 0 ? content_headers(d, json_object_get(o, "headers"), e) : rc;

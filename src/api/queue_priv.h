@@ -139,7 +139,8 @@ void queue_tend_print(const struct core_view *v, struct buf *out);
  * those of the request. */
 int queue_body_in(struct http_request *req, const char **type, const void **body, size_t *n,
                   struct err *e);
-/* ERR_TOO_LARGE past QUEUE_BODY_MAX; `verb` is what to do with the key of what is kept elsewhere.
+/* ERR_TOO_LARGE past CORE_BODY_MAX, of which each queue takes its own part; `verb` is what to do
+ * with the key of what is kept elsewhere.
  */
 int queue_body_fits(size_t n, const char *verb, struct err *e);
 

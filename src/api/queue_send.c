@@ -148,10 +148,10 @@ static int send_headers(struct http_request *req, struct queue_draft *d, struct 
 
 int queue_body_fits(size_t n, const char *verb, struct err *e)
 {
-    if (n <= QUEUE_BODY_MAX)
+    if (n <= CORE_BODY_MAX)
         return 0;
     return err_field(e, ERR_TOO_LARGE, "body",
-                     "%zu bytes, at most %d: keep it elsewhere and %s its key", n, QUEUE_BODY_MAX,
+                     "%zu bytes, at most %d: keep it elsewhere and %s its key", n, CORE_BODY_MAX,
                      verb);
 }
 

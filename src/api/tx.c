@@ -66,7 +66,7 @@ static int tx_merge_add(struct tx *x, struct tx_op *op, const char *unique, stru
             return err_field(e, ERR_INVALID, "unique",
                              "'%.80s' is merged twice in one unit; merge the two before", unique);
     struct buf *patch = &x->patches[x->merged_count];
-    buf_init(patch, QUEUE_BODY_MAX);
+    buf_init(patch, CORE_BODY_MAX);
     int rc = json_print(json_object_get(op->text, "body"), patch, e);
     m.patch = patch->data;
     m.patch_len = patch->len;

@@ -67,8 +67,12 @@ static int follow_read(lua_State *L, struct bind_message *s, json_t *options, st
     return rc;
 }
 
-static int no_merge(const struct bind_message *s, struct err *e)
+static int run_check(const struct bind_message *s, struct err *e)
 {
+    if (s->body.len > QUEUE_BODY_MAX)
+        return err_field(e, ERR_TOO_LARGE, "args",
+                         "args have at most %d KiB; keep it elsewhere and give its key",
+                         QUEUE_BODY_MAX >> 10);
     return s->m.send.unique_mode == UNIQUE_SWAP
                ? err_field(e, ERR_INVALID, "unique", "%s", JOB_NO_MERGE)
                : 0;
@@ -89,12 +93,12 @@ static int host_job_submit(lua_State *L)
     const json_t *args = bind_check_json(L, 2, "submit: args");
     json_t *options = bind_check_json(L, 3, "submit: options");
     struct vm_guard *checked = vm_guard_push(L, bind_json_free);
-    struct bind_message *s = bind_message_new(L, QUEUE_BODY_MAX);
+    struct bind_message *s = bind_message_new(L);
     checked->p = job_args_check(j->args, args, NULL, &e);
     job_def_message(&j->def, &s->m); /* what the options do not say */
     if (e.code == 0 && follow_read(L, s, options, &e) == 0 &&
         bind_message_make(L, s, j->def.queue, checked->p, options, NULL, &e) == 0 &&
-        no_merge(s, &e) == 0)
+        run_check(s, &e) == 0)
         run_fill(s, j, lua_tostring(L, 4));
     if (e.code != 0) {
         err_context(&e, "job '%.80s'", name);

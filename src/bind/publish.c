@@ -74,7 +74,7 @@ static int host_publication(lua_State *L)
     vm_may_await(L, "publish");
     json_t *body = lua_isnil(L, 2) ? NULL : bind_check_json(L, 2, "publish: body");
     json_t *options = bind_check_json(L, 3, "publish: options");
-    struct bind_message *s = bind_message_new(L, QUEUE_BODY_MAX);
+    struct bind_message *s = bind_message_new(L);
     if (publication_fill(L, s, topic, body, options, &e) != 0) {
         err_context(&e, "publish '%.128s'", topic);
         return vm_raise(L, &e);

@@ -21,7 +21,7 @@ static bool is_same(const struct core_queue *a, const struct core_queue *b)
            a->handled == b->handled && a->keep_completed_ms == b->keep_completed_ms &&
            a->keep_discarded_ms == b->keep_discarded_ms && a->keep_count == b->keep_count &&
            a->dedup_window_ms == b->dedup_window_ms && a->due_ms == b->due_ms &&
-           core_sending_same(a->sending, b->sending);
+           a->body_max == b->body_max && core_sending_same(a->sending, b->sending);
 }
 
 /* Names that scripts cannot give are of Koan's own parts, which work them themselves. */

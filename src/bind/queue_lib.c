@@ -257,6 +257,24 @@ static int keep_read(const json_t *o, struct core_queue *q, struct err *e)
     return 0;
 }
 
+static int body_max_read(const json_t *o, struct core_queue *q, struct err *e)
+{
+    const json_t *v = json_object_get(o, "body_max");
+    uint64_t bytes = 0;
+    if (v == NULL)
+        return 0;
+    if (json_is_string(v) ? size_parse(json_string_value(v), &bytes, NULL) != 0
+                          : !json_is_integer(v) || json_integer_value(v) < 0)
+        bytes = 0;
+    else if (json_is_integer(v))
+        bytes = (uint64_t)json_integer_value(v);
+    if (bytes < 1 || bytes > CORE_BODY_MAX)
+        return err_field(e, ERR_INVALID, "body_max",
+                         "body_max is a size like \"256KiB\", at most %d MiB", CORE_BODY_MAX >> 20);
+    q->body_max = (uint32_t)bytes;
+    return 0;
+}
+
 static int max_bytes_read(const json_t *o, struct core_queue *q, struct err *e)
 {
     const json_t *v = json_object_get(o, "max_bytes");
@@ -304,15 +322,15 @@ static int sending_read(const json_t *o, struct bind_queue *q, struct err *e)
 static int queue_read(const json_t *o, struct bind_queue *q, struct err *e)
 {
     static const char *const names[] = {
-        "attempts", "backoff", "timeout", "ttl",         "deadline",    "priority", "lane",
-        "gate",     "needs",   "max",     "max_bytes",   "overflow",    "dead_to",  "on_dead",
-        "manual",   "due",     "keep",    "concurrency", "dedup_window"};
+        "attempts", "backoff", "timeout", "ttl",         "deadline",     "priority", "lane",
+        "gate",     "needs",   "max",     "max_bytes",   "overflow",     "dead_to",  "on_dead",
+        "manual",   "due",     "keep",    "concurrency", "dedup_window", "body_max"};
     int64_t max = 0;
     bool drops = false, halts = false;
     struct core_queue *c = &q->q;
     if (json_only_keys(o, "a queue", names, ARRAY_LEN(names), e) != 0 ||
         sending_read(o, q, e) != 0 || number_read(o, "max", INT64_MAX, &max, e) != 0 ||
-        max_bytes_read(o, c, e) != 0 ||
+        max_bytes_read(o, c, e) != 0 || body_max_read(o, c, e) != 0 ||
         choice_read(o, "overflow", "refuse", "drop_oldest", &drops, e) != 0 ||
         choice_read(o, "on_dead", "go_on", "halt", &halts, e) != 0 ||
         text_read(o, "dead_to", q->arena, &c->dead_to, e) != 0 ||

@@ -21,13 +21,13 @@ static void message_free(void *p)
     mem_free(s);
 }
 
-struct bind_message *bind_message_new(lua_State *L, size_t body_max)
+struct bind_message *bind_message_new(lua_State *L)
 {
     struct vm_guard *g = vm_guard_push(L, message_free);
     struct bind_message *s = mem_new(sizeof *s);
     arena_init(&s->arena, BIND_QUEUE_MESSAGE);
-    buf_init(&s->body, body_max);
-    buf_init(&s->own, QUEUE_BODY_MAX);
+    buf_init(&s->body, CORE_BODY_MAX);
+    buf_init(&s->own, CORE_BODY_MAX);
     buf_init(&s->headers, QUEUE_HEADERS_BYTES);
     s->m.send.priority = CORE_PRIORITY_UNSAID;
     g->p = s;
@@ -253,7 +253,7 @@ int bind_message_body(struct bind_message *s, const json_t *body, struct err *e)
     else if (json_print(body, &s->body, e) != 0)
         return err_field(e, ERR_TOO_LARGE, "body",
                          "a body has at most %d KiB; keep it elsewhere and send its key",
-                         QUEUE_BODY_MAX >> 10);
+                         CORE_BODY_MAX >> 10);
     return 0;
 }
 
@@ -314,7 +314,8 @@ static int host_message(lua_State *L)
     const char *text = lua_tostring(L, 4);
     json_t *body = lua_isnil(L, 2) ? NULL : bind_check_json(L, 2, "send: body");
     json_t *options = bind_check_json(L, 3, "send: options");
-    struct bind_message *s = bind_message_new(L, text != NULL ? CORE_BODY_MAX : QUEUE_BODY_MAX);
+    struct bind_message *s = bind_message_new(L);
+    s->m.send.large = text != NULL;
     if (bind_is_job_queue(queue))
         err_set(&e, ERR_INVALID, "is the queue of a job: job(\"%.64s\"):submit { .. }",
                 queue + strlen(BIND_JOB_PREFIX));

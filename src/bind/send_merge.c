@@ -78,7 +78,7 @@ static int merge_bodies(const struct buf *old, const struct buf *patch, struct b
     return json_print(doc, out, e) == 0
                ? 0
                : err_field(e, ERR_TOO_LARGE, "body", "merged, a body has more than %d KiB",
-                           QUEUE_BODY_MAX >> 10);
+                           CORE_BODY_MAX >> 10);
 }
 
 static void message_has(struct bind_message *s)
@@ -152,7 +152,7 @@ static int host_merge_two(lua_State *L)
     struct bind_message *first = bind_own_message(L, 1), *second = bind_own_message(L, 2);
     size_t before = first->body.len;
     struct buf old = first->body;
-    buf_init(&first->body, QUEUE_BODY_MAX);
+    buf_init(&first->body, CORE_BODY_MAX);
     merge_into(first, &old, &second->body, &e);
     if (e.code != 0) { /* it stays as it was: the unit may still be committed */
         buf_fini(&first->body);

@@ -26,7 +26,7 @@ struct bind_message {
 };
 
 /* Belongs to a guard that is left on the stack, which is what host.write() takes. */
-struct bind_message *bind_message_new(lua_State *L, size_t body_max);
+struct bind_message *bind_message_new(lua_State *L);
 int bind_message_text(const json_t *o, const char *key, struct bind_message *s, const char **out,
                       struct err *e);
 /* delay, run_at; `*run_at` stays when neither is there. */

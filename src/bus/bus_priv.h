@@ -264,9 +264,9 @@ struct bus_message;
 void bus_record_id(const struct uuid *message, const char *group, struct uuid *out);
 /* The headers of its records: ours in front of the publisher's, which were checked. */
 int bus_headers(const char *topic, const struct bus_message *m, struct buf *out, struct err *e);
-/* One group's record, with these headers. */
+/* One group's record, with these headers. Large: it was published, whatever its queue takes. */
 int bus_txn_record(struct txn *t, const struct bus_declared *d, const struct uuid *id,
-                   const struct bus_message *m, const char *headers, struct err *e);
+                   const struct bus_message *m, bool large, const char *headers, struct err *e);
 
 /* ---- retained.c ---- */
 

@@ -100,7 +100,7 @@ static int feed_row(struct feed *f, struct db_stmt *s, struct txn *t, struct err
     feed_id(f->b, &record);
     f->rows++;
     f->bytes += (size_t)db_col_int(s, 3);
-    return rc == 0 ? bus_txn_record(t, d, &record, &m, headers.data, e) : rc;
+    return rc == 0 ? bus_txn_record(t, d, &record, &m, true, headers.data, e) : rc;
 }
 
 /* 1: there may be more behind f->next. */

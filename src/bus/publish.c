@@ -120,10 +120,11 @@ static void record_options(struct core_send *s, const struct bus_message *m,
 }
 
 int bus_txn_record(struct txn *t, const struct bus_declared *d, const struct uuid *id,
-                   const struct bus_message *m, const char *headers, struct err *e)
+                   const struct bus_message *m, bool large, const char *headers, struct err *e)
 {
     struct queue_message record = record_of(m, headers);
     record.send.id = *id;
+    record.send.large = large;
     record.send.queue = d->queue;
     record_options(&record.send, m, &d->options);
     int rc = queue_txn_send(t, &record, e);
@@ -187,7 +188,7 @@ int bus_txn_publish(struct txn *t, const struct bus_route *r, const struct bus_m
     for (size_t i = 0; rc == 0 && i < r->groups_count; i++) {
         struct uuid id;
         bus_route_record(r, i, &m->id, &id);
-        rc = bus_txn_record(t, r->groups[i], &id, m, headers.data, e);
+        rc = bus_txn_record(t, r->groups[i], &id, m, false, headers.data, e);
     }
     if (rc == 0 && r->groups_count == 0 && !retained)
         rc = publish_unrouted(t, r, m, headers.data, e);

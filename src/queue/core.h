@@ -62,6 +62,7 @@ enum {
     CORE_GATES_MAX = 4,   /* of one record */
     CORE_LABELS_MAX = 16, /* of one consumer, of one record */
     CORE_TEXT_MAX = 512,  /* keys of any kind, bytes */
+    CORE_BODY = 1 << 20,  /* of a queue that says nothing else */
     CORE_BODY_MAX = 4 << 20,
     CORE_QUEUES_MAX = 100000,
     CORE_LANES_MAX = 16,
@@ -163,6 +164,7 @@ struct core_queue { /* zero-initialise, then core_queue_defaults() */
     int64_t keep_completed_ms, keep_discarded_ms; /* 0: gone at once; -1: for ever */
     uint32_t keep_count;                          /* completed ones, the newest; 0: no limit */
     int64_t dedup_window_ms;
+    uint32_t body_max; /* bytes of one body, sent, edited or moved here; 0: CORE_BODY */
     /* How a record is sent that does not say so itself, whoever sends it: ttl_ms, deadline_ms,
      * timeout_ms, priority, attempts, backoff, lane, gates and needs; the rest is not looked at.
      * NULL: nothing is said, and the core's defaults hold. */
@@ -244,6 +246,7 @@ struct core_send {
     bool no_gates, no_needs; /* said: none; else 0 of them are not said */
     bool create;             /* an undeclared queue is declared with defaults */
     bool always;             /* be the queue closed or full */
+    bool large;              /* it may have CORE_BODY_MAX, whatever the queue says */
     enum rec_reason discard; /* not to be worked: it is discarded for it as soon as it is there */
 };
 struct core_sent {

@@ -573,6 +573,8 @@ void rec_lapse(struct core *c, uint32_t n);
 void rec_hand_back(struct core *c, uint32_t n);
 
 /* sending.c */
+/* ERR_TOO_LARGE: it is no body for this queue. */
+int queue_body_check(const struct queue *q, uint32_t bytes, struct err *e);
 int core_text_check(const char *text, const char *field, struct err *e); /* NULL is right */
 uint8_t sending_said(const struct core_send *s);
 /* Is it as it may be said, and is there room for its lane and labels, which from now on are there?

@@ -188,7 +188,7 @@ int core_send_manual(struct core *c, const struct core_send *s, const struct cor
 {
     struct core_send mine = *s;
     struct core_sent out;
-    mine.always = true;
+    mine.always = mine.large = true;
     *sent = false;
     int rc = rec_reserve(c, e);
     struct queue *q = rc < 0 ? NULL : queue_get(c, s->tenant, s->queue, true, NULL);

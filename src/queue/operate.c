@@ -153,6 +153,9 @@ int core_move(struct core *c, const struct uuid *id, const char *queue, struct e
         return err_field(e, ERR_CONFLICT, "queue", "queue '%s' is closed", queue);
     if (to->o.owned)
         return owned_check(to, e);
+    rc = queue_body_check(to, r->bytes, e);
+    if (rc < 0)
+        return rc;
     rec_note_move(c, n, VERB_MOVE, to, REASON_NONE);
     bool ended = is_ended(r);
     enum rec_state state = (enum rec_state)r->state;
@@ -183,8 +186,9 @@ int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t by
     if (r->state == REC_COMPLETED || r->state == REC_CANCELLED)
         return err_set(e, ERR_CONFLICT, "the record has ended: it is %s",
                        rec_state_name((enum rec_state)r->state));
-    if (bytes > CORE_BODY_MAX)
-        return err_field(e, ERR_TOO_LARGE, "body", "at most %d bytes", CORE_BODY_MAX);
+    rc = queue_body_check(core_kind(c, r)->queue, bytes, e);
+    if (rc < 0)
+        return rc;
     rec_note_move(c, n, VERB_EDIT, NULL, REASON_NONE);
     rec_replace_body(c, n, place, bytes, true);
     return 0;

@@ -241,6 +241,7 @@ void queue_txn_declare(struct txn *t, const struct core_queue *q)
     buf_add_u32(b, q->keep_count);
     buf_add_u64(b, (uint64_t)q->dedup_window_ms);
     buf_add_u64(b, (uint64_t)q->due_ms);
+    buf_add_u32(b, q->body_max);
     sending_add(b, q->sending);
     txn_end(t);
 }
@@ -265,6 +266,7 @@ int declare_decode(struct cursor *c, uint8_t from, struct queue_view *v, struct 
     q->keep_count = cursor_u32(c);
     q->dedup_window_ms = (int64_t)cursor_u64(c);
     q->due_ms = from > 1 ? (int64_t)cursor_u64(c) : 0;
+    q->body_max = from > 2 ? cursor_u32(c) : 0;
     char *room = v->room;
     q->sending = from > 2 ? sending_read(c, &v->sending, &room) : NULL;
     return c->bad || cursor_left(c) > 0 || q->name == NULL || flags > 15 ? op_bad("declare", e) : 0;

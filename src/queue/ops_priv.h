@@ -74,7 +74,8 @@ enum {
     SEND_TRACE = 1 << 17,
     SEND_CORRELATION_ID = 1 << 18, /* as the 16 bytes of a UUID, which most of them are */
     SEND_DEDUP_MS = 1 << 19,       /* version 2 */
-    SEND_KNOWN = (1 << 20) - 1,
+    SEND_LARGE = 1 << 20,          /* version 3, as are all before it */
+    SEND_KNOWN = (1 << 21) - 1,
 };
 
 /* What a send does not say is as its queue says since version 3; in versions 1 and 2 it is as the

@@ -46,6 +46,7 @@ static uint32_t send_flags(const struct queue_message *m)
     f |= correlation_flag(m->correlation);
     f |= m->traceparent != NULL ? SEND_TRACE : 0u;
     f |= s->dedup_ms != 0 ? SEND_DEDUP_MS : 0u;
+    f |= s->large ? SEND_LARGE : 0u;
     return f;
 }
 
@@ -285,6 +286,7 @@ static void send_read_rest(struct cursor *c, struct send_view *v, uint32_t f)
     struct core_send *s = &v->send;
     send_read_lists(c, s, v->needs, &v->texts, f);
     s->create = f & SEND_CREATE;
+    s->large = f & SEND_LARGE;
     v->type = f & SEND_TYPE ? short_read(c, &v->texts, QUEUE_TYPE_BYTES) : NULL;
     v->headers = f & SEND_HEADERS ? short_read(c, &v->texts, QUEUE_HEADERS_BYTES) : NULL;
     v->correlation = f & SEND_CORRELATION ? short_read(c, &v->texts, CORE_TEXT_MAX) : NULL;
@@ -307,6 +309,7 @@ static void send_say_all(struct send_view *v)
     s->ttl_ms = s->ttl_ms != 0 ? s->ttl_ms : -1;
     s->no_gates = s->gates_count == 0;
     s->no_needs = s->needs_count == 0;
+    s->large = true;
 }
 
 int send_decode(struct cursor *c, uint8_t version, struct send_view *v, struct err *e)

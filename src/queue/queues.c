@@ -148,6 +148,8 @@ static int queue_check(const struct core_queue *o, struct err *e)
         return err_field(e, ERR_INVALID, "due", "a time to come, and of a manual queue alone");
     if (o->keep_completed_ms < -1 || o->keep_discarded_ms < -1)
         return err_field(e, ERR_INVALID, "keep", "a time, 0, or -1 for ever");
+    if (o->body_max > CORE_BODY_MAX)
+        return err_field(e, ERR_INVALID, "body_max", "at most %d bytes", CORE_BODY_MAX);
     if (o->sending != NULL && sending_check(o->sending, e) < 0)
         return ERR_INVALID;
     return o->dead_to == NULL ? 0 : name_check(o->dead_to, "dead_to", e);

@@ -76,6 +76,7 @@ static void pass_sending(struct pass *p, struct core_queue *o, struct sending_ro
     bool has = o->sending != NULL;
     if (p->form < 6)
         return;
+    pass_u32(p, &o->body_max);
     pass_bool(p, &has);
     if (!has)
         return;

@@ -42,6 +42,18 @@ static int gates_check(const struct core_send *s, struct err *e)
     return 0;
 }
 
+int queue_body_check(const struct queue *q, uint32_t bytes, struct err *e)
+{
+    uint32_t max = q->o.body_max != 0 ? q->o.body_max : CORE_BODY;
+    if (bytes <= max)
+        return 0;
+    return err_field(
+        e, ERR_TOO_LARGE, "body",
+        "%u bytes, and queue '%s' takes at most %u: raise its body_max (up to %d MiB), "
+        "or keep it elsewhere and send its key",
+        bytes, q->name, max, CORE_BODY_MAX >> 20);
+}
+
 int sending_check(const struct core_send *s, struct err *e)
 {
     if (s->priority > CORE_PRIORITY_MAX && s->priority != CORE_PRIORITY_UNSAID)

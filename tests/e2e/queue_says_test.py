@@ -17,6 +17,7 @@ on "order.*" { group = "audit", batch = 10, run = function() end }
 
 class Says(HandlersCase):
     def answer(self, verb, path, body=None, status=200, **headers):
+        headers = {k.replace("_", "-"): v for k, v in headers.items()}
         a = self.ask(verb, path, None if body is None else body if isinstance(body, str) else json.dumps(body), headers)
         self.assertEqual(a.status, status, a.body)
         return a.json
@@ -132,3 +133,54 @@ class Says(HandlersCase):
         self.write("app/main.lua", 'queue "mail" { lane = "bulk" }')
         self.koan("deploy", self.path("app"))
         self.looks(self.answer("POST", Q + "mail/messages", 1, 201)["id"], attempts=5, lane="bulk")
+
+
+class Bodies(Says):
+    def refused(self, a, queue="small", limit=1000):
+        self.assertEqual(a["code"], "too_large", a)
+        self.assertIn(f"queue '{queue}'", a["detail"])
+        self.assertIn(f"at most {limit}", a["detail"])
+        self.assertIn("body_max", a["detail"])
+
+    def test_a_queue_says_how_long_its_bodies_are_whichever_way_they_come(self):
+        self.serve("""
+            queue "small" { body_max = 1000 }
+            queue "big" { body_max = "4MiB" }
+            on "order.*" { group = "audit", run = function() end }
+            queue "group.audit" { body_max = 1000 }
+        """)
+        long = "x" * 1001
+        self.refused(self.answer("POST", Q + "small/messages", long, 413, Content_Type="text/plain"))
+        many = self.answer("POST", Q + "small/messages?batch=true", [{"body": "a"}, {"body": long}])["results"]
+        self.refused(many[1]["error"])
+        stream = Lines(self.server.port, Q + "small/stream")
+        stream.send({"body": long}, {"body": "b"})
+        self.refused(json.loads(stream.text())["error"])
+        self.assertIn("id", json.loads(stream.text()))
+        stream.end()
+        self.refused(self.answer("POST", "/api/tx", {"ops": [{"op": "send", "queue": "small", "body": long}]}, 413))
+        self.refused(self.answer("POST", "/send/small", long, 413))
+        code, out, err = run("queue", "send", "small", json.dumps(long), "--url", self.server.url, cwd=self.dir)
+        self.assertEqual(code, 1)
+        self.assertIn("body_max", out + err)
+        self.refused(self.answer("POST", "/api/topics/order.placed", json.dumps(long), 413), "group.audit")
+        half = {"a": "x" * 600}
+        self.answer("POST", Q + "small/messages?unique=u&unique_mode=merge&delay=1h", half, 201)
+        self.refused(self.answer("POST", Q + "small/messages?unique=u&unique_mode=merge", {"b": "x" * 600}, 413))
+        id = self.answer("POST", Q + "small/messages", "a", 201)["id"]
+        self.refused(self.answer("PATCH", f"{Q}small/messages/{id}", {"body": long}, 413))
+        id = self.answer("POST", Q + "big/messages", json.dumps("y" * 3000000), 201)["id"]
+        moved = self.answer("POST", Q + "big/move", {"ids": [id], "to": "small"})
+        self.refused(moved["results"][0]["error"])
+        self.assertEqual(len(self.message("big", id)["body"]), 3000000)
+
+    def test_a_queue_that_says_nothing_takes_a_mebibyte_and_none_more_than_four(self):
+        self.serve('queue "usual" {}')
+        self.answer("POST", Q + "usual/messages", "x" * (1 << 20), 201, Content_Type="text/plain")
+        self.refused(self.answer("POST", Q + "usual/messages", "x" * (1 + (1 << 20)), 413, Content_Type="text/plain"), "usual", 1 << 20)
+        self.answer("PUT", Q + "own", {"body_max": "4MiB"}, 201)
+        self.assertEqual(self.answer("GET", Q + "own")["options"]["body_max"], 4 << 20)
+        self.answer("POST", Q + "own/messages", "x" * (4 << 20), 201, Content_Type="text/plain")
+        self.answer("POST", Q + "own/messages", "x" * (1 + (4 << 20)), 413, Content_Type="text/plain")
+        for wrong in ("5MiB", 0, "much", True):
+            self.assertEqual(self.answer("PUT", Q + "own", {"body_max": wrong}, 400)["field"], "body_max")

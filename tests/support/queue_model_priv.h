@@ -35,6 +35,7 @@ void model_effect(struct queue_model *m, enum core_effect_kind kind, const struc
 
 /* ---- queue_model_says.c: how records are sent ---- */
 void model_says_read(struct model_says *out, const struct core_send *s); /* NULL: nothing */
+uint32_t model_body_max(const struct model_queue *q);
 /* What its sender did not say is as the queue says that it is in now. */
 void model_says_take(struct model_record *r, const struct model_queue *q);
 

@@ -46,6 +46,11 @@ void model_says_read(struct model_says *out, const struct core_send *s)
     read_lists(out, s);
 }
 
+uint32_t model_body_max(const struct model_queue *q)
+{
+    return q->settings.body_max != 0 ? q->settings.body_max : 1024 * 1024;
+}
+
 static int64_t first_said(int64_t own, int64_t queue, int64_t usual)
 {
     return own >= 0 ? own : queue >= 0 ? queue : usual;

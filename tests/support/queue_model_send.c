@@ -176,6 +176,8 @@ int model_send(struct queue_model *m, const struct core_send *s, struct core_sen
         core_queue_defaults(&usual);
         q = model_declare_only(m, &usual);
     }
+    if (!s->large && s->bytes > model_body_max(q))
+        return ERR_TOO_LARGE;
     if (q->closed)
         return ERR_CONFLICT;
     struct model_dedup *d = s->dedup != NULL ? dedup_find(m, s) : NULL;

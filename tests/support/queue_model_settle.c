@@ -371,6 +371,8 @@ int model_move(struct queue_model *m, const struct uuid *id, const char *queue)
         return ERR_NOT_FOUND;
     if (q->closed || model_is(r->queue, queue))
         return ERR_CONFLICT;
+    if (r->bytes > model_body_max(q))
+        return ERR_TOO_LARGE;
     model_text(r->queue, queue);
     model_says_take(r, q);
     r->unique[0] = '\0';
@@ -396,7 +398,7 @@ int model_edit(struct queue_model *m, const struct uuid *id, uint64_t place, uin
         return ERR_NOT_FOUND;
     if (!model_is_waiting(r) && r->state != REC_DISCARDED)
         return ERR_CONFLICT;
-    if (bytes > CORE_BODY_MAX)
+    if (bytes > model_body_max(model_queue_of(m, r)))
         return ERR_TOO_LARGE;
     r->body = place;
     r->edited = true;

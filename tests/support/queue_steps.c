@@ -228,6 +228,7 @@ void queue_step_send(const struct queue_step *s, int64_t now, uint64_t seq, stru
         .dedup_ms = nth(s, 11, 9) == 1 ? 90000 : 0,
         .unique_mode = (enum core_unique)(s->choice[12] % 3),
         .create = s->flag,
+        .large = s->choice[19] % 5 == 0,
     };
     if (nth(s, 13, 4) > 0)
         out->gates[out->gates_count++] = gates[s->gate];
@@ -332,6 +333,7 @@ void queue_step_declare(const struct queue_step *s, struct core_queue *out,
         out->keep_discarded_ms = keeps[nth(s, 11, 4)];
     out->keep_count = nth(s, 12, 3);
     out->dedup_window_ms = windows[nth(s, 13, 3)];
+    out->body_max = s->choice[17] % 4 == 0 ? 150 : 0;
     draw_sending(s, &texts->sending, texts);
     if (s->choice[14] % 3 != 0)
         out->sending = &texts->sending;

@@ -29,7 +29,7 @@ TEST(a_queue_and_its_handler_are_one_declaration_with_defaults_for_senders)
         "queue 'dead' { manual = true, backoff = '10s', keep = { completed = '1h', discarded = "
         "'forever', count = 7 } }\n"
         "queue 'text' { backoff = '1s,2m', needs = { gpu = 1, zone = 'a' } }\n"
-        "queue 'plain' { max = 7 }\n");
+        "queue 'plain' { max = 7, body_max = '2MiB' }\n");
     const struct bind_queue *q = bind_set_queue(h.bind->threads[0].set, "mail");
     assert_non_null(q);
     assert_true(q->handled && q->q.handled && q->declared);
@@ -63,6 +63,7 @@ TEST(a_queue_and_its_handler_are_one_declaration_with_defaults_for_senders)
     assert_int_equal(q->sending.needs_count, 2);
     q = bind_set_queue(h.bind->threads[0].set, "plain");
     assert_null(q->q.sending);
+    assert_int_equal(q->q.body_max, 2 << 20);
     house_close(&h);
 }
 
@@ -82,6 +83,8 @@ TEST(values_of_options_are_judged_where_they_are_declared)
     refuses("queue 'mail' { backoff = {} }", "backoff");
     refuses("queue 'mail' { backoff = 'soon' }", "backoff");
     refuses("queue 'mail' { backoff = '1s,soon' }", "backoff");
+    refuses("queue 'mail' { body_max = '5MiB' }", "at most 4 MiB");
+    refuses("queue 'mail' { body_max = true }", "body_max is a size");
     refuses("queue 'mail' { needs = { gpu = {} } }", "needs: 'gpu' is a text, a number or true");
     refuses("queue 'mail' { timeout = 0 }", "timeout: from 1 ms");
     refuses("queue 'mail' { gate = { 'a', 'a' } }", "gate 'a' is named twice");

@@ -34,7 +34,7 @@ TEST(a_send_over_a_limit_is_refused)
                      ERR_TOO_LARGE);
     assert_int_equal(core_hash(k->c), hash);
     kit_send(k, 1, .priority = CORE_PRIORITY_MAX, .attempts = CORE_ATTEMPTS_MAX,
-             .bytes = CORE_BODY_MAX);
+             .bytes = CORE_BODY_MAX, .large = true);
 }
 
 TEST(an_id_that_is_there_is_refused)

@@ -99,7 +99,7 @@ static void a_send_before_version_3_says_all_itself(void **state)
         assert_true(s->deadline_ms == CORE_DEADLINE_MS && s->ttl_ms == -1);
         assert_string_equal(s->lane, "default");
         assert_int_equal(s->backoff->first + s->backoff->list_count, 0);
-        assert_true(s->no_gates && s->no_needs);
+        assert_true(s->no_gates && s->no_needs && s->large);
     }
 }
 
@@ -113,8 +113,9 @@ static void a_send_of_version_3_leaves_to_its_queue_what_it_does_not_say(void **
     assert_int_equal(s->priority, CORE_PRIORITY_UNSAID);
     assert_true(s->ttl_ms == 0 && s->deadline_ms == 0 && s->timeout_ms == 0);
     assert_true(s->lane == NULL && s->backoff == NULL && !s->no_gates && !s->no_needs);
-    sent(3, SEND_GATES | SEND_NEEDS, 0, v);
-    assert_true(s->no_gates && s->no_needs);
+    assert_false(s->large);
+    sent(3, SEND_GATES | SEND_NEEDS | SEND_LARGE, 0, v);
+    assert_true(s->no_gates && s->no_needs && s->large);
 }
 
 /* A declaration of version 2, and what a program of today writes behind it. */
@@ -133,6 +134,8 @@ static int declared(uint8_t version, const struct core_send *sending, uint32_t b
     buf_add_u32(&b, 0);
     buf_add_u64(&b, 1000);
     buf_add_u64(&b, 0);
+    if (version > 2)
+        buf_add_u32(&b, 77);
     if (bits != 0)
         buf_add_u32(&b, bits);
     else if (version > 2)
@@ -160,11 +163,13 @@ static void a_declaration_says_since_version_3_how_its_queue_is_sent_to(void **s
     AUTO(mem_freep) struct queue_view *v = mem_new(sizeof *v);
     assert_int_equal(declared(2, NULL, 0, v), 0);
     assert_int_equal(v->queue.concurrency, 3);
+    assert_int_equal(v->queue.body_max, 0);
     assert_null(v->queue.sending);
     assert_int_equal(declared(3, NULL, 0, v), 0);
     assert_null(v->queue.sending);
     assert_int_equal(declared(3, &says, 0, v), 0);
     assert_true(core_sending_same(v->queue.sending, &says));
+    assert_int_equal(v->queue.body_max, 77);
     assert_int_equal(declared(3, NULL, SEND_KEY, v), ERR_CORRUPT); /* it is no message */
 }
 

@@ -5,6 +5,7 @@
 #include "support/unit.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "support/queue_kit.h"
 
@@ -174,6 +175,7 @@ TEST(what_a_queue_says_outlives_a_restart)
              .backoff = &waits, .lane = "bulk", .gates = {"smtp", "dkim"}, .gates_count = 2,
              .needs = needs, .needs_count = 2);
     kit_quiet(k, 1, .queue = "mail", .timeout_ms = 100);
+    kit_queue(k, "small", q_.body_max = 100);
     struct core *copy = kit_copy(k);
     struct core_queue before, after;
     struct core_counts n;
@@ -183,6 +185,8 @@ TEST(what_a_queue_says_outlives_a_restart)
     assert_int_equal(after.sending->needs[0].number, 2);
     assert_string_equal(after.sending->gates[1], "dkim");
     assert_int_equal(after.sending->backoff->list[1], 2000);
+    assert_int_equal(core_find(copy, "a", "small", &after, &n, NULL), 0);
+    assert_int_equal(after.body_max, 100);
     struct core *first = k->c;
     struct uuid id = kit_id(1);
     k->c = copy;
@@ -192,6 +196,36 @@ TEST(what_a_queue_says_outlives_a_restart)
     assert_int_equal(kit_look(k, 1).attempts_max, CORE_ATTEMPTS);
     k->c = first;
     core_free(copy);
+}
+
+TEST(a_body_is_as_long_as_its_queue_takes)
+{
+    struct queue_kit *k = *state;
+    kit_queue(k, "small", q_.body_max = 100);
+    kit_queue(k, "big", q_.body_max = CORE_BODY_MAX);
+    kit_send(k, 1, .bytes = CORE_BODY);
+    assert_int_equal(kit_try_send(k, 2, (struct core_send){.bytes = CORE_BODY + 1}), ERR_TOO_LARGE);
+    assert_non_null(strstr(k->e.text, "queue 'q'"));
+    assert_non_null(strstr(k->e.text, "body_max"));
+    kit_send(k, 2, .queue = "big", .bytes = CORE_BODY_MAX);
+    kit_send(k, 3, .queue = "small", .bytes = 100, .unique = "u");
+    struct core_send patch = {.queue = "small", .bytes = 101, .unique = "u"};
+    patch.unique_mode = UNIQUE_REPLACE;
+    assert_int_equal(kit_try_send(k, 4, patch), ERR_TOO_LARGE);
+    kit_send(k, 5, .queue = "small", .bytes = 500, .large = true);
+}
+
+TEST(a_body_that_is_edited_or_moved_is_as_long_as_its_queue_takes)
+{
+    struct queue_kit *k = *state;
+    struct uuid id = kit_id(1);
+    kit_queue(k, "small", q_.body_max = 100);
+    kit_send(k, 1, .bytes = 101);
+    assert_int_equal(core_move(k->c, &id, "small", &k->e), ERR_TOO_LARGE);
+    assert_int_equal(core_edit(k->c, &id, 77, CORE_BODY + 1, &k->e), ERR_TOO_LARGE);
+    assert_int_equal(core_edit(k->c, &id, 78, 100, &k->e), 0);
+    assert_int_equal(core_move(k->c, &id, "small", &k->e), 0);
+    assert_int_equal(core_edit(k->c, &id, 79, 101, &k->e), ERR_TOO_LARGE);
 }
 
 TEST(a_declaration_that_is_taken_back_was_never_there)
@@ -252,6 +286,8 @@ int main(void)
         KIT_TEST(a_moved_record_is_as_its_new_queue_says_but_for_what_it_said),
         KIT_TEST(a_dead_letter_is_as_the_queue_says_that_takes_it_and_again_when_it_comes_back),
         KIT_TEST(what_a_queue_says_outlives_a_restart),
+        KIT_TEST(a_body_is_as_long_as_its_queue_takes),
+        KIT_TEST(a_body_that_is_edited_or_moved_is_as_long_as_its_queue_takes),
         KIT_TEST(a_declaration_that_is_taken_back_was_never_there),
         KIT_TEST(what_a_queue_says_is_judged_when_it_is_declared),
         KIT_TEST(a_queue_whose_lane_has_no_room_is_refused),
