@@ -15,12 +15,12 @@ on "order.*" { group = "audit", batch = 10, run = function() end }
 """
 
 
-class Says(HandlersCase):
+class SaysCase(HandlersCase):
     def answer(self, verb, path, body=None, status=200, **headers):
         headers = {k.replace("_", "-"): v for k, v in headers.items()}
         a = self.ask(verb, path, None if body is None else body if isinstance(body, str) else json.dumps(body), headers)
         self.assertEqual(a.status, status, a.body)
-        return a.json
+        return a.json if a.body else None
 
     def message(self, queue, id):
         return self.answer("GET", f"{Q}{queue}/messages/{id}")
@@ -41,6 +41,8 @@ class Says(HandlersCase):
             time.sleep(0.02)
         self.fail("it has not ended")
 
+
+class Says(SaysCase):
     def test_a_message_has_what_its_queue_says_whichever_way_it_was_sent(self):
         self.serve(MAIL)
         says = {"attempts": 8, "lane": "bulk", "priority": 7}
@@ -64,12 +66,12 @@ class Says(HandlersCase):
             queue "mail" { gate = "smtp" }
             on "queue/mail" { run = function(m) note("sent " .. m.n) end }
         """)
-        self.answer("POST", "/api/gates/smtp/close", {"delay": "10m"})
+        self.answer("POST", "/api/gates/smtp/close", {"delay": "10m"}, 204)
         id = self.answer("POST", Q + "mail/messages", {"n": 1}, 201)["id"]
         free = self.answer("POST", Q + "mail/messages?batch=true", [{"body": {"n": 2}, "gate": []}])["results"][0]["id"]
         self.until(["sent 2"])
         self.assertEqual(self.message("mail", id)["waiting_for"], {"what": "gate", "name": "smtp"})
-        self.answer("POST", "/api/gates/smtp/open")
+        self.answer("POST", "/api/gates/smtp/open", None, 204)
         self.until(["sent 2", "sent 1"])
         self.assertNotEqual(id, free)
 
@@ -91,7 +93,7 @@ class Says(HandlersCase):
         id = self.answer("POST", Q + "mail/messages", 1, 201)["id"]
         own = self.answer("POST", Q + "mail/messages?attempts=5", 1, 201)["id"]
         self.koan("queue", "move", "mail", "free", id, own)
-        self.looks(id, "free", attempts=3, lane="default", priority=4, waiting_for={"what": "consumer"})
+        self.looks(id, "free", attempts=3, lane="default", priority=4)
         self.looks(own, "free", attempts=5, lane="default")
         self.koan("queue", "move", "free", "mail", id)
         self.looks(id, attempts=8, lane="bulk", priority=7)
@@ -121,7 +123,6 @@ class Says(HandlersCase):
     def test_a_group_s_queue_speaks_for_what_is_published(self):
         self.serve(MAIL)
         self.answer("PUT", Q + "group.audit", {"handled": True, "attempts": 4, "lane": "bulk"})
-        self.answer("POST", "/api/gates/none/close", {"delay": "1s"})
         self.answer("POST", Q + "group.audit/pause")
         self.answer("POST", "/api/topics/order.placed", 1, 202)
         message = self.answer("GET", Q + "group.audit/messages?state=available")["items"][0]
@@ -135,7 +136,7 @@ class Says(HandlersCase):
         self.looks(self.answer("POST", Q + "mail/messages", 1, 201)["id"], attempts=5, lane="bulk")
 
 
-class Bodies(Says):
+class Bodies(SaysCase):
     def refused(self, a, queue="small", limit=1000):
         self.assertEqual(a["code"], "too_large", a)
         self.assertIn(f"queue '{queue}'", a["detail"])
@@ -159,7 +160,7 @@ class Bodies(Says):
         self.assertIn("id", json.loads(stream.text()))
         stream.end()
         self.refused(self.answer("POST", "/api/tx", {"ops": [{"op": "send", "queue": "small", "body": long}]}, 413))
-        self.refused(self.answer("POST", "/send/small", long, 413))
+        self.refused(self.answer("POST", "/send/small", json.dumps(long), 413))
         code, out, err = run("queue", "send", "small", json.dumps(long), "--url", self.server.url, cwd=self.dir)
         self.assertEqual(code, 1)
         self.assertIn("body_max", out + err)
@@ -167,7 +168,7 @@ class Bodies(Says):
         half = {"a": "x" * 600}
         self.answer("POST", Q + "small/messages?unique=u&unique_mode=merge&delay=1h", half, 201)
         self.refused(self.answer("POST", Q + "small/messages?unique=u&unique_mode=merge", {"b": "x" * 600}, 413))
-        id = self.answer("POST", Q + "small/messages", "a", 201)["id"]
+        id = self.answer("POST", Q + "small/messages", {"a": 1}, 201)["id"]
         self.refused(self.answer("PATCH", f"{Q}small/messages/{id}", {"body": long}, 413))
         id = self.answer("POST", Q + "big/messages", json.dumps("y" * 3000000), 201)["id"]
         moved = self.answer("POST", Q + "big/move", {"ids": [id], "to": "small"})
@@ -183,4 +184,4 @@ class Bodies(Says):
         self.answer("POST", Q + "own/messages", "x" * (4 << 20), 201, Content_Type="text/plain")
         self.answer("POST", Q + "own/messages", "x" * (1 + (4 << 20)), 413, Content_Type="text/plain")
         for wrong in ("5MiB", 0, "much", True):
-            self.assertEqual(self.answer("PUT", Q + "own", {"body_max": wrong}, 400)["field"], "body_max")
+            self.assertEqual(self.answer("PUT", Q + "own", {"body_max": wrong}, 400)["code"], "invalid")
