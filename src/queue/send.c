@@ -236,7 +236,10 @@ int core_send(struct core *c, const struct core_send *s, struct core_sent *out, 
     struct queue *q = rc < 0 ? NULL : queue_get(c, s->tenant, s->queue, s->create, e);
     if (q == NULL)
         return rc < 0 ? rc : e != NULL ? e->code : ERR_NOT_FOUND;
-    if (!s->large && (rc = queue_body_check(q, s->bytes, e)) < 0)
+    rc = s->large ? 0 : queue_body_check(q, s->bytes, e);
+    if (rc < 0 && s->unique_mode == UNIQUE_SWAP && s->unique_expect != 0)
+        err_context(e, "merged");
+    if (rc < 0)
         return rc;
     struct core_send filled = *s;
     core_sending_fill(&filled, q->o.sending);
