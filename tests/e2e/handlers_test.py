@@ -259,7 +259,7 @@ class Refusals(HandlersCase):
             end }
         """)
         for kind, status, words in (("queue", 404, "there is no queue 'nowhere'; declare it"), ("option", 400, "did you mean 'delay'"),
-                                    ("big", 400, "at most 1024 KiB"), ("both", 400, "delay or run_at"), ("full", 429, "is full"),
+                                    ("big", 400, "raise its body_max"), ("both", 400, "delay or run_at"), ("full", 429, "is full"),
                                     ("hook", 400, "function"), ("gate", 400, "named twice")):
             a = self.ask("POST", "/bad/" + kind)
             self.assertIn(a.status, (status, 413 if kind == "big" else status), a.body)

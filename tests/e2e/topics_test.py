@@ -150,7 +150,7 @@ class Units(TopicsCase):
               bad[req.params.kind]()
             end }
         """)
-        for kind, status, words in (("topic", 400, "publish 'a b'"), ("option", 400, "did you mean 'key'"), ("big", 400, "at most 1024 KiB"),
+        for kind, status, words in (("topic", 400, "publish 'a b'"), ("option", 400, "did you mean 'key'"), ("big", 400, "raise its body_max"),
                                     ("header", 400, "topic"), ("inner", 400, "not inside tx"), ("ask", 404, "t")):
             a = self.ask("POST", "/bad/" + kind)
             self.assertIn(a.status, (status, 413 if kind == "big" else status), (kind, a.body))
