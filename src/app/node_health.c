@@ -83,22 +83,30 @@ static void node_health_certificate(struct node *n)
                   json_pack("{s:s}", "until", until));
 }
 
-/* Messages for a handler that is gone are a fault to be mended in a day; dead letters and a long
+/* Messages for a handler that is gone are a fault to be mended in a day, and what may come twice is
+ * one; dead letters and a long
  * wait are facts that may be meant; so is what waits for a node with its labels. */
 static void node_health_queues(struct node *n)
 {
     struct queue_totals t;
-    char until[TIME_TEXT];
+    char until[TIME_TEXT], whole[TIME_TEXT];
     queues_totals(n->queues, &t);
     const struct core_counts *c = &t.counts;
     struct world *w = loop_world(n->control);
+    bool forgets = c->dedups_whole_at > w->wall_ms(w);
     int64_t age = c->oldest_at < w->wall_ms(w) ? (w->wall_ms(w) - c->oldest_at) / 1000 : 0;
     AUTO(mem_freep) char *text = NULL;
     time_format(t.unhandled_until, until);
+    time_format(c->dedups_whole_at, whole);
     if (t.unhandled > 0)
         text = mem_printf("%llu messages wait for a handler that is gone; those of queue '%s' are "
                           "discarded from %s on: deploy one, lease them, or pause the queue",
                           (unsigned long long)t.unhandled_records, t.unhandled_name, until);
+    else if (forgets)
+        text = mem_printf("queue '%s' has forgotten dedup texts before their time, there are so "
+                          "many; until %s what was sent to it already may be taken again: give it "
+                          "a shorter dedup_window, or send with dedup less often",
+                          t.dedups_name, whole);
     else if (c->overdue > 0)
         text = mem_printf("people are late with %llu messages, %llu of them in queue '%s': koan "
                           "queue peek %s",
@@ -116,8 +124,11 @@ static void node_health_queues(struct node *n)
         json_object_set_new(facts, "waiting_for_label", json_integer((json_int_t)c->unfit));
         json_object_set_new(facts, "waiting_for_label_most", json_string(t.unfit));
     }
-    health_report(n->health, "queues", t.unhandled > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY, 0, text,
-                  facts);
+    if (c->dedups_forgotten > 0)
+        json_object_set_new(facts, "dedup_forgotten",
+                            json_integer((json_int_t)c->dedups_forgotten));
+    health_report(n->health, "queues",
+                  t.unhandled > 0 || forgets ? HEALTH_DEGRADED : HEALTH_HEALTHY, 0, text, facts);
 }
 
 static void node_health_turn(struct world_timer *t)

@@ -101,7 +101,7 @@ void core_check(const struct core *c)
     heap_check(c, &c->timeouts, &alarm_heap);
     heap_check(c, &c->gate_alarms, &gate_heap);
     heap_check(c, &c->purges, &purge_heap);
-    heap_check(c, &c->dedup_ends, &dedup_heap);
+    heap_check(c, &c->dedup_ends, &dedup_ends_heap);
     heap_check(c, &c->expiries, &expiry_heap);
     heap_check(c, &c->leases, &lease_heap);
     if (lane_choose(c, &p))

@@ -213,12 +213,12 @@ static bool consumer_names(const struct consumer *s, const struct queue *q)
     return false;
 }
 
-/* One that named it already and opens again is nobody new. */
+/* One that named it already and opens again is nobody new; nor is one that is loaded. */
 static void queue_named(struct core *c, struct queue *q, bool is_new)
 {
     SAVE(c, q->consumers);
     q->consumers++;
-    if (!is_new)
+    if (!is_new || c->loading)
         return;
     SAVE(c, q->unhandled_at);
     q->unhandled_at = 0;

@@ -22,6 +22,8 @@ struct core *core_new(void)
     c->tenants_end = &c->tenants;
     c->gates_end = &c->gates;
     c->recs_count = c->extras_count = 1; /* 0 is NONE */
+    c->dedups_max = CORE_DEDUPS_MAX;
+    c->dedups_queue_max = CORE_DEDUPS_QUEUE_MAX;
     lane_get(c, "default");
     undo_begin(&c->undo);
     return c;
@@ -66,6 +68,7 @@ static void queue_node_free(struct table_node *n)
     mem_free((char *)q->o.dead_to);
     mem_free((struct core_send *)q->o.sending);
     mem_free(q->oldest.items);
+    mem_free(q->dedups.items);
     mem_free(q->name);
     mem_free(q);
 }

@@ -81,6 +81,10 @@ enum {
     CORE_OWNER_MAX = 128,         /* bytes: who sees to a record of a manual queue */
     LANE_SCALE = 5040,            /* divides by all small weights */
     CORE_WEIGHT_MAX = 1000,       /* of a lane, of a tenant */
+    /* Dedup texts that are known at once, some 90 bytes each: of one queue, of all. Past it a queue
+     * forgets, for each new one, that of its own which would end first. */
+    CORE_DEDUPS_QUEUE_MAX = 10000000,
+    CORE_DEDUPS_MAX = 16000000,
 };
 
 #define CORE_DEDUP_MAX_MS (INT64_C(30) * 86400 * 1000)
@@ -534,6 +538,10 @@ struct core_counts {
     int64_t unhandled_at; /* since when nobody takes from it that did: core_unregister(); 0: no */
     uint32_t consumers;
     uint64_t unfit; /* about how many of the available wait for a label */
+    /* Dedup texts: known now, forgotten before their time since it was declared, and until when one
+     * of these might come again (0: none was). */
+    uint64_t dedups, dedups_forgotten;
+    int64_t dedups_whole_at;
     bool paused, closed;
 };
 int core_counts(const struct core *c, const char *tenant, const char *queue,

@@ -1,12 +1,17 @@
 /* Core, inside its folder. The map:
  *
- *   rec.c       records and extras: storage, the table by id          lane.c     lanes, tenants,
- * shares, the choice line.c      records that can run, by queue, lane and needs        grant.c who
- * gets what, the end of an execution keyline.c   the lines of keys; unique slots; dedup gate.c
- * gates and who waits at them timer.c     what is due and when entry.c    time moves on queues.c
- * declarations, counts                                  consumer.c opening, renewing, lapsing
- *   send.c sending.c settle.c operate.c manual.c look.c save.c load.c          core.c     new,
- * free, hash, check
+ *   core.c check.c  new, free, hash; the invariants
+ *   rec.c kind.c    records and extras: storage, the table by id; what records have in common
+ *   send.c sending.c settle.c operate.c manual.c: what is asked of it; look.c past.c: what it tells
+ *   queues.c        declarations, counts
+ *   consumer.c      opening, renewing, lapsing; label.c what they have
+ *   line.c lane.c   records that can run, by queue, lane and needs; shares, the choice
+ *   grant.c finish.c  who gets what; the end of an execution, of a record
+ *   keyline.c       the lines of keys; unique slots
+ *   dedup.c         what was sent lately
+ *   gate.c          gates and who waits at them
+ *   timer.c entry.c what is due and when; time moves on
+ *   saved*.c        the state written down and read back
  *
  * Where an available record stands (`where`), and what holds it there:
  *
@@ -253,14 +258,16 @@ struct unique {
     char text[];
 };
 
+/* What was sent lately: of its text just a hash, so that all are as small as can be. */
 struct dedup {
-    struct table_node node;
-    struct queue *queue;
+    struct table_node node; /* its hash is the first half of that */
+    uint64_t more;          /* the second */
     struct uuid id;
     int64_t until;
-    uint64_t place;
-    uint32_t pos;
-    char text[];
+    uint32_t pos; /* among those of its queue */
+};
+struct dedup_key { /* of a text in one queue */
+    uint64_t hash, more;
 };
 
 struct queue {
@@ -274,6 +281,11 @@ struct queue {
     uint64_t count[REC_CANCELLED + 1];
     uint64_t bytes, sent, acked, nacked, granted, dropped;
     int64_t unhandled_at;
+    struct heap dedups;        /* what ends first */
+    uint64_t dedups_forgotten; /* before their time, for want of room */
+    int64_t dedups_whole_at;   /* from then on all is known again that should be */
+    int64_t dedups_at;         /* the end of the first; NO_TIME: there is none */
+    uint32_t dedups_pos;
     uint64_t executing_bytes; /* part of `bytes` */
     uint64_t overdue;
     struct line *lines;
@@ -326,7 +338,7 @@ struct consumer {
 
 struct core {
     struct undo undo;
-    bool fresh; /* nothing can be undone: it is being loaded */
+    bool loading; /* what is opened was there before */
     uint64_t seq;
     int64_t at;
     uint64_t hash, turns, consumer_next;
@@ -359,7 +371,9 @@ struct core {
     struct consumer *free_first, *free_last;
     struct queue *pairs;
 
-    struct heap due, alarms, timeouts, gate_alarms, purges, dedup_ends, expiries, leases;
+    struct heap due, alarms, timeouts, gate_alarms, purges, expiries, leases;
+    struct heap dedup_ends; /* queues, by what ends first */
+    uint32_t dedups_max, dedups_queue_max;
     struct fifo again;
 
     uint64_t spilled;    /* places below this are in a table, not in the log */
@@ -451,15 +465,20 @@ struct unique *unique_find(const struct core *c, const struct queue *q, const ch
 void unique_join(struct core *c, uint32_t n, const char *text, const struct uuid *id);
 uint32_t unique_waiting(const struct core *c, const struct unique *u); /* the newest, NONE */
 void unique_leave(struct core *c, uint32_t n);
+
+/* dedup.c */
+struct dedup_key dedup_key(const struct queue *q, const char *text);
 struct dedup *dedup_find(const struct core *c, const struct queue *q, const char *text);
 void dedup_add(struct core *c, struct queue *q, const struct core_send *s);
-void dedup_restore(struct core *c, struct queue *q, const char *text, const struct uuid *id,
-                   uint64_t place, int64_t until);
-void dedup_remove(struct core *c, struct dedup *d);
+void dedup_restore(struct core *c, struct queue *q, struct dedup_key key, const struct uuid *id,
+                   int64_t until);
+/* The one of the queue that ends first. */
+void dedup_remove_first(struct core *c, struct queue *q);
+void dedup_disband(struct core *c, struct queue *q); /* all of it */
 
 /* timer.c */
-extern const struct heap_kind due_heap, alarm_heap, gate_heap, purge_heap, dedup_heap, expiry_heap,
-    lease_heap, line_heap, front_heap, oldest_heap;
+extern const struct heap_kind due_heap, alarm_heap, gate_heap, purge_heap, dedup_heap,
+    dedup_ends_heap, expiry_heap, lease_heap, line_heap, front_heap, oldest_heap;
 /* What of ttl, deadline and timeout comes next for this record. */
 void alarm_review(struct core *c, uint32_t n);
 /* Which of the two heaps a record with such an alarm stands in. */

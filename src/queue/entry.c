@@ -38,7 +38,8 @@ static struct due due_next(const struct core *c)
     if (c->purges.count > 0)
         due_offer(&best, ((struct queue *)(uintptr_t)c->purges.items[0])->purge_at, 6, DUE_PURGE);
     if (c->dedup_ends.count > 0)
-        due_offer(&best, ((struct dedup *)(uintptr_t)c->dedup_ends.items[0])->until, 7, DUE_DEDUP);
+        due_offer(&best, ((struct queue *)(uintptr_t)c->dedup_ends.items[0])->dedups_at, 7,
+                  DUE_DEDUP);
     return best;
 }
 
@@ -102,7 +103,7 @@ static void due_fire(struct core *c, enum due_kind kind)
         purge_fire(c);
         return;
     case DUE_DEDUP:
-        dedup_remove(c, (struct dedup *)(uintptr_t)c->dedup_ends.items[0]);
+        dedup_remove_first(c, (struct queue *)(uintptr_t)c->dedup_ends.items[0]);
         return;
     case DUE_KINDS:
         break;

@@ -1,5 +1,5 @@
-/* Queue core: keys of three kinds. The line of a key, in which one record runs at a time; the slot
- * of a unique text, which one waiting record has; what was sent lately, by its dedup text. */
+/* Queue core: keys of two kinds. The line of a key, in which one record runs at a time; the slot of
+ * a unique text, which one waiting record has. */
 #include <string.h>
 
 #include "base/hash.h"
@@ -162,45 +162,4 @@ void unique_leave(struct core *c, uint32_t n)
         return;
     table_remove(&c->uniques, &c->undo, &u->node);
     undo_free(&c->undo, u);
-}
-
-/* ---- dedup ---- */
-
-struct dedup *dedup_find(const struct core *c, const struct queue *q, const char *text)
-{
-    uint64_t hash = core_hash_text(q, text);
-    for (struct table_node *n = table_find(&c->dedups, hash); n != NULL; n = table_again(n)) {
-        struct dedup *d = (struct dedup *)n;
-        if (d->queue == q && strcmp(d->text, text) == 0)
-            return d;
-    }
-    return NULL;
-}
-
-void dedup_restore(struct core *c, struct queue *q, const char *text, const struct uuid *id,
-                   uint64_t place, int64_t until)
-{
-    size_t len = strlen(text) + 1;
-    struct dedup *d = undo_alloc(&c->undo, sizeof *d + len);
-    d->queue = q;
-    d->id = *id;
-    d->place = place;
-    d->until = until;
-    memcpy(d->text, text, len);
-    table_add(&c->dedups, &c->undo, &d->node, core_hash_text(q, text));
-    heap_push(c, &c->undo, &c->dedup_ends, &dedup_heap, (uintptr_t)d);
-}
-
-void dedup_add(struct core *c, struct queue *q, const struct core_send *s)
-{
-    int64_t ms = s->dedup_ms > q->o.dedup_window_ms ? s->dedup_ms : q->o.dedup_window_ms;
-    if (s->dedup != NULL && ms > 0)
-        dedup_restore(c, q, s->dedup, &s->id, s->place, c->at + ms);
-}
-
-void dedup_remove(struct core *c, struct dedup *d)
-{
-    table_remove(&c->dedups, &c->undo, &d->node);
-    heap_remove(c, &c->undo, &c->dedup_ends, &dedup_heap, d->pos);
-    undo_free(&c->undo, d);
 }

@@ -40,6 +40,8 @@ FIELD(acked)
 FIELD(nacked)
 FIELD(dropped)
 FIELD(unfit)
+FIELD(dedups)
+FIELD(dedups_forgotten)
 FIELD(overdue)
 
 static int64_t of_age(const struct survey_row *r, int64_t now)
@@ -53,6 +55,11 @@ static const struct metric metrics[] = {
     {"koan_queue_acked_total", "Messages that were acknowledged", NULL, of_acked, FOLD_SUM, false},
     {"koan_queue_bytes", "Bytes of the bodies that wait or execute", NULL, of_bytes, FOLD_SUM,
      false},
+    {"koan_queue_dedup_forgotten_total",
+     "Dedup texts that were forgotten before their time, for want of room", NULL,
+     of_dedups_forgotten, FOLD_SUM, true},
+    {"koan_queue_dedup_texts", "Dedup texts that are known, so that none is sent again", NULL,
+     of_dedups, FOLD_SUM, true},
     {"koan_queue_discarded_total", "Messages that were discarded, for whatever reason", NULL,
      of_dropped, FOLD_SUM, false},
     {"koan_queue_granted_total", "Deliveries to consumers and handlers", NULL, of_granted, FOLD_SUM,
@@ -76,6 +83,8 @@ static const struct metric metrics[] = {
 
 const char *const queue_metric_names[] = {"koan_queue_acked_total",
                                           "koan_queue_bytes",
+                                          "koan_queue_dedup_forgotten_total",
+                                          "koan_queue_dedup_texts",
                                           "koan_queue_discarded_total",
                                           "koan_queue_granted_total",
                                           "koan_queue_messages",

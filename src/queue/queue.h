@@ -250,7 +250,7 @@ void queues_unwatch(struct queues *q, struct queue_watch *w);
  * queues each 10. Any thread; it does not wait for the ledger's, which may wait for its disk. */
 struct queue_totals {
     uint64_t queues;
-    struct core_counts counts;      /* sums; but for oldest_at, the earliest */
+    struct core_counts counts;      /* sums; but for oldest_at, the earliest, and *_whole_at */
     char oldest[CORE_TEXT_MAX + 1]; /* name of the queue with that */
     char unfit[CORE_TEXT_MAX + 1];  /* of the one with the most of counts.unfit */
     uint64_t unfit_most;
@@ -261,6 +261,7 @@ struct queue_totals {
     int64_t unhandled_until;
     uint64_t overdue_most; /* of one queue, and which */
     char overdue_name[CORE_TEXT_MAX + 1];
+    char dedups_name[CORE_TEXT_MAX + 1]; /* of the queue with counts.dedups_whole_at, the latest */
 };
 void queues_totals(struct queues *q, struct queue_totals *out);
 /* Adds what is known of each queue: of the QUEUE_SHOWN busiest, fewer when their names are long,

@@ -45,7 +45,7 @@ void queue_watches_tell(struct queues *q, const struct core_effect *f, size_t co
 struct survey_row {
     uint32_t tenant, name; /* in `texts` */
     uint32_t scheduled, available, executing, retryable, completed, discarded, cancelled, overdue;
-    uint64_t bytes, sent, acked, nacked, granted, dropped, unfit;
+    uint64_t bytes, sent, acked, nacked, granted, dropped, unfit, dedups, dedups_forgotten;
     int64_t oldest_at;
 };
 struct survey {

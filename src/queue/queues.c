@@ -94,7 +94,7 @@ static struct queue *queue_new(struct core *c, const char *tenant, const char *n
     struct queue *q = undo_alloc(&c->undo, sizeof *q);
     q->tenant = tenant_get(c, tenant);
     q->name = undo_strdup(&c->undo, name);
-    q->purge_at = NO_TIME;
+    q->purge_at = q->dedups_at = NO_TIME;
     SAVE(c, c->queue_next);
     SAVE(c, c->queues_count);
     q->number = c->queue_next++;
@@ -350,7 +350,6 @@ static void queue_unlink(struct core *c, struct queue *q)
     table_remove(&c->queues_table, &c->undo, &q->node);
 }
 
-/* Nothing that names it may stay: dedup texts, subscriptions, lines in their fronts. */
 /* Records that died in it live on in other queues. */
 static void queue_forget_deaths(struct core *c, const struct queue *q)
 {
@@ -365,16 +364,11 @@ static void queue_forget_deaths(struct core *c, const struct queue *q)
     }
 }
 
+/* Nothing that names it may stay: dedup texts, subscriptions, lines in their fronts. */
 static void queue_disband(struct core *c, struct queue *q)
 {
     queue_forget_deaths(c, q);
-    for (uint32_t i = c->dedup_ends.count; i-- > 0;) {
-        struct dedup *d = (struct dedup *)(uintptr_t)c->dedup_ends.items[i];
-        if (d->queue == q) {
-            dedup_remove(c, d);
-            i = c->dedup_ends.count;
-        }
-    }
+    dedup_disband(c, q);
     for (struct gate *g = c->gates; g != NULL; g = g->next) {
         for (struct gated **at = &g->gated; *at != NULL;) {
             struct gated *d = *at;
@@ -578,6 +572,9 @@ static void queue_counts(const struct core *c, const struct queue *q, struct cor
         .unhandled_at = q->unhandled_at,
         .consumers = q->consumers + (q->o.handled ? c->workers : 0),
         .unfit = queue_unfit(c, q),
+        .dedups = q->dedups.count,
+        .dedups_forgotten = q->dedups_forgotten,
+        .dedups_whole_at = q->dedups_whole_at,
         .paused = q->paused,
         .closed = q->closed,
     };

@@ -193,7 +193,9 @@ int core_load(struct core *c, int (*get)(void *arg, void *p, size_t n, struct er
 {
     struct pass p = {.loading = true, .get = get, .arg = arg, .e = e};
     buf_init(&p.out, 1);
+    c->loading = true;
     pass_all(c, &p);
+    c->loading = false;
     buf_fini(&p.out);
     return p.rc;
 }

@@ -375,31 +375,55 @@ void pass_consumers(struct core *c, struct pass *p)
     mem_free(rooms);
 }
 
-void pass_dedups(struct core *c, struct pass *p)
+/* Before the seventh form the text itself, and the place of its send. */
+static struct dedup_key pass_dedup_text(struct pass *p, const struct queue *q)
 {
     char room[CORE_TEXT_MAX + 1];
-    uint32_t count = c->dedup_ends.count;
-    pass_u32(p, &count);
-    for (uint32_t i = 0; i < count && p->rc == 0; i++) {
-        const struct dedup *d =
-            p->loading ? NULL : (struct dedup *)(uintptr_t)c->dedup_ends.items[i];
-        uint32_t number = d == NULL ? 0 : d->queue->number;
-        struct uuid id = {{0}};
-        uint64_t place = d == NULL ? 0 : d->place;
-        int64_t until = d == NULL ? 0 : d->until;
-        if (d != NULL)
-            id = d->id;
-        pass_u32(p, &number);
-        pass_bytes(p, id.b, sizeof id.b);
+    const char *text = pass_text(p, NULL, room);
+    pass_must(p, text);
+    return p->rc < 0 ? (struct dedup_key){.hash = 0} : dedup_key(q, text);
+}
+
+static void pass_dedup(struct core *c, struct pass *p, struct queue *q, const struct dedup *d)
+{
+    uint32_t number = q == NULL ? 0 : q->number;
+    struct dedup_key key = {.hash = 0};
+    struct uuid id = {{0}};
+    uint64_t place = 0;
+    int64_t until = 0;
+    if (d != NULL) {
+        id = d->id;
+        until = d->until;
+        key = (struct dedup_key){.hash = d->node.hash, .more = d->more};
+    }
+    pass_u32(p, &number);
+    pass_bytes(p, id.b, sizeof id.b);
+    if (p->form < 7)
         pass_u64(p, &place);
-        pass_i64(p, &until);
-        const char *text = pass_text(p, d == NULL ? NULL : d->text, room);
-        pass_must(p, text);
-        struct queue *q = p->rc < 0 ? NULL : saved_queue(c, number);
-        if (q == NULL)
-            pass_fail(p, ERR_CORRUPT, "a queue that is not there");
-        if (p->rc < 0 || !p->loading)
-            continue;
-        dedup_restore(c, q, text, &id, place, until);
+    pass_i64(p, &until);
+    q = p->rc < 0 ? NULL : saved_queue(c, number);
+    if (q == NULL) {
+        pass_fail(p, ERR_CORRUPT, "a queue that is not there");
+        return;
+    }
+    if (p->form < 7) {
+        key = pass_dedup_text(p, q);
+    } else {
+        pass_u64(p, &key.hash);
+        pass_u64(p, &key.more);
+    }
+    if (p->rc == 0 && p->loading)
+        dedup_restore(c, q, key, &id, until);
+}
+
+void pass_dedups(struct core *c, struct pass *p)
+{
+    uint32_t count = c->dedups.count;
+    pass_u32(p, &count);
+    for (uint32_t i = 0; p->loading && i < count && p->rc == 0; i++)
+        pass_dedup(c, p, NULL, NULL);
+    for (struct queue *q = p->loading ? NULL : c->queues; q != NULL; q = q->next) {
+        for (uint32_t i = 0; i < q->dedups.count && p->rc == 0; i++)
+            pass_dedup(c, p, q, (struct dedup *)(uintptr_t)q->dedups.items[i]);
     }
 }

@@ -123,6 +123,10 @@ static void pass_queue_state(struct pass *p, struct queue *q)
         return;
     pass_u64(p, &q->dropped);
     pass_i64(p, &q->unhandled_at);
+    if (p->form < 7)
+        return;
+    pass_u64(p, &q->dedups_forgotten);
+    pass_i64(p, &q->dedups_whole_at);
 }
 
 static void pass_queue(struct core *c, struct pass *p, struct queue *q,

@@ -134,6 +134,8 @@ static bool survey_add(struct survey *v, const struct core_queue *q, const struc
                            .granted = n->granted,
                            .dropped = n->dropped,
                            .unfit = n->unfit,
+                           .dedups = n->dedups,
+                           .dedups_forgotten = n->dedups_forgotten,
                            .overdue = count_of(n->overdue),
                            .oldest_at = n->oldest_at};
     if (buf_failed(&v->texts))
@@ -169,6 +171,12 @@ static void survey_sum(struct queue_totals *t, const struct core_queue *q,
     if (n->overdue > t->overdue_most) {
         t->overdue_most = n->overdue;
         str_copy(t->overdue_name, sizeof t->overdue_name, q->name);
+    }
+    c->dedups += n->dedups;
+    c->dedups_forgotten += n->dedups_forgotten;
+    if (n->dedups_whole_at > c->dedups_whole_at) {
+        c->dedups_whole_at = n->dedups_whole_at;
+        str_copy(t->dedups_name, sizeof t->dedups_name, q->name);
     }
     if (n->oldest_at < c->oldest_at) {
         c->oldest_at = n->oldest_at;

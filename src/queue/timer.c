@@ -1,8 +1,8 @@
 /* Queue core: what is due, and when. Six heaps: records to be run later; alarms of records that
  * wait (ttl, deadline, overdue) and of those that execute (timeout), apart so that an execution
  * costs the same however many wait; gates that open or get a token; queues whose ended records have
- * been kept long enough; dedup texts. And two that core_next_expiry() tells of: leases of
- * consumers, and records' own. */
+ * been kept long enough, or of which dedup texts end. And two that core_next_expiry() tells of:
+ * leases of consumers, and records' own. */
 #include "queue/core_priv.h"
 
 static void due_stands(struct core *c, uint64_t item, uint32_t at)
@@ -100,7 +100,7 @@ static bool dedup_is_before(const struct core *c, uint64_t a, uint64_t b)
     (void)c;
     if (da->until != db->until)
         return da->until < db->until;
-    return da->place != db->place ? da->place < db->place : da->queue->number < db->queue->number;
+    return da->node.hash != db->node.hash ? da->node.hash < db->node.hash : da->more < db->more;
 }
 static void dedup_stands(struct core *c, uint64_t item, uint32_t at)
 {
@@ -109,6 +109,20 @@ static void dedup_stands(struct core *c, uint64_t item, uint32_t at)
     d->pos = at;
 }
 const struct heap_kind dedup_heap = {dedup_is_before, dedup_stands};
+
+static bool dedup_end_is_before(const struct core *c, uint64_t a, uint64_t b)
+{
+    const struct queue *qa = (struct queue *)(uintptr_t)a, *qb = (struct queue *)(uintptr_t)b;
+    (void)c;
+    return qa->dedups_at != qb->dedups_at ? qa->dedups_at < qb->dedups_at : qa->number < qb->number;
+}
+static void dedup_end_stands(struct core *c, uint64_t item, uint32_t at)
+{
+    struct queue *q = (struct queue *)(uintptr_t)item;
+    SAVE(c, q->dedups_pos);
+    q->dedups_pos = at;
+}
+const struct heap_kind dedup_ends_heap = {dedup_end_is_before, dedup_end_stands};
 
 static bool expiry_is_before(const struct core *c, uint64_t a, uint64_t b)
 {
@@ -235,7 +249,7 @@ int64_t core_next_due(const struct core *c)
     if (c->purges.count > 0)
         at = sooner(at, ((struct queue *)(uintptr_t)c->purges.items[0])->purge_at);
     if (c->dedup_ends.count > 0)
-        at = sooner(at, ((struct dedup *)(uintptr_t)c->dedup_ends.items[0])->until);
+        at = sooner(at, ((struct queue *)(uintptr_t)c->dedup_ends.items[0])->dedups_at);
     return at;
 }
 

@@ -256,8 +256,11 @@ void queue_sim_operate(struct node *n)
     }
     struct act *a = queue_act_new(n, ACT_OPERATE);
     struct core_gate g = {.name = "g", .capacity = 1 + (uint32_t)sim_rand(n->h.sim, 3)};
-    if (sim_chance(n->h.sim, 50))
+    uint64_t what = sim_rand(n->h.sim, 100);
+    if (what < 30)
         queue_txn_gate(&a->u.unit.txn, &g);
+    else if (what < 70) /* its consumers do not know yet, and go on */
+        queue_txn_abandon(&a->u.unit.txn, queue_sim_names[sim_rand(n->h.sim, BOOK_QUEUES)]);
     else
         queue_txn_pause(&a->u.unit.txn, queue_sim_names[sim_rand(n->h.sim, BOOK_QUEUES)],
                         sim_chance(n->h.sim, 40));

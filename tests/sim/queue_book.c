@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "sim/scenario.h"
 #include "support/simworld.h"
@@ -200,6 +201,43 @@ static void saw_end(struct book *b, struct note *m, const struct core_effect *f)
     b->ended++;
 }
 
+static bool hash_queue(void *arg, const struct core_queue *q, const struct core_counts *n)
+{
+    uint64_t *hash = arg;
+    const uint64_t all[] = {n->scheduled,
+                            n->available,
+                            n->executing,
+                            n->retryable,
+                            n->completed,
+                            n->discarded,
+                            n->cancelled,
+                            n->bytes,
+                            n->sent,
+                            n->acked,
+                            n->nacked,
+                            n->granted,
+                            n->dropped,
+                            n->dedups,
+                            n->dedups_forgotten,
+                            (uint64_t)n->unhandled_at,
+                            (uint64_t)n->dedups_whole_at,
+                            n->consumers,
+                            n->paused,
+                            n->closed};
+    *hash = hash64(hash64(*hash, q->name, strlen(q->name)), all, sizeof(all));
+    return true;
+}
+
+/* All decisions, and what queues say of themselves that is none. */
+static uint64_t state_hash(const struct core *c)
+{
+    uint64_t hash = core_hash(c);
+    uint32_t from = 0;
+    while (core_each(c, &from, BOOK_QUEUES, hash_queue, &hash))
+        continue;
+    return hash;
+}
+
 static void book_hash(struct book *b, const struct core *c, uint64_t seq)
 {
     if (seq >= b->hashes_cap) {
@@ -211,7 +249,7 @@ static void book_hash(struct book *b, const struct core *c, uint64_t seq)
         b->hashes = more;
         b->hashes_cap = cap;
     }
-    uint64_t hash = core_hash(c);
+    uint64_t hash = state_hash(c);
     if (b->hashes[seq] != 0 && b->hashes[seq] != hash)
         sim_fail("L3: at entry %llu the state is another than it was", (unsigned long long)seq);
     b->hashes[seq] = hash;

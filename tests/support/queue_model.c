@@ -256,8 +256,7 @@ void model_effect(struct queue_model *m, enum core_effect_kind kind, const struc
 
 /* ---- what is declared ---- */
 
-/* By a consumer that takes from it. */
-static bool model_is_named(const struct queue_model *m, const struct model_queue *q)
+bool model_is_named(const struct queue_model *m, const struct model_queue *q)
 {
     for (size_t i = 0; i < m->s.consumers; i++) {
         const struct model_consumer *c = &m->s.consumer[i];
@@ -361,7 +360,7 @@ int model_unregister(struct queue_model *m, const char *tenant, const char *name
     const struct model_queue *q = model_find_queue(m, tenant, name);
     *count = 0;
     if (q == NULL || q->paused || q->unhandled_at == 0 ||
-        m->s.now < q->unhandled_at + CORE_UNHANDLED_MS)
+        m->s.now < q->unhandled_at + CORE_UNHANDLED_MS || model_is_named(m, q))
         return 0;
     for (size_t i = 0; i < m->s.records; i++) {
         struct model_record *r = &m->s.record[i];
@@ -373,6 +372,13 @@ int model_unregister(struct queue_model *m, const char *tenant, const char *name
     }
     model_finish(m);
     return 0;
+}
+
+void model_abandon(struct queue_model *m, const char *tenant, const char *name)
+{
+    struct model_queue *q = model_find_queue(m, tenant, name);
+    if (q != NULL && !q->settings.handled && !q->settings.manual && q->unhandled_at == 0)
+        q->unhandled_at = m->s.now;
 }
 
 int model_pause(struct queue_model *m, const char *tenant, const char *name, bool paused)

@@ -89,6 +89,7 @@ struct model_queue {
     bool paused, closed;
     uint64_t sent, acked, nacked, granted, dropped;
     int64_t unhandled_at;
+    bool named; /* by a consumer, when all was done last */
 };
 
 struct model_lane {
@@ -161,6 +162,7 @@ int64_t model_next_change(const struct queue_model *m);
 int model_declare(struct queue_model *m, const struct core_queue *q);
 int model_drop(struct queue_model *m, const char *tenant, const char *name, bool force);
 int model_unregister(struct queue_model *m, const char *tenant, const char *name, uint32_t *count);
+void model_abandon(struct queue_model *m, const char *tenant, const char *name);
 int model_pause(struct queue_model *m, const char *tenant, const char *name, bool paused);
 int model_close(struct queue_model *m, const char *tenant, const char *name, bool closed);
 int model_lane(struct queue_model *m, const char *name, uint32_t weight, uint32_t cap);

@@ -338,6 +338,13 @@ void model_finish(struct queue_model *m)
         if (m->s.record[i].state != 0 && kept++ != i)
             m->s.record[kept - 1] = m->s.record[i];
     m->s.records = kept;
+    for (size_t i = 0; i < m->s.queues; i++) {
+        struct model_queue *q = &m->s.queue[i];
+        bool named = model_is_named(m, q);
+        if (q->named && !named && q->unhandled_at != 0)
+            q->unhandled_at = m->s.now;
+        q->named = named;
+    }
     while (grant_one(m))
         ;
 }

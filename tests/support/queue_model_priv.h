@@ -11,6 +11,8 @@ bool model_same_id(const struct uuid *a, const struct uuid *b);
 
 /* NULL when there is none. */
 struct model_record *model_find(const struct queue_model *m, const struct uuid *id);
+/* By a consumer that takes from it. */
+bool model_is_named(const struct queue_model *m, const struct model_queue *q);
 struct model_queue *model_find_queue(const struct queue_model *m, const char *tenant,
                                      const char *name);
 struct model_queue *model_queue_of(const struct queue_model *m, const struct model_record *r);

@@ -26,9 +26,18 @@ static int open_check(const struct queue_model *m, const struct core_consumer *c
     return 0;
 }
 
+static bool consumer_names(const struct model_consumer *c, const char *tenant, const char *queue)
+{
+    for (uint32_t i = 0; i < c->queues_count; i++)
+        if (model_is(c->tenant, tenant) && model_is(c->queues[i], queue))
+            return true;
+    return false;
+}
+
 static void consumer_fill(struct queue_model *m, struct model_consumer *to,
                           const struct core_consumer *c)
 {
+    struct model_consumer was = *to;
     ASSERT(c->labels_count <= MODEL_LABELS && c->only_count <= MODEL_LABELS);
     to->worker = c->worker;
     to->of_node = c->of_node;
@@ -40,7 +49,8 @@ static void consumer_fill(struct queue_model *m, struct model_consumer *to,
         to->queues_count = c->queues_count;
         for (uint32_t i = 0; i < c->queues_count; i++) {
             model_text(to->queues[i], c->queues[i]);
-            model_find_queue(m, c->tenant, c->queues[i])->unhandled_at = 0;
+            if (!consumer_names(&was, c->tenant, c->queues[i]))
+                model_find_queue(m, c->tenant, c->queues[i])->unhandled_at = 0;
         }
     }
     to->credit = c->credit;

@@ -436,6 +436,10 @@ static bool step_queue(struct queue_pair *p, const struct queue_step *s, int *rc
         SAME("core_unregister", *rc, model_unregister(p->model, tenant, name, &b));
         SAME("unregistered", a, b);
         return true;
+    case STEP_ABANDON:
+        core_abandon(p->core, tenant, name);
+        model_abandon(p->model, tenant, name);
+        return true;
     case STEP_PAUSE:
         *rc = core_pause(p->core, tenant, name, s->flag, NULL);
         SAME("core_pause", *rc, model_pause(p->model, tenant, name, s->flag));
@@ -510,6 +514,7 @@ static bool call(struct queue_pair *p, const struct queue_step *s, int *rc)
     case STEP_DECLARE:
     case STEP_DROP:
     case STEP_UNREGISTER:
+    case STEP_ABANDON:
     case STEP_PAUSE:
     case STEP_CLOSE:
         return step_queue(p, s, rc);

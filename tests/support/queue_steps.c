@@ -61,13 +61,13 @@ static const struct {
     uint32_t weight;
 } weights[] = {
     {STEP_ENTRY, 50},       {STEP_UNIT, 12},   {STEP_UNDO_UNIT, 3}, {STEP_UNDO_ENTRY, 3},
-    {STEP_RELOAD, 2},       {STEP_SEND, 80},   {STEP_SETTLE, 55},   {STEP_OPEN, 14},
+    {STEP_RELOAD, 3},       {STEP_SEND, 80},   {STEP_SETTLE, 55},   {STEP_OPEN, 14},
     {STEP_RENEW, 4},        {STEP_LEAVE, 2},   {STEP_LAPSE, 4},     {STEP_LAPSE_RECORD, 3},
     {STEP_CANCEL, 4},       {STEP_RETRY, 5},   {STEP_MOVE, 3},      {STEP_EDIT, 2},
     {STEP_PURGE, 2},        {STEP_DECLARE, 8}, {STEP_DROP, 1},      {STEP_PAUSE, 3},
     {STEP_CLOSE, 1},        {STEP_LANE, 2},    {STEP_TENANT, 1},    {STEP_GATE, 4},
     {STEP_GATE_CLOSE, 4},   {STEP_RETIRE, 3},  {STEP_WAKE, 5},      {STEP_UNREGISTER, 8},
-    {STEP_GATE_BACKOFF, 3},
+    {STEP_GATE_BACKOFF, 3}, {STEP_ABANDON, 6},
 };
 
 static enum step_kind draw_kind(uint64_t *random)

@@ -41,6 +41,7 @@ enum step_kind {
     STEP_DECLARE,
     STEP_DROP,
     STEP_UNREGISTER,
+    STEP_ABANDON,
     STEP_PAUSE,
     STEP_CLOSE,
     STEP_LANE,

@@ -159,6 +159,9 @@ static void print_rest(const struct queue_step *s, FILE *f)
     case STEP_UNREGISTER:
         print_queue("unregister", s, f);
         return;
+    case STEP_ABANDON:
+        print_queue("abandon", s, f);
+        return;
     case STEP_PAUSE:
         print_queue("pause", s, f);
         return;

@@ -293,6 +293,40 @@ TEST(what_is_abandoned_is_discarded_a_day_after_the_last_who_took_from_it_went) 
     assert_int_equal(kit_counts(k, "q").unhandled_at, 0);
 }
 
+/* The consumer is still there when the node starts again, and goes after it. */
+TEST(what_is_abandoned_stays_so_when_the_state_is_loaded) /* Q2 L3 */
+{
+    static const char *const queues[] = {"q"};
+    struct queue_kit *k = *state;
+    struct uuid id = kit_consumer_id(1);
+    uint32_t count = 99;
+    kit_queue(k, "q", q_.handled = false);
+    kit_open_(
+        k, 1,
+        (struct core_consumer){.node = "n", .tenant = "a", .queues = queues, .queues_count = 1});
+    kit_send(k, 1);
+    core_abandon(k->c, "a", "q");
+    int64_t since = kit_counts(k, "q").unhandled_at;
+    assert_int_equal(since, k->now);
+    kit_pass(k, 1000);
+    struct core *copy = kit_copy(k);
+    struct core_counts n;
+    assert_int_equal(core_counts(copy, "a", "q", &n, &k->e), 0);
+    assert_int_equal(n.unhandled_at, since);
+    assert_int_equal(n.consumers, 1);
+    kit_pass(k, 1000);
+    assert_int_equal(core_entry(copy, k->seq, k->now, &k->e), 0);
+    assert_int_equal(core_leave(copy, &id, &k->e), 0);
+    assert_int_equal(core_leave(k->c, &id, &k->e), 0);
+    kit_pass(k, DAY);
+    assert_int_equal(core_entry(copy, k->seq, k->now, &k->e), 0);
+    assert_int_equal(core_unregister(copy, "a", "q", &count, &k->e), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(unregister(k), 1);
+    assert_int_equal(core_hash(copy), core_hash(k->c));
+    core_free(copy);
+}
+
 TEST(what_somebody_works_waits_for_him)
 {
     static const char *const queues[] = {"q"};
@@ -353,6 +387,7 @@ int main(void)
         KIT_TEST(a_queue_that_is_dropped_by_force_forgets_alike_on_every_node),
         KIT_TEST(what_waits_for_a_handler_that_is_gone_is_discarded_after_a_day),
         KIT_TEST(what_is_abandoned_is_discarded_a_day_after_the_last_who_took_from_it_went),
+        KIT_TEST(what_is_abandoned_stays_so_when_the_state_is_loaded),
         KIT_TEST(what_somebody_works_waits_for_him),
         KIT_TEST(a_queue_that_never_had_a_handler_or_is_paused_keeps_what_it_has),
     };

@@ -11,6 +11,8 @@
 #include "base/buf.h"
 #include "base/stat.h"
 #include "io/loop.h"
+#include "queue/core_priv.h"
+#include "queue/queue_priv.h"
 #include "support/queue_node.h"
 #include "support/unit.h"
 
@@ -126,6 +128,40 @@ TEST(the_page_says_of_each_queue_what_waits_and_what_became_of_it)
     has(&out, "koan_queue_messages{tenant=\"default\",queue=\"mail\",state=\"executing\"} 2");
     buf_fini(&out);
     queue_taker_close(&f, &t);
+    queue_node_end(&f);
+}
+
+static void send_once(struct queue_node *f, const char *text, uint32_t n)
+{
+    struct queue_message m = queue_node_message(n, "hello");
+    m.send.queue = "mail";
+    m.send.dedup = text;
+    assert_int_equal(queue_node_send(f, &m), 0);
+}
+
+TEST(the_page_says_what_is_known_of_what_was_sent_and_what_was_forgotten) /* B4 */
+{
+    struct queue_node f;
+    struct stat_page p = {.openmetrics = true};
+    struct buf out;
+    queue_node_begin(&f);
+    queue_node_up(&f);
+    declare(&f, "mail", false);
+    f.queues->core->dedups_queue_max = 2;
+    for (uint32_t i = 1; i <= 3; i++) {
+        char text[8];
+        snprintf(text, sizeof text, "t%u", i);
+        send_once(&f, text, i);
+    }
+    struct queue_totals all = totals(&f, 1, 3);
+    assert_int_equal(all.counts.dedups, 2);
+    assert_int_equal(all.counts.dedups_forgotten, 1);
+    assert_true(all.counts.dedups_whole_at > 0);
+    assert_string_equal(all.dedups_name, "mail");
+    page(&f, &p, &out);
+    has(&out, "koan_queue_dedup_texts{tenant=\"default\",queue=\"mail\"} 2");
+    has(&out, "koan_queue_dedup_forgotten_total{tenant=\"default\",queue=\"mail\"} 1");
+    buf_fini(&out);
     queue_node_end(&f);
 }
 
@@ -298,6 +334,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HEAP_TEST(the_page_says_of_each_queue_what_waits_and_what_became_of_it),
+        HEAP_TEST(the_page_says_what_is_known_of_what_was_sent_and_what_was_forgotten),
         HEAP_TEST(of_very_many_queues_the_page_has_the_busiest_and_the_rest_as_one),
         HEAP_TEST(the_rest_is_the_sum_of_those_that_are_not_shown),
         HEAP_TEST(long_names_make_fewer_of_them_not_a_longer_page),
