@@ -254,6 +254,8 @@ static void shown_read(struct queue_reading *r, struct read_entry *en, struct qu
     text_add(&out, "key", stored->key);
     text_add(&out, "correlation", stored->correlation);
     text_add(&out, "traceparent", stored->traceparent);
+    if (stored->script != 0)
+        buf_addf(&out, ",\"script\":\"%016llx\"", (unsigned long long)stored->script);
     int rc = sender_add(en, s->place, &out, &s->err);
     if (rc == 0)
         rc = shown_body(r, en, s, stored, &out);

@@ -82,6 +82,7 @@ static int host_publication(lua_State *L)
     bind_message_trace(L, s);
     s->published.correlation = s->correlation;
     s->published.traceparent = s->traceparent;
+    s->published.script = s->script;
     vm_charge(L, s->body.len / 16);
     size_t groups = bus_route_count(s->route);
     uuid_format(&s->published.id, id);

@@ -1,6 +1,7 @@
 /* `send`: a message, checked where it is sent. It is proposed with the unit of whatever runs, by
  * host.write(). */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -234,6 +235,7 @@ static int options_read(const json_t *o, int64_t now, struct bind_message *s, st
 void bind_message_trace(lua_State *L, struct bind_message *s)
 {
     const struct bind_run *r = bind_run_of(L);
+    s->script = strtoull(bind_set_of(L)->hash, NULL, 16);
     if (r->env->correlation == NULL)
         return;
     s->correlation = arena_strndup(&s->arena, r->env->correlation, strlen(r->env->correlation));
@@ -292,6 +294,7 @@ int bind_message_push_id(lua_State *L, struct bind_message *s)
     bind_message_trace(L, s);
     s->m.correlation = s->correlation;
     s->m.traceparent = s->traceparent;
+    s->m.script = s->script;
     vm_charge(L, s->body.len / 16);
     uuid_format(&s->m.send.id, id);
     lua_pushstring(L, id);

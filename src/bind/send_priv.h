@@ -15,6 +15,7 @@ struct bind_message {
     struct bus_message published;
     struct core_label needs[CORE_LABELS_MAX];
     const char *correlation, *traceparent;
+    uint64_t script;
     struct arena arena;
     struct buf body, headers;
     struct buf own;             /* of one that is merged: the body that it was sent with */
@@ -44,7 +45,7 @@ int bind_message_make(lua_State *L, struct bind_message *s, const char *queue, c
 /* Behind the message that stands on top: its id, how long its body is, and the text by which it is
  * to be merged, or nil. */
 int bind_message_push_id(lua_State *L, struct bind_message *s);
-/* Whose it is: correlation and traceparent of the run. */
+/* Whose it is: correlation and traceparent of the run, the set that it is of. */
 void bind_message_trace(lua_State *L, struct bind_message *s);
 
 #endif

@@ -160,6 +160,7 @@ struct bus_message { /* zero-initialise */
     const char *type;    /* media type of the body; NULL: application/json */
     const char *headers; /* a JSON object of texts; NULL: none */
     const char *correlation, *traceparent;
+    uint64_t script; /* as of a queue_message */
     const void *body;
     size_t body_len;
     int64_t run_at, ttl_ms; /* 0: at once; the group's */

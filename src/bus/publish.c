@@ -96,6 +96,7 @@ static struct queue_message record_of(const struct bus_message *m, const char *h
         .headers = headers,
         .correlation = m->correlation,
         .traceparent = m->traceparent,
+        .script = m->script,
         .body = m->body,
         .body_len = m->body_len};
 }

@@ -472,6 +472,7 @@ static void stored_fill(struct queue_stored *out, const struct send_view *v)
     out->traceparent = keep_text(out, &at, v->traceparent);
     out->headers = keep_text(out, &at, v->headers);
     out->key = keep_text(out, &at, v->send.key);
+    out->script = v->script;
     out->body = v->body;
     out->body_len = v->body_len;
 }

@@ -75,12 +75,13 @@ enum {
     SEND_CORRELATION_ID = 1 << 18, /* as the 16 bytes of a UUID, which most of them are */
     SEND_DEDUP_MS = 1 << 19,       /* version 2 */
     SEND_LARGE = 1 << 20,          /* version 3, as are all before it */
-    SEND_KNOWN = (1 << 21) - 1,
+    SEND_SCRIPT = 1 << 21,         /* version 4 */
+    SEND_KNOWN = (1 << 22) - 1,
 };
 
 /* What a send does not say is as its queue says since version 3; in versions 1 and 2 it is as the
  * core says. */
-enum { SEND_VERSION = 3, SEND_SAYS_ALL_VERSION = 2 };
+enum { SEND_VERSION = 4, SEND_PLAIN_VERSION = 3, SEND_SAYS_ALL_VERSION = 2 };
 
 /* A send read back: texts point into `texts`, the body into the payload. */
 struct send_view {
@@ -88,6 +89,7 @@ struct send_view {
     struct core_backoff backoff;
     struct core_label needs[CORE_LABELS_MAX];
     const char *type, *headers, *correlation, *traceparent;
+    uint64_t script;
     const uint8_t *body;
     size_t body_len;
     char *texts; /* the next free byte of `room` */

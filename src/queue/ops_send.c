@@ -47,6 +47,7 @@ static uint32_t send_flags(const struct queue_message *m)
     f |= m->traceparent != NULL ? SEND_TRACE : 0u;
     f |= s->dedup_ms != 0 ? SEND_DEDUP_MS : 0u;
     f |= s->large ? SEND_LARGE : 0u;
+    f |= m->script != 0 ? SEND_SCRIPT : 0u;
     return f;
 }
 
@@ -151,6 +152,8 @@ static void send_add_rest(struct buf *b, const struct queue_message *m, uint32_t
         buf_add(b, id.b, sizeof id.b);
     if (f & SEND_DEDUP_MS)
         buf_add_u64(b, (uint64_t)s->dedup_ms);
+    if (f & SEND_SCRIPT)
+        buf_add_u64(b, m->script);
 }
 
 static void send_add(struct buf *b, const struct queue_message *m)
@@ -164,9 +167,12 @@ static void send_add(struct buf *b, const struct queue_message *m)
     buf_add_bytes(b, m->body, m->body_len);
 }
 
-static struct buf *send_begin(struct txn *t, enum queue_op type)
+/* The last version only where it is needed, so that a program before this one can read the others.
+ */
+static struct buf *send_begin(struct txn *t, enum queue_op type, const struct queue_message *m)
 {
-    return txn_begin(t, (uint16_t)type, SEND_VERSION);
+    uint8_t version = m->script != 0 ? SEND_VERSION : SEND_PLAIN_VERSION;
+    return txn_begin(t, (uint16_t)type, version);
 }
 
 int queue_txn_send(struct txn *t, const struct queue_message *m, struct err *e)
@@ -174,7 +180,7 @@ int queue_txn_send(struct txn *t, const struct queue_message *m, struct err *e)
     int rc = message_check(m, e);
     if (rc < 0)
         return rc;
-    send_add(send_begin(t, QUEUE_OP_SEND), m);
+    send_add(send_begin(t, QUEUE_OP_SEND, m), m);
     txn_end(t);
     return 0;
 }
@@ -185,7 +191,7 @@ int queue_txn_send_discarded(struct txn *t, const struct queue_message *m, int64
     int rc = message_check(m, e);
     if (rc < 0)
         return rc;
-    struct buf *b = send_begin(t, QUEUE_OP_SEND_DISCARDED);
+    struct buf *b = send_begin(t, QUEUE_OP_SEND_DISCARDED, m);
     send_add(b, m);
     buf_add_u8(b, (uint8_t)m->send.discard);
     buf_add_u64(b, (uint64_t)keep_ms);
@@ -294,6 +300,7 @@ static void send_read_rest(struct cursor *c, struct send_view *v, uint32_t f)
     if (f & SEND_CORRELATION_ID)
         v->correlation = uuid_text_read(c, &v->texts);
     s->dedup_ms = f & SEND_DEDUP_MS ? (int64_t)cursor_u64(c) : 0;
+    v->script = f & SEND_SCRIPT ? cursor_u64(c) : 0;
     v->body = cursor_bytes(c, &v->body_len);
 }
 

@@ -72,6 +72,7 @@ struct queue_message {
     const char *type;    /* media type of the body; NULL: application/json */
     const char *headers; /* a JSON object of texts; NULL: none */
     const char *correlation, *traceparent;
+    uint64_t script; /* hash of the set of scripts that sends it; 0: none does */
     const void *body;
     size_t body_len;
 };
@@ -141,6 +142,7 @@ void queue_txn_purge(struct txn *t, const struct uuid *id);
 struct queue_stored {
     struct uuid id;
     const char *type, *headers, *correlation, *traceparent, *key; /* in `texts`; NULL: not given */
+    uint64_t script;                                              /* 0: no script sent it */
     const void *body;                                             /* into the entry; NULL: none */
     size_t body_len;
     char texts[QUEUE_HEADERS_BYTES + QUEUE_TYPE_BYTES + 3 * 1024 + 8];

@@ -82,11 +82,15 @@ on "queue/first" { run = function(m) send("next", m) end }"""
         while not (found := [m for m in self.peek("next") if m["body"] == {"n": 1}]) and time.monotonic() < end:
             time.sleep(0.05)
         self.assertEqual((found[0]["sender"], found[0]["causation"]), ("system", first["id"]))
+        live = self.ok("GET", "/api/cluster/scripts").json["live"]["hash"]
+        self.assertEqual(found[0]["script"], live)
+        self.assertEqual(json.loads(koan(self, "queue", "show", "next", found[0]["id"], "--json"))["script"], live)
         q = self.queue()
         batch = [m["id"] for m in self.many(q, *({"body": i} for i in range(40)))]
         by_line = self.peek(q, query="&limit=100")
         self.assertEqual([(m["id"], m["sender"]) for m in by_line], [(i, "local") for i in batch])
         self.assertNotIn("causation", by_line[0])
+        self.assertNotIn("script", by_line[0])
         self.assertEqual(self.ok("GET", f"{Q}{q}/messages/{batch[7]}").json["sender"], "local")
 
 

@@ -225,11 +225,25 @@ static void sender_is(struct queue_node *f, uint64_t place, const char *who, con
     db_close(db);
 }
 
+#define SCRIPT UINT64_C(0x0123456789abcdef)
+
+static uint64_t script_of(struct queue_node *f, uint64_t place)
+{
+    AUTO(buf_fini) struct buf b = BUF_INIT(LEDGER_READ_MAX);
+    AUTO(mem_freep) struct queue_stored *s = mem_new(sizeof *s);
+    struct db *db = kit_reader(&f->node);
+    assert_int_equal(queue_place_read(f->node.ledger, db, place, &b, NULL), 0);
+    assert_int_equal(queue_message_read(b.data, b.len, 0, s, NULL), 0);
+    db_close(db);
+    return s->script;
+}
+
 static void send_by(struct queue_node *f, uint32_t n, const char *who, const char *why)
 {
     struct unit u;
     struct queue_message m = queue_node_message(n, "hers");
     m.send.run_at = INT64_C(4000000000000);
+    m.script = SCRIPT;
     kit_unit(&f->node, &u);
     txn_envelope(&u.txn, &(struct envelope){.principal = who, .causation = why});
     assert_int_equal(queue_txn_send(&u.txn, &m, NULL), 0);
@@ -258,8 +272,10 @@ TEST(a_message_for_next_month_does_not_keep_the_log_and_its_body_stays) /* Q2 */
     assert_int_equal(queue_node_look(&f, 2, &v), 0);
     body_is(&f, v.place, "remember me");
     sender_is(&f, v.place, TXN_PRINCIPAL, "");
+    assert_int_equal(script_of(&f, v.place), 0);
     assert_int_equal(queue_node_look(&f, 4, &v), 0);
     sender_is(&f, v.place, "ann", "her-run");
+    assert_int_equal(script_of(&f, v.place), SCRIPT);
     sender_is(&f, v.place + 1, "", "");
     queue_node_restart(&f);
     assert_int_equal(queue_node_look(&f, 3, &v), 0);
