@@ -43,6 +43,14 @@ const char *api_traceparent(const struct http_request *req)
     return n->parent;
 }
 
+/* What belongs to a story: not pages, probes and metrics. */
+static bool trace_is_of_story(const struct http_route *route)
+{
+    return !(route->flags & (HTTP_URGENT | HTTP_LONG)) &&
+           (route->flags & HTTP_SCRIPT || str_starts(route->pattern, "/api/") ||
+            str_starts(route->pattern, "/v1/"));
+}
+
 /* May it have changed anything? */
 static bool trace_may_write(const struct http_request *req, const struct http_route *route)
 {
@@ -55,8 +63,7 @@ void api_after(struct http_request *req, int status, uint64_t began_ns)
 {
     const struct api *a = api_thread_of(req)->api;
     const struct http_route *route = http_route(req);
-    if (a->o.trace == NULL || route == NULL || (route->flags & (HTTP_URGENT | HTTP_LONG)) ||
-        !str_starts(route->pattern, "/api/"))
+    if (a->o.trace == NULL || route == NULL || !trace_is_of_story(route))
         return;
     int code = http_code(req);
     bool failed = status >= 500 && code != ERR_OVERLOADED && code != ERR_DRAINING;

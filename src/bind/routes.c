@@ -261,7 +261,8 @@ static int routes_add(struct bind_routes *t, const char *name, const json_t *opt
     r->index = t->count++;
     r->name = mem_strdup(name);
     r->pattern = mem_strdup(buf_str(&pattern));
-    r->route = (struct http_route){.verb = verb, .pattern = r->pattern, .handler = bind_serve};
+    r->route = (struct http_route){
+        .verb = verb, .pattern = r->pattern, .handler = bind_serve, .flags = HTTP_SCRIPT};
     if (read_options(options, r, e) != 0)
         return e->code;
     if (check_names(t, r, e) != 0)

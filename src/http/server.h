@@ -82,7 +82,8 @@ enum http_route_flags {
     HTTP_STREAM_BODY = 2, /* the handler runs before the body: http_body_stream() */
     HTTP_LONG = 4,        /* an event stream: not counted as in flight once it streams */
     HTTP_OPEN = 8,        /* for before(): needs no credential */
-    HTTP_PUBLIC = 16      /* the same, and who brings one is asked for the right one */
+    HTTP_PUBLIC = 16,     /* the same, and who brings one is asked for the right one */
+    HTTP_SCRIPT = 32      /* for after(): it is the scripts', and may do anything */
 };
 
 struct http_route {

@@ -135,7 +135,8 @@ int trace_timeline(struct trace *t, const char *correlation, struct buf *out, bo
     if (s->count == 0)
         return err_set(e, ERR_NOT_FOUND,
                        "nothing is known under '%.128s': it is older than the ring, only read, or "
-                       "happened on another node",
+                       "happened on another node; of a message ask with its correlation, which "
+                       "koan queue show QUEUE ID has",
                        correlation);
     story_print(s, t->o.node_id, out);
     *cut = s->cut;
