@@ -148,6 +148,8 @@ int queue_body_fits(size_t n, const char *verb, struct err *e);
 void queue_draft_address(struct queue_draft *d, struct http_request *req, const char *queue);
 /* "id":..,"duplicate":..} of the result of a send: the end of an object. */
 void queue_print_sent(struct buf *out, struct cursor result);
+/* "depth" and "oldest_age_seconds", for senders that can slow down. */
+void queue_print_depth(struct buf *out, uint64_t depth, int64_t oldest_age_ms);
 
 /* ---- queue_settle.c ---- */
 

@@ -47,17 +47,22 @@ static int send_add(struct queue_units *u, size_t i, const char *queue, struct q
     return txn == NULL ? 0 : queue_txn_send(txn, &d->m, e);
 }
 
+void queue_print_depth(struct buf *out, uint64_t depth, int64_t oldest_age_ms)
+{
+    buf_addf(out, "\"depth\":%llu,\"oldest_age_seconds\":%.3f", (unsigned long long)depth,
+             (double)oldest_age_ms / 1000);
+}
+
 void queue_print_sent(struct buf *out, struct cursor result)
 {
     struct core_sent sent;
     char id[UUID_TEXT];
     queue_sent_read(&result, &sent);
     uuid_format(&sent.id, id);
-    buf_addf(out,
-             "\"id\":\"%s\",\"duplicate\":%s,\"merged\":%s,\"depth\":%llu,"
-             "\"oldest_age_seconds\":%.3f}",
-             id, sent.duplicate ? "true" : "false", sent.merged ? "true" : "false",
-             (unsigned long long)sent.depth, (double)sent.oldest_age_ms / 1000);
+    buf_addf(out, "\"id\":\"%s\",\"duplicate\":%s,\"merged\":%s,", id,
+             sent.duplicate ? "true" : "false", sent.merged ? "true" : "false");
+    queue_print_depth(out, sent.depth, sent.oldest_age_ms);
+    buf_addc(out, '}');
 }
 
 /* ---- one ---- */

@@ -52,12 +52,17 @@ int topic_draft_add(struct topic_draft *d, const struct bus_route *r, struct txn
     return rc;
 }
 
-void topic_draft_first(struct topic_draft *d, struct cursor *first)
+void topic_draft_sent(struct topic_draft *d, uint32_t i, struct cursor *result)
 {
     struct core_sent sent;
-    if (cursor_left(first) < sizeof sent.id.b) /* it was not sent, but retained */
+    if (cursor_left(result) < sizeof sent.id.b) /* it was not sent, but retained */
         return;
-    queue_sent_read(first, &sent);
+    queue_sent_read(result, &sent);
+    d->depth = sent.depth > d->depth ? sent.depth : d->depth;
+    if (sent.oldest_age_ms > d->oldest_age_ms)
+        d->oldest_age_ms = sent.oldest_age_ms;
+    if (i > 0)
+        return;
     d->duplicate = sent.duplicate;
     d->id = sent.duplicate ? sent.id : d->id;
 }
@@ -66,16 +71,16 @@ void topic_draft_result(struct topic_draft *d, struct cursor *results)
 {
     struct cursor one;
     for (uint32_t i = 0; i < d->results && ledger_kept_next(results, &one); i++)
-        if (i == 0)
-            topic_draft_first(d, &one);
+        topic_draft_sent(d, i, &one);
 }
 
 void topic_draft_print(const struct topic_draft *d, struct buf *out)
 {
     char id[UUID_TEXT];
     uuid_format(&d->id, id);
-    buf_addf(out, "{\"id\":\"%s\",\"groups\":%u%s}", id, d->groups,
-             d->duplicate ? ",\"duplicate\":true" : "");
+    buf_addf(out, "{\"id\":\"%s\",\"groups\":%u,", id, d->groups);
+    queue_print_depth(out, d->depth, d->oldest_age_ms);
+    buf_adds(out, d->duplicate ? ",\"duplicate\":true}" : "}");
 }
 
 /* ---- a request ---- */

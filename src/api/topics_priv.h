@@ -15,6 +15,8 @@ struct topic_draft {
     struct uuid id; /* of the message, or of the one it repeats */
     bool duplicate, mandatory;
     uint32_t groups, results; /* that got it; of operations with a result */
+    uint64_t depth;           /* of the queue of these groups with the most, with it */
+    int64_t oldest_age_ms;    /* and of the one that is furthest behind */
 };
 void topic_draft_fini(struct topic_draft *d);
 /* Options by their names, "topic" and such not among them; what is not of a publish is refused. The
@@ -39,11 +41,11 @@ void topic_reply(struct http_request *req, json_t *options);
 
 /* The operations of one message; its counts are set. */
 int topic_draft_add(struct topic_draft *d, const struct bus_route *r, struct txn *t, struct err *e);
-/* From the result of the first of its operations; and from all of them, which are taken from
- * `results` in their order. */
-void topic_draft_first(struct topic_draft *d, struct cursor *first);
+/* From the result of its operation number `i`; and from all of them, which are taken from `results`
+ * in their order. */
+void topic_draft_sent(struct topic_draft *d, uint32_t i, struct cursor *result);
 void topic_draft_result(struct topic_draft *d, struct cursor *results);
-/* {"id","groups"[,"duplicate"]} */
+/* {"id","groups","depth","oldest_age_seconds"[,"duplicate"]} */
 void topic_draft_print(const struct topic_draft *d, struct buf *out);
 
 #endif

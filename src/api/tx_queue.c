@@ -86,10 +86,11 @@ void tx_queue_print(const json_t *op, const struct tx_queue *q, struct buf *out)
     }
     if (!q->settle) {
         uuid_format(&q->sent.id, id);
-        buf_addf(out, ",\"id\":\"%s\",\"outcome\":\"%s\"", id,
+        buf_addf(out, ",\"id\":\"%s\",\"outcome\":\"%s\",", id,
                  q->sent.duplicate ? "duplicate"
                  : q->sent.merged  ? "merged"
                                    : "sent");
+        queue_print_depth(out, q->sent.depth, q->sent.oldest_age_ms);
         return;
     }
     buf_addf(out, ",\"id\":\"%s\",\"outcome\":\"%s\"", json_string_value(json_object_get(op, "id")),

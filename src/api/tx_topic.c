@@ -88,10 +88,13 @@ bool tx_topic_is_stale(const struct tx_topic *p)
 
 void tx_topic_done(struct tx_topic *p, const struct unit *u, uint32_t at)
 {
-    struct cursor first;
+    struct cursor results;
+    size_t n;
     bus_published(p->route, 1);
-    if (p->draft.results > 0 && unit_result(u, at, &first))
-        topic_draft_first(&p->draft, &first);
+    cursor_init(&results, u->results.data, u->results.len);
+    for (uint32_t i = 0; i < at; i++)
+        cursor_bytes(&results, &n);
+    topic_draft_result(&p->draft, &results);
 }
 
 void tx_topic_result(struct tx_topic *p, struct cursor *results)
@@ -120,6 +123,7 @@ void tx_topic_print(const struct tx_topic *p, struct buf *out)
 {
     char id[UUID_TEXT];
     uuid_format(&p->draft.id, id);
-    buf_addf(out, ",\"id\":\"%s\",\"groups\":%u,\"outcome\":\"%s\"", id, p->draft.groups,
+    buf_addf(out, ",\"id\":\"%s\",\"groups\":%u,\"outcome\":\"%s\",", id, p->draft.groups,
              p->draft.duplicate ? "duplicate" : "published");
+    queue_print_depth(out, p->draft.depth, p->draft.oldest_age_ms);
 }

@@ -704,6 +704,18 @@ class Together(Queues):
         self.assertEqual([x["id"] for x in self.peek(audit)], [first.json["results"][1]["id"]])
         self.assertEqual(self.counts(q)["messages"], 0)
 
+    def test_a_send_in_a_unit_tells_what_waits_as_a_send_by_itself_does(self):
+        q = self.queue()
+        self.send(q, 1)
+        time.sleep(0.05)
+        ops = [{"op": "send", "queue": q, "body": 2}, {"op": "send", "queue": q, "body": 3, "dedup": "d"},
+               {"op": "send", "queue": q, "body": 4, "dedup": "d"}]
+        sent = self.ok("POST", "/api/tx", {"ops": ops}).json["results"]
+        self.assertEqual([(r["outcome"], r["depth"]) for r in sent], [("sent", 2), ("sent", 3), ("duplicate", 3)])
+        self.assertTrue(all(0.05 <= r["oldest_age_seconds"] < 60 for r in sent), sent)
+        plain = self.ok("POST", f"{Q}{q}/messages", 5, 201).json
+        self.assertEqual((plain["depth"], plain["oldest_age_seconds"] >= sent[0]["oldest_age_seconds"]), (4, True))
+
     def test_with_a_lease_that_is_over_nothing_of_it_happens(self):  # L4 Q1
         q, audit = self.queue(), self.queue()
         self.send(q, {"to": "b"})

@@ -88,6 +88,7 @@ class Unheard(App):
                        {"op": "kv.put", "key": "tx", "value": 1}]}
         a = self.ok("POST", "/api/tx", ops, **{"Idempotency-Key": "tx-1"}).json["results"]
         self.assertEqual((a[0]["op"], a[0]["groups"], a[0]["outcome"]), ("publish", 0, "published"))
+        self.assertEqual((a[0]["depth"], a[0]["oldest_age_seconds"]), (0, 0))  # it does not wait
         self.assertEqual(self.ok("POST", "/api/tx", ops, **{"Idempotency-Key": "tx-1"}).json["results"], a)
         self.assertEqual([m["id"] for m in self.of_topic("tx.done")], [a[0]["id"]])
         p = self.refused("POST", "/api/tx", {"ops": [{"op": "kv.put", "key": "tx", "value": 2},
@@ -146,6 +147,21 @@ class Heard(TopicsCase):
                          {"Content-Type": "application/cloudevents+json"})
         self.assertEqual((again.json["id"], again.json["duplicate"]), (e.json["id"], True))
         self.until(["a order.placed 1 ", "b order.placed k1", "a order.event 2 /shop", "b order.event "])
+
+    def test_who_publishes_is_told_how_far_the_slowest_group_is_behind(self):
+        self.serve("""
+            on "news.*" { group = "slow", run = function() end }
+            on "news.*" { group = "quick", run = function() end }
+        """)
+        self.assertEqual(self.ask("POST", Q + "group.slow/pause").status, 200)
+        for depth in (1, 2):
+            p = self.ask("POST", "/api/topics/news.a", json.dumps({})).json
+            self.assertEqual((p["groups"], p["depth"]), (2, depth))
+            time.sleep(0.05)
+        ops = {"ops": [{"op": "kv.put", "key": "k", "value": 1}, {"op": "publish", "topic": "news.b", "body": 1}]}
+        p = self.ask("POST", "/api/tx", json.dumps(ops)).json["results"][1]
+        self.assertEqual((p["outcome"], p["groups"], p["depth"]), ("published", 2, 3))
+        self.assertGreaterEqual(p["oldest_age_seconds"], 0.1)
 
     def test_an_event_that_comes_again_and_again_is_worked_once_by_each_group(self):  # B4
         scripts = """
