@@ -239,6 +239,7 @@ int api_thread_new(struct api *a, struct loop *loop, struct api_thread **out, st
     snprintf(name, sizeof name, "net %u", ++a->threads);
     api_watch_loop(a, name, loop);
     queue_work_new(t);
+    queue_story_new(t);
     *out = t;
     return 0;
 }
@@ -257,6 +258,7 @@ void api_thread_free(struct api_thread *t)
 {
     if (t == NULL)
         return;
+    queue_story_free(t);
     queue_work_free(t);
     api_feed_free(t);
     loop_hook_remove(t->loop, &t->turn);

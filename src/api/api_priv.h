@@ -40,9 +40,10 @@ struct api {
     int64_t started_ms;
     unsigned threads; /* of api_thread_new, counted */
     atomic_bool draining, waiting;
-    atomic_int streams;      /* of records, under way */
-    struct rate *rate;       /* rate.c */
-    struct queue_work *work; /* queue_work.c, of the first thread; NULL: no queues */
+    atomic_int streams;        /* of records, under way */
+    struct rate *rate;         /* rate.c */
+    struct queue_work *work;   /* queue_work.c, of the first thread; NULL: no queues */
+    struct queue_story *story; /* queue_story.c, likewise; NULL: no timeline either */
     struct stat_counter *rate_limited;
 
     pthread_mutex_t lock; /* what stands below */
@@ -327,6 +328,9 @@ void api_queue_drain(struct api_thread *t);
 void queue_work_new(struct api_thread *t);
 void queue_work_drain(struct api_thread *t);
 void queue_work_free(struct api_thread *t);
+/* queue_story.c: likewise. */
+void queue_story_new(struct api_thread *t);
+void queue_story_free(struct api_thread *t);
 /* jobs.c: those who wait for the end of a run. */
 void api_jobs_drain(struct api_thread *t);
 /* Those that wait for an answer hear that the node is leaving. After api_queue_drain(). */

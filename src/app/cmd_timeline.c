@@ -67,7 +67,7 @@ static int cmd_timeline(struct cli *c)
 const struct cli_command cli_timeline_commands[] = {
     {.name = "timeline",
      .args = "CORRELATION",
-     .summary = "what came of a request: changes, scripts, arrivals, calls",
+     .summary = "what came of a request: changes, scripts, arrivals, calls, failed messages",
      .min = 1,
      .max = 1,
      .remote = true,

@@ -176,6 +176,7 @@ void core_free(struct core *c)
     for (size_t i = 0; i < ARRAY_LEN(heaps); i++)
         mem_free(heaps[i]->items);
     mem_free(c->effects);
+    mem_free(c->noted);
     mem_free(c->forgotten);
     mem_free(c);
 }

@@ -437,6 +437,22 @@ struct core_effect { /* since core_entry(), in order */
 };
 const struct core_effect *core_effects(const struct core *c, size_t *count);
 
+/* What is worth telling of a record, since core_entry(), in order: a try that failed, a discard in
+ * place, and what its history has (enum core_verb). */
+enum core_noted_kind { NOTED_TRY = 1, NOTED_DISCARDED, NOTED_VERB };
+struct core_noted {
+    enum core_noted_kind kind;
+    uint64_t place; /* of the send */
+    uint64_t told;  /* TRY: of the settle that told it; 0: nobody did */
+    uint32_t attempt;
+    enum rec_reason reason;
+    uint8_t verb;          /* enum core_verb */
+    const char *queue;     /* where it was; as long as those of effects */
+    const char *to;        /* of a move; else NULL */
+    const char *who, *why; /* of people; core_by()'s, NULL: nobody said */
+};
+const struct core_noted *core_noted(const struct core *c, size_t *count);
+
 /* ---- reading ---- */
 
 /* Each consumer; of `s` only id, node, worker, credit and lease_ms are set. */

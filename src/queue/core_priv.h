@@ -382,6 +382,8 @@ struct core {
 
     struct core_effect *effects;
     uint32_t effects_cap, effects_count;
+    struct core_noted *noted;
+    uint32_t noted_cap, noted_count;
     const char *who, *why; /* core_by() */
     uint32_t settled;      /* while a settle is applied: its record, and where its text lies */
     uint64_t settled_place;
@@ -435,6 +437,7 @@ void fifo_remove(struct core *c, struct fifo *f, uint32_t n);
 /* Every decision is part of the hash. */
 void core_decide(struct core *c, uint8_t what, const struct rec *r, uint64_t value);
 void core_effect(struct core *c, enum core_effect_kind kind, uint32_t n);
+void core_note(struct core *c, uint32_t n, const struct core_noted *what);
 
 /* kind.c */
 struct kind *kind_get(struct core *c, const struct kind *like, struct lane *lane,

@@ -123,7 +123,7 @@ static void again_stand(struct core *c)
 int core_entry(struct core *c, uint64_t seq, int64_t at, struct err *e)
 {
     undo_begin(&c->undo);
-    c->effects_count = 0;
+    c->effects_count = c->noted_count = 0;
     ASSERT(seq > c->seq && at >= c->at);
     int rc = rec_reserve(c, e);
     if (rc < 0)

@@ -169,6 +169,7 @@ void rec_finish(struct core *c, uint32_t n, enum rec_state state, enum rec_reaso
         q->dropped++;
         if (dead_letter_moves(c, n, reason))
             return;
+        core_note(c, n, &(struct core_noted){.kind = NOTED_DISCARDED, .reason = reason});
     }
     struct extra *x = core_extra(c, r);
     if (x != NULL) {

@@ -1,6 +1,19 @@
 /* Queue core: who gets what; where a waiting record stands; the end of an execution. */
 #include "queue/core_priv.h"
 
+/* `what`: all but what the record says itself. */
+void core_note(struct core *c, uint32_t n, const struct core_noted *what)
+{
+    const struct rec *r = core_rec(c, n);
+    undo_grow(&c->undo, (void **)&c->noted, &c->noted_cap, sizeof *c->noted, c->noted_count + 1);
+    SAVE(c, c->noted_count);
+    struct core_noted *to = &c->noted[c->noted_count++];
+    *to = *what;
+    to->place = r->place;
+    to->attempt = (uint32_t)r->attempts;
+    to->queue = core_kind(c, r)->queue->name;
+}
+
 void core_effect(struct core *c, enum core_effect_kind kind, uint32_t n)
 {
     const struct rec *r = core_rec(c, n);

@@ -161,6 +161,12 @@ const struct core_effect *core_effects(const struct core *c, size_t *count)
     return c->effects;
 }
 
+const struct core_noted *core_noted(const struct core *c, size_t *count)
+{
+    *count = c->noted_count;
+    return c->noted;
+}
+
 /* The smallest places come first: a heap of the `max` best would do for more; pages are short. */
 size_t core_list(const struct core *c, const char *tenant, const char *queue, enum rec_state state,
                  uint64_t after, uint64_t *places, size_t max)

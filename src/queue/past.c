@@ -147,6 +147,7 @@ void rec_note_error(struct core *c, uint32_t n, enum rec_reason why, const struc
                              .reason = (uint8_t)why};
     if (s != NULL && s->trace != NULL)
         memcpy(at->trace, s->trace, sizeof at->trace);
+    core_note(c, n, &(struct core_noted){.kind = NOTED_TRY, .told = at->place, .reason = why});
 }
 
 void rec_note_move(struct core *c, uint32_t n, enum core_verb verb, const struct queue *to,
@@ -169,6 +170,13 @@ void rec_note_move(struct core *c, uint32_t n, enum core_verb verb, const struct
                             .to = to == NULL ? NULL : word_ref(c, to->name, CORE_TEXT_MAX),
                             .verb = (uint8_t)verb,
                             .reason = (uint8_t)why};
+    core_note(c, n,
+              &(struct core_noted){.kind = NOTED_VERB,
+                                   .reason = why,
+                                   .verb = (uint8_t)verb,
+                                   .to = to == NULL ? NULL : to->name,
+                                   .who = people ? word_text(at->who) : NULL,
+                                   .why = people ? word_text(at->why) : NULL});
 }
 
 /* ---- reading ---- */

@@ -162,6 +162,7 @@ static void committed_cb(void *self, uint64_t seq, int64_t at)
     if (q->spill.arrived)
         q->low_seq = 0; /* look again what is the lowest */
     spill_committed(&q->spill);
+    queue_noter_tell(q, seq, at);
     if (count == 0)
         return;
     pthread_mutex_lock(&q->lock);

@@ -307,6 +307,43 @@ struct queue_tapped *queues_tapped(struct queues *q, struct queue_tap *t, size_t
 /* Any thread. `gone` follows on `home`. */
 void queues_untap(struct queues *q, struct queue_tap *t);
 
+/* ---- what is told of messages ---- */
+
+enum { QUEUE_NOTED_MAX = 2000 /* that wait for who tells of them; more are missed */ };
+
+/* struct core_noted, with its own texts. */
+struct queue_noted {
+    enum core_noted_kind kind;
+    enum rec_reason reason;
+    enum core_verb verb;
+    uint32_t attempt;
+    uint64_t place, told, seq;
+    int64_t at;
+    char queue[CORE_TEXT_MAX + 1], to[CORE_TEXT_MAX + 1], who[CORE_WHO_MAX + 1],
+        why[CORE_WHY_MAX + 1]; /* "": none */
+};
+/* What failed, died, or was done by hand, in every queue, once it is committed. What was before
+ * queues_start() is not told again. One at most; part of the caller's struct. */
+struct queue_noter {
+    struct task task;
+    struct queues *queues;
+    struct runner *home;
+    void (*arrived)(struct queue_noter *n); /* on `home`: queues_noted() may have something */
+    void (*gone)(struct queue_noter *n);    /* after queues_unnote(): the last that is heard */
+    struct queue_noted *waiting;
+    size_t count, cap;
+    uint64_t missed;
+    bool posted, leaving;
+};
+/* Any thread. */
+void queues_note(struct queues *q, struct queue_noter *n);
+/* On `home`: what came since the last call, to be freed with mem_free(), and how much more of it
+ * there was no room for. */
+struct queue_noted *queues_noted(struct queues *q, struct queue_noter *n, size_t *count,
+                                 uint64_t *missed);
+/* Any thread. `gone` follows on `home`. */
+void queues_unnote(struct queues *q, struct queue_noter *n);
+
 /* ---- questions ---- */
 
 /* `ask` runs on the ledger's thread and may read the core; then `done` on `home`. */

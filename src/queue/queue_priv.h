@@ -1,7 +1,7 @@
 /* Queue, inside its folder: the module beside the core. queue.c opens, announces, asks; clock.c
  * proposes ticks and lapses, and retires who is gone; watch.c waits for ends; tap.c lets look on;
- * survey.c writes down what others may see, and metrics.c prints it; ops.c and apply.c are the
- * operations. */
+ * noted.c tells what did not go well; * survey.c writes down what others may see, and metrics.c
+ * prints it; ops.c and apply.c are the operations. */
 #ifndef KOAN_QUEUE_QUEUE_PRIV_H
 #define KOAN_QUEUE_QUEUE_PRIV_H
 
@@ -81,6 +81,8 @@ struct survey *queue_survey_ref(struct queues *q);
 void queue_survey_unref(struct queues *q, struct survey *v);
 /* tap.c; with the lock. */
 void queue_taps_tell(struct queues *q, const struct core_effect *f, size_t count, int64_t at);
+/* noted.c */
+void queue_noter_tell(struct queues *q, uint64_t seq, int64_t at);
 
 enum { WATCH_CHAINS = 1024 };
 
@@ -98,6 +100,7 @@ struct queues {
     struct queue_consumer *consumers;
     struct map *names; /* of tenants and queues that grants have spoken of */
     struct list taps;
+    struct queue_noter *noter;         /* NULL: nobody */
     struct list watches[WATCH_CHAINS]; /* by fingerprint */
     size_t watches_count;
     struct survey *surveyed, *spare; /* spare: its memory serves the next walk */

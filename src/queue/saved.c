@@ -173,7 +173,7 @@ static void pass_all(struct core *c, struct pass *p)
     c->queue_next = queue_next;
     c->turns = turns;
     c->consumer_next = consumer_next;
-    c->effects_count = 0;
+    c->effects_count = c->noted_count = 0;
     undo_begin(&c->undo);
 }
 

@@ -11,8 +11,8 @@ enum { EVENT_UUID = 0xffff, EVENT_SEED = 0x6576 };
 
 const char *trace_kind_name(enum trace_kind k)
 {
-    static const char *const names[TRACE_KINDS] = {"?",       "request", "script", "call",
-                                                   "arrival", "change",  "changes"};
+    static const char *const names[TRACE_KINDS] = {"?",       "request", "script",  "call",
+                                                   "arrival", "change",  "changes", "message"};
     return names[k];
 }
 

@@ -80,8 +80,9 @@ static bool story_take(void *arg, const uint8_t *p, size_t n)
     }
     s->events[s->count++] = ev;
     /* What comes later of this one: under its link. And where that is what was asked for, the
-     * story that it began in. */
-    story_add_name(s, ev->e.link, false);
+     * story that it began in. What comes of a message has its correlation. */
+    if (ev->e.kind != TRACE_MESSAGE)
+        story_add_name(s, ev->e.link, false);
     if (s->names[s->at].whole && !ev->e.follows)
         story_add_name(s, ev->e.correlation, true);
     return true;

@@ -62,6 +62,7 @@ enum trace_kind {
     TRACE_ARRIVAL,     /* canon came to an end with an arrival */
     TRACE_CHANGE,      /* a record changed */
     TRACE_CHANGES,     /* more of the same unit did than are noted each */
+    TRACE_MESSAGE,     /* of a queue: a try failed, it died, people did something with it */
     TRACE_KINDS
 };
 const char *trace_kind_name(enum trace_kind k); /* "request" */

@@ -23,6 +23,9 @@ entity "Ticket" { fields = { text = text }, ttl = true }
 entity "Country" { fields = { code = text { max = 2 } } }
 canon "Country" { sources = { iso = {} }, keys = { "code:upper" } }
 entity "City" { fields = { name = text { required = true }, country = text } }
+route "POST /orders" { run = function(req) return { status = 201, json = entity "Order".new { text = req.json.text }:save() } end }
+route "GET /orders" { run = function() return { json = {} } end }
+on "queue/bad" { run = function(m) error("cannot do " .. m.n) end }
 canon "City" {
   sources = { web = {} },
   keys    = { "name:name" },
@@ -154,6 +157,60 @@ class Timeline(Seen):
         self.assertEqual([e["kind"] for e in events].count("change"), 32)
         self.assertEqual(events[-1]["kind"], "changes")
         self.assertIn("removed with what it referred to", [e.get("detail") for e in events])
+
+    def test_a_request_to_a_route_of_the_scripts_is_there(self):  # O2
+        self.begin("--otel.sample", "0")
+        self.post("/orders", {"text": "x"}, "c-1")
+        request, script, change = self.story("c-1")
+        self.assertEqual((request["kind"], request["name"], request["subject"], request["status"]),
+                         ("request", "POST /orders", "/orders", 201))
+        self.assertEqual((script["kind"], change["name"]), ("script", "Order"))
+        self.assertEqual(self.c("GET", "/orders", headers={"X-Correlation-ID": "c-2"}).status, 200)
+        self.assertEqual(self.c("GET", "/api/timeline/c-2").status, 404)  # it has only read
+
+    def told(self, correlation, count):
+        """What is told of messages in this story, when it is so much."""
+        def of():
+            a = self.c("GET", f"/api/timeline/{correlation}")
+            events = [e for e in (a.json or {}).get("events", []) if e["kind"] == "message"]
+            return len(events) >= count and events
+        return self.until(of)
+
+    def test_what_becomes_of_a_message_is_in_the_story_of_its_request(self):  # O2
+        q = "/api/queues/%2F/"
+        self.begin("--otel.sample", "0")
+        for name, options in (("in", {"dead_to": "dead"}), ("dead", {})):
+            self.assertEqual(self.c("PUT", q + name, options).status, 201)
+        self.post(q + "in/messages?attempts=2&backoff=0s", {"n": 1}, "sent")
+        id = self.story("sent") and self.c("GET", q + "in/messages").json["items"][0]["id"]
+        for words in ("no luck", "none again"):
+            m = self.c("POST", q + "in/lease", {"max": 1, "wait": "5s"}).json["messages"][0]
+            self.post(q + "in/settle", {"id": id, "token": m["token"], "outcome": "nack", "error": words}, "worker", 200)
+        self.post(q + "dead/move", {"ids": [id], "to": "in", "reason": "mended"}, "operator", 200)
+        self.post(q + "in/cancel", {"ids": [id]}, "operator", 200)
+        events = self.told("sent", 5)
+        self.assertEqual([(e["name"], e["detail"], e["ok"]) for e in events], [
+            ("queue/in", "attempt 1 failed: no luck", False), ("queue/in", "attempt 2 failed: none again", False),
+            ("queue/in", "dead_letter to dead: attempts", False), ("queue/dead", "move to in by local: mended", True),
+            ("queue/in", "cancel by local", True)])
+        self.assertEqual({(e["subject"], e["correlation"]) for e in events}, {(id, "sent")})
+        self.assertEqual(events[3]["principal"], "local")
+        self.assertEqual(self.story("sent")[0]["name"], "POST /api/queues/:vhost/:name/messages")
+        self.assertEqual(self.story(id), self.story("sent"))  # the id of the message leads there, too
+
+    def test_a_handler_that_fails_and_what_waits_for_nobody_are_told(self):  # O2
+        q = "/api/queues/%2F/"
+        self.begin("--otel.sample", "0")
+        self.post(q + "bad/messages?attempts=1", {"n": 7}, "sent")
+        tried, end = self.told("sent", 2)
+        self.assertRegex(tried["detail"], r"attempt 1 failed: app.lua:\d+: cannot do 7")
+        self.assertEqual((end["detail"], end["name"]), ("discarded: attempts", "queue/bad"))
+        self.assertEqual(self.c("PUT", q + "idle", {}).status, 201)
+        self.post(q + "idle/messages?ttl=1s", 1, "late")
+        self.assertEqual([e["detail"] for e in self.told("late", 1)], ["discarded: expired"])
+        code, _, err = run("timeline", "nobody", "--url", self.server.url)
+        self.assertEqual(code, 1)
+        self.assertIn("koan queue show QUEUE ID", err)
 
     def test_a_refusal_and_a_broken_hook_are_there(self):
         self.begin()
