@@ -4,8 +4,9 @@
  * A change of the replicated layer brings its lanes along in its own unit (setting_calls.c, and PUT
  * /api/lanes/NAME). What the other layers say is looked at here, when the node begins and whenever
  * its configuration has changed: what differs is proposed, a unit a lane, so that one that is
- * refused stops no other. A lane of which nothing says a word is as if nobody had ever declared it;
- * so one that went out of a file while no node ran is itself again. */
+ * refused stops no other; where only the time was wrong it is tried again. A lane of which nothing
+ * says a word is as if nobody had ever declared it; so one that went out of a file while no node
+ * ran is itself again. */
 #include <string.h>
 
 #include "app/node_priv.h"
@@ -15,11 +16,15 @@
 #include "ledger/ledger.h"
 #include "queue/queue.h"
 
+enum { LANES_AGAIN_MS = 5000 };
+
 struct node_lanes {
     struct queue_ask ask; /* first */
     struct unit unit;
+    struct world_timer later;
     struct node *node;
     bool busy, again; /* `again`: what is looked at is not the newest any more */
+    bool stopped;
     struct config_lane wanted[CONFIG_LANES_MAX], todo[CONFIG_LANES_MAX + CORE_LANES_MAX];
     uint32_t wanted_count, todo_count, at;
 };
@@ -33,6 +38,17 @@ static void lanes_end(struct node_lanes *l)
 
 static void lanes_next(struct node_lanes *l);
 
+static void lanes_failed(struct node_lanes *l, const struct config_lane *lane, const struct err *e)
+{
+    struct world *w = loop_world(l->node->control);
+    enum err_retry retry = err_info(e->code)->retry;
+    if (l->stopped)
+        return;
+    log_error("config", "lanes.%s is not in force: %s", lane->name, e->text);
+    if (retry == ERR_RETRY_AFTER || retry == ERR_RETRY_SAME)
+        w->timer_start(w, &l->later, LANES_AGAIN_MS);
+}
+
 static void lanes_committed(struct unit *u)
 {
     struct node_lanes *l = LIST_OF(u, struct node_lanes, unit);
@@ -40,7 +56,7 @@ static void lanes_committed(struct unit *u)
     struct err e = u->err;
     unit_fini(u);
     if (e.code != 0)
-        log_error("config", "lanes.%s is not in force: %s", lane->name, e.text);
+        lanes_failed(l, lane, &e);
     else if (lane->cap == UINT32_MAX)
         log_info("config", "lane %s has weight %u", lane->name, lane->weight);
     else
@@ -53,7 +69,7 @@ static void lanes_next(struct node_lanes *l)
     struct node *n = l->node;
     struct err e = ERR_INIT;
     struct envelope env = {.principal = "local", .reason = "as the configuration says"};
-    if (l->at == l->todo_count || n->ledger == NULL) {
+    if (l->at == l->todo_count || l->stopped) {
         lanes_end(l);
         return;
     }
@@ -64,8 +80,8 @@ static void lanes_next(struct node_lanes *l)
     queue_txn_lane(&l->unit.txn, lane->name, lane->weight, lane->cap);
     if (ledger_propose(n->ledger, &l->unit, &e) == 0)
         return;
-    log_error("config", "lanes.%s is not in force: %s", lane->name, e.text);
     unit_fini(&l->unit);
+    lanes_failed(l, lane, &e);
     lanes_end(l);
 }
 
@@ -115,17 +131,23 @@ static void lanes_compared(struct queue_ask *a)
 
 /* ---- the door ---- */
 
+static void lanes_later(struct world_timer *t)
+{
+    node_lanes_check(LIST_OF(t, struct node_lanes, later)->node);
+}
+
 struct node_lanes *node_lanes_new(struct node *n)
 {
     struct node_lanes *l = mem_new(sizeof *l);
     l->node = n;
+    l->later.fire = lanes_later;
     return l;
 }
 
 void node_lanes_check(struct node *n)
 {
     struct node_lanes *l = n->lanes;
-    if (l == NULL || n->waiting || n->queues == NULL)
+    if (l == NULL || l->stopped || n->waiting)
         return;
     l->again = l->busy;
     if (l->busy)
@@ -137,6 +159,15 @@ void node_lanes_check(struct node *n)
     l->ask.ask = lanes_compare;
     l->ask.done = lanes_compared;
     queues_ask(n->queues, &l->ask);
+}
+
+void node_lanes_stop(struct node_lanes *l)
+{
+    if (l == NULL)
+        return;
+    struct world *w = loop_world(l->node->control);
+    l->stopped = true;
+    w->timer_stop(w, &l->later);
 }
 
 void node_lanes_free(struct node_lanes *l)

@@ -177,6 +177,8 @@ struct node_lanes *node_lanes_new(struct node *n);
 /* Looks for lanes that are otherwise than the configuration in force says, and mends them, sooner
  * or later; nothing while the node waits for its configuration. */
 void node_lanes_check(struct node *n);
+/* Nothing is begun any more; what is under way ends, and means nothing. Takes NULL. */
+void node_lanes_stop(struct node_lanes *l);
 void node_lanes_free(struct node_lanes *l); /* takes NULL; when no thread runs any more */
 
 /* serve.c */

@@ -305,6 +305,7 @@ void node_serve_end(struct node *n)
     w->timer_stop(w, &n->drain);
     w->timer_stop(w, &n->watchdog);
     w->timer_stop(w, &n->relief);
+    node_lanes_stop(n->lanes);
     node_health_stop(n);
     /* A deploy under way posts to the control loop, and may have just been refused with it. */
     while (n->deploying)

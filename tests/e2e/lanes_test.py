@@ -58,7 +58,7 @@ class Lanes(Case):
         self.start()  # not a word of lanes
         self.becomes("bulk", (1, None))
 
-    def test_what_is_set_while_it_runs_goes_before_the_file_until_it_is_unset(self):
+    def test_what_is_set_while_it_runs_goes_before_the_file_until_it_is_unset(self):  # F1
         self.start(bulk={"weight": 3, "cap": 4})
         self.becomes("bulk", (3, 4))
         got = self.koan("config", "set", "lanes.bulk", '{"cap": 0}')
