@@ -1,6 +1,6 @@
 /* Parked arrivals that a person rejects: POST /api/canon/{model}/parked/{arrival}/reject. The
  * record in the queue canon.{model}.parked is cancelled with it. Going on with one is a request of
- * the engine: canon_arrive.c. */
+ * the engine: canon_arrive.c. Of many at once: queue_operate.c, canon_many.c. */
 #include <string.h>
 
 #include "api/canon_priv.h"
@@ -78,6 +78,12 @@ static void parked_reject(struct http_request *req)
 }
 
 static const struct http_route parked_table[] = {
+    {.verb = HTTP_VERB_POST,
+     .pattern = "/api/canon/:model/parked/reject",
+     .handler = queue_operate_post},
+    {.verb = HTTP_VERB_POST,
+     .pattern = "/api/canon/:model/parked/resume",
+     .handler = queue_operate_post},
     {.verb = HTTP_VERB_POST,
      .pattern = "/api/canon/:model/parked/:arrival/reject",
      .handler = parked_reject},

@@ -7,6 +7,8 @@
  * With a "reason", which is kept in the history of each record. One that is the run of a job is
  * cancelled and retried as such, whichever route it is: its row changes in the same unit.
  *
+ * POST /api/canon/{model}/parked/reject and resume: the same with the records of parked arrivals.
+ *
  * Of a filter: which (ledger's thread) -> their ids, and is it they that are meant (pool) -> are
  * they of this queue (ledger's thread) -> a unit each. A record that has changed meanwhile is
  * decided on as it is then. Where more than QUEUE_ITEMS_MAX are in that state, or more bytes than
@@ -14,6 +16,8 @@
  * a filter finds is something else the next time. */
 #include <string.h>
 
+#include "api/canon_many_priv.h"
+#include "api/canon_priv.h"
 #include "api/queue_priv.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -33,7 +37,9 @@ struct queue_operate {
     bool one;
     bool runs;      /* asked for as runs of jobs */
     uint64_t total; /* in that state */
-    char job[sizeof QUEUE_OF_JOBS + JOB_NAME_MAX];
+    bool parked;    /* asked for as arrivals of a model */
+    char job[sizeof QUEUE_OF_JOBS + JOB_NAME_MAX], parked_in[CANON_QUEUE_NAME_MAX];
+    struct envelope env;
     struct err err;
 };
 
@@ -123,6 +129,11 @@ static void operate_add(struct queue_operate *o, struct txn *t, const struct que
 
 static void operate_start(struct queue_operate *o)
 {
+    if (o->spec.verb == OPERATE_RESUME) {
+        canon_resume_many(o->req, &o->spec, o->look.shown, o->look.count);
+        operate_free(o);
+        return;
+    }
     struct queue_units *u = queue_units_new(o->req, o->look.count, o->spec.verb != OPERATE_EDIT);
     if (u == NULL) {
         operate_free(o);
@@ -225,8 +236,11 @@ static void operate_ask(struct queue_ask *a, const struct core *c)
     struct queue_operate *o = (struct queue_operate *)a;
     struct core_counts n;
     uint64_t places[QUEUE_ITEMS_MAX];
-    if (core_counts(c, o->look.tenant, o->look.queue, &n, &o->err) != 0)
+    if (core_counts(c, o->look.tenant, o->look.queue, &n, &o->err) != 0) {
+        if (o->parked) /* nothing was ever parked */
+            err_clear(&o->err);
         return;
+    }
     o->total = o->spec.all ? n.scheduled + n.available + n.retryable + n.completed + n.discarded +
                                  n.cancelled
                            : count_in(&n, o->spec.state);
@@ -280,15 +294,35 @@ static void operate_find(struct queue_operate *o)
 
 /* ---- the request ---- */
 
+static bool operate_route(struct http_request *req, char parked_in[CANON_QUEUE_NAME_MAX],
+                          const char **tenant, const char **name)
+{
+    if (http_param(req, "vhost") != NULL)
+        return queue_of_route(req, tenant, name);
+    if (http_param(req, "model") == NULL)
+        return true;
+    AUTO(api_model_unrefp) struct canon_model *m = canon_route_model(req);
+    if (m != NULL)
+        canon_parked_name(canon_model_name(m), parked_in);
+    return m != NULL;
+}
+
 static struct queue_operate *operate_new(struct http_request *req, enum operate_verb verb)
 {
     const char *tenant = API_TENANT, *name = NULL;
-    bool runs = http_param(req, "vhost") == NULL;
-    if ((!runs && !queue_of_route(req, &tenant, &name)) || !API_QUERY_NONE(req) || !api_once(req))
+    char parked_in[CANON_QUEUE_NAME_MAX] = "";
+    if (!operate_route(req, parked_in, &tenant, &name) || !API_QUERY_NONE(req) || !api_once(req))
         return NULL;
     struct queue_operate *o = mem_new(sizeof *o);
     o->req = req;
-    o->runs = runs;
+    o->parked = *parked_in != '\0';
+    o->runs = !o->parked && name == NULL;
+    if (o->parked) {
+        memcpy(o->parked_in, parked_in, sizeof parked_in);
+        name = o->parked_in;
+    }
+    api_envelope(req, &o->env);
+    o->spec.by = o->env.principal;
     o->spec.verb = verb;
     o->spec.reason = http_header_in(req, "X-Koan-Reason");
     o->look.tenant = tenant;
@@ -349,7 +383,7 @@ static int operate_reason(struct queue_operate *o, struct err *e)
         err_clear(e);
         return 0;
     }
-    int max = o->runs ? JOB_REASON_BYTES : CORE_WHY_MAX;
+    int max = o->runs ? JOB_REASON_BYTES : o->parked ? CANON_REASON_MAX : CORE_WHY_MAX;
     if (rc == 0 && strlen(o->spec.reason) > (size_t)max)
         rc = err_field(e, ERR_INVALID, "reason", "reason: at most %d bytes", max);
     return rc;
@@ -368,10 +402,29 @@ static int operate_which(struct queue_operate *o, struct err *e)
     return rc == 0 && o->spec.find != NULL ? queue_find_check(o->spec.find, e) : rc;
 }
 
+/* What waits can be rejected and resumed; what is said for all of them. */
+static int operate_parked(struct queue_operate *o, struct err *e)
+{
+    const struct operate_spec *s = &o->spec;
+    o->spec.patch = json_object_get(o->body, "patch");
+    if (s->patch != NULL && !json_is_object(s->patch))
+        return err_field(e, ERR_INVALID, "patch",
+                         "patch is a merge-patch: an object of what is to be changed in each");
+    if (s->state != 0 && s->state != REC_AVAILABLE && s->state != REC_SCHEDULED)
+        return err_field(e, ERR_INVALID, "state",
+                         "state is available, or scheduled: what was snoozed");
+    if (s->verb != OPERATE_REJECT || s->dry_run || (s->reason != NULL && *s->reason != '\0'))
+        return 0;
+    return err_field(e, ERR_INVALID, "reason", "a rejection has a \"reason\" of 1 to %d bytes",
+                     CANON_REASON_MAX);
+}
+
 static int operate_body(struct queue_operate *o, struct err *e)
 {
     const char *names[7] = {"ids", "state", "find", "dry_run", "reason"};
     size_t n = 5;
+    if (o->spec.verb == OPERATE_RESUME)
+        names[n++] = "patch";
     if (o->runs)
         names[n++] = "job";
     if (o->spec.verb == OPERATE_MOVE)
@@ -389,10 +442,12 @@ static int operate_body(struct queue_operate *o, struct err *e)
     }
     if (rc == 0)
         rc = operate_reason(o, e);
+    if (rc == 0 && o->parked)
+        rc = operate_parked(o, e);
     return rc == 0 ? operate_target(o, e) : rc;
 }
 
-static void operate_post(struct http_request *req)
+void queue_operate_post(struct http_request *req)
 {
     const char *pattern = http_route(req)->pattern;
     int verb = OPERATE_RETRY;
@@ -490,15 +545,15 @@ static void operate_patch(struct http_request *req)
 }
 
 static const struct http_route operate_table[] = {
-    {HTTP_VERB_POST, "/api/queues/:vhost/:name/retry", operate_post, 0, 0},
-    {HTTP_VERB_POST, "/api/queues/:vhost/:name/cancel", operate_post, 0, 0},
-    {HTTP_VERB_POST, "/api/queues/:vhost/:name/move", operate_post, 0, 0},
-    {HTTP_VERB_POST, "/api/queues/:vhost/:name/purge", operate_post, 0, 0},
+    {HTTP_VERB_POST, "/api/queues/:vhost/:name/retry", queue_operate_post, 0, 0},
+    {HTTP_VERB_POST, "/api/queues/:vhost/:name/cancel", queue_operate_post, 0, 0},
+    {HTTP_VERB_POST, "/api/queues/:vhost/:name/move", queue_operate_post, 0, 0},
+    {HTTP_VERB_POST, "/api/queues/:vhost/:name/purge", queue_operate_post, 0, 0},
     {HTTP_VERB_PATCH, "/api/queues/:vhost/:name/messages/:id", operate_patch, 0, 0},
     {HTTP_VERB_DELETE, "/api/queues/:vhost/:name/messages/:id", operate_delete, 0, 0},
 };
 static const struct http_route runs_table[] = {
-    {HTTP_VERB_POST, "/api/jobs/retry", operate_post, 0, 0},
+    {HTTP_VERB_POST, "/api/jobs/retry", queue_operate_post, 0, 0},
     {HTTP_VERB_POST, "/api/jobs/:id/retry", operate_run, 0, 0},
     {HTTP_VERB_POST, "/api/jobs/:id/cancel", operate_run, 0, 0},
 };

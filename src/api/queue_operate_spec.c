@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "canon/canon.h"
 #include "job/run.h"
 
 enum {
@@ -17,8 +18,10 @@ enum {
 static const int64_t spec_keep_ms = INT64_C(7) * 86400 * 1000;
 static const int64_t spec_deadline_ms = INT64_C(365) * 86400 * 1000;
 
-const char *const operate_names[] = {"retry", "cancel", "move", "purge", "edit"};
-const char *const operate_done[] = {"retried", "cancelled", "moved", "purged", "edited"};
+const char *const operate_names[] = {"retry", "cancel", "move",  "purge",
+                                     "edit",  "reject", "resume"};
+const char *const operate_done[] = {"retried", "cancelled", "moved",  "purged",
+                                    "edited",  "rejected",  "resumed"};
 
 int queue_find_check(const json_t *find, struct err *e)
 {
@@ -60,13 +63,14 @@ int operate_state_read(const json_t *v, struct operate_spec *s, struct err *e)
 static int spec_verb(const json_t *args, enum operate_verb *out, struct err *e)
 {
     const char *name = json_string_value(json_object_get(args, "verb"));
-    for (int v = OPERATE_RETRY; name != NULL && v <= OPERATE_PURGE; v++) {
-        if (strcmp(operate_names[v], name) != 0)
+    for (int v = OPERATE_RETRY; name != NULL && v <= OPERATE_RESUME; v++) {
+        if (v == OPERATE_EDIT || strcmp(operate_names[v], name) != 0)
             continue;
         *out = (enum operate_verb)v;
         return 0;
     }
-    return err_field(e, ERR_INVALID, "verb", "verb is retry, cancel, move or purge");
+    return err_field(e, ERR_INVALID, "verb",
+                     "verb is retry, cancel, move, purge, reject or resume");
 }
 
 static int spec_queue(const char *name, const char *field, struct err *e)
@@ -76,14 +80,31 @@ static int spec_queue(const char *name, const char *field, struct err *e)
     return queue_name_check(name, field, e);
 }
 
+/* What waits for people is an arrival of a model. */
+static int spec_parked(const struct operate_spec *s, struct err *e)
+{
+    char model[CANON_QUEUE_NAME_MAX];
+    if (s->verb != OPERATE_REJECT && s->verb != OPERATE_RESUME)
+        return 0;
+    if (!canon_parked_model(s->queue, model))
+        return err_field(e, ERR_INVALID, "queue", "'%.64s' has no parked arrivals", s->queue);
+    if (s->patch != NULL && !json_is_object(s->patch))
+        return err_field(e, ERR_INVALID, "patch", "patch is an object");
+    if (s->verb == OPERATE_REJECT && s->reason == NULL)
+        return err_field(e, ERR_INVALID, "reason", "a rejection has a reason");
+    return 0;
+}
+
 int operate_spec_read(const json_t *args, struct operate_spec *s, struct err *e)
 {
-    static const char *const names[] = {"verb",   "queue",   "state", "find", "to",
-                                        "reason", "dry_run", "by",    "total"};
+    static const char *const names[] = {"verb",   "queue",   "state", "find",  "to",
+                                        "reason", "dry_run", "by",    "total", "patch"};
     *s = (struct operate_spec){.find = json_object_get(args, "find"),
                                .queue = json_string_value(json_object_get(args, "queue")),
                                .to = json_string_value(json_object_get(args, "to")),
                                .reason = json_string_value(json_object_get(args, "reason")),
+                               .by = json_string_value(json_object_get(args, "by")),
+                               .patch = json_object_get(args, "patch"),
                                .dry_run = json_is_true(json_object_get(args, "dry_run"))};
     if (!json_is_object(args))
         return err_set(e, ERR_INVALID, "args are an object with verb, queue and state");
@@ -96,6 +117,8 @@ int operate_spec_read(const json_t *args, struct operate_spec *s, struct err *e)
         rc = spec_queue(s->to, "to", e);
     if (rc == 0)
         rc = operate_state_read(json_object_get(args, "state"), s, e);
+    if (rc == 0)
+        rc = spec_parked(s, e);
     return rc == 0 && s->find != NULL ? queue_find_check(s->find, e) : rc;
 }
 
@@ -108,6 +131,8 @@ static int spec_print(const struct operate_spec *s, const char *by, uint64_t tot
                           (json_int_t)total);
     if (s->find != NULL)
         json_object_set(o, "find", (json_t *)(uintptr_t)s->find);
+    if (s->patch != NULL)
+        json_object_set(o, "patch", (json_t *)(uintptr_t)s->patch);
     if (s->to != NULL)
         json_object_set_new(o, "to", json_string(s->to));
     if (s->reason != NULL)
@@ -133,6 +158,7 @@ int operate_spec_add(const struct operate_spec *s, struct txn *t, const struct q
                      struct err *e)
 {
     bool run = str_starts(r->queue, QUEUE_OF_JOBS);
+    char id[UUID_TEXT];
     switch (s->verb) {
     case OPERATE_RETRY:
     case OPERATE_CANCEL:
@@ -149,10 +175,14 @@ int operate_spec_add(const struct operate_spec *s, struct txn *t, const struct q
     case OPERATE_PURGE:
         queue_txn_purge(t, &r->id);
         return 0;
+    case OPERATE_REJECT:
+        uuid_format(&r->id, id);
+        return canon_txn_reject(t, id, s->reason, s->by, e);
     case OPERATE_EDIT:
+    case OPERATE_RESUME:
         break;
     }
-    PANIC("an edit is of one record");
+    PANIC("'%s' is no operation", operate_names[s->verb]);
 }
 
 /* ---- handed over to a run ---- */

@@ -274,7 +274,15 @@ enum rec_state queue_state_named(const char *name);
 #define OPERATE_JOB JOB_OWN_PREFIX "operate"
 #define OPERATE_QUEUE QUEUE_OF_JOBS OPERATE_JOB
 
-enum operate_verb { OPERATE_RETRY, OPERATE_CANCEL, OPERATE_MOVE, OPERATE_PURGE, OPERATE_EDIT };
+enum operate_verb {
+    OPERATE_RETRY,
+    OPERATE_CANCEL,
+    OPERATE_MOVE,
+    OPERATE_PURGE,
+    OPERATE_EDIT,
+    OPERATE_REJECT, /* of parked arrivals */
+    OPERATE_RESUME, /* likewise: canon_many.c */
+};
 extern const char *const operate_names[], *const operate_done[]; /* "retry", "retried" */
 
 /* What is to be done with which records of a queue. Its texts are those of what it was read from.
@@ -286,6 +294,8 @@ struct operate_spec {
     enum rec_state state;    /* REC_ANY: by ids, or `all` */
     bool all;                /* of a purge: in whatever state, but those that execute */
     const json_t *find;      /* NULL: all in that state */
+    const json_t *patch;     /* of a resume; NULL: as they are */
+    const char *by;          /* of a rejection */
     bool dry_run;
 };
 /* From the args of a run; unknown members are refused. */
@@ -298,12 +308,17 @@ static inline bool operate_by_state(const struct operate_spec *s)
 }
 /* Of `find`: an object of paths that are searched. */
 int queue_find_check(const json_t *find, struct err *e);
-/* The operations on one record that was looked at; not of an edit. A run of a job changes its row
- * too. */
+/* The operations on one record that was looked at; not of an edit or a resume. A run of a job
+ * changes its row too. */
 int operate_spec_add(const struct operate_spec *s, struct txn *t, const struct queue_shown *r,
                      struct err *e);
 /* Answers 202 with the id of the run that does it; `total`: how many are in that state. */
 void operate_hand_over(struct http_request *req, const struct operate_spec *s, uint64_t total);
+
+/* ---- queue_operate.c ---- */
+
+/* POST of a verb over a queue; of a {model}: over its parked arrivals. */
+void queue_operate_post(struct http_request *req);
 
 /* ---- queue_work.c ---- */
 

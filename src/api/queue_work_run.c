@@ -1,6 +1,7 @@
 /* One run of the job `koan-operate`, from its grant to its settle: queue_work.c says how. */
 #include <string.h>
 
+#include "api/canon_many_priv.h"
 #include "api/queue_work_priv.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -15,7 +16,8 @@ enum {
 };
 
 struct work_item {
-    struct unit unit; /* first */
+    struct unit unit;               /* first */
+    struct canon_resuming resuming; /* of a resume, instead of the unit */
     struct work_run *run;
     size_t at; /* of the run's shown */
     bool open;
@@ -32,8 +34,9 @@ struct work_run {
     struct uuid id;
     json_t *args, *told; /* told: the progress of the turn before; NULL: none */
     struct operate_spec spec;
-    const char *by;    /* of the args */
-    char *correlation; /* of the record */
+    const char *by;      /* of the args */
+    struct envelope env; /* of what is done with each */
+    char *correlation;   /* of the record */
     uint64_t after;
     int64_t looked_at, matched, done, asked, failed;
     char first_error[WORK_ERROR_BYTES + 1], first_id[UUID_TEXT];
@@ -71,6 +74,12 @@ static void run_free(struct work_run *r)
 
 /* ---- how far it is ---- */
 
+/* What is neither done nor refused: it executes still, or has parked again. */
+static const char *run_asked(const struct work_run *r)
+{
+    return r->spec.verb == OPERATE_RESUME ? "parked" : "asked";
+}
+
 static void run_print(const struct work_run *r, struct buf *out)
 {
     int64_t matched = r->spec.dry_run ? r->matched : r->done + r->asked + r->failed;
@@ -80,7 +89,7 @@ static void run_print(const struct work_run *r, struct buf *out)
         buf_addf(out, ",\"%s\":%lld,\"failed\":%lld", operate_done[r->spec.verb],
                  (long long)r->done, (long long)r->failed);
     if (r->asked > 0)
-        buf_addf(out, ",\"asked\":%lld", (long long)r->asked);
+        buf_addf(out, ",\"%s\":%lld", run_asked(r), (long long)r->asked);
     if (r->first_error[0] != '\0') {
         buf_addf(out, ",\"first_failed\":{\"id\":\"%s\",\"detail\":", r->first_id);
         json_print_string(out, r->first_error, strlen(r->first_error));
@@ -109,7 +118,7 @@ static int run_tell(struct work_run *r, struct err *e)
     r->matched = told_number(r->told, "matched");
     r->done = told_number(r->told, operate_done[r->spec.verb]);
     r->failed = told_number(r->told, "failed");
-    r->asked = told_number(r->told, "asked");
+    r->asked = told_number(r->told, run_asked(r));
     str_copy(r->first_error, sizeof r->first_error,
              json_string_value(json_object_get(first, "detail")));
     str_copy(r->first_id, sizeof r->first_id, json_string_value(json_object_get(first, "id")));
@@ -286,18 +295,51 @@ static void item_done(struct unit *u)
         chunk_over(r);
 }
 
+static void item_resumed(struct canon_resuming *x)
+{
+    struct work_item *it = LIST_OF(x, struct work_item, resuming);
+    struct work_run *r = it->run;
+    if (x->err.code != 0)
+        item_failed(r, it, &x->err);
+    else if (x->one.outcome == CANON_PARKED)
+        r->asked++;
+    else
+        r->done++;
+    if (--r->left == 0)
+        chunk_over(r);
+}
+
+static bool item_resume(struct work_run *r, struct work_item *it, struct err *e)
+{
+    struct api_thread *t = r->work->thread;
+    struct canon_resuming *x = &it->resuming;
+    *x = (struct canon_resuming){.id = r->look.shown[it->at].id,
+                                 .patch = r->spec.patch,
+                                 .env = &r->env,
+                                 .run = &r->id,
+                                 .token = r->grant.token,
+                                 .done = item_resumed};
+    int rc = r->work->closing ? err_set(e, ERR_UNAVAILABLE, "the node leaves")
+                              : canon_resume_begin(x, t, r->spec.queue, e);
+    if (rc != 0)
+        item_failed(r, it, e);
+    return rc == 0;
+}
+
 static bool item_propose(struct work_run *r, struct work_item *it)
 {
     struct queue_shown *s = &r->look.shown[it->at];
-    struct envelope env = {.tenant = API_TENANT,
-                           .principal = r->by,
-                           .correlation = r->correlation,
-                           .reason = r->spec.reason};
     struct err e = ERR_INIT;
+    r->env = (struct envelope){.tenant = API_TENANT,
+                               .principal = r->by,
+                               .correlation = r->correlation,
+                               .reason = r->spec.reason};
+    if (r->spec.verb == OPERATE_RESUME)
+        return item_resume(r, it, &e);
     unit_init(&it->unit, loop_runner(r->work->thread->loop), item_done);
     it->open = true;
     it->unit.txn.grows = r->spec.verb == OPERATE_RETRY || r->spec.verb == OPERATE_MOVE;
-    txn_envelope(&it->unit.txn, &env);
+    txn_envelope(&it->unit.txn, &r->env);
     queue_txn_if_delivery(&it->unit.txn, &r->id, r->grant.token);
     if (operate_spec_add(&r->spec, &it->unit.txn, s, &e) == 0 &&
         ledger_propose(r->work->thread->api->o.ledger, &it->unit, &e) == 0)
@@ -353,6 +395,10 @@ static void run_list(struct queue_ask *a, const struct core *c)
     uint64_t places[QUEUE_ITEMS_MAX];
     r->look.count = core_list(c, r->look.tenant, r->look.queue, r->spec.state, r->after, places,
                               QUEUE_ITEMS_MAX);
+    /* What parks again is another record, behind all that was asked for. */
+    for (size_t i = 0; i < r->look.count && r->spec.verb == OPERATE_RESUME; i++)
+        if (places[i] > r->grant.place)
+            r->look.count = i;
     for (size_t i = 0; i < r->look.count; i++)
         r->look.shown[i].place = r->look.shown[i].listed = places[i];
 }

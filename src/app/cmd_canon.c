@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "app/cli.h"
+#include "app/operate.h"
 #include "app/remote.h"
 #include "base/buf.h"
 #include "base/err.h"
@@ -250,17 +251,56 @@ static int cmd_canon_parked(struct cli *c)
                          cmd_canon_show_arrivals);
 }
 
-static int cmd_canon_resume(struct cli *c)
+/* Many: POST /api/canon/MODEL/parked/VERB. */
+static int cmd_canon_many(struct cli *c, const char *verb, json_t *body)
+{
+    AUTO(buf_fini) struct buf path = BUF_INIT(CMD_CANON_PATH_MAX);
+    AUTO(json_unref) json_t *answer = NULL;
+    AUTO(json_unref) json_t *held = body;
+    int rc = operate_which(c, 1, body);
+    if (rc != CLI_OK)
+        return rc;
+    buf_adds(&path, "/api/canon/");
+    url_encode(c->places[0], strlen(c->places[0]), &path);
+    buf_addf(&path, "/parked/%s", verb);
+    rc = remote_once(c, "POST", buf_str(&path), body, NULL, &answer);
+    return rc != CLI_OK ? rc : operate_told(c, answer);
+}
+
+static int cmd_canon_patch(struct cli *c, const char *text, json_t **out)
 {
     struct err e = ERR_INIT;
+    *out = json_read(text, strlen(text), &e);
+    if (*out != NULL)
+        return CLI_OK;
+    err_context(&e, "the patch");
+    return cli_fail(c, &e);
+}
+
+static int cmd_canon_resume_many(struct cli *c)
+{
+    json_t *patch = NULL, *body = json_object();
+    const char *text = cli_flag(c, "patch");
+    int rc = text != NULL ? cmd_canon_patch(c, text, &patch) : CLI_OK;
+    if (patch != NULL)
+        json_object_set_new(body, "patch", patch);
+    if (rc == CLI_OK)
+        return cmd_canon_many(c, "resume", body);
+    json_decref(body);
+    return rc;
+}
+
+static int cmd_canon_resume(struct cli *c)
+{
     AUTO(json_unref) json_t *patch = NULL;
-    if (c->places_count == 3) {
-        patch = json_read(c->places[2], strlen(c->places[2]), &e);
-        if (patch == NULL) {
-            err_context(&e, "the patch");
-            return cli_fail(c, &e);
-        }
-    }
+    if (c->places_count == 1)
+        return cmd_canon_resume_many(c);
+    for (size_t i = 0; i < c->command->flags_count; i++)
+        if (cli_flag(c, c->command->flags[i].name) != NULL)
+            return cli_usage(c, "--%s goes with --state; one arrival and its patch say it all",
+                             c->command->flags[i].name);
+    if (c->places_count == 3 && cmd_canon_patch(c, c->places[2], &patch) != CLI_OK)
+        return CLI_ERROR;
     return cmd_canon_ask(c, "POST", (const char *[]){"?", "parked", "?", "resume", ""}, "", patch,
                          cmd_canon_show_json);
 }
@@ -286,8 +326,19 @@ static int cmd_canon_approve(struct cli *c)
                          cmd_canon_show_outcome);
 }
 
+static int cmd_canon_reject_many(struct cli *c)
+{
+    bool said = cli_flag(c, "reason") != NULL || cli_flag(c, "dry-run") != NULL;
+    if (cli_flag(c, "parked") == NULL || !said || c->places_count > 1)
+        return cli_usage(c,
+                         "say MODEL RECORD REASON, or MODEL --parked --state STATE --reason TEXT");
+    return cmd_canon_many(c, "reject", json_object());
+}
+
 static int cmd_canon_reject(struct cli *c)
 {
+    if (c->places_count < 3 || cli_flag(c, "state") != NULL)
+        return cmd_canon_reject_many(c);
     AUTO(json_unref) json_t *body = json_pack("{s:s}", "reason", c->places[2]);
     const char *where = cli_flag(c, "parked") != NULL ? "parked" : "staged";
     return cmd_canon_ask(c, "POST", (const char *[]){"?", where, "?", "reject", ""}, "", body,
@@ -299,7 +350,13 @@ static const struct cli_flag cmd_canon_why_flags[] = {
 };
 
 static const struct cli_flag cmd_canon_reject_flags[] = {
+    OPERATE_FLAGS("all in this state: available, or scheduled"),
     {"parked", NULL, "a parked arrival, not a staged one"},
+};
+
+static const struct cli_flag cmd_canon_resume_flags[] = {
+    OPERATE_FLAGS("all in this state: available, or scheduled"),
+    {"patch", "JSON", "a merge-patch for the document of each"},
 };
 
 #define CANON(name_, args_, summary_, min_, max_, run_, flags_, count_)                            \
@@ -319,9 +376,9 @@ const struct cli_command cli_canon_commands[] = {
     CANON("staged", "MODEL", "arrivals that a person lets in first", 1, 1, cmd_canon_staged, NULL,
           0),
     CANON("approve", "MODEL RECORD", "let a staged arrival in", 2, 2, cmd_canon_approve, NULL, 0),
-    CANON("reject", "MODEL RECORD REASON", "end a staged arrival, or a parked one", 3, 3,
+    CANON("reject", "MODEL [RECORD REASON]", "end a staged arrival, or parked ones", 1, 3,
           cmd_canon_reject, cmd_canon_reject_flags, ARRAY_LEN(cmd_canon_reject_flags)),
-    CANON("resume", "MODEL ARRIVAL [PATCH]", "go on with a parked arrival", 2, 3, cmd_canon_resume,
-          NULL, 0),
+    CANON("resume", "MODEL [ARRIVAL [PATCH]]", "go on with a parked arrival, or many", 1, 3,
+          cmd_canon_resume, cmd_canon_resume_flags, ARRAY_LEN(cmd_canon_resume_flags)),
     {0},
 };

@@ -9,10 +9,54 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "codec/url.h"
 #include "http/client.h"
 
-enum { OPERATE_PATH_MAX = 4096 };
+enum { OPERATE_PATH_MAX = 4096, OPERATE_FIND_MAX = 64 << 10 };
+
+/* ---- the request ---- */
+
+/* Ids that are places from `first` on, or all in a state that have what is to be found. */
+static int operate_places(struct cli *c, int first, json_t *body)
+{
+    struct err e = ERR_INIT;
+    const char *state = cli_flag(c, "state"), *find = cli_flag(c, "find");
+    if ((state != NULL) == (c->places_count > first))
+        return cli_usage(c, "say which: ids, or --state STATE%s",
+                         str_ends(c->command->name, " purge")
+                             ? "; --state all is all that waits or has ended"
+                             : "");
+    if (find != NULL && state == NULL)
+        return cli_usage(c, "--find goes with --state; ids say it all");
+    if (find != NULL) {
+        json_t *what = cli_json(find, OPERATE_FIND_MAX, &e);
+        if (what == NULL)
+            return cli_fail(c, &e);
+        json_object_set_new(body, "find", what);
+    }
+    if (state != NULL) {
+        json_object_set_new(body, "state", json_string(state));
+        return CLI_OK;
+    }
+    json_t *ids = json_array();
+    for (int i = first; i < c->places_count; i++)
+        json_array_append_new(ids, json_string(c->places[i]));
+    json_object_set_new(body, "ids", ids);
+    return CLI_OK;
+}
+
+int operate_which(struct cli *c, int first, json_t *body)
+{
+    int rc = operate_places(c, first, body);
+    if (rc == CLI_OK && cli_flag(c, "dry-run") != NULL)
+        json_object_set_new(body, "dry_run", json_true());
+    if (rc == CLI_OK && cli_flag(c, "reason") != NULL)
+        json_object_set_new(body, "reason", json_string(cli_flag(c, "reason")));
+    return rc;
+}
+
+/* ---- its answer ---- */
 
 static long long operate_number(const json_t *run, const char *path)
 {

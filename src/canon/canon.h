@@ -293,6 +293,8 @@ enum {
 void canon_queue_name(const char *model, bool staged, char out[CANON_QUEUE_NAME_MAX]);
 /* canon.MODEL.parked. */
 void canon_parked_name(const char *model, char out[CANON_QUEUE_NAME_MAX]);
+/* And back; false: it is no such name. */
+bool canon_parked_model(const char *queue, char out[CANON_QUEUE_NAME_MAX]);
 /* The model whose arrivals are in a queue of this name, staged ones not; false: it is none. */
 bool canon_queue_model(const char *queue, char out[CANON_QUEUE_NAME_MAX]);
 /* Queues with such names are canon's own. */

@@ -26,6 +26,16 @@ void canon_parked_name(const char *model, char out[CANON_QUEUE_NAME_MAX])
     snprintf(out, CANON_QUEUE_NAME_MAX, QUEUE_PREFIX "%s" QUEUE_PARKED, model);
 }
 
+bool canon_parked_model(const char *queue, char out[CANON_QUEUE_NAME_MAX])
+{
+    if (!canon_queue_is_ours(queue) || !str_ends(queue, QUEUE_PARKED) ||
+        strlen(queue) < strlen(QUEUE_PREFIX QUEUE_PARKED))
+        return false;
+    str_copy(out, CANON_QUEUE_NAME_MAX, queue + strlen(QUEUE_PREFIX));
+    out[strlen(queue) - strlen(QUEUE_PREFIX QUEUE_PARKED)] = '\0';
+    return str_check_name(out, "model", NULL) == 0;
+}
+
 bool canon_queue_is_ours(const char *queue)
 {
     return str_starts(queue, QUEUE_PREFIX);

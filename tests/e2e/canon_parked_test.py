@@ -29,6 +29,147 @@ MODEL = "/api/canon/person"
 QUEUE = "/api/queues/%2F/canon.Person.parked"
 
 
+class Many(App):
+    APP = """
+entity "Person" { fields = { name = text { max = 40 }, phone = text {}, city = text {} } }
+canon "Person" {
+  sources = { crm = {} }, keys = { "phone:digits" },
+  stages  = {
+    validate = function(a, ctx)
+      if a.city == nil then ctx:park("NO_CITY") end
+      if a.city == "Nowhere" then ctx:park("STILL_NOWHERE") end
+      if a.city == "Hell" then ctx:reject("no_such_city") end
+    end,
+  },
+}
+entity "Quiet" { fields = { name = text {} } }
+canon "Quiet" { sources = { crm = {} }, keys = { "name" } }
+"""
+    serial = 0
+
+    def park(self, count, **data):
+        """Ids of arrivals that wait, in their order."""
+        items = []
+        for _ in range(count):
+            Many.serial += 1
+            items.append({"source_id": str(Many.serial), "data": {"phone": str(10000 + Many.serial), **data}})
+        a = self.ok("POST", MODEL + "/bulk", items, X_Canon_Origin="crm").json
+        self.assertEqual(a["counts"]["parked"], count, a)
+        return [r["arrival"] for r in a["results"]]
+
+    def many(self, verb, status=200, headers={}, **body):
+        return self.ok("POST", f"{MODEL}/parked/{verb}", body, status, **headers).json
+
+    def run_of(self, id):
+        end = time.monotonic() + 60
+        while (r := self.ok("GET", f"/api/jobs/{id}?wait=1s").json)["state"] not in ("completed", "discarded", "cancelled"):
+            self.assertLess(time.monotonic(), end, r)
+        return r
+
+    def outcome(self, id):
+        return self.ok("GET", f"{MODEL}/arrivals/{id}").json["outcome"]
+
+    def test_those_that_are_named_go_on_with_one_patch(self):
+        ids = self.park(3, name="Named")
+        a = self.many("resume", ids=ids + ["0190c2a4-0000-7000-8000-000000000000"], patch={"city": "Porto"}, reason="they moved")
+        self.assertEqual(a["counts"], {"resumed": 3, "parked": 0, "failed": 1})
+        for id, r in zip(ids, a["results"]):
+            self.assertEqual((r["id"], r["outcome"]), (id, "canonized"))
+            p = self.ok("GET", "/api/person/" + r["golden"]).json
+            self.assertEqual((p["name"], p["city"]), ("Named", "Porto"))
+            m = self.ok("GET", f"{QUEUE}/messages/{id}").json
+            self.assertEqual((m["state"], m["result"]["arrival"]), ("completed", r["arrival"]))
+        self.assertEqual(a["results"][3]["error"]["code"], "not_found")
+        again = self.many("resume", ids=ids)
+        self.assertEqual(again["counts"], {"resumed": 0, "parked": 0, "failed": 3})
+
+    def test_a_filter_finds_them_and_a_dry_run_changes_nothing(self):
+        mine, other = self.park(4, name="Filter"), self.park(2, name="Other")
+        find = {"body.data.name": "Filter", "body.reason": "NO_CITY"}
+        dry = self.many("resume", state="available", find=find, dry_run=True)
+        self.assertEqual((sorted(dry["ids"]), dry["matched"]), (sorted(mine), 4))
+        self.assertEqual([self.outcome(id) for id in mine], ["parked"] * 4)
+        a = self.many("resume", state="available", find=find, patch={"city": "Hell"})
+        self.assertEqual((a["counts"], {r["outcome"] for r in a["results"]}), ({"resumed": 4, "parked": 0, "failed": 0}, {"failed"}))
+        self.assertEqual([self.outcome(id) for id in mine + other], ["resumed"] * 4 + ["parked"] * 2)
+        a = self.many("reject", state="available", find={"body.data.name": "Other"}, reason="nobody knows them")
+        self.assertEqual(a["counts"], {"rejected": 2, "failed": 0})
+        for id in other:
+            r = self.ok("GET", f"{MODEL}/arrivals/{id}").json
+            self.assertEqual((r["outcome"], r["rejected"]["reason"]), ("rejected", "nobody knows them"))
+            self.assertEqual(self.ok("GET", f"{QUEUE}/messages/{id}").json["state"], "cancelled")
+
+    def test_what_parks_again_is_counted(self):
+        ids = self.park(2, name="Again")
+        a = self.many("resume", ids=ids, patch={"city": "Nowhere"})
+        self.assertEqual(a["counts"], {"resumed": 0, "parked": 2, "failed": 0})
+        new = [r["arrival"] for r in a["results"]]
+        self.assertEqual([r["reason"] for r in a["results"]], ["STILL_NOWHERE"] * 2)
+        self.assertEqual(self.many("reject", ids=new, reason="enough")["counts"], {"rejected": 2, "failed": 0})
+
+    def test_with_a_key_it_is_done_once(self):  # R2
+        for verb, more in (("resume", {"patch": {"city": "Faro"}}), ("reject", {"reason": "once"})):
+            ids = self.park(3, name="Key")
+            one, two = (self.ok("POST", f"{MODEL}/parked/{verb}", {"ids": ids, **more}, Idempotency_Key="many-" + verb) for _ in range(2))
+            self.assertEqual((two.json, two.headers["Idempotency-Replayed"]), (one.json, "true"))
+            self.assertEqual(one.json["counts"]["failed"], 0)
+            self.assertEqual(one.headers["X-Koan-Seq"], two.headers["X-Koan-Seq"])
+        ids = self.park(3, name="Key filter")
+        body = {"state": "available", "find": {"body.data.name": "Key filter"}, "patch": {"city": "Beja"}}
+        one, two = (self.ok("POST", MODEL + "/parked/resume", body, 202, Idempotency_Key="many-filter").json for _ in range(2))
+        self.assertEqual(one, two)
+        r = self.run_of(one["id"])
+        self.assertEqual((r["state"], r["result"]["resumed"], r["result"]["failed"]), ("completed", 3, 0))
+        self.assertEqual([self.outcome(id) for id in ids], ["resumed"] * 3)
+
+    def test_of_more_than_a_thousand_a_run_does_it(self):  # Q2
+        """Each once: those that park again are new records, which the run leaves to a person."""
+        mine, stays = self.park(1000, name="Run") + self.park(200, name="Run"), self.park(5, name="Stays")
+        a = self.ok("POST", MODEL + "/parked/resume",
+                    {"state": "available", "find": {"body.data.name": "Run"}, "patch": {"city": "Nowhere"}}, 202)
+        self.assertEqual((a.json["job"], a.headers["Location"]), ("koan-operate", "/api/jobs/" + a.json["id"]))
+        r = self.run_of(a.json["id"])
+        self.assertEqual((r["state"], r["result"]["resumed"], r["result"]["parked"], r["result"]["failed"]), ("completed", 0, 1200, 0), r["result"])
+        self.assertEqual({self.outcome(id) for id in mine[::50]}, {"resumed"})
+        a = self.many("resume", 202, state="available", find={"body.data.name": "Run"}, patch={"city": "Evora"})
+        r = self.run_of(a["id"])
+        self.assertEqual((r["result"]["resumed"], r["result"]["failed"]), (1200, 0), r["result"])
+        self.assertEqual([self.outcome(id) for id in stays], ["parked"] * 5)
+        self.assertEqual(self.many("reject", ids=stays, reason="over")["counts"], {"rejected": 5, "failed": 0})
+
+    def test_what_it_is_told_must_be_right(self):  # R1 R3
+        id = self.park(1, name="Right")[0]
+        for verb, body, words in (("resume", {}, "ids"), ("reject", {"ids": [id]}, "reason"), ("reject", {"ids": [id], "reason": ""}, "reason"),
+                                  ("reject", {"ids": [id], "reason": "x" * 1001}, "1000"), ("reject", {"ids": [id], "reason": "x", "patch": {}}, "patch"),
+                                  ("resume", {"ids": [id], "patch": 7}, "patch"), ("resume", {"state": "completed"}, "available"),
+                                  ("resume", {"ids": [id], "find": {"body.reason": "x"}}, "find"), ("resume", {"ids": [id], "to": "q"}, "to"),
+                                  ("resume", {"ids": [id], "zz": 1}, "zz"), ("resume", {"state": "available", "find": {"zz": 1}}, "zz")):
+            self.refused("POST", f"{MODEL}/parked/{verb}", body, words=words)
+        self.refused("POST", "/api/canon/persn/parked/resume", {"ids": [id]}, status=404, code="not_found", words="Person")
+        self.assertEqual(self.outcome(id), "parked")
+        quiet = self.ok("POST", "/api/canon/quiet/parked/resume", {"state": "available"}).json
+        self.assertEqual(quiet["counts"], {"resumed": 0, "parked": 0, "failed": 0})
+        self.many("reject", ids=[id], reason="over")
+
+    def test_on_the_command_line(self):
+        def told(*args):
+            code, out, err = run("canon", *args, "--json", "--url", self.server.url)
+            self.assertEqual(code, 0, err)
+            return json.loads(out)
+        ids, find = self.park(3, name="Line"), json.dumps({"body.data.name": "Line"})
+        which = ("--state", "available", "--find", find)
+        self.assertEqual(sorted(told("resume", "Person", *which, "--dry-run")["ids"]), sorted(ids))
+        self.assertEqual(told("resume", "Person", *which, "--patch", '{"city": "Olhao"}')["counts"]["resumed"], 3)
+        self.park(2, name="Line")
+        self.assertEqual(told("reject", "Person", "--parked", *which, "--reason", "no")["counts"]["rejected"], 2)
+        for args, words in ((["resume", "Person"], "--state"), (["resume", "Person", ids[0], "--state", "available"], "--state"),
+                            (["resume", "Person", "--state", "available", "--patch", "{"], "patch"), (["reject", "Person", "--state", "available"], "--parked"),
+                            (["reject", "Person", "--parked", "--state", "available"], "--reason")):
+            code, _, err = run("canon", *args, "--url", self.server.url)
+            self.assertNotEqual(code, 0, args)
+            self.assertIn(words, err)
+
+
 class Parked(App):
     APP = PEOPLE
 
@@ -219,6 +360,45 @@ class Parked(App):
         self.assertEqual(self.record(ids[0])["state"], "cancelled")
         koan("canon", "resume", "Person", ids[1], '{"city": "Faro"}')
         self.assertEqual(self.record(ids[1])["state"], "completed")
+
+
+class Dying(Case):
+    def test_a_run_that_resumes_goes_on_after_a_stop_and_after_a_kill(self):  # C1 Q2
+        """Each arrival goes on once, and the patch reaches all of them."""
+        self.write("scripts/app.lua", Many.APP)
+        count = 6000
+
+        def begin():
+            node = self.node("--scripts", self.path("scripts"))
+            return node, node.client()
+
+        def resumed(c):
+            return c("GET", QUEUE).json["completed"]
+
+        node, c = begin()
+        for i in range(0, count, 1000):
+            items = [{"source_id": str(i + k), "data": {"phone": str(100000 + i + k), "name": "D"}} for k in range(1000)]
+            a = c("POST", MODEL + "/bulk", items, {"X-Canon-Origin": "crm"}).json
+            self.assertEqual(a["counts"]["parked"], 1000)
+        id = c("POST", MODEL + "/parked/resume", {"state": "available", "patch": {"city": "Tomar"}}).json["id"]
+        for ends in ("stop", "kill"):
+            before, end = resumed(c), time.monotonic() + 60
+            while resumed(c) <= before and time.monotonic() < end:
+                pass
+            if ends == "stop":
+                self.assertEqual(node.stop(), 0)
+            else:
+                node.kill()
+            node, c = begin()
+        end = time.monotonic() + 120
+        while (r := c("GET", f"/api/jobs/{id}?wait=5s").json)["state"] != "completed":
+            self.assertLess(time.monotonic(), end, r)
+        self.assertEqual((r["result"]["failed"], resumed(c)), (0, count), r)
+        s = c("GET", MODEL + "/summary").json
+        self.assertEqual((s["golden"], s["sources"]["crm"].get("parked", 0), s["sources"]["crm"]["resumed"]), (count, 0, count))
+        lines = c("GET", "/api/person", None, {"Accept": "application/x-ndjson"}).body.splitlines()
+        self.assertEqual({json.loads(x)["city"] for x in lines}, {"Tomar"})
+        self.assertEqual(node.stop(), 0)
 
 
 class Killed(Case):

@@ -117,6 +117,13 @@ TEST(queues_are_named_after_their_model_and_keys_after_the_source)
     assert_string_equal(name, "canon.Airport.staged");
     assert_true(canon_queue_is_ours(name) && !canon_queue_model(name, key));
     assert_false(canon_queue_is_ours("canonical"));
+    assert_false(canon_parked_model(name, key));
+    canon_parked_name("Airport", name);
+    assert_true(canon_parked_model(name, key));
+    assert_string_equal(key, "Airport");
+    assert_false(canon_parked_model("canon.parked", key));
+    assert_false(canon_parked_model("canon..parked", key));
+    assert_false(canon_parked_model("mail.parked", key));
     struct canon_arrival a = {.origin = "crm", .source_id = "C/17"};
     assert_string_equal(canon_queue_key(&a, key), "crm/C/17");
     a.source_id = NULL;
