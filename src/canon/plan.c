@@ -410,6 +410,11 @@ int job_plan_withdraw(struct canon_job *j, struct err *e)
     int rc = working_source(j->working, j->arrival->origin, j->source_id, &p->source, e);
     if (rc != 0)
         return rc;
+    /* Nothing of it came through, but what it sent is kept. */
+    if (p->source->golden == NULL && j->erase && p->source->row.rev != 0) {
+        p->empty = true;
+        return 0;
+    }
     if (p->source->golden == NULL) {
         err_set(&j->arrival->err, ERR_NOT_FOUND, "no source record %s/%s", j->arrival->origin,
                 j->source_id);

@@ -188,6 +188,33 @@ TEST(erasing_a_source_takes_its_records_along_whether_they_wait_or_have_ended)
     lab_close(&lab);
 }
 
+TEST(a_source_of_which_nothing_came_through_can_be_erased)
+{
+    struct canon_lab lab;
+    char waits[40], rejected[40];
+    begin(&lab);
+    park_source(&lab, "s1", "{\"in\":\"rejected\"}");
+    parked_id(&lab, rejected);
+    reject(&lab, rejected);
+    park_source(&lab, "s1", "{\"in\":\"waits\"}");
+    parked_id(&lab, waits);
+    assert_int_equal(lab_withdraw(&lab, "City", "a", "s1", false), CANON_FAILED); /* of what? */
+    assert_int_equal(state_of(&lab, waits), REC_AVAILABLE);
+    assert_int_equal(lab_withdraw(&lab, "City", "a", "s1", true), CANON_CANONIZED);
+    assert_int_equal(lab_withdraw(&lab, "City", "a", "s1", true), CANON_FAILED);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(state_of(&lab, rejected), 0);
+        assert_int_equal(state_of(&lab, waits), 0);
+        assert_int_equal(lab_number(&lab, PARKED), 0);
+        assert_int_equal(lab_number(&lab, "SELECT count(*) FROM canon_arrival"), 3);
+        assert_int_equal(lab_number(&lab, "SELECT count(body) FROM canon_arrival"), 0);
+        assert_int_equal(lab_number(&lab, "SELECT count(*) FROM canon_source"), 0);
+        lab_reopen(&lab);
+    }
+    park_source(&lab, "s1", "{\"in\":\"waits\"}"); /* the same document is no repeat */
+    lab_close(&lab);
+}
+
 TEST(erasing_a_source_takes_along_what_is_just_being_parked_of_it) /* C1 */
 {
     struct canon_lab lab;
@@ -281,6 +308,7 @@ int main(void)
         HEAP_TEST(a_parked_arrival_is_a_record_until_it_is_resumed),
         HEAP_TEST(a_rejected_arrival_is_not_parked_any_more_and_its_record_is_cancelled),
         HEAP_TEST(erasing_a_source_takes_its_records_along_whether_they_wait_or_have_ended),
+        HEAP_TEST(a_source_of_which_nothing_came_through_can_be_erased),
         HEAP_TEST(erasing_a_source_takes_along_what_is_just_being_parked_of_it),
         HEAP_TEST(what_was_parked_before_there_were_records_gets_them),
     };
