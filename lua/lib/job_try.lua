@@ -1,7 +1,8 @@
 -- Runs of jobs in tests: t.run("settle", { day = "2026-05-01" }).
 --
 -- Steps are kept by the test itself, sleeps move its clock, and a run that waits goes on when t.publish brings what it waits
--- for or t.advance its end. Everything else is as it would be: what a step or the run writes is committed.
+-- for or t.advance its end. Everything else is as it would be: what a step or the run writes is committed. Runs that a schedule makes
+-- (job_tick.lua) do not move the clock: they sleep until it gets there.
 local host = host
 
 local EXECUTIONS_MAX = 10000
@@ -50,28 +51,45 @@ local function undo(state)
   end
 end
 
-local function fail(state, e)
+local function over(state, outcome)
+  if state.scheduled then host.tick_over(state, outcome) end
+end
+
+local function fail(run, state, e)
+  show(run, state, "discarded")
+  over(state, "discarded")
   undo(state)
   error(e, 0)
 end
 
+-- It goes on at this moment.
+local function rest(run, state, outcome, at)
+  show(run, state, outcome).at = at
+  host.tick_sleeps(run, state, at)
+  return run
+end
+
 -- Until it ends or waits.
 local function go_on(run, state)
+  run.at = nil
   for _ = 1, EXECUTIONS_MAX do
     state.deliveries, state.at = state.deliveries + 1, nil
     local ok, what, a, b = pcall(host.test_job, state.run, state.args, info_of(state))
     local now = host.now()
     if not ok then
-      if state.attempt == state.attempts then fail(state, what) end
+      if state.attempt == state.attempts then fail(run, state, what) end
       state.attempt = state.attempt + 1
     elseif what == "ack" or what == "done" then
-      return show(run, state, "completed")
+      show(run, state, "completed")
+      over(state, "completed")
+      return run
     elseif what == "reject" then
+      over(state, "discarded")
       undo(state)
       run.reason = a
       return show(run, state, "discarded")
     elseif what == "nack" then
-      if state.attempt == state.attempts then fail(state, "the run was given up by ctx:nack") end
+      if state.attempt == state.attempts then fail(run, state, "the run was given up by ctx:nack") end
       state.attempt = state.attempt + 1
     elseif what == "snooze" then
       local w = open_wait(state)
@@ -82,27 +100,58 @@ local function go_on(run, state)
         show(run, state, "waiting").waits_for = w.topic
         return run
       end
-      if a > now then
-        state.slept = state.slept + (a - now)
-        host.clock(a)
-      end
+      state.slept = state.slept + math.max(a - now, 0)
+      if state.scheduled then return rest(run, state, "sleeping", a) end
+      if a > now then host.clock(a) end
     elseif what ~= "release" then
-      run.gate, run.at = b, a
+      run.gate = b
+      if state.scheduled then return rest(run, state, what, a) end
+      run.at = a
       return show(run, state, what)
     end
   end
   host.fail("invalid", "t.run: job '" .. state.name .. "' has not ended after " .. EXECUTIONS_MAX .. " executions")
 end
 
+local function new_run(name, run, args, o)
+  local state = {
+    name = name, run = run, args = args, options = o, id = host.uuid(), attempt = 1, attempts = o.attempts or 1,
+    deliveries = 0, steps = {}, list = {}, waits = {}, log = {}, slept = 0,
+  }
+  return { id = state.id }, state
+end
+
 function host.test_run(name, args, options)
   local run, checked = host.job_function(name, args)
   local o = host.options("t.run", options, options_known)
   if not run then host.fail("not_found", "t.run: no job of these scripts is '" .. tostring(name) .. "'") end
-  local state = {
-    name = name, run = run, args = host.json_encode(checked), options = o, id = host.uuid(), attempt = 1, attempts = o.attempts or 1,
-    deliveries = 0, steps = {}, list = {}, waits = {}, log = {}, slept = 0,
-  }
-  return go_on({ id = state.id }, state)
+  return go_on(new_run(name, run, host.json_encode(checked), o))
+end
+
+-- --- for schedules: job_tick.lua ---
+
+-- Of a job whose runs are worked outside nothing is executed: it counts as done.
+local function outside() end
+
+function host.test_new_run(name, args, options)
+  local run, state = new_run(name, host.job_function(name, host.json_decode(args)) or outside, args, options)
+  state.scheduled, run.outcome = true, "buffered"
+  return run, state
+end
+
+host.test_go_on = go_on
+
+-- It is asked to stop, and does: the schedule is told if it has it yet.
+function host.test_cancel(run, state)
+  for i, one in ipairs(waiting[host.self()] or {}) do
+    if one.state == state then
+      table.remove(waiting[host.self()], i)
+      break
+    end
+  end
+  show(run, state, "cancelled")
+  over(state, "cancelled")
+  undo(state)
 end
 
 -- --- topics ---
@@ -124,6 +173,15 @@ function host.job_published(topic, body, options)
     w.message = { id = host.uuid(), topic = topic, key = key, body = body }
     return true
   end)
+end
+
+-- When the first of them has waited long enough; nil where none waits.
+function host.job_waits_until()
+  local at
+  for _, one in ipairs(waiting[host.self()] or {}) do
+    if not at or one.wait.at < at then at = one.wait.at end
+  end
+  return at
 end
 
 -- The clock of the test has moved.

@@ -58,16 +58,23 @@ function t.clock(at)
   local ms = moment(at)
   if ms < host.now() then host.fail("invalid", "t.clock: time goes forward only") end
   host.clock(ms)
-  host.jobs_waited()
+  return host.pass(ms)
 end
 
-function t.advance(amount) t.clock(host.time_add(host.now(), amount)) end
+function t.advance(amount)
+  local to = host.time_add(host.now(), amount)
+  if to < host.now() then host.fail("invalid", "t.advance: time goes forward only") end
+  return host.pass(to)
+end
+
+function t.next(name, n) return host.test_next(name, n) end
 
 function t.deliver(name, body, options) return host.test_deliver(name, body, options) end
 
 function t.publish(topic, body, options)
   local ends = host.test_publish(topic, body, options)
   host.job_published(topic, body, options)
+  host.ticks_ready()
   return ends
 end
 
@@ -88,6 +95,7 @@ function host.test_file(chunk, index)
     for i, one in ipairs(list) do names[i] = one.name end
     return host.json_list(names)
   end
+  host.ticks_begin()
   ok, e = pcall(list[index].fn, setmetatable({}, t))
   if not ok then error(tostring(e), 0) end -- with its place, whatever raised it
   return null

@@ -1027,13 +1027,31 @@ function Test.ok(value, words) end
 ---@param what? string
 ---@return any
 function Test.fails(fn, what) end
----The clock of the test, which stands still: sets it, forward only; without an argument, tells it.
+---What was decided about a time at which a job was due by its schedule.
+---@class Tick
+---@field job string
+---@field decision "ran"|"caught_up"|"missed"|"skipped"|"deferred"|"buffered"|"cancelled_other"
+---@field reason string
+---@field due string
+---@field ticks integer how many due times it covers
+---@field window { from: string, to: string }
+---@field run? TestRun of which a run was made; it stays up to date
+
+---The clock of the test, which stands still: jumps there, forward only, as if nobody had been there meanwhile: what came due by
+---schedules is decided now, by `catchup` and `missed`. Without an argument: what it is.
 ---@param moment? Moment
----@return integer?
+---@return integer|Tick[]
 function Test.clock(moment) end
----t.advance("2h"), t.advance { days = 1 }
+---Time passes: t.advance("2h"), t.advance { days = 1 }. Jobs run when their schedules say; the error of a run that fails is raised
+---here, and the clock stands where it failed.
 ---@param amounts table|string|integer
+---@return Tick[]
 function Test.advance(amounts) end
+---When a job of these scripts is due next by its schedule; nil: not known, or never. With `n` the next n, at most 100.
+---@param job string
+---@param n? integer
+---@return string|string[]|nil
+function Test.next(job, n) end
 
 ---A request to a route of these scripts; an error that it raises is raised here too.
 ---@param line string "POST /notes?draft=1"
@@ -1064,13 +1082,25 @@ function Test.deliver(name, body, options) end
 ---@return table<string, DeliveryEnd> by group
 function Test.publish(topic, body, options) end
 
+---@class TestRun
+---@field outcome "completed"|"discarded"|"waiting"|"backoff"|"sleeping"|"buffered"|"cancelled" the last three: of a schedule
+---@field steps { name: string, result: any, undone?: boolean }[]
+---@field attempt integer
+---@field slept integer ms
+---@field at? integer when one goes on that sleeps
+---@field waits_for? string
+---@field progress? number
+---@field text? string
+---@field log string[]
+---@field reason? string
+
 ---Runs a job of these scripts, over its steps and sleeps, to its end: sleeps move the clock of the test. Where it waits for
 ---a message it stands with outcome "waiting", and goes on in t.publish or t.advance. The error of the last attempt is raised
 ---here, behind the undo of its steps.
 ---@param job string
 ---@param args? table
 ---@param options? { attempts?: integer, scheduled_at?: string, window?: { from: string, to: string }, key?: string|integer, headers?: table<string, string> } attempts: 1 without
----@return { outcome: "completed"|"discarded"|"waiting"|"backoff", steps: { name: string, result: any, undone?: boolean }[], attempt: integer, slept: integer, waits_for?: string, progress?: number, text?: string, log: string[], reason?: string } slept: ms
+---@return TestRun
 function Test.run(job, args, options) end
 
 ---In files that end in _test.lua: `koan check` runs it, with an empty ledger and a clock of its own.

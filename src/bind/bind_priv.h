@@ -277,6 +277,7 @@ void bind_open_job(struct lua_State *L);
 void bind_open_job_op(struct lua_State *L);
 void bind_open_job_submit(struct lua_State *L);
 void bind_open_job_people(struct lua_State *L);
+void bind_open_ticks(struct lua_State *L);
 void bind_open_coord(struct lua_State *L);
 void bind_open_pause(struct lua_State *L);
 void bind_open_claim(struct lua_State *L);

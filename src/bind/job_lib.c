@@ -144,4 +144,5 @@ void bind_open_job(lua_State *L)
     bind_open_job_op(L);
     bind_open_job_submit(L);
     bind_open_job_people(L);
+    bind_open_ticks(L);
 }

@@ -5,6 +5,7 @@
  *   job_people.c  `job("name"):cancel(id)` and :retry
  *   job_op.c      what a run adds to its units: steps, progress, waits; and what it reads
  *   job_deploy.c  declarations, compared with those that are there
+ *   tick_lib.c    schedules in tests
  */
 #ifndef KOAN_BIND_JOB_LIB_H
 #define KOAN_BIND_JOB_LIB_H

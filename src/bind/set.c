@@ -17,7 +17,8 @@ static const char *const library[] = {
     "lua/lib/values.lua",    "lua/lib/base.lua",  "lua/lib/unit.lua",    "lua/lib/entity.lua",
     "lua/lib/partition.lua", "lua/lib/canon.lua", "lua/lib/http.lua",    "lua/lib/route.lua",
     "lua/lib/queue.lua",     "lua/lib/bus.lua",   "lua/lib/coord.lua",   "lua/lib/lease.lua",
-    "lua/lib/cache.lua",     "lua/lib/job.lua",   "lua/lib/job_try.lua", "lua/lib/test.lua"};
+    "lua/lib/cache.lua",     "lua/lib/job.lua",   "lua/lib/job_try.lua", "lua/lib/job_tick.lua",
+    "lua/lib/test.lua"};
 
 static uint64_t set_mono_ns(struct vm_host *h)
 {

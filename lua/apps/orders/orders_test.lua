@@ -58,6 +58,23 @@ test("the settlement closes what was paid, and nothing twice", function(t)
   t.equal(Closing.query { filter = { day = "2026-05-02" } }[1].orders, 0)
 end)
 
+test("every night what was paid is settled, and nothing twice", function(t)
+  t.clock("2026-05-01T12:00:00Z")
+  t.equal(t.next("settle-orders"), "2026-05-02T01:00:00.000Z") -- two o'clock in Lisbon
+  for i = 1, 2 do place("o-" .. i, 100 * i):patch { state = "paid" } end
+  local nights = t.advance("2d")
+  t.equal({ nights[1].run.outcome, nights[1].run.steps[1].result.total, nights[1].run.progress }, { "completed", 300, 1 })
+  t.equal({ nights[2].due, nights[2].run.steps[1].result.total }, { "2026-05-03T01:00:00.000Z", 0 })
+  t.run("report-orders")
+  t.equal(t.request("GET /reports/2026-05-03").body, "2026-05-03: 0 orders, 0 cents, transfer none\n")
+end)
+
+test("a night without anybody there is made up for in the morning, an older one is not", function(t)
+  local ticks = t.clock("2026-02-01T08:00:00Z")
+  t.equal({ ticks[1].decision, ticks[2].decision, #ticks }, { "missed", "caught_up", 2 })
+  t.equal(ticks[2].due, "2026-02-01T02:00:00.000Z")
+end)
+
 test("what is placed leaves a trail", function(t)
   t.equal(t.publish("order.placed", { id = "o-1", total = 5 }).trail.outcome, "ack")
   t.equal(entity "Trail".count { filter = { order = "o-1" } }, 1)
