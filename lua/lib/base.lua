@@ -24,7 +24,7 @@ function host.same(a, b)
   return true
 end
 
-function reject(code, detail) host.fail(code or "rejected", detail) end
+function reject(code, detail) host.refuse(code or "rejected", detail) end
 
 -- --- kinds ---
 --

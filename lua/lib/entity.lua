@@ -392,7 +392,7 @@ end
 local ctx = { __metatable = false }
 ctx.__index = ctx
 
-function ctx:reject(code, detail) host.fail(code or "rejected", detail) end
+function ctx:reject(code, detail) host.refuse(code or "rejected", detail) end
 
 -- The field stays as it was; a new record may set it.
 function ctx:protect(field)

@@ -25,10 +25,10 @@ function Request.__index(req, key)
   if key ~= "json" or req.body == "" then return nil end
   local kind = (req.headers["content-type"] or ""):match("^[^;%s]*"):lower()
   if kind ~= "application/json" and not kind:find("+json", 1, true) then
-    host.fail("media_type", "the body is not declared as JSON: send 'Content-Type: application/json'")
+    host.refuse("media_type", "the body is not declared as JSON: send 'Content-Type: application/json'")
   end
   local ok, value = pcall(host.json_decode, req.body)
-  if not ok then host.fail("invalid", "the body: " .. tostring(value.detail or value)) end
+  if not ok then host.refuse("invalid", "the body: " .. tostring(value.detail or value)) end
   rawset(req, "json", value)
   return value
 end
@@ -36,7 +36,7 @@ end
 local ctx = { __metatable = false }
 ctx.__index = ctx
 
-function ctx:reject(code, detail) host.fail(code or "rejected", detail) end
+function ctx:reject(code, detail) host.refuse(code or "rejected", detail) end
 
 local function new_ctx()
   local tenant, principal, correlation = host.who()

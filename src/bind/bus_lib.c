@@ -252,7 +252,7 @@ static int declare_listener(lua_State *L)
                       : "run = function(body, ctx) .. end is missing, or webhook = { url = .. }");
     if (e.code != 0) {
         err_context(&e, "on '%.128s'", pattern);
-        return vm_raise(L, &e);
+        return vm_raise_fault(L, &e);
     }
     l->run = LUA_NOREF;
     if (l->kind != LISTENS_WEBHOOK) {
@@ -312,7 +312,7 @@ static int declare_topic(lua_State *L)
     if (e.code == 0)
         return 0;
     err_context(&e, "topic '%.128s'", pattern);
-    return vm_raise(L, &e);
+    return vm_raise_fault(L, &e);
 }
 
 /* host.topic_matches(pattern, topic): of two that are none it is false */

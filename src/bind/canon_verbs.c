@@ -41,13 +41,24 @@ static void set_text(lua_State *L, const char *key, const char *text)
     lua_setfield(L, -2, key);
 }
 
+/* Of a model (argument 1) that there is none of. */
+static int refuse(lua_State *L, const struct err *e)
+{
+    if (e->code != ERR_NOT_FOUND)
+        return vm_raise(L, e);
+    struct canon_model *m = canon_find(bind_set_of(L)->thread->bind->canon, lua_tostring(L, 1));
+    bool known = m != NULL;
+    canon_model_unref(m);
+    return known ? vm_raise(L, e) : vm_raise_fault(L, e);
+}
+
 static int arrive_k(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status;
     struct arrive *op = (struct arrive *)ctx;
     struct canon_arrival *a = &op->arrival;
     if (op->r.err.code != 0)
-        return vm_raise(L, &op->r.err);
+        return refuse(L, &op->r.err);
     lua_createtable(L, 0, 8);
     set_text(L, "outcome", outcome_names[a->outcome]);
     set_text(L, "id", a->golden_id);
@@ -136,7 +147,7 @@ static int host_arrive(lua_State *L)
         return vm_raise(L, &e);
     }
     if (canon_arrive(engine, model, &op->r, &e) != 0)
-        return vm_raise(L, &e);
+        return refuse(L, &e);
     return vm_await(L, (intptr_t)op, arrive_k);
 }
 
@@ -194,7 +205,7 @@ static int host_queued(lua_State *L)
     q->op.options = bind_take(L, -1);
     read_options(L, &q->op);
     if (queued_read(t, model, q, &e) != 0)
-        return vm_raise(L, &e);
+        return refuse(L, &e);
     canon_queue_name(model, lua_toboolean(L, 4), queue);
     lua_pushstring(L, queue);
     lua_pushlstring(L, q->text.data, q->text.len);
@@ -276,7 +287,7 @@ static int host_why(lua_State *L)
     w->model = canon_find(t->bind->canon, name);
     if (w->model == NULL) {
         err_set(&e, ERR_NOT_FOUND, "there is no canon '%s'", name);
-        return vm_raise(L, &e);
+        return vm_raise_fault(L, &e);
     }
     if (canon_why(t->reader, w->model, bind_tenant(L), id, luaL_optstring(L, 3, NULL), &w->text,
                   &e) != 0)

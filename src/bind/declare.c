@@ -9,7 +9,7 @@
 /* host functions raise errors whose place is the script's line, not the library's. */
 static int refuse(lua_State *L, struct err *e)
 {
-    return vm_raise(L, e);
+    return vm_raise_fault(L, e);
 }
 
 static struct bind_set *loading_set(lua_State *L, const char *what)

@@ -96,7 +96,7 @@ static void hook_refusal(struct hook *h)
         err_field(&c->err, ERR_REJECTED, run->err.field, "%s: %s", run->err_code, run->err.text);
         c->errors = json_pack("[{s:s, s:s, s:s}]", "field", run->err.field, "code", run->err_code,
                               "detail", run->err.text);
-    } else if (run->killed || run->err.code == ERR_INTERNAL) {
+    } else if (run->killed || run->fault || run->err.code == ERR_INTERNAL) {
         hook_broken(h);
     }
 }

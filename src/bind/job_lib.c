@@ -116,7 +116,7 @@ static int declare_job(lua_State *L)
     }
     if (e.code != 0) {
         err_context(&e, "job '%.80s'", name);
-        return vm_raise(L, &e);
+        return vm_raise_fault(L, &e);
     }
     return 0;
 }

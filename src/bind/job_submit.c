@@ -13,7 +13,7 @@ const struct bind_job *bind_check_job(lua_State *L, const char *name)
     if (j == NULL) {
         struct err e;
         err_set(&e, ERR_NOT_FOUND, "job '%.80s': these scripts do not declare it", name);
-        vm_raise(L, &e);
+        vm_raise_fault(L, &e);
     }
     return j;
 }

@@ -214,10 +214,22 @@ static int plain_print(lua_State *L)
     return 0;
 }
 
-/* host.fail(code, detail): raise with the place of the script, not of the library. */
-static int plain_fail(lua_State *L)
+/* host.refuse(code, detail): raise with the place of the script, not of the library. */
+static int plain_refuse(lua_State *L)
 {
     return vm_raise_code(L, luaL_checkstring(L, 1), luaL_optstring(L, 2, NULL));
+}
+
+/* host.fail(code, detail): the same for what the script does wrong: a call that cannot be meant, a
+ * name that nobody declared. */
+static int plain_fail(lua_State *L)
+{
+    struct err e;
+    int code = err_by_name(luaL_checkstring(L, 1));
+    if (code != ERR_INVALID && code != ERR_UNSUPPORTED && code != ERR_NOT_FOUND)
+        return plain_refuse(L);
+    err_set(&e, code, "%s", luaL_checkstring(L, 2));
+    return vm_raise_fault(L, &e);
 }
 
 /* host.where(): "file:line" of the script */
@@ -294,6 +306,7 @@ void bind_open_plain(lua_State *L)
                                    {"log", plain_log},
                                    {"print", plain_print},
                                    {"fail", plain_fail},
+                                   {"refuse", plain_refuse},
                                    {"loading", plain_loading},
                                    {"self", plain_self},
                                    {"freeze", plain_freeze},

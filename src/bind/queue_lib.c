@@ -391,7 +391,7 @@ static int declare_queue(lua_State *L)
         err_set(&e, ERR_INVALID, "a manual queue is worked by people, and has a handler");
     if (e.code != 0) {
         err_context(&e, "queue '%.80s'", name);
-        return vm_raise(L, &e);
+        return vm_raise_fault(L, &e);
     }
     q->declared = true;
     return 0;
@@ -410,7 +410,7 @@ static int declare_handler(lua_State *L)
         err_set(&e, ERR_INVALID, "a manual queue is worked by people, and has a handler");
     if (e.code != 0) {
         err_context(&e, "on 'queue/%.80s'", name);
-        return vm_raise(L, &e);
+        return vm_raise_fault(L, &e);
     }
     q->handled = q->q.handled = true;
     lua_pushvalue(L, 3);

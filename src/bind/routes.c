@@ -292,7 +292,7 @@ static int declare_route(lua_State *L)
     }
     if (e.code != 0) {
         err_context(&e, "route '%.80s'", name);
-        return vm_raise(L, &e);
+        return vm_raise_fault(L, &e);
     }
     size_t at = s->routes->count - 1;
     lua_pushvalue(L, 3);

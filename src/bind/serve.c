@@ -174,6 +174,10 @@ static void call_end(struct call *c)
         run->err.code = ERR_FENCED;
         run->err_code[0] = '\0';
     }
+    if (run->fault) { /* of no use to whoever asks, and nothing that they could mend */
+        run->err.code = ERR_INTERNAL;
+        run->err.field[0] = run->err_code[0] = '\0';
+    }
     if (run->killed && !run->starved)
         log_warn("script", "%s: %s correlation=%s", c->route->name, run->err.text,
                  c->env.correlation);

@@ -34,7 +34,7 @@ static struct bind_thread *live_thread(lua_State *L, const char *what)
         struct err e;
         err_set(&e, ERR_INVALID, "%s: not while the script loads; call it in a hook or handler",
                 what);
-        vm_raise(L, &e);
+        vm_raise_fault(L, &e);
     }
     return bind_set_of(L)->thread;
 }
@@ -71,7 +71,7 @@ struct entity_def *bind_check_entity(lua_State *L, const char *full)
     if (g->p == NULL) {
         struct err e = ERR_INIT;
         entities_unknown(t->bind->entities, name, &e);
-        vm_raise(L, &e);
+        vm_raise_fault(L, &e);
     }
     return g->p;
 }

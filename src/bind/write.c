@@ -365,13 +365,19 @@ static void push_sent(lua_State *L, const struct write *op)
     lua_setfield(L, -2, "oldest_age_seconds");
 }
 
+/* Records have other fields. */
+static bool is_unknown_queue(const struct write *op, const struct err *e)
+{
+    return op->sends > 0 && e->code == ERR_NOT_FOUND && strcmp(e->field, "queue") == 0;
+}
+
 static int write_k(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status;
     struct write *op = (struct write *)ctx;
     const struct err *failed = write_error(op);
     if (failed != NULL)
-        return vm_raise(L, failed);
+        return is_unknown_queue(op, failed) ? vm_raise_fault(L, failed) : vm_raise(L, failed);
     lua_createtable(L, (int)op->w.count, 0);
     for (size_t i = 0; i < op->w.count; i++) {
         push_result(L, &op->items[i]);

@@ -54,10 +54,10 @@ void vm_where(lua_State *L, char *out, size_t cap)
     }
 }
 
-static int raise(lua_State *L, const char *code, const char *detail, const char *field)
+static int raise(lua_State *L, const char *code, const char *detail, const char *field, bool fault)
 {
     luaL_checkstack(L, 8, NULL);
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     lua_pushstring(L, code);
     lua_setfield(L, -2, "code");
     if (detail != NULL && *detail != '\0') {
@@ -70,6 +70,10 @@ static int raise(lua_State *L, const char *code, const char *detail, const char 
     }
     if (push_where(L))
         lua_setfield(L, -2, "where");
+    if (fault) {
+        lua_pushboolean(L, true);
+        lua_setfield(L, -2, "fault");
+    }
     if (luaL_newmetatable(L, "koan.error")) {
         lua_pushcfunction(L, error_tostring);
         lua_setfield(L, -2, "__tostring");
@@ -80,12 +84,17 @@ static int raise(lua_State *L, const char *code, const char *detail, const char 
 
 int vm_raise(lua_State *L, const struct err *e)
 {
-    return raise(L, err_info(e->code)->name, e->text, e->field);
+    return raise(L, err_info(e->code)->name, e->text, e->field, false);
+}
+
+int vm_raise_fault(lua_State *L, const struct err *e)
+{
+    return raise(L, err_info(e->code)->name, e->text, e->field, true);
 }
 
 int vm_raise_code(lua_State *L, const char *code, const char *detail)
 {
-    return raise(L, code != NULL ? code : "rejected", detail, NULL);
+    return raise(L, code != NULL ? code : "rejected", detail, NULL, false);
 }
 
 /* Text fields of an error table, read without allocating: this also runs when memory is out. */
@@ -147,6 +156,18 @@ void vm_error_get(lua_State *L, int at, struct err *e, char code[64])
     }
     err_set(e, ERR_INTERNAL, "the script raised a %s; raise a text or { code =, detail = }",
             luaL_typename(L, at));
+}
+
+bool vm_error_is_fault(lua_State *L, int at)
+{
+    bool fault = false;
+    at = lua_absindex(L, at);
+    if (lua_type(L, at) != LUA_TTABLE || !lua_checkstack(L, 4))
+        return false;
+    for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1))
+        if (lua_type(L, -2) == LUA_TSTRING && strcmp(lua_tostring(L, -2), "fault") == 0)
+            fault = lua_toboolean(L, -1);
+    return fault;
 }
 
 /* The text between "near '" and the last quote; false when there is none. */

@@ -169,15 +169,17 @@ static void vm_run_fail(lua_State *L, struct vm_run *run, int status)
     if (run->killed)
         return;
     run->starved |= status == LUA_ERRMEM && !run->vm->stuck;
-    if (status == LUA_ERRMEM && vm_was_stuck(run))
+    if (status == LUA_ERRMEM && vm_was_stuck(run)) {
         err_set(&run->err, ERR_TIMEOUT, VM_STUCK_WORDS);
-    else if (status == LUA_ERRMEM)
+    } else if (status == LUA_ERRMEM) {
         err_set(&run->err, ERR_TOO_LARGE,
                 "out of memory: the scripts of this thread use %zu of %zu KiB, one text is at most "
                 "%d KiB",
                 run->vm->memory / 1024, run->vm->memory_max / 1024, VM_STRING_MAX / 1024);
-    else
+    } else {
+        run->fault = vm_error_is_fault(L, -1);
         vm_error_get(L, -1, &run->err, run->err_code);
+    }
     if (run->err.code == 0)
         run->err.code = ERR_INTERNAL;
 }
@@ -327,7 +329,7 @@ bool vm_start(struct vm *vm, struct vm_run *run)
     run->err.code = 0;
     run->err.field[0] = run->err.text[0] = run->err_code[0] = '\0';
     run->ns = run->steps = run->bytes = run->cpu_ns = 0;
-    run->killed = run->watched = run->starved = run->interrupted = false;
+    run->killed = run->watched = run->starved = run->fault = run->interrupted = false;
     run->interrupt = NULL;
     run->interval = VM_INTERVAL;
     list_init(&run->node);

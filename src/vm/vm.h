@@ -137,6 +137,7 @@ struct vm_run {
     uint64_t ns, steps; /* spent inside Lua */
     uint64_t bytes;     /* allocated there, whether or not they were freed again */
     bool starved;       /* it failed for want of memory */
+    bool fault;         /* with an error of vm_raise_fault() */
 
     /* The VM's own. */
     struct list node;
@@ -187,11 +188,15 @@ void vm_where(struct lua_State *L, char *out, size_t cap);
 
 /* Raise a Lua error from `e`: a table with code, detail, field and where ("file:line"). */
 int vm_raise(struct lua_State *L, const struct err *e);
+/* The same where the script is at fault whatever it was given, like a name that nobody declared:
+ * whoever answers others does not tell them (vm_run.fault). */
+int vm_raise_fault(struct lua_State *L, const struct err *e);
 /* The same with a code of the script's own. Either text may be NULL. */
 int vm_raise_code(struct lua_State *L, const char *code, const char *detail);
 /* What is on top of the stack as an error: `e` and, if it has one, its own code into code[64]. Does
  * not raise. */
 void vm_error_get(struct lua_State *L, int at, struct err *e, char code[64]);
+bool vm_error_is_fault(struct lua_State *L, int at);
 
 /* Charge work done in C, in units of about one instruction. May raise, when the budget is spent. */
 void vm_charge(struct lua_State *L, uint64_t units);

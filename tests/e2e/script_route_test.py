@@ -110,6 +110,45 @@ class Answers(RouteCase):
         self.server.wait_log("GET /eat failed: .*out of memory")
         self.problem(self.ask("GET", "/known"), 404, "not_found")
 
+    def test_what_the_script_does_wrong_is_told_to_the_log_alone(self):
+        self.serve("""
+            entity "Note" { fields = { text = text { required = true, max = 5 } } }
+            local function bug(name, run) route("GET /bug/" .. name) { access = "public", run = run } end
+            bug("entity", function() return entity "Nope".get("x") end)
+            bug("in-tx", function() tx(function() entity "Nope".new { a = 1 }:save() end) end)
+            bug("queue", function() send("nosuchq", {}) end)
+            bug("job", function() job("nosuchjob"):submit {} end)
+            bug("canon", function() return canon "Nosuch":arrive({ a = 1 }) end)
+            bug("call", function() send(nil, {}) end)
+            bug("option", function() entity "Note".new { text = "a" }:save { if_versoin = 1 } end)
+            bug("config", function() return config.nosuchsetting end)
+            bug("declares", function() queue "late" {} end)
+            bug("nil", function(req) return req.json.a.b end)
+            route "POST /notes" { access = "public", run = function(req) return entity "Note".new { text = req.json.text }:save() end }
+            route "GET /missing" { access = "public", run = function() entity("Note").remove("x") end }
+            route "GET /caught" { access = "public", run = function(req, ctx)
+              local ok, e = pcall(function() return entity "Nope".get("x") end)
+              ctx:reject("not_found", "no: " .. e.code)
+            end }
+        """)
+        bugs = {"entity": "there is no entity 'Nope'", "in-tx": "there is no entity 'Nope'",
+                "queue": "there is no queue 'nosuchq'", "job": "job 'nosuchjob': these scripts do not declare it",
+                "canon": "Nosuch", "call": "send wants the name of a queue", "option": "there is no option 'if_versoin'",
+                "config": "there is no setting 'nosuchsetting'", "declares": "declarations stand at the top", "nil": "attempt to index a nil value"}
+        for name, words in bugs.items():
+            at = len(self.server.logs)
+            a = self.ask("GET", "/bug/" + name)
+            with self.subTest(name):
+                detail = self.problem(a, 500, "internal")
+                self.assertNotRegex(a.body.decode(), "(?i)nosuch|nope")
+                self.assertIn(a.headers["X-Correlation-ID"], detail)
+                self.assertIn(words, self.server.wait_log(a.headers["X-Correlation-ID"], start=at))
+        # What is refused for what was sent, or by intent, is said to whoever asks.
+        self.assertEqual(self.problem(self.ask("GET", "/caught"), 404, "not_found"), "no: not_found")
+        self.problem(self.ask("POST", "/notes", {"text": "too long"}), 400, "invalid")
+        self.problem(self.ask("POST", "/notes", b"{", headers={"Content-Type": "application/json"}), 400, "invalid")
+        self.problem(self.ask("GET", "/missing"), 404, "not_found")
+
     def test_wrong_verbs_unknown_paths_and_head(self):
         self.serve("""
             route "GET /x" { run = function(req) return { json = { method = req.method } } end }
