@@ -50,7 +50,8 @@ struct check_step {
     struct bind_text text;
     struct buf output;
     struct err loading, err; /* of the set, of the text */
-    json_t *result, *status; /* status: of the set, where it was only loaded */
+    json_t *result;
+    json_t *status, *webhooks; /* of the set, where it was only loaded */
 };
 
 static void check_output(struct bind_text *t, const char *line)
@@ -70,12 +71,14 @@ static void check_ran(struct bind_text *t)
 
 static void check_deployed(struct bind_deploy *d)
 {
-    static const char globals[] = "local t = {} for k in pairs(_G) do t[#t + 1] = k end return t";
+    static const char globals[] = CHECK_GLOBALS;
     struct check_step *s = LIST_OF(d, struct check_step, deploy);
     s->loading = s->err = d->err;
     bind_deploy_fini(d);
-    if (s->loading.code == 0 && s->kind == BIND_TEXT_SCRIPT)
+    if (s->loading.code == 0 && s->kind == BIND_TEXT_SCRIPT) {
         s->status = bind_status(node_bind(s->node));
+        s->webhooks = bind_webhooks_unset(node_bind(s->node));
+    }
     if (s->loading.code != 0 && s->kind != BIND_TEXT_SCRIPT) {
         node_stop(s->node, 0);
         return;
@@ -158,6 +161,7 @@ static void check_step_fini(struct check_step *s)
     buf_fini(&s->output);
     json_decref(s->result);
     json_decref(s->status);
+    json_decref(s->webhooks);
     json_decref(s->args);
 }
 
@@ -238,6 +242,20 @@ static void check_read(struct check *k, const json_t *library)
     map_free(globals, NULL);
 }
 
+void check_judge(struct check *k, const json_t *library, const json_t *status,
+                 const json_t *webhooks)
+{
+    size_t i;
+    json_t *one;
+    check_read(k, library);
+    check_topics(k, json_object_get(status, "topics"));
+    check_names(k, status);
+    json_array_foreach((json_t *)(uintptr_t)webhooks, i, one)
+        check_problem(k, json_string_value(json_object_get(one, "file")),
+                      (int)json_integer_value(json_object_get(one, "line")), 0, false,
+                      json_string_value(json_object_get(one, "text")));
+}
+
 int check_lint(struct check *k, struct err *e)
 {
     struct check_step s = {.check = k};
@@ -246,12 +264,11 @@ int check_lint(struct check *k, struct err *e)
         *e = s.err;
         rc = e->code;
     } else if (rc == 0) {
-        check_read(k, s.result);
-        if (s.loading.code != 0)
+        if (s.loading.code == 0) {
+            check_judge(k, s.result, s.status, s.webhooks);
+        } else {
+            check_read(k, s.result);
             check_loading(k, &s.loading);
-        else {
-            check_topics(k, json_object_get(s.status, "topics"));
-            check_jobs(k, json_object_get(s.status, "jobs"));
         }
     }
     check_step_fini(&s);

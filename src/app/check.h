@@ -36,15 +36,23 @@ struct check {
  * only where the check itself could not be made. */
 int check_open(struct check *k, struct cli *c, const char *path, struct err *e);
 int check_lint(struct check *k, struct err *e);
+/* The first step without a node of its own: what stands in the texts and is not meant, of a set
+ * that has been loaded. `library`: names of the globals of CHECK_GLOBALS; `status`, `webhooks`: of
+ * bind.
+ */
+void check_judge(struct check *k, const json_t *library, const json_t *status,
+                 const json_t *webhooks);
+#define CHECK_GLOBALS "local t = {} for k in pairs(_G) do t[#t + 1] = k end return t"
 int check_tests(struct check *k, void (*tested)(struct check *k, const json_t *test),
                 struct err *e);
 /* Of what was loaded: topics that are published and that nobody listens to. `patterns`: those that
  * the set listens to, or declares. */
 void check_topics(struct check *k, const json_t *patterns);
-/* Jobs that are named as job("x") and not `declared` by the set, a list of names. */
-void check_jobs(struct check *k, const json_t *declared);
-/* `publish("order.placed", ..)`: the text behind the name that stands at this place, if it is one
- * by itself. */
+/* Entities, queues and jobs that are named and not declared, by what bind_status() says of the set.
+ */
+void check_names(struct check *k, const json_t *status);
+/* `publish("order.placed", ..)`, `entity "Order"`: the text behind the name that stands at this
+ * place, if it is one by itself. */
 bool check_literal(const struct vm_source *s, const struct vm_lint_note *n, struct str *out);
 void check_problem(struct check *k, const char *file, int line, int column, bool fatal,
                    const char *text);

@@ -30,9 +30,9 @@ bool check_literal(const struct vm_source *s, const struct vm_lint_note *n, stru
     if (p == NULL || (size_t)(end - p) < (size_t)(n->column - 1) + strlen(n->text))
         return false;
     p = skip_blanks(p + n->column - 1 + strlen(n->text), end);
-    if (p == end || *p != '(')
-        return false;
-    p = skip_blanks(p + 1, end);
+    bool alone = p < end && *p != '('; /* entity "Order" */
+    if (!alone && p < end)
+        p = skip_blanks(p + 1, end);
     if (p == end || (*p != '"' && *p != '\''))
         return false;
     const char *close = memchr(p + 1, *p, (size_t)(end - p - 1));
@@ -40,5 +40,7 @@ bool check_literal(const struct vm_source *s, const struct vm_lint_note *n, stru
         return false;
     *out = (struct str){p + 1, (size_t)(close - p - 1)};
     p = skip_blanks(close + 1, end);
+    if (alone)
+        return true;
     return p < end && (*p == ',' || *p == ')');
 }

@@ -47,18 +47,27 @@ static void node_health_indexes(struct node *n)
                   text, json_pack("{s:i, s:i}", "building", building, "violated", violated));
 }
 
-static void node_health_webhooks(struct node *n)
+void node_health_webhooks(struct node *n)
 {
     AUTO(json_unref) json_t *paused = bind_webhooks_paused(n->bind);
-    size_t count = json_array_size(paused);
+    AUTO(json_unref) json_t *unset = bind_webhooks_unset(n->bind);
+    size_t count = json_array_size(paused), lacking = json_array_size(unset);
     const char *first = json_string_value(json_array_get(paused, 0));
+    json_t *facts = count + lacking > 0 ? json_object() : NULL;
     AUTO(mem_freep)
-    char *text = count > 0 ? mem_printf("%zu paused: a receiver answered 410, it wants no more, or "
-                                        "somebody has paused it; koan queue resume %s goes on",
-                                        count, first)
-                           : NULL;
-    health_report(n->health, "webhooks", count > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY, 0, text,
-                  count > 0 ? json_pack("{s:O}", "paused", paused) : NULL);
+    char *text =
+        count > 0 ? mem_printf("%zu paused: a receiver answered 410, it wants no more, or somebody "
+                               "has paused it; koan queue resume %s goes on",
+                               count, first)
+        : lacking > 0
+            ? mem_strdup(json_string_value(json_object_get(json_array_get(unset, 0), "text")))
+            : NULL;
+    if (count > 0)
+        json_object_set(facts, "paused", paused);
+    if (lacking > 0)
+        json_object_set(facts, "lacking", unset);
+    health_report(n->health, "webhooks", facts != NULL ? HEALTH_DEGRADED : HEALTH_HEALTHY, 0, text,
+                  facts);
 }
 
 /* Read each time: it is renewed where it lies. */

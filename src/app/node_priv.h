@@ -16,6 +16,7 @@
 #include "app/scripts.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/uuid.h"
 #include "bind/bind.h"
 #include "entity/entity.h"
@@ -121,6 +122,8 @@ struct node {
     struct scripts live;    /* in `koan dev`: the last that loaded */
     struct bind_deploy deploy;
     struct deploys *deploys; /* by request */
+    struct bind_text look;   /* serve_look.c */
+    bool looking;
     bool deploying, deploy_again, deploy_failed, listening, serving, draining, aborted;
     uint64_t signature, config_signature;
     struct world_timer watch, drain, watchdog, health_timer, relief;
@@ -186,7 +189,12 @@ void node_deploy(struct node *n); /* the scripts, if they have changed */
 
 /* serve_tell.c */
 void node_tell_script_error(const struct node *n, const struct err *e);
+/* "file:line:column: words", with the line of these files. */
+void node_tell_script_problem(const struct scripts *of, enum log_level level, const char *text);
 void node_tell_script_changes(struct node *n); /* `scripts` are live now; takes them */
+
+/* serve_look.c */
+void node_look(struct node *n); /* a set is live: what of it is not meant is told */
 
 void node_report(struct node *n, const char *topic, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -214,6 +222,7 @@ int node_open_trace(struct node *n, struct err *e);
 /* node_health.c: on the control loop; reports at once, then from time to time until stopped. */
 void node_health_start(struct node *n);
 void node_health_shared(struct node *n); /* node_health_shared.c */
+void node_health_webhooks(struct node *n);
 void node_health_stop(struct node *n);
 
 int node_serve_begin(struct node *n, struct err *e);

@@ -91,10 +91,13 @@ static void serve_deployed(struct bind_deploy *d)
         else if (n->deploy_failed && n->work == NULL)
             log_info("scripts", "mended: they are again those in force");
         n->deploy_failed = false;
+        bool news = !d->unchanged || !n->serving;
         if (d->record != NULL)
             node_report(n, "scripts", "the folder is deployed as the set '%s'", d->record);
         node_tell_script_changes(n);
         serve_ready(n);
+        if (news)
+            node_look(n);
     }
     bind_deploy_fini(d);
     scripts_fini(&n->scripts);
@@ -308,7 +311,7 @@ void node_serve_end(struct node *n)
     node_lanes_stop(n->lanes);
     node_health_stop(n);
     /* A deploy under way posts to the control loop, and may have just been refused with it. */
-    while (n->deploying)
+    while (n->deploying || n->looking)
         loop_poll(n->control);
     scripts_fini(&n->live);
     scripts_fini(&n->scripts);

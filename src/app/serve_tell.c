@@ -19,24 +19,32 @@ static bool tell_color(void)
     return isatty(STDERR_FILENO) == 1 && (no == NULL || *no == '\0');
 }
 
-void node_tell_script_error(const struct node *n, const struct err *e)
+void node_tell_script_problem(const struct scripts *of, enum log_level level, const char *text)
 {
     struct source_place p;
     AUTO(buf_fini) struct buf view = BUF_INIT(TELL_TEXT_MAX);
-    if (!n->dev || !source_place(e->text, &p)) {
-        log_error("scripts", "%s", e->text);
+    if (!source_place(text, &p)) {
+        log_line(level, "scripts", "%s", text);
         return;
     }
-    source_view(n->scripts.files, n->scripts.count, &p, log_is_readable() && tell_color(), &view);
+    source_view(of->files, of->count, &p, log_is_readable() && tell_color(), &view);
     if (log_is_readable()) {
-        log_error("scripts", "%s", e->text);
+        log_line(level, "scripts", "%s", text);
         fputs(buf_str(&view), stderr);
         return;
     }
     AUTO(json_unref)
     json_t *fields = json_pack("{s:s, s:i, s:i, s:s}", "file", p.file, "line", p.line, "column",
                                p.column, "source", buf_str(&view));
-    log_fields(LOG_ERROR, "scripts", fields, e->text);
+    log_fields(level, "scripts", fields, text);
+}
+
+void node_tell_script_error(const struct node *n, const struct err *e)
+{
+    if (n->dev)
+        node_tell_script_problem(&n->scripts, LOG_ERROR, e->text);
+    else
+        log_error("scripts", "%s", e->text);
 }
 
 void node_tell_script_changes(struct node *n)

@@ -209,6 +209,7 @@ static void bind_free(struct bind *b, int opened)
     bind_routes_drop(b->routes);
     mem_free(b->status);
     mem_free(b->hooks_paused);
+    mem_free(b->webhooks);
     mem_free(b->settings);
     fetch_shared_free(b->fetch_shared);
     vm_meter_free(b->run_meter);

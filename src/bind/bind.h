@@ -150,6 +150,9 @@ json_t *bind_migrating(struct bind *b);
 /* Queues of webhooks that are paused, a few seconds ago: their receivers want no more, or somebody
  * has paused them. A new reference to an array of names. Any thread. */
 json_t *bind_webhooks_paused(struct bind *b);
+/* What webhooks of the live set lack by the settings in force: secrets, and leave to call a private
+ * address. A new reference to [{"file", "line", "text"}]; `text` names the way out. Any thread. */
+json_t *bind_webhooks_unset(struct bind *b);
 
 /* What entity_write wants. */
 struct entity_hooks *bind_entity_hooks(struct bind *b);
@@ -203,7 +206,8 @@ void bind_cut(struct bind *b);
 void bind_set_hash(const struct vm_source *files, size_t count, char out[17]);
 
 /* Any thread.
- * {"hash","files","entities","canons","functions","topics","jobs","threads":[{"runs"}]}; hash
+ * {"hash","files","entities","canons","functions","topics","jobs","queues":[{"name","handled",
+ * "dead_to"?}],"threads":[{"runs"}]}; hash
  * "" without a set. A new reference. */
 json_t *bind_status(struct bind *b);
 

@@ -174,6 +174,7 @@ struct bind {
     int migrating_percent;
     char *status;       /* JSON of the live set, replaced at each switch */
     char *hooks_paused; /* JSON, of status_lock */
+    char *webhooks;     /* JSON, of status_lock: webhook_unset.c */
     char *settings;     /* JSON, replaced by bind_set_settings; under status_lock too */
     atomic_uint settings_version;
     struct fetch_shared *fetch_shared;
@@ -349,6 +350,10 @@ void bind_work_published(struct bind *b); /* another set is live */
 bool bind_work_is_over(struct bind *b);
 void bind_work_free(struct bind *b);
 void bind_deliveries_cut(struct bind_thread *t, const struct err *e); /* on `t` */
+
+/* ---- webhook_unset.c ---- */
+/* This set is live: what it says of webhooks is what bind_webhooks_unset() looks at. */
+void bind_webhooks_publish(struct bind *b, const struct bind_set *live);
 
 /* ---- absent.c ---- */
 void bind_open_absent(struct lua_State *L);

@@ -295,11 +295,13 @@ static void publish_status(struct deploy *op)
     for (size_t i = 0; s->jobs != NULL && i < s->jobs->count; i++)
         json_array_append_new(jobs, json_string(s->jobs->list[i]->def.name));
     bind_routes_publish(op->bind, op->bind->threads[0].set);
+    bind_webhooks_publish(op->bind, s);
     bind_work_published(op->bind);
-    json_t *status = json_pack("{s:s, s:I, s:O, s:O, s:o, s:o, s:o, s:o}", "hash", s->hash, "files",
-                               (json_int_t)s->files, "entities", op->d->entities, "canons",
-                               op->d->canons, "functions", functions, "topics", topics, "jobs",
-                               jobs, "routes", bind_routes_json(s->routes));
+    json_t *status =
+        json_pack("{s:s, s:I, s:O, s:O, s:o, s:o, s:o, s:o, s:o}", "hash", s->hash, "files",
+                  (json_int_t)s->files, "entities", op->d->entities, "canons", op->d->canons,
+                  "functions", functions, "topics", topics, "jobs", jobs, "queues",
+                  bind_queues_json(s->queues), "routes", bind_routes_json(s->routes));
     char *text = bind_json_text(status);
     json_decref(status);
     pthread_mutex_lock(&op->bind->status_lock);

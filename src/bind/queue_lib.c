@@ -361,6 +361,19 @@ static int handler_read(const json_t *o, struct bind_queue *q, struct err *e)
     return bind_concurrency_read(o, q, e);
 }
 
+json_t *bind_queues_json(const struct bind_queues *q)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; q != NULL && i < q->count; i++) {
+        const struct bind_queue *one = &q->list[i];
+        if (!one->declared && !one->handled)
+            continue;
+        json_array_append_new(list, json_pack("{s:s, s:b, s:s*}", "name", one->q.name, "handled",
+                                              one->handled, "dead_to", one->q.dead_to));
+    }
+    return list;
+}
+
 /* ---- host functions ---- */
 
 static struct bind_queue *declared(lua_State *L, const char *what, const char *name, struct err *e)

@@ -35,6 +35,8 @@ struct bind_queues {
 };
 
 void bind_queues_free(struct bind_queues *q); /* takes NULL */
+/* [{"name", "handled", "dead_to"?}] of those that the set declares; a new reference. */
+json_t *bind_queues_json(const struct bind_queues *q);
 struct bind_queue *bind_set_queue(const struct bind_set *s, const char *name);
 
 /* The one of this name, made if there is none. NULL with an error. */

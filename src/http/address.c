@@ -62,6 +62,13 @@ static bool address_in_any(const struct address *a)
     return false;
 }
 
+bool address_is_numeric(const char *host)
+{
+    struct address a;
+    bool v4;
+    return address_read(host, strlen(host), &a, &v4);
+}
+
 bool address_is_public(const char *address)
 {
     struct address a, inner;

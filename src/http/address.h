@@ -13,6 +13,7 @@
 /* A numeric address of the public Internet. Private, loopback, link-local, shared (RFC 6598),
  * multicast and reserved ones are not, nor is an IPv6 address that carries such an IPv4 one. */
 bool address_is_public(const char *address);
+bool address_is_numeric(const char *host); /* not a name */
 /* `allow`: entries separated by blanks or commas: "*", a host name, "*.name" (everything below it),
  * an address, a network like 10.1.0.0/16 or fd00::/8. NULL: none. */
 bool address_is_allowed(const char *allow, const char *host, const char *address);

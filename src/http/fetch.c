@@ -124,11 +124,14 @@ static int fetch_choose(struct fetch *f, struct err *e)
     a->at = 0;
     if (kept > 0)
         return 0;
+    bool first = f->allow == NULL || *f->allow == '\0';
     if (closed[0] == '\0')
         return err_set(e, ERR_UNAVAILABLE, "host '%s' has no address", f->target.host);
     return err_set(e, ERR_FORBIDDEN,
-                   "'%s' is the private address %s; scripts may call those that http.allow lists",
-                   f->target.host, closed);
+                   "'%s' is the private address %s; scripts may call those that http.allow lists: "
+                   "`koan config set http.allow %s%s%s%s%s`",
+                   f->target.host, closed, first ? "" : "\"", first ? "" : f->allow,
+                   first ? "" : " ", f->target.host, first ? "" : "\"");
 }
 
 /* Begins with the next address that lets us; the last one's words remain. */
