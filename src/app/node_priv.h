@@ -194,7 +194,8 @@ void node_tell_script_problem(const struct scripts *of, enum log_level level, co
 void node_tell_script_changes(struct node *n); /* `scripts` are live now; takes them */
 
 /* serve_look.c */
-void node_look(struct node *n); /* a set is live: what of it is not meant is told */
+void node_look(struct node *n);          /* a set is live: what of it is not meant is told */
+void node_look_webhooks(struct node *n); /* of the live set, whoever has deployed it */
 
 void node_report(struct node *n, const char *topic, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

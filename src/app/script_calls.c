@@ -221,6 +221,7 @@ static void scall_deployed(struct bind_deploy *d)
         stat_set(stat_gauge("koan_script_drift", "",
                             "1 where the script folder differs from what is deployed"),
                  0);
+        node_look_webhooks(s->node);
     }
     if (s->call != NULL) {
         s->call->answer = answer;

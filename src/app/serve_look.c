@@ -54,8 +54,9 @@ static void look_done(struct bind_text *t)
         look_judge(n, library);
 }
 
-static void look_webhooks(struct node *n)
+void node_look_webhooks(struct node *n)
 {
+    node_health_webhooks(n);
     AUTO(json_unref) json_t *list = bind_webhooks_unset(n->bind);
     size_t i;
     json_t *one;
@@ -70,11 +71,11 @@ void node_look(struct node *n)
     static const char globals[] = CHECK_GLOBALS;
     if (n->work != NULL || n->looking)
         return;
-    node_health_webhooks(n);
     if (!n->dev) {
-        look_webhooks(n);
+        node_look_webhooks(n);
         return;
     }
+    node_health_webhooks(n);
     n->looking = true;
     n->look = (struct bind_text){.name = "globals.lua",
                                  .text = globals,
