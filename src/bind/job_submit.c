@@ -102,7 +102,7 @@ static int host_job_submit(lua_State *L)
         run_fill(s, j, lua_tostring(L, 4));
     if (e.code != 0) {
         err_context(&e, "job '%.80s'", name);
-        return vm_raise(L, &e);
+        return checked->p == NULL ? vm_raise(L, &e) : bind_message_refuse(L, &e);
     }
     return bind_message_push_id(L, s);
 }

@@ -77,7 +77,7 @@ static int host_publication(lua_State *L)
     struct bind_message *s = bind_message_new(L);
     if (publication_fill(L, s, topic, body, options, &e) != 0) {
         err_context(&e, "publish '%.128s'", topic);
-        return vm_raise(L, &e);
+        return bind_message_refuse(L, &e);
     }
     bind_message_trace(L, s);
     s->published.correlation = s->correlation;

@@ -306,6 +306,12 @@ int bind_message_push_id(lua_State *L, struct bind_message *s)
     return 4;
 }
 
+int bind_message_refuse(lua_State *L, const struct err *e)
+{
+    bool given = strcmp(e->field, "key") == 0 || strcmp(e->field, "dedup") == 0;
+    return e->code == ERR_INVALID && !given ? vm_raise_fault(L, e) : vm_raise(L, e);
+}
+
 /* host.message(queue, body, options, text) -> message, id, bytes, and the text by which it is to be
  * merged */
 static int host_message(lua_State *L)
@@ -326,7 +332,7 @@ static int host_message(lua_State *L)
         bind_message_make(L, s, queue, body, options, text, &e);
     if (e.code != 0) {
         err_context(&e, "send '%.80s'", queue);
-        return vm_raise(L, &e);
+        return bind_message_refuse(L, &e);
     }
     return bind_message_push_id(L, s);
 }

@@ -45,6 +45,9 @@ int bind_message_make(lua_State *L, struct bind_message *s, const char *queue, c
 /* Behind the message that stands on top: its id, how long its body is, and the text by which it is
  * to be merged, or nil. */
 int bind_message_push_id(lua_State *L, struct bind_message *s);
+/* Raises: options that cannot be meant are a fault of the script, what may have come from whoever
+ * it answers (a key, the size of the body) is refused. */
+int bind_message_refuse(lua_State *L, const struct err *e);
 /* Whose it is: correlation and traceparent of the run, the set that it is of. */
 void bind_message_trace(lua_State *L, struct bind_message *s);
 

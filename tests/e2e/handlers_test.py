@@ -258,12 +258,16 @@ class Refusals(HandlersCase):
               bad[req.params.kind]()
             end }
         """)
-        for kind, status, words in (("queue", 404, "there is no queue 'nowhere'; declare it"), ("option", 400, "did you mean 'delay'"),
-                                    ("big", 400, "raise its body_max"), ("both", 400, "delay or run_at"), ("full", 429, "is full"),
-                                    ("hook", 400, "function"), ("gate", 400, "named twice")):
+        for kind, status, words in (("queue", 500, "there is no queue 'nowhere'; declare it"), ("option", 500, "did you mean 'delay'"),
+                                    ("big", 413, "raise its body_max"), ("both", 500, "delay or run_at"), ("full", 429, "is full"),
+                                    ("hook", 400, "function"), ("gate", 500, "named twice")):
+            at = len(self.server.logs)
             a = self.ask("POST", "/bad/" + kind)
-            self.assertIn(a.status, (status, 413 if kind == "big" else status), a.body)
-            self.assertIn(words, a.json["detail"])
+            self.assertEqual(a.status, status, a.body)
+            if status == 500:  # what the script does wrong is for the log
+                self.assertIn(words, self.server.wait_log(a.headers["X-Correlation-ID"], start=at))
+            else:
+                self.assertIn(words, a.json["detail"])
         self.assertEqual(self.titles(), [])
 
     def test_a_hook_cannot_send(self):

@@ -64,8 +64,8 @@ class Runs(JobsCase):
         self.assertEqual(a.status, 400, a.body)
         self.assertIn("args", a.json["detail"])
         a = self.ask("POST", "/run/nowhere", "{}")
-        self.assertEqual(a.status, 404, a.body)
-        self.assertIn("these scripts do not declare it", a.json["detail"])
+        self.assertEqual(a.status, 500, a.body)
+        self.assertIn("these scripts do not declare it", self.server.wait_log(a.headers["X-Correlation-ID"]))
 
     def test_progress_is_stored_every_two_seconds_and_with_the_end(self):
         self.serve("""
