@@ -105,7 +105,7 @@ class Failed(App):
                     self.assertEqual(self.all(), self.before)
 
     def test_a_call_outside_is_an_error_in_a_tx(self):  # U3
-        self.assertEqual(self.c("POST", "/tx/outside").status, 400)
+        self.assertEqual(self.c("POST", "/tx/outside").status, 500)
         self.assertEqual(self.all(), self.before)
 
     def test_inner_units_that_were_finished_stay(self):  # U3
