@@ -44,6 +44,16 @@ TEST(only_addresses_of_the_public_internet_are_public)
             fail_msg("%s is not public", closed[i]);
 }
 
+TEST(a_number_is_no_name)
+{
+    static const char *const numbers[] = {"127.0.0.1", "::1", "fe80::1%eth0"};
+    static const char *const names[] = {"localhost", "example.com", "127.1.example", "10", ""};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+        assert_true(address_is_numeric(numbers[i]));
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        assert_false(address_is_numeric(names[i]));
+}
+
 TEST(the_list_names_hosts_addresses_and_networks)
 {
     static const struct {
@@ -78,6 +88,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HEAP_TEST(only_addresses_of_the_public_internet_are_public),
+        HEAP_TEST(a_number_is_no_name),
         HEAP_TEST(the_list_names_hosts_addresses_and_networks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
