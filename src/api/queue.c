@@ -61,7 +61,7 @@ bool queue_of_route(struct http_request *req, const char **tenant, const char **
 struct queue_row {
     struct core_queue queue;
     struct core_counts counts;
-    char name[CORE_TEXT_MAX + 1], dead_to[CORE_TEXT_MAX + 1];
+    char name[CORE_TEXT_MAX + 1], dead_to[CORE_TEXT_MAX + 1], script[CORE_TEXT_MAX + 1];
 };
 
 static void row_fill(struct queue_row *r, const struct core_queue *q, const struct core_counts *n)
@@ -74,6 +74,8 @@ static void row_fill(struct queue_row *r, const struct core_queue *q, const stru
     r->queue.name = NULL; /* the row may move: row_queue() */
     r->queue.dead_to = q->dead_to != NULL ? "" : NULL;
     r->queue.sending = core_sending_copy(q->sending);
+    str_copy(r->script, sizeof r->script, q->script);
+    r->queue.script = q->script != NULL ? "" : NULL;
 }
 
 static void row_fini(struct queue_row *r)
@@ -90,6 +92,19 @@ static void row_stats(const struct core_counts *n, struct buf *out)
              (unsigned long long)n->sent, (unsigned long long)n->granted,
              (unsigned long long)n->granted, (unsigned long long)n->acked,
              (unsigned long long)n->nacked, (unsigned long long)n->dropped);
+}
+
+/* Which file declares it, and what it says. */
+static void row_script(const struct queue_row *r, struct buf *out)
+{
+    buf_adds(out, ",\"script\":");
+    json_print_string(out, r->script, strlen(r->script));
+    buf_adds(out, ",\"scripted\":[");
+    for (uint32_t mask = r->queue.scripted; mask != 0; mask &= mask - 1) {
+        const char *name = core_option_name(mask & -mask);
+        buf_addf(out, "%s\"%s\"", mask == r->queue.scripted ? "" : ",", name);
+    }
+    buf_addc(out, ']');
 }
 
 static void row_print(const struct queue_row *r, int64_t now, struct buf *out)
@@ -127,7 +142,10 @@ static void row_print(const struct queue_row *r, int64_t now, struct buf *out)
     row_stats(n, out);
     buf_adds(out, ",\"options\":{");
     queue_declared_print(&q, out);
-    buf_adds(out, "}}");
+    buf_addc(out, '}');
+    if (q.script != NULL)
+        row_script(r, out);
+    buf_addc(out, '}');
 }
 
 /* ---- one queue ---- */
@@ -257,15 +275,30 @@ static void put_base(const struct queue_one *o, struct core_queue *q)
     }
     q->tenant = o->tenant;
     q->name = o->name;
+    q->script = NULL;
+}
+
+/* What scripts say, and this does not, stays; so does how one that is owned is sent to. */
+static void put_keep(struct queue_one *o, struct core_queue *q, struct core_send *room)
+{
+    struct core_queue is = o->row.queue;
+    if (o->err.code != 0)
+        return;
+    is.dead_to = is.dead_to != NULL ? o->row.dead_to : NULL;
+    core_queue_take(q, room, &is,
+                    (is.scripted | (is.owned ? OPTION_SENDING : 0u)) &
+                        ~queue_declared_options(o->declared));
 }
 
 static void put_add(struct queue_one *o, struct txn *t)
 {
     struct core_queue q;
     struct queue_draft sending = {.held = NULL};
+    struct core_send both;
     struct err e = ERR_INIT;
     put_base(o, &q);
     queue_declared(o->declared, &q, &sending, &e);
+    put_keep(o, &q, &both);
     queue_txn_declare(t, &q);
     queue_draft_fini(&sending);
 }

@@ -153,6 +153,19 @@ int queue_declared(const json_t *o, struct core_queue *q, struct queue_draft *d,
     return rc;
 }
 
+uint32_t queue_declared_options(const json_t *o)
+{
+    const char *name;
+    json_t *v;
+    uint32_t said = 0;
+    json_object_foreach((json_t *)(uintptr_t)o, name, v)
+    {
+        if (!json_is_null(v))
+            said |= core_option_named(name);
+    }
+    return said;
+}
+
 static void declared_time(struct buf *out, int64_t ms)
 {
     char text[64];

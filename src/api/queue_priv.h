@@ -121,6 +121,8 @@ void queue_merges_start(struct queue_merges *m, struct queue_units *u,
 /* What a PUT says. `q` has the defaults, or what is to be kept; its texts are those of `o`, and how
  * it is sent to is in `d`, empty before. */
 int queue_declared(const json_t *o, struct core_queue *q, struct queue_draft *d, struct err *e);
+/* Which options it says, OPTION_*. */
+uint32_t queue_declared_options(const json_t *o);
 /* The other way: members of an object, without its braces. */
 void queue_declared_print(const struct core_queue *q, struct buf *out);
 

@@ -1,6 +1,7 @@
 /* What a set declares of queues against what there is: compared on the ledger's thread, so that a
- * start that changes nothing writes nothing. A queue whose handler is gone keeps its records and
- * its options; it only is not worked any more. */
+ * start that changes nothing writes nothing. What scripts say is theirs, the rest is left as it is.
+ * A queue that they declare no more keeps its records and its options; it only is not worked any
+ * more. */
 #include "bind/queue_deploy.h"
 
 #include <string.h>
@@ -13,15 +14,11 @@ static bool is_same_text(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-static bool is_same(const struct core_queue *a, const struct core_queue *b)
+/* What the script says is there already. */
+static bool is_same(const struct core_queue *mine, const struct core_queue *is)
 {
-    return a->concurrency == b->concurrency && a->max == b->max && a->max_bytes == b->max_bytes &&
-           a->overflow == b->overflow && is_same_text(a->dead_to, b->dead_to) &&
-           a->halt_on_dead == b->halt_on_dead && a->manual == b->manual &&
-           a->handled == b->handled && a->keep_completed_ms == b->keep_completed_ms &&
-           a->keep_discarded_ms == b->keep_discarded_ms && a->keep_count == b->keep_count &&
-           a->dedup_window_ms == b->dedup_window_ms && a->due_ms == b->due_ms &&
-           a->body_max == b->body_max && core_sending_same(a->sending, b->sending);
+    return is_same_text(mine->script, is->script) && mine->scripted == is->scripted &&
+           (core_queue_differs(mine, is) & mine->scripted) == 0;
 }
 
 /* Names that scripts cannot give are of Koan's own parts, which work them themselves. */
@@ -65,12 +62,9 @@ static void leave(struct bind_queues_change *c, const struct core_queue *q)
     if (c->left_count == BIND_QUEUES_MAX)
         return;
     struct core_queue *mine = &c->left[c->left_count++];
-    *mine = *q;
-    mine->handled = false;
-    mine->tenant = NULL;
+    core_queue_defaults(mine);
     mine->name = mem_strdup(q->name);
-    mine->dead_to = q->dead_to != NULL ? mem_strdup(q->dead_to) : NULL;
-    mine->sending = core_sending_copy(q->sending);
+    mine->script = "";
 }
 
 static void ask_cb(struct queue_ask *a, const struct core *core)
@@ -87,7 +81,7 @@ static void ask_cb(struct queue_ask *a, const struct core *core)
             continue;
         if (mine != NULL)
             same[mine - s->list] = is_same(&mine->q, &q);
-        else if (q.handled)
+        else if (q.handled || q.script != NULL)
             leave(c, &q);
     }
     for (size_t i = 0; i < count; i++)
@@ -137,11 +131,8 @@ void bind_queues_change_fini(struct bind_queues_change *c)
     mem_free(c->canon);
     c->canon = NULL;
     c->canon_count = 0;
-    for (size_t i = 0; i < c->left_count; i++) {
+    for (size_t i = 0; i < c->left_count; i++)
         mem_free((char *)(uintptr_t)c->left[i].name);
-        mem_free((char *)(uintptr_t)c->left[i].dead_to);
-        mem_free((struct core_send *)(uintptr_t)c->left[i].sending);
-    }
     mem_free(c->left);
     mem_free(c->wanted);
     c->left = NULL;

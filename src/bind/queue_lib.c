@@ -319,6 +319,37 @@ static int sending_read(const json_t *o, struct bind_queue *q, struct err *e)
     return 0;
 }
 
+void bind_queue_said(struct bind_queue *q, const char *where, uint32_t options)
+{
+    const char *colon = strrchr(where, ':');
+    size_t n = colon != NULL ? (size_t)(colon - where) : strlen(where);
+    if (q->q.script == NULL)
+        q->q.script = arena_strndup(q->arena, where, n < CORE_TEXT_MAX ? n : CORE_TEXT_MAX);
+    q->q.scripted |= options | OPTION_HANDLED;
+}
+
+static uint32_t options_said(const json_t *o)
+{
+    static const char *const kept[][2] = {
+        {"completed", "keep_completed"}, {"discarded", "keep_discarded"}, {"count", "keep_count"}};
+    const json_t *keep = json_object_get(o, "keep");
+    const char *name;
+    json_t *v;
+    uint32_t said = keep != NULL && !json_is_object(keep) ? OPTION_KEEP_DISCARDED : 0;
+    json_object_foreach((json_t *)(uintptr_t)o, name, v) said |= core_option_named(name);
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+        if (json_object_get(keep, kept[i][0]) != NULL)
+            said |= core_option_named(kept[i][1]);
+    return said;
+}
+
+static void said_here(lua_State *L, struct bind_queue *q, const json_t *o)
+{
+    char where[CORE_TEXT_MAX];
+    vm_where(L, where, sizeof where);
+    bind_queue_said(q, where, options_said(o));
+}
+
 static int queue_read(const json_t *o, struct bind_queue *q, struct err *e)
 {
     static const char *const names[] = {
@@ -407,6 +438,8 @@ static int declare_queue(lua_State *L)
         return vm_raise_fault(L, &e);
     }
     q->declared = true;
+    q->q.script = NULL; /* here it is looked for, not where its handler stands */
+    said_here(L, q, o);
     return 0;
 }
 
@@ -426,6 +459,7 @@ static int declare_handler(lua_State *L)
         return vm_raise_fault(L, &e);
     }
     q->handled = q->q.handled = true;
+    said_here(L, q, o);
     lua_pushvalue(L, 3);
     q->run = luaL_ref(L, LUA_REGISTRYINDEX);
     q->meter = vm_meter_new(q->label);

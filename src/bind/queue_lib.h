@@ -41,6 +41,8 @@ struct bind_queue *bind_set_queue(const struct bind_set *s, const char *name);
 
 /* The one of this name, made if there is none. NULL with an error. */
 struct bind_queue *bind_queue_of(struct bind_set *s, const char *name, struct err *e);
+/* `file`, or with the line behind a colon, declares it and says these options (OPTION_*). */
+void bind_queue_said(struct bind_queue *q, const char *where, uint32_t options);
 /* Options of a handler: concurrency. ERR_INVALID when it is said already. */
 int bind_concurrency_read(const json_t *o, struct bind_queue *q, struct err *e);
 

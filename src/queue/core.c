@@ -67,6 +67,7 @@ static void queue_node_free(struct table_node *n)
     }
     mem_free((char *)q->o.dead_to);
     mem_free((struct core_send *)q->o.sending);
+    mem_free((char *)q->o.script);
     mem_free(q->oldest.items);
     mem_free(q->dedups.items);
     mem_free(q->name);

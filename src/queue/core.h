@@ -153,6 +153,34 @@ struct core_backoff {                     /* waits, ms */
 };
 /* The wait before try n + 1, of one record: up to 10 % more or less. n from 1. */
 uint32_t core_backoff_ms(const struct core_backoff *b, uint32_t n, uint64_t fingerprint);
+/* Options of a queue, a bit each; part of operations and of the saved form: never renumber. */
+enum core_option {
+    OPTION_CONCURRENCY = 1 << 0,
+    OPTION_MAX = 1 << 1,
+    OPTION_MAX_BYTES = 1 << 2,
+    OPTION_OVERFLOW = 1 << 3,
+    OPTION_DEAD_TO = 1 << 4,
+    OPTION_ON_DEAD = 1 << 5,
+    OPTION_MANUAL = 1 << 6,
+    OPTION_HANDLED = 1 << 7,
+    OPTION_DUE = 1 << 8,
+    OPTION_KEEP_COMPLETED = 1 << 9,
+    OPTION_KEEP_DISCARDED = 1 << 10,
+    OPTION_KEEP_COUNT = 1 << 11,
+    OPTION_DEDUP_WINDOW = 1 << 12,
+    OPTION_BODY_MAX = 1 << 13,
+    OPTION_ATTEMPTS = 1 << 14,
+    OPTION_BACKOFF = 1 << 15,
+    OPTION_TIMEOUT = 1 << 16,
+    OPTION_TTL = 1 << 17,
+    OPTION_DEADLINE = 1 << 18,
+    OPTION_PRIORITY = 1 << 19,
+    OPTION_LANE = 1 << 20,
+    OPTION_GATE = 1 << 21,
+    OPTION_NEEDS = 1 << 22,
+    OPTION_ALL = (1 << 23) - 1,
+    OPTION_SENDING = OPTION_ALL - (OPTION_ATTEMPTS - 1),
+};
 struct core_send;
 struct core_queue { /* zero-initialise, then core_queue_defaults() */
     const char *tenant, *name;
@@ -173,10 +201,24 @@ struct core_queue { /* zero-initialise, then core_queue_defaults() */
      * timeout_ms, priority, attempts, backoff, lane, gates and needs; the rest is not looked at.
      * NULL: nothing is said, and the core's defaults hold. */
     const struct core_send *sending;
+    /* The file of scripts that declares it, and which options that says, OPTION_*. NULL: none. */
+    const char *script;
+    uint32_t scripted;
 };
 void core_queue_defaults(struct core_queue *q);
-/* Declares, or changes what can be changed: all of it. */
+/* Declares, or changes what can be changed: all of it, but for what is another's. With `script`:
+ * the options of `scripted`; those that scripts said before and say no more have the values of `q`,
+ * the rest stays as it is. `script` "": no script declares it any more; all but `handled` stays.
+ * Without, by people: all but what scripts say, ERR_CONFLICT where that would be another. */
 int core_declare(struct core *c, const struct core_queue *q, struct err *e);
+/* 0, NULL: there is none of this name. The first one that is in `mask`. */
+uint32_t core_option_named(const char *name);
+const char *core_option_name(uint32_t mask);
+/* The options in which they are not the same, and taking some of them over; the texts stay those of
+ * `from`, how it is sent to is in `room`. */
+uint32_t core_queue_differs(const struct core_queue *a, const struct core_queue *b);
+void core_queue_take(struct core_queue *to, struct core_send *room, const struct core_queue *from,
+                     uint32_t mask);
 /* ERR_CONFLICT while records are in it, unless `force`, which forgets them. */
 int core_drop(struct core *c, const char *tenant, const char *name, bool force, struct err *e);
 /* Of a queue that workers took from until it was declared without `handled`, or that is abandoned,

@@ -604,8 +604,16 @@ uint8_t sending_said(const struct core_send *s);
 int sending_check(const struct core_send *s, struct err *e);
 int sending_reserve(struct core *c, const struct core_send *s, struct err *e);
 struct core_send *sending_keep(struct core *c, const struct core_send *s); /* a copy; undo_free() */
+/* OPTION_*: in what they are not the same; taken over. NULL says nothing. */
+uint32_t sending_differs(const struct core_send *a, const struct core_send *b);
+void sending_take(struct core_send *to, const struct core_send *from, uint32_t mask);
 /* The record is in `to` now: what its sender did not say is as that queue says. */
 struct kind *sending_of_queue(struct core *c, uint32_t n, struct queue *to);
+
+/* declared.c */
+/* What is declared, given what `is` there, NULL: nothing. See core_declare(). */
+int declared_resolve(struct core_queue *mine, struct core_send *room, const struct core_queue *is,
+                     struct err *e);
 
 /* send.c */
 void rec_replace_body(struct core *c, uint32_t n, uint64_t place, uint32_t bytes, bool edited);

@@ -243,6 +243,8 @@ void queue_txn_declare(struct txn *t, const struct core_queue *q)
     buf_add_u64(b, (uint64_t)q->due_ms);
     buf_add_u32(b, q->body_max);
     sending_add(b, q->sending);
+    short_add(b, q->script);
+    buf_add_u32(b, q->scripted);
     txn_end(t);
 }
 
@@ -269,6 +271,9 @@ int declare_decode(struct cursor *c, uint8_t from, struct queue_view *v, struct 
     q->body_max = from > 2 ? cursor_u32(c) : 0;
     char *room = v->room;
     q->sending = from > 2 ? sending_read(c, &v->sending, &room) : NULL;
+    char *script = v->script;
+    q->script = from > 3 ? short_read(c, &script, CORE_TEXT_MAX) : NULL;
+    q->scripted = from > 3 ? cursor_u32(c) & OPTION_ALL : 0;
     return c->bad || cursor_left(c) > 0 || q->name == NULL || flags > 15 ? op_bad("declare", e) : 0;
 }
 

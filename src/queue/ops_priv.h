@@ -41,7 +41,8 @@ enum queue_op {
     QUEUE_OP_TEND = 0x0235,
 };
 
-enum { DECLARE_VERSION = 3 }; /* of QUEUE_OP_DECLARE: 1 has no due time, 2 not how it is sent to */
+/* Of QUEUE_OP_DECLARE: 1 has no due time, 2 not how it is sent to, 3 no script. */
+enum { DECLARE_VERSION = 4 };
 /* Of QUEUE_OP_SEND_MANUAL: 1 overrides what the queue said; from 3 on it is as a send of that. */
 enum { MANUAL_VERSION = 3 };
 
@@ -123,7 +124,8 @@ const struct core_send *sending_read(struct cursor *c, struct sending_view *v, c
 struct queue_view {
     struct core_queue queue;
     struct sending_view sending;
-    char name[CORE_TEXT_MAX + 1], dead_to[CORE_TEXT_MAX + 1], room[SENDING_ROOM];
+    char name[CORE_TEXT_MAX + 1], dead_to[CORE_TEXT_MAX + 1], script[CORE_TEXT_MAX + 1];
+    char room[SENDING_ROOM];
 };
 int declare_decode(struct cursor *c, uint8_t version, struct queue_view *v, struct err *e);
 

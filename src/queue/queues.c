@@ -172,6 +172,7 @@ void queue_set(struct core *c, struct queue *q, const struct core_queue *o)
 {
     char *dead_to = o->dead_to == NULL ? NULL : undo_strdup(&c->undo, o->dead_to);
     struct core_send *sending = sending_keep(c, o->sending);
+    char *script = o->script == NULL ? NULL : undo_strdup(&c->undo, o->script);
     bool owned = q->o.owned;
     SAVE(c, q->unhandled_at);
     if (o->handled || o->manual)
@@ -181,11 +182,13 @@ void queue_set(struct core *c, struct queue *q, const struct core_queue *o)
     undo_note(&c->undo, &q->o, sizeof q->o);
     undo_free(&c->undo, (char *)q->o.dead_to);
     undo_free(&c->undo, (struct core_send *)q->o.sending);
+    undo_free(&c->undo, (char *)q->o.script);
     q->o = *o;
     q->o.tenant = q->tenant->name;
     q->o.name = q->name;
     q->o.dead_to = dead_to;
     q->o.sending = sending;
+    q->o.script = script;
     q->o.owned = owned;
     queue_oldest_review(c, q);
     queue_lines_review(c, q);
@@ -198,18 +201,23 @@ void queue_set(struct core *c, struct queue *q, const struct core_queue *o)
 
 int core_declare(struct core *c, const struct core_queue *o, struct err *e)
 {
-    int rc = queue_check(o, e);
+    struct core_queue mine = *o;
+    struct core_send room;
+    struct queue *q = queue_find(c, o->tenant, o->name);
+    int rc = declared_resolve(&mine, &room, q == NULL ? NULL : &q->o, e);
     if (rc == 0)
-        rc = sending_reserve(c, o->sending, e);
+        rc = queue_check(&mine, e);
+    if (rc == 0)
+        rc = sending_reserve(c, mine.sending, e);
     if (rc < 0)
         return rc;
-    struct queue *q = queue_get(c, o->tenant, o->name, true, e);
+    q = queue_get(c, o->tenant, o->name, true, e);
     if (q == NULL)
         return e != NULL ? e->code : ERR_INVALID;
-    if (q->o.owned && !o->manual)
+    if (q->o.owned && !mine.manual)
         return err_field(e, ERR_CONFLICT, "manual",
                          "what waits in queue '%s' is worked by people: it stays manual", q->name);
-    queue_set(c, q, o);
+    queue_set(c, q, &mine);
     grants_make(c);
     return 0;
 }
@@ -410,6 +418,7 @@ int core_drop(struct core *c, const char *tenant, const char *name, bool force, 
     }
     undo_free(&c->undo, (char *)q->o.dead_to);
     undo_free(&c->undo, (struct core_send *)q->o.sending);
+    undo_free(&c->undo, (char *)q->o.script);
     undo_free(&c->undo, q->oldest.items);
     undo_free(&c->undo, q->name);
     undo_free(&c->undo, q);

@@ -7,7 +7,7 @@
 #include "base/buf.h"
 #include "queue/core_priv.h"
 
-enum { SAVED_FORM = 7, SAVED_PIECE = 60 << 10 };
+enum { SAVED_FORM = 8, SAVED_PIECE = 60 << 10 };
 
 struct pass {
     bool loading;

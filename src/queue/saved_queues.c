@@ -26,6 +26,7 @@ static void pass_queue_manual(struct pass *p, struct core_queue *o)
 /* ---- how a queue is sent to: since the sixth form ---- */
 
 struct sending_room {
+    char script[CORE_TEXT_MAX + 1];
     struct core_send send;
     struct core_backoff backoff;
     struct core_label needs[CORE_LABELS_MAX];
@@ -90,6 +91,15 @@ static void pass_sending(struct pass *p, struct core_queue *o, struct sending_ro
         o->sending = &room->send;
 }
 
+/* Who declares it: since the eighth form. */
+static void pass_script(struct pass *p, struct core_queue *o, struct sending_room *room)
+{
+    if (p->form < 8)
+        return;
+    o->script = pass_text(p, o->script, room->script);
+    pass_u32(p, &o->scripted);
+}
+
 static void pass_queue_options(struct pass *p, struct core_queue *o, char room[CORE_TEXT_MAX + 1])
 {
     uint8_t overflow = (uint8_t)o->overflow;
@@ -143,6 +153,7 @@ static void pass_queue(struct core *c, struct pass *p, struct queue *q,
         o = q->o;
     pass_queue_options(p, &o, room);
     pass_sending(p, &o, sending);
+    pass_script(p, &o, sending);
     if (p->rc < 0)
         return;
     if (p->loading) {

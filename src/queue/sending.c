@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "queue/core_priv.h"
 
+static const struct core_send says_nothing = {.priority = CORE_PRIORITY_UNSAID};
+
 /* ---- as it may be said ---- */
 
 int core_text_check(const char *text, const char *field, struct err *e)
@@ -108,8 +110,7 @@ static void fill_numbers(struct core_send *s, const struct core_send *f)
 
 void core_sending_fill(struct core_send *s, const struct core_send *from)
 {
-    static const struct core_send nothing = {.priority = CORE_PRIORITY_UNSAID};
-    const struct core_send *f = from != NULL ? from : &nothing;
+    const struct core_send *f = from != NULL ? from : &says_nothing;
     uint8_t said = sending_said(s);
     fill_numbers(s, f);
     if ((said & SAID_BACKOFF) == 0)
@@ -145,11 +146,17 @@ static bool backoff_same(const struct core_backoff *a, const struct core_backoff
                      memcmp(a->list, b->list, a->list_count * sizeof a->list[0]) == 0;
 }
 
-static bool lists_same(const struct core_send *a, const struct core_send *b)
+static bool gates_same(const struct core_send *a, const struct core_send *b)
 {
-    bool same = a->gates_count == b->gates_count && a->needs_count == b->needs_count;
+    bool same = a->gates_count == b->gates_count;
     for (uint8_t i = 0; same && i < a->gates_count; i++)
         same = strcmp(a->gates[i], b->gates[i]) == 0;
+    return same;
+}
+
+static bool needs_same(const struct core_send *a, const struct core_send *b)
+{
+    bool same = a->needs_count == b->needs_count;
     for (uint8_t i = 0; same && i < a->needs_count; i++)
         same = strcmp(a->needs[i].name, b->needs[i].name) == 0 &&
                text_same(a->needs[i].text, b->needs[i].text) &&
@@ -157,14 +164,50 @@ static bool lists_same(const struct core_send *a, const struct core_send *b)
     return same;
 }
 
+uint32_t sending_differs(const struct core_send *a, const struct core_send *b)
+{
+    a = a != NULL ? a : &says_nothing;
+    b = b != NULL ? b : &says_nothing;
+    bool ttl = (a->ttl_ms > 0 || b->ttl_ms > 0) && a->ttl_ms != b->ttl_ms;
+    return (ttl ? OPTION_TTL : 0u) | (a->deadline_ms != b->deadline_ms ? OPTION_DEADLINE : 0u) |
+           (a->timeout_ms != b->timeout_ms ? OPTION_TIMEOUT : 0u) |
+           (a->priority != b->priority ? OPTION_PRIORITY : 0u) |
+           (a->attempts != b->attempts ? OPTION_ATTEMPTS : 0u) |
+           (backoff_same(a->backoff, b->backoff) ? 0u : OPTION_BACKOFF) |
+           (text_same(a->lane, b->lane) ? 0u : OPTION_LANE) |
+           (gates_same(a, b) ? 0u : OPTION_GATE) | (needs_same(a, b) ? 0u : OPTION_NEEDS);
+}
+
 bool core_sending_same(const struct core_send *a, const struct core_send *b)
 {
-    if (!core_sending_says(a) || !core_sending_says(b))
-        return core_sending_says(a) == core_sending_says(b);
-    return a->ttl_ms == b->ttl_ms && a->deadline_ms == b->deadline_ms &&
-           a->timeout_ms == b->timeout_ms && a->priority == b->priority &&
-           a->attempts == b->attempts && backoff_same(a->backoff, b->backoff) &&
-           text_same(a->lane, b->lane) && lists_same(a, b);
+    return sending_differs(a, b) == 0;
+}
+
+void sending_take(struct core_send *to, const struct core_send *from, uint32_t mask)
+{
+    from = from != NULL ? from : &says_nothing;
+    if ((mask & OPTION_TTL) != 0)
+        to->ttl_ms = from->ttl_ms;
+    if ((mask & OPTION_DEADLINE) != 0)
+        to->deadline_ms = from->deadline_ms;
+    if ((mask & OPTION_TIMEOUT) != 0)
+        to->timeout_ms = from->timeout_ms;
+    if ((mask & OPTION_PRIORITY) != 0)
+        to->priority = from->priority;
+    if ((mask & OPTION_ATTEMPTS) != 0)
+        to->attempts = from->attempts;
+    if ((mask & OPTION_BACKOFF) != 0)
+        to->backoff = from->backoff;
+    if ((mask & OPTION_LANE) != 0)
+        to->lane = from->lane;
+    if ((mask & OPTION_GATE) != 0) {
+        to->gates_count = from->gates_count;
+        memcpy(to->gates, from->gates, sizeof to->gates);
+    }
+    if ((mask & OPTION_NEEDS) != 0) {
+        to->needs = from->needs;
+        to->needs_count = from->needs_count;
+    }
 }
 
 /* ---- copies ---- */

@@ -122,7 +122,7 @@ class Says(SaysCase):
 
     def test_a_group_s_queue_speaks_for_what_is_published(self):
         self.serve(MAIL)
-        self.answer("PUT", Q + "group.audit", {"handled": True, "attempts": 4, "lane": "bulk"})
+        self.answer("PUT", Q + "group.audit", {"attempts": 4, "lane": "bulk"})
         self.answer("POST", Q + "group.audit/pause")
         self.answer("POST", "/api/topics/order.placed", 1, 202)
         message = self.answer("GET", Q + "group.audit/messages?state=available")["items"][0]
@@ -185,3 +185,45 @@ class Bodies(SaysCase):
         self.answer("POST", Q + "own/messages", "x" * (1 + (4 << 20)), 413, Content_Type="text/plain")
         for wrong in ("5MiB", 0, "much", True):
             self.assertEqual(self.answer("PUT", Q + "own", {"body_max": wrong}, 400)["code"], "invalid")
+
+
+class Whose(SaysCase):
+    def test_what_a_script_says_is_not_undone_over_http_and_what_it_leaves_open_not_by_a_deploy(self):
+        self.serve('queue "mail" { dead_to = "mail.dead", attempts = 8, lane = "bulk" }\non "queue/mail" { concurrency = 20, run = function() end }')
+        q = self.answer("GET", Q + "mail")
+        self.assertEqual(q["script"], "main.lua")
+        self.assertEqual(set(q["scripted"]), {"dead_to", "attempts", "lane", "concurrency", "handled"})
+        options = self.answer("PUT", Q + "mail", {"max": 100000, "timeout": "9s"})["options"]
+        want = {"dead_to": "mail.dead", "attempts": 8, "lane": "bulk", "concurrency": 20, "handled": True, "max": 100000, "timeout": "9s"}
+        self.assertEqual({k: options[k] for k in want}, want)
+        self.answer("PUT", Q + "mail", options)
+        for wrong in ({"dead_to": "other"}, {"attempts": 7}, {"concurrency": 0}, {"handled": False}, {"lane": "default", "max": 7}):
+            a = self.answer("PUT", Q + "mail", wrong, 409)
+            self.assertIn("declared in main.lua", a["detail"])
+            self.assertIn(next(iter(wrong)), a["detail"])
+        self.assertEqual({k: self.answer("GET", Q + "mail")["options"][k] for k in want}, want)
+        self.server.stop()
+        self.again()
+        self.assertEqual({k: self.answer("GET", Q + "mail")["options"][k] for k in want}, want)
+        self.write("app/main.lua", 'queue "mail" { attempts = 3 }\non "queue/mail" { run = function() end }')
+        self.koan("deploy", self.path("app"))
+        options = self.answer("GET", Q + "mail")["options"]
+        want = {"attempts": 3, "lane": "default", "concurrency": 0, "handled": True, "max": 100000, "timeout": "9s"}
+        self.assertEqual({k: options[k] for k in want}, want)
+        self.assertNotIn("dead_to", options)
+
+    def test_a_queue_that_no_script_declares_any_more_is_people_s(self):
+        self.serve('queue "mail" { attempts = 8 }')
+        self.answer("PUT", Q + "mail", {"attempts": 3}, 409)
+        self.write("app/main.lua", 'queue "other" {}')
+        self.koan("deploy", self.path("app"))
+        q = self.answer("GET", Q + "mail")
+        self.assertNotIn("script", q)
+        self.assertEqual(q["options"]["attempts"], 8)
+        self.answer("PUT", Q + "mail", {"attempts": 3})
+
+    def test_the_queue_of_a_job_and_that_of_a_group_are_their_scripts_too(self):
+        self.serve('job "night" { run = function() end }\non "order.*" { group = "audit", run = function() end }')
+        self.answer("PUT", Q + "job.night", {"keep_completed": "1h"}, 409)
+        self.answer("PUT", Q + "group.audit", {"handled": False}, 409)
+        self.assertEqual(self.answer("PUT", Q + "group.audit", {"max": 7})["options"]["max"], 7)

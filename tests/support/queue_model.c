@@ -267,34 +267,64 @@ bool model_is_named(const struct queue_model *m, const struct model_queue *q)
     return false;
 }
 
-struct model_queue *model_declare_only(struct queue_model *m, const struct core_queue *c)
+static void want_read(struct model_queue *want, const struct core_queue *c)
 {
-    model_tenant_of(m, c->tenant);
-    struct model_queue *q = model_find_queue(m, c->tenant, c->name);
+    memset(want, 0, sizeof *want);
+    want->settings = *c;
+    want->settings.tenant = want->settings.name = want->settings.dead_to = NULL;
+    want->settings.sending = NULL;
+    want->settings.script = NULL;
+    model_says_read(&want->says, c->sending);
+    model_text(want->tenant, c->tenant);
+    model_text(want->name, c->name);
+    model_text(want->dead_to, c->dead_to);
+    model_text(want->script, c->script);
+    want->left = c->script != NULL && c->script[0] == '\0';
+    want->scripted = want->script[0] != '\0' ? c->scripted : 0;
+}
+
+static struct model_queue *declare_as(struct queue_model *m, const struct model_queue *want)
+{
+    const struct core_queue *c = &want->settings;
+    model_tenant_of(m, want->tenant);
+    struct model_queue *q = model_find_queue(m, want->tenant, want->name);
     if (q == NULL) {
         ASSERT(m->s.queues < MODEL_QUEUES);
         q = &m->s.queue[m->s.queues++];
         *q = (struct model_queue){0};
-        model_text(q->tenant, c->tenant);
-        model_text(q->name, c->name);
+        model_text(q->tenant, want->tenant);
+        model_text(q->name, want->name);
     }
     if (c->handled || c->manual)
         q->unhandled_at = 0;
     else if (q->settings.handled && !model_is_named(m, q))
         q->unhandled_at = m->s.now;
     q->settings = *c;
-    q->settings.tenant = q->settings.name = q->settings.dead_to = NULL;
-    q->settings.sending = NULL;
-    model_says_read(&q->says, c->sending);
-    model_text(q->dead_to, c->dead_to);
+    q->says = want->says;
+    q->scripted = want->scripted;
+    memcpy(q->dead_to, want->dead_to, sizeof q->dead_to);
+    memcpy(q->script, want->script, sizeof q->script);
     return q;
+}
+
+struct model_queue *model_declare_only(struct queue_model *m, const struct core_queue *c)
+{
+    struct model_queue want;
+    want_read(&want, c);
+    return declare_as(m, &want);
 }
 
 int model_declare(struct queue_model *m, const struct core_queue *c)
 {
-    if (c->dead_to != NULL && model_is(c->dead_to, c->name))
-        return ERR_INVALID;
-    model_keep_newest(m, model_declare_only(m, c));
+    struct model_queue want;
+    const struct model_queue *is = model_find_queue(m, c->tenant, c->name);
+    want_read(&want, c);
+    int rc = is != NULL ? model_declare_over(&want, is) : 0;
+    if (rc == 0 && model_is(want.dead_to, want.name))
+        rc = ERR_INVALID;
+    if (rc != 0)
+        return rc;
+    model_keep_newest(m, declare_as(m, &want));
     model_finish(m);
     return 0;
 }

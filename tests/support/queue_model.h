@@ -38,11 +38,21 @@ struct model_label {
 struct model_says {
     int64_t ttl_ms, deadline_ms, timeout_ms;
     int priority, attempts;
-    bool has_backoff, has_gates, has_needs;
-    struct core_backoff backoff;
-    char lane[MODEL_TEXT], gates[CORE_GATES_MAX][MODEL_TEXT];
-    struct model_label needs[MODEL_LABELS];
-    uint8_t gates_count, needs_count;
+    char lane[MODEL_TEXT];
+    struct {
+        bool said;
+        struct core_backoff backoff;
+    } waits;
+    struct {
+        bool said;
+        uint8_t count;
+        char gates[CORE_GATES_MAX][MODEL_TEXT];
+    } at;
+    struct {
+        bool said;
+        uint8_t count;
+        struct model_label needs[MODEL_LABELS];
+    } asks;
 };
 
 struct model_record {
@@ -86,6 +96,9 @@ struct model_queue {
     char tenant[MODEL_TEXT], name[MODEL_TEXT], dead_to[MODEL_TEXT];
     struct core_queue settings; /* its texts point nowhere */
     struct model_says says;
+    char script[MODEL_TEXT]; /* "": people */
+    uint32_t scripted;
+    bool left; /* while it is declared: by no script any more */
     bool paused, closed;
     uint64_t sent, acked, nacked, granted, dropped;
     int64_t unhandled_at;

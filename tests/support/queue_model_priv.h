@@ -35,6 +35,9 @@ struct model_queue *model_declare_only(struct queue_model *m, const struct core_
 void model_effect(struct queue_model *m, enum core_effect_kind kind, const struct model_record *r,
                   enum rec_state state);
 
+/* What is declared, over what is there: ERR_CONFLICT, or completed. */
+int model_declare_over(struct model_queue *want, const struct model_queue *is);
+
 /* ---- queue_model_says.c: how records are sent ---- */
 void model_says_read(struct model_says *out, const struct core_send *s); /* NULL: nothing */
 uint32_t model_body_max(const struct model_queue *q);

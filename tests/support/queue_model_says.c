@@ -10,23 +10,24 @@ enum { TIMEOUT_MS = 60 * 1000, PRIORITY = 4, ATTEMPTS = 5 };
 static void read_lists(struct model_says *out, const struct core_send *s)
 {
     ASSERT(s->needs_count <= MODEL_LABELS);
-    out->has_gates = s->no_gates || s->gates_count > 0;
-    out->has_needs = s->no_needs || s->needs_count > 0;
-    out->gates_count = s->gates_count;
-    out->needs_count = s->needs_count;
+    out->at.said = s->no_gates || s->gates_count > 0;
+    out->asks.said = s->no_needs || s->needs_count > 0;
+    out->at.count = s->gates_count;
+    out->asks.count = s->needs_count;
     for (uint8_t i = 0; i < s->gates_count; i++)
-        model_text(out->gates[i], s->gates[i]);
+        model_text(out->at.gates[i], s->gates[i]);
     for (uint8_t i = 0; i < s->needs_count; i++) {
-        model_text(out->needs[i].name, s->needs[i].name);
-        model_text(out->needs[i].text, s->needs[i].text);
-        out->needs[i].number = s->needs[i].number;
+        model_text(out->asks.needs[i].name, s->needs[i].name);
+        model_text(out->asks.needs[i].text, s->needs[i].text);
+        out->asks.needs[i].number = s->needs[i].number;
     }
 }
 
 void model_says_read(struct model_says *out, const struct core_send *s)
 {
-    *out = (struct model_says){
-        .ttl_ms = -1, .deadline_ms = -1, .timeout_ms = -1, .priority = -1, .attempts = -1};
+    memset(out, 0, sizeof *out); /* of which parts are compared as bytes */
+    out->ttl_ms = out->deadline_ms = out->timeout_ms = -1;
+    out->priority = out->attempts = -1;
     if (s == NULL)
         return;
     if (s->ttl_ms != 0)
@@ -39,9 +40,9 @@ void model_says_read(struct model_says *out, const struct core_send *s)
         out->priority = s->priority;
     if (s->attempts != 0)
         out->attempts = s->attempts;
-    out->has_backoff = s->backoff != NULL;
+    out->waits.said = s->backoff != NULL;
     if (s->backoff != NULL)
-        out->backoff = *s->backoff;
+        out->waits.backoff = *s->backoff;
     model_text(out->lane, s->lane);
     read_lists(out, s);
 }
@@ -60,15 +61,15 @@ void model_says_take(struct model_record *r, const struct model_queue *q)
 {
     static const struct core_backoff usual = {.first = 3000, .cap = 300000};
     const struct model_says *own = &r->own, *of = &q->says;
-    const struct model_says *gates = own->has_gates ? own : of, *needs = own->has_needs ? own : of;
+    const struct model_says *gates = own->at.said ? own : of, *needs = own->asks.said ? own : of;
     const char *lane = own->lane[0] != '\0' ? own->lane : of->lane;
     r->priority = (uint8_t)first_said(own->priority, of->priority, PRIORITY);
     r->timeout_ms = (uint32_t)first_said(own->timeout_ms, of->timeout_ms, TIMEOUT_MS);
     r->attempts_max = (uint32_t)first_said(own->attempts, of->attempts, ATTEMPTS);
-    r->backoff = own->has_backoff ? own->backoff : of->has_backoff ? of->backoff : usual;
+    r->backoff = own->waits.said ? own->waits.backoff : of->waits.said ? of->waits.backoff : usual;
     model_text(r->lane, lane[0] != '\0' ? lane : "default");
-    r->gates_count = gates->gates_count;
-    memcpy(r->gates, gates->gates, sizeof r->gates);
-    r->needs_count = needs->needs_count;
-    memcpy(r->needs, needs->needs, sizeof r->needs);
+    r->gates_count = gates->at.count;
+    memcpy(r->gates, gates->at.gates, sizeof r->gates);
+    r->needs_count = needs->asks.count;
+    memcpy(r->needs, needs->asks.needs, sizeof r->needs);
 }

@@ -337,6 +337,11 @@ void queue_step_declare(const struct queue_step *s, struct core_queue *out,
     draw_sending(s, &texts->sending, texts);
     if (s->choice[14] % 3 != 0)
         out->sending = &texts->sending;
+    if (s->choice[19] % 4 == 1)
+        out->script = "a.lua";
+    else if (s->choice[19] % 4 == 3)
+        out->script = s->choice[19] % 8 == 3 ? "" : "b.lua";
+    out->scripted = (s->number * 2654435761u >> 7) & (s->number * 40503u >> 2) & OPTION_ALL;
 }
 
 uint32_t queue_step_lease(const struct queue_step *s)

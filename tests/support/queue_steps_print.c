@@ -130,6 +130,8 @@ static void print_declare(const struct queue_step *s, FILE *f)
             q.dead_to != NULL ? q.dead_to : "-", q.halt_on_dead ? " halt" : "",
             q.manual ? " manual" : "", q.handled ? " handled" : "", (long long)q.keep_completed_ms,
             q.keep_count, (long long)q.keep_discarded_ms, (long long)q.dedup_window_ms);
+    if (q.script != NULL)
+        fprintf(f, ", by '%s': %x", q.script, q.scripted);
     if (q.body_max != 0)
         fprintf(f, ", body_max %u", q.body_max);
     if (q.sending != NULL)

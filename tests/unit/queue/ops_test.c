@@ -140,6 +140,10 @@ static int declared(uint8_t version, const struct core_send *sending, uint32_t b
         buf_add_u32(&b, bits);
     else if (version > 2)
         sending_add(&b, sending);
+    if (version > 3) {
+        short_add(&b, "mail.lua");
+        buf_add_u32(&b, OPTION_MAX);
+    }
     cursor_init(&c, b.data, b.len);
     return declare_decode(&c, version, v, &e);
 }
@@ -173,6 +177,17 @@ static void a_declaration_says_since_version_3_how_its_queue_is_sent_to(void **s
     assert_int_equal(declared(3, NULL, SEND_KEY, v), ERR_CORRUPT); /* it is no message */
 }
 
+static void a_declaration_says_since_version_4_which_script_it_is_of(void **state)
+{
+    (void)state;
+    AUTO(mem_freep) struct queue_view *v = mem_new(sizeof *v);
+    assert_int_equal(declared(3, NULL, 0, v), 0);
+    assert_null(v->queue.script);
+    assert_int_equal(declared(4, NULL, 0, v), 0);
+    assert_string_equal(v->queue.script, "mail.lua");
+    assert_int_equal(v->queue.scripted, OPTION_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +196,7 @@ int main(void)
         cmocka_unit_test(a_send_before_version_3_says_all_itself),
         cmocka_unit_test(a_send_of_version_3_leaves_to_its_queue_what_it_does_not_say),
         cmocka_unit_test(a_declaration_says_since_version_3_how_its_queue_is_sent_to),
+        cmocka_unit_test(a_declaration_says_since_version_4_which_script_it_is_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
