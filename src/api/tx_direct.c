@@ -15,6 +15,7 @@
 #include "api/tx_priv.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/payload.h"
 #include "base/str.h"
 
 enum { DIRECT_RESULTS_MAX = 16 << 20 }; /* bytes: as many as a unit may have */
@@ -350,26 +351,15 @@ const struct err *tx_direct_fault(const struct tx_direct *d, size_t *at)
     return d->fault.code != 0 ? &d->fault : NULL;
 }
 
-static bool recall_text(struct cursor *c, char *out, size_t room)
-{
-    size_t n = 0;
-    const char *p = cursor_bytes(c, &n);
-    if (p == NULL || n >= room)
-        return false;
-    memcpy(out, p, n);
-    out[n] = '\0';
-    return true;
-}
-
 static bool recall_op(struct direct_op *o, struct cursor *c)
 {
     uint8_t outcome = cursor_u8(c);
     err_clear(&o->detail);
     o->outcome = (enum canon_outcome)outcome;
-    return outcome <= CANON_FAILED && recall_text(c, o->reason, sizeof o->reason) &&
-           recall_text(c, o->arrival_id, sizeof o->arrival_id) &&
-           recall_text(c, o->golden_id, sizeof o->golden_id) &&
-           recall_text(c, o->detail.text, sizeof o->detail.text);
+    return outcome <= CANON_FAILED && cursor_text(c, o->reason, 0, sizeof o->reason - 1) &&
+           cursor_text(c, o->arrival_id, 0, sizeof o->arrival_id - 1) &&
+           cursor_text(c, o->golden_id, 0, sizeof o->golden_id - 1) &&
+           cursor_text(c, o->detail.text, 0, sizeof o->detail.text - 1);
 }
 
 bool tx_direct_recall(struct tx_direct *d, struct cursor *c)

@@ -24,7 +24,7 @@ BUS_APPLY(routes)
     const struct bus *b = self;
     (void)a, (void)version, (void)result;
     uint64_t want = cursor_u64(c);
-    int rc = bus_whole(c, "bus.routes", e);
+    int rc = cursor_whole(c, "bus.routes", e);
     if (rc == 0 && want != b->revision)
         rc = err_set(e, ERR_CONFLICT, "who listens to the topic has changed meanwhile; try again");
     return rc;

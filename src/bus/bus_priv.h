@@ -8,8 +8,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "base/buf.h"
 #include "base/err.h"
+#include "base/payload.h"
 #include "base/topic.h"
 #include "bus/bus.h"
 #include "ledger/domain.h"
@@ -244,18 +244,12 @@ void *bus_room(void *list, size_t count, size_t size, struct err *e);
 enum bus_use { BUS_USE_BYTES = 1, BUS_USE_WAITS = 2 };
 /* ERR_QUOTA past the limit. */
 int bus_use_add(struct db *db, const char *tenant, enum bus_use what, int64_t delta, struct err *e);
-/* A text of a payload that is no longer than `max`, else the cursor is bad: copied to `out`, which
- * has room for it and a NUL. */
-bool bus_text(struct cursor *c, char *out, size_t least, size_t max);
-void bus_uuid(struct cursor *c, struct uuid *out);
 /* A text that may be missing (p NULL), inside of the payload. */
 struct bus_span {
     const char *p;
     size_t n;
 };
 struct bus_span bus_span(struct cursor *c, size_t max);
-/* All of it was read, and was right. */
-int bus_whole(const struct cursor *c, const char *op, struct err *e);
 
 /* ---- publish.c ---- */
 

@@ -80,9 +80,9 @@ static bool name_is_there(const struct declared *d, const char *name)
 static int payload_read(struct cursor *c, const char *op, struct declared *d, struct err *e)
 {
     size_t n = 0;
-    bus_text(c, d->source, 1, BUS_SOURCE_BYTES);
+    cursor_text(c, d->source, 1, BUS_SOURCE_BYTES);
     const char *text = cursor_bytes(c, &n);
-    int rc = text != NULL ? bus_whole(c, op, e)
+    int rc = text != NULL ? cursor_whole(c, op, e)
                           : err_set(e, ERR_INVALID, "the payload of %s is damaged", op);
     if (rc != 0)
         return rc;

@@ -181,7 +181,7 @@ static int place_advance(struct bus *b, const struct apply *a, const char *group
     enum bus_place state = BUS_PLACE_LEFT;
     uint64_t now = 0, last = 0;
     uint64_t expected = cursor_u64(c), next = cursor_u64(c);
-    int rc = bus_whole(c, "bus.place", e);
+    int rc = cursor_whole(c, "bus.place", e);
     if (rc == 0)
         rc = place_get(a, group, &state, &now, e);
     if (rc < 0)
@@ -219,7 +219,7 @@ static int place_set(struct bus *b, const struct apply *a, const char *group, st
     uint8_t from = cursor_u8(c);
     uint64_t v = cursor_u64(c), next = 0, end = 0;
     struct bus_start start = {.at = (int64_t)(v & INT64_MAX), .position = v};
-    int rc = bus_whole(c, "bus.place", e);
+    int rc = cursor_whole(c, "bus.place", e);
     if (rc == 0 && from > BUS_FROM_POSITION)
         rc = err_set(e, ERR_INVALID, "the payload of bus.place is damaged");
     start.from = from == 0   ? BUS_FROM_FIRST
@@ -242,7 +242,7 @@ BUS_APPLY(place)
 {
     char group[GROUP_NAME_MAX + 1];
     (void)version;
-    bus_text(c, group, 1, GROUP_NAME_MAX);
+    cursor_text(c, group, 1, GROUP_NAME_MAX);
     uint8_t kind = cursor_u8(c);
     if (!c->bad && kind == PLACE_SET)
         return place_set(self, a, group, c, result, e);

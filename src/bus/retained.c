@@ -34,9 +34,9 @@ void bus_txn_retain(struct txn *t, const char *topic, int64_t retain_ms,
 
 static int retained_decode(struct cursor *c, struct retained *r, struct err *e)
 {
-    bus_text(c, r->topic, 1, TOPIC_MAX);
+    cursor_text(c, r->topic, 1, TOPIC_MAX);
     r->retain_ms = (int64_t)cursor_u64(c);
-    bus_uuid(c, &r->id);
+    uuid_read(c, &r->id);
     r->key = bus_span(c, CORE_TEXT_MAX);
     r->type = bus_span(c, QUEUE_TYPE_BYTES);
     r->headers = bus_span(c, QUEUE_HEADERS_BYTES);
@@ -45,7 +45,7 @@ static int retained_decode(struct cursor *c, struct retained *r, struct err *e)
     r->body = bus_span(c, CORE_BODY_MAX);
     if (r->retain_ms < 1 || r->retain_ms > BUS_RETAIN_MAX_MS)
         c->bad = true;
-    return bus_whole(c, "bus.retain", e);
+    return cursor_whole(c, "bus.retain", e);
 }
 
 static int64_t retained_bytes(const struct retained *r)
@@ -145,7 +145,7 @@ BUS_APPLY(sweep)
 {
     (void)self, (void)version;
     uint32_t left = cursor_u32(c), gone = 0;
-    int rc = bus_whole(c, "bus.sweep", e);
+    int rc = cursor_whole(c, "bus.sweep", e);
     if (rc == 0 && left > BUS_SWEEP_ROWS)
         rc = err_set(e, ERR_INVALID, "a sweep of more than %d rows", BUS_SWEEP_ROWS);
     while (rc == 0 && gone < left && (rc = retained_sweep_one(a, e)) > 0) {

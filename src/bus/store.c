@@ -1,6 +1,4 @@
 /* SQL and payload helpers that the operations share. */
-#include <string.h>
-
 #include "base/mem.h"
 #include "bus/bus_priv.h"
 #include "db/db.h"
@@ -88,20 +86,6 @@ void *bus_room(void *list, size_t count, size_t size, struct err *e)
     return more;
 }
 
-bool bus_text(struct cursor *c, char *out, size_t least, size_t max)
-{
-    size_t n = 0;
-    const char *p = cursor_bytes(c, &n);
-    out[0] = '\0';
-    if (c->bad || p == NULL || n < least || n > max || memchr(p, '\0', n) != NULL) {
-        c->bad = true;
-        return false;
-    }
-    memcpy(out, p, n);
-    out[n] = '\0';
-    return true;
-}
-
 struct bus_span bus_span(struct cursor *c, size_t max)
 {
     struct bus_span s = {NULL, 0};
@@ -111,19 +95,4 @@ struct bus_span bus_span(struct cursor *c, size_t max)
     if (s.n > max)
         c->bad = true;
     return s;
-}
-
-void bus_uuid(struct cursor *c, struct uuid *out)
-{
-    const void *p = cursor_raw(c, sizeof out->b);
-    memset(out, 0, sizeof *out);
-    if (p != NULL)
-        memcpy(out->b, p, sizeof out->b);
-}
-
-int bus_whole(const struct cursor *c, const char *op, struct err *e)
-{
-    if (!c->bad && cursor_left(c) == 0)
-        return 0;
-    return err_set(e, ERR_INVALID, "the payload of %s is damaged", op);
 }

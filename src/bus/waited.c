@@ -228,8 +228,8 @@ BUS_APPLY(waited)
     char topic[TOPIC_MAX + 1];
     (void)version, (void)result;
     uint64_t number = cursor_u64(c) & INT64_MAX;
-    bus_text(c, topic, 1, TOPIC_MAX);
-    int rc = bus_whole(c, "bus.waited", e);
+    cursor_text(c, topic, 1, TOPIC_MAX);
+    int rc = cursor_whole(c, "bus.waited", e);
     if (rc == 0)
         rc = topic_check(topic, strlen(topic), e);
     return rc != 0 || number == b->waited.number ? rc : fresh_match(a, number, topic, e);

@@ -192,12 +192,12 @@ static int pattern_join(struct bus *b, const struct apply *a, const char *patter
 
 static int wait_decode(struct cursor *c, struct wait *w, struct err *e)
 {
-    bus_uuid(c, &w->record);
-    bus_text(c, w->name, 1, BUS_WAIT_NAME_BYTES);
-    bus_text(c, w->pattern, 1, TOPIC_MAX);
-    bus_text(c, w->key, 0, CORE_TEXT_MAX);
+    uuid_read(c, &w->record);
+    cursor_text(c, w->name, 1, BUS_WAIT_NAME_BYTES);
+    cursor_text(c, w->pattern, 1, TOPIC_MAX);
+    cursor_text(c, w->key, 0, CORE_TEXT_MAX);
     w->until = (int64_t)(cursor_u64(c) & INT64_MAX);
-    int rc = bus_whole(c, "bus.wait", e);
+    int rc = cursor_whole(c, "bus.wait", e);
     return rc == 0 ? wait_check_pattern(w->pattern, e) : rc;
 }
 
@@ -284,8 +284,8 @@ BUS_APPLY(event)
     uint64_t number = 0;
     int64_t waits = 0;
     (void)version;
-    bus_text(c, v.topic, 1, TOPIC_MAX);
-    bus_uuid(c, &v.id);
+    cursor_text(c, v.topic, 1, TOPIC_MAX);
+    uuid_read(c, &v.id);
     v.key = bus_span(c, CORE_TEXT_MAX);
     v.type = bus_span(c, QUEUE_TYPE_BYTES);
     v.headers = bus_span(c, QUEUE_HEADERS_BYTES);
@@ -293,12 +293,12 @@ BUS_APPLY(event)
     uint16_t patterns = cursor_u16(c);
     struct cursor rest = *c;
     for (uint16_t i = 0; i < patterns && !c->bad; i++)
-        bus_text(c, pattern, 1, TOPIC_MAX);
-    int rc = bus_whole(c, "bus.event", e);
+        cursor_text(c, pattern, 1, TOPIC_MAX);
+    int rc = cursor_whole(c, "bus.event", e);
     if (rc == 0)
         rc = bus_number(a->db, BUS_MET, &number, e);
     for (uint16_t i = 0; i < patterns && rc == 0; i++) {
-        bus_text(&rest, pattern, 1, TOPIC_MAX);
+        cursor_text(&rest, pattern, 1, TOPIC_MAX);
         rc = event_meet(a, pattern, &v, number + 1, &waits, e);
     }
     if (rc == 0 && waits > 0)
@@ -364,9 +364,9 @@ BUS_APPLY(wait_end)
     struct ended w;
     char name[BUS_WAIT_NAME_BYTES + 1];
     (void)self, (void)version, (void)result;
-    bus_uuid(c, &record);
-    bus_text(c, name, 1, BUS_WAIT_NAME_BYTES);
-    int rc = bus_whole(c, "bus.wait_end", e);
+    uuid_read(c, &record);
+    cursor_text(c, name, 1, BUS_WAIT_NAME_BYTES);
+    int rc = cursor_whole(c, "bus.wait_end", e);
     if (rc == 0)
         rc = ended_read(of_record(a,
                                   "SELECT place, met, tenant, pattern FROM bus_waits WHERE tenant "
@@ -381,9 +381,9 @@ BUS_APPLY(if_waits)
     struct uuid record;
     char name[BUS_WAIT_NAME_BYTES + 1];
     (void)self, (void)version, (void)result;
-    bus_uuid(c, &record);
-    bus_text(c, name, 1, BUS_WAIT_NAME_BYTES);
-    int rc = bus_whole(c, "bus.if_waits", e);
+    uuid_read(c, &record);
+    cursor_text(c, name, 1, BUS_WAIT_NAME_BYTES);
+    int rc = cursor_whole(c, "bus.if_waits", e);
     if (rc != 0)
         return rc;
     AUTO(db_stmt_donep)

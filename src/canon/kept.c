@@ -1,9 +1,8 @@
 /* Arrivals of a request with a key (ledger/once.h): what their answer is made from, kept by the
  * unit that they are. The form: schema/canon.md. */
-#include <string.h>
-
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/payload.h"
 #include "base/str.h"
 #include "canon/pipeline_priv.h"
 #include "canon/state_priv.h"
@@ -108,17 +107,6 @@ int whole_compose_keep(struct whole *h, struct engine_request *er, struct err *e
 
 /* ---- reading ---- */
 
-static bool take_text(struct cursor *c, char *out, size_t room)
-{
-    size_t n = 0;
-    const char *p = cursor_bytes(c, &n);
-    if (p == NULL || n >= room)
-        return false;
-    memcpy(out, p, n);
-    out[n] = '\0';
-    return true;
-}
-
 /* Result `at` of the unit. */
 static bool take_result(const struct cursor *results, uint32_t at, struct cursor *out)
 {
@@ -152,16 +140,16 @@ static bool take_arrival(struct cursor *c, const struct cursor *results, struct 
     json_decref(TAKE(a->changes));
     mem_free(TAKE(a->record));
     err_clear(&a->err);
-    bool good = outcome <= CANON_FAILED && take_text(c, a->reason, sizeof a->reason) &&
-                take_text(c, a->arrival_id, sizeof a->arrival_id) &&
-                take_text(c, a->golden_id, sizeof a->golden_id);
+    bool good = outcome <= CANON_FAILED && cursor_text(c, a->reason, 0, sizeof a->reason - 1) &&
+                cursor_text(c, a->arrival_id, 0, sizeof a->arrival_id - 1) &&
+                cursor_text(c, a->golden_id, 0, sizeof a->golden_id - 1);
     a->outcome = (enum canon_outcome)outcome;
     a->merged = cursor_u32(c);
     uint32_t code = cursor_u32(c);
     good = good && code <= KEPT_CODE_MAX;
     a->err.code = code <= KEPT_CODE_MAX ? -(int)code : 0;
-    good = good && take_text(c, a->err.text, sizeof a->err.text) &&
-           take_text(c, a->err.field, sizeof a->err.field);
+    good = good && cursor_text(c, a->err.text, 0, sizeof a->err.text - 1) &&
+           cursor_text(c, a->err.field, 0, sizeof a->err.field - 1);
     const char *changes = cursor_bytes(c, &n);
     a->changes = changes != NULL ? json_read(changes, n, NULL) : NULL;
     uint32_t save_at = cursor_u32(c), show_at = cursor_u32(c);

@@ -33,11 +33,6 @@ struct text coord_text(struct cursor *c, size_t least, size_t max)
     return (struct text){p, n};
 }
 
-int coord_whole(const struct cursor *c, const char *op, struct err *e)
-{
-    return c->bad || cursor_left(c) > 0 ? err_set(e, ERR_INVALID, "%s: malformed payload", op) : 0;
-}
-
 static int ask_ttl(int64_t ttl, struct err *e)
 {
     if (ttl == 0 || (ttl >= COORD_TTL_MIN_MS && ttl <= COORD_TTL_MAX_MS))

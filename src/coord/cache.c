@@ -80,7 +80,7 @@ static int cached_decode(struct cursor *c, struct cached *k, struct err *e)
         k->ttl < 1 || k->ttl > COORD_CACHE_LIFE_MAX_MS || k->stale < 0 ||
         k->stale > COORD_CACHE_LIFE_MAX_MS - k->ttl)
         c->bad = true;
-    return coord_whole(c, "cache.put", e);
+    return cursor_whole(c, "cache.put", e);
 }
 
 /* Bytes of the row that is there; 0: none. */
@@ -139,7 +139,7 @@ int coord_apply_flush(void *self, const struct apply *a, uint8_t version, struct
     int64_t there = 0;
     struct text tag = coord_text(c, 1, COORD_TAG_BYTES);
     const char *tenant = a->env->tenant;
-    int rc = coord_whole(c, "cache.flush", e);
+    int rc = cursor_whole(c, "cache.flush", e);
     if (rc == 0)
         rc = coord_flushed(a->db, tenant, tag, &there, e);
     if (rc == 0)

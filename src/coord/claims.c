@@ -35,7 +35,7 @@ static int ask_decode(struct cursor *c, struct ask *k, struct err *e)
         (exclusive && form != COORD_RW) || k->ttl < COORD_TTL_MIN_MS || k->ttl > COORD_TTL_MAX_MS ||
         k->wait < 0 || k->wait > COORD_WAIT_MAX_MS)
         c->bad = true;
-    return coord_whole(c, "lease.acquire", e);
+    return cursor_whole(c, "lease.acquire", e);
 }
 
 static void grant_result(struct buf *result, bool held, uint64_t token, int64_t expires)
@@ -277,7 +277,7 @@ int coord_apply_held(void *self, const struct apply *a, uint8_t version, struct 
     struct held h;
     struct claim found;
     held_decode(c, &h);
-    int rc = coord_whole(c, "lease.check", e);
+    int rc = cursor_whole(c, "lease.check", e);
     if (rc == 0)
         rc = held_find(a, &h, &found, e);
     return rc < 0 ? rc : held_prove(self, a, h.name, e);
@@ -322,7 +322,7 @@ int coord_apply_renew(void *self, const struct apply *a, uint8_t version, struct
     int64_t ttl = (int64_t)cursor_u64(c);
     if (ttl != 0 && (ttl < COORD_TTL_MIN_MS || ttl > COORD_TTL_MAX_MS))
         c->bad = true;
-    int rc = coord_whole(c, "lease.renew", e);
+    int rc = cursor_whole(c, "lease.renew", e);
     if (rc == 0)
         rc = held_find(a, &h, &found, e);
     if (rc < 0)
@@ -352,7 +352,7 @@ int coord_apply_release(void *self, const struct apply *a, uint8_t version, stru
     struct held h;
     struct claim found;
     held_decode(c, &h);
-    int rc = coord_whole(c, "lease.release", e);
+    int rc = cursor_whole(c, "lease.release", e);
     if (rc == 0)
         rc = held_find(a, &h, &found, e);
     if (rc == 0)
@@ -368,7 +368,7 @@ int coord_apply_break(void *self, const struct apply *a, uint8_t version, struct
     struct claim found;
     struct lock l;
     struct text name = coord_text(c, 1, COORD_KEY_BYTES);
-    int rc = coord_whole(c, "lease.break", e);
+    int rc = cursor_whole(c, "lease.break", e);
     if (rc == 0)
         rc = lock_load(a->db, a->env->tenant, name, &l, e);
     if (rc == 0 && l.held == 0)
@@ -388,7 +388,7 @@ int coord_apply_leave(void *self, const struct apply *a, uint8_t version, struct
     (void)version;
     struct claim found;
     struct text name = coord_text(c, 1, COORD_KEY_BYTES), id = coord_text(c, 1, COORD_ID_BYTES);
-    int rc = coord_whole(c, "lease.leave", e);
+    int rc = cursor_whole(c, "lease.leave", e);
     if (rc == 0)
         rc = claim_by_id(a->db, a->env->tenant, id, &found, e);
     if (rc < 0)
@@ -407,7 +407,7 @@ int coord_apply_lapse(void *self, const struct apply *a, uint8_t version, struct
     struct claim found;
     struct text id = coord_text(c, 1, COORD_ID_BYTES);
     uint64_t token = cursor_u64(c);
-    int rc = coord_whole(c, "lease.lapse", e);
+    int rc = cursor_whole(c, "lease.lapse", e);
     if (rc == 0)
         rc = claim_by_id(a->db, a->env->tenant, id, &found, e);
     if (rc < 0)

@@ -9,8 +9,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "base/buf.h"
 #include "base/err.h"
+#include "base/payload.h"
 #include "coord/coord.h"
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
@@ -109,8 +109,6 @@ struct text {
 int coord_check_key(const char *what, const char *p, size_t n, size_t max, struct err *e);
 /* Reads a text of `least`..`max` bytes; anything else makes the cursor bad. */
 struct text coord_text(struct cursor *c, size_t least, size_t max);
-/* All of it was read, and was right. */
-int coord_whole(const struct cursor *c, const char *op, struct err *e);
 
 /* ---- coord.c ---- */
 

@@ -21,7 +21,7 @@ int coord_apply_count_is(void *self, const struct apply *a, uint8_t version, str
     (void)self, (void)version, (void)result;
     struct text name = coord_text(c, 1, COORD_KEY_BYTES);
     int64_t want = (int64_t)cursor_u64(c), now = 0;
-    int rc = coord_whole(c, "counter.check", e);
+    int rc = cursor_whole(c, "counter.check", e);
     if (rc == 0)
         rc = counter_load(a, name, &now, e);
     if (rc < 0 || now == want)
@@ -36,7 +36,7 @@ int coord_apply_add(void *self, const struct apply *a, uint8_t version, struct c
     (void)self, (void)version;
     struct text name = coord_text(c, 1, COORD_KEY_BYTES);
     int64_t n = (int64_t)cursor_u64(c), before = 0, after = 0;
-    int rc = coord_whole(c, "counter.add", e);
+    int rc = cursor_whole(c, "counter.add", e);
     if (rc == 0)
         rc = counter_load(a, name, &before, e);
     if (rc < 0)
@@ -66,7 +66,7 @@ int coord_apply_counter_remove(void *self, const struct apply *a, uint8_t versio
     (void)self, (void)version, (void)result;
     int64_t value;
     struct text name = coord_text(c, 1, COORD_KEY_BYTES);
-    int rc = coord_whole(c, "counter.remove", e);
+    int rc = cursor_whole(c, "counter.remove", e);
     if (rc == 0)
         rc = counter_load(a, name, &value, e);
     if (rc < 0)
@@ -106,7 +106,7 @@ static int take_decode(struct cursor *c, struct take *t, struct err *e)
         !take_between(t->k.burst, 1, COORD_LIMIT_MAX) || !take_between(t->k.n, 1, t->k.burst) ||
         !take_between(t->k.wait_ms, 0, COORD_WAIT_MAX_MS) || refuse > 1)
         c->bad = true;
-    return coord_whole(c, "limit.take", e);
+    return cursor_whole(c, "limit.take", e);
 }
 
 int bucket_row(struct db *db, const char *tenant, struct text name, struct bucket *b, struct err *e)

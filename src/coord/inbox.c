@@ -84,7 +84,7 @@ int coord_apply_begin(void *self, const struct apply *a, uint8_t version, struct
     int64_t ms = (int64_t)cursor_u64(c);
     if (ms < COORD_TTL_MIN_MS || ms > COORD_TTL_MAX_MS)
         c->bad = true;
-    int rc = coord_whole(c, "inbox.begin", e);
+    int rc = cursor_whole(c, "inbox.begin", e);
     if (rc == 0)
         rc = inbox_load(a, r.key, &now, e);
     if (rc != 0)
@@ -125,7 +125,7 @@ int coord_apply_processed(void *self, const struct apply *a, uint8_t version, st
     int64_t keep = (int64_t)cursor_u64(c);
     if (keep < COORD_TTL_MIN_MS || keep > COORD_INBOX_KEEP_MAX_MS)
         c->bad = true;
-    int rc = coord_whole(c, "inbox.processed", e);
+    int rc = cursor_whole(c, "inbox.processed", e);
     if (rc == 0)
         rc = inbox_load(a, r.key, &now, e);
     if (rc != 0)
@@ -144,7 +144,7 @@ int coord_apply_unbegin(void *self, const struct apply *a, uint8_t version, stru
     (void)self, (void)version, (void)result;
     struct inbox now;
     struct text key = coord_text(c, 1, COORD_KEY_BYTES), lease = coord_text(c, 1, COORD_ID_BYTES);
-    int rc = coord_whole(c, "inbox.release", e);
+    int rc = cursor_whole(c, "inbox.release", e);
     if (rc == 0)
         rc = inbox_load(a, key, &now, e);
     if (rc != 0)

@@ -309,7 +309,7 @@ int coord_apply_sweep(void *self, const struct apply *a, uint8_t version, struct
     size_t count = version == 1 ? SWEEPS_FIRST : ARRAY_LEN(sweeps);
     (void)self;
     uint32_t left = cursor_u32(c), swept = 0;
-    int rc = coord_whole(c, "coord.sweep", e);
+    int rc = cursor_whole(c, "coord.sweep", e);
     for (size_t i = 0; i < count && rc == 0; i++)
         while (swept < left && (rc = sweep_one(a, &sweeps[i], e)) > 0)
             swept++;

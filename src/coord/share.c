@@ -269,7 +269,7 @@ static int use_decode(struct cursor *c, struct use *u, struct err *e)
         u->mine.at < 0 || u->base.at < 0 || use_bound(&u->mine, u->mine.level) != u->mine.level ||
         use_bound(&u->base, u->base.level) != u->base.level)
         c->bad = true;
-    return coord_whole(c, "limit.use", e);
+    return cursor_whole(c, "limit.use", e);
 }
 
 /* Less what others took of the row since it was `base`. */

@@ -42,7 +42,7 @@ int coord_apply_value_is(void *self, const struct apply *a, uint8_t version, str
     struct stored now;
     struct text key = coord_text(c, 1, COORD_KEY_BYTES);
     uint64_t want = cursor_u64(c);
-    int rc = coord_whole(c, "kv.check", e);
+    int rc = cursor_whole(c, "kv.check", e);
     if (rc == 0)
         rc = value_load(a, key, &now, e);
     if (rc < 0 || now.version == want)
@@ -74,7 +74,7 @@ static int put_decode(struct cursor *c, struct put *p, struct err *e)
     if (p->value == NULL || p->n > COORD_VALUE_BYTES || flags > 2 || p->ttl < 0 ||
         p->ttl > COORD_VALUE_TTL_MAX_MS)
         c->bad = true;
-    return coord_whole(c, "kv.put", e);
+    return cursor_whole(c, "kv.put", e);
 }
 
 static int put_check(const struct put *p, const struct stored *now, struct err *e)
@@ -148,7 +148,7 @@ int coord_apply_remove(void *self, const struct apply *a, uint8_t version, struc
     struct text key = coord_text(c, 1, COORD_KEY_BYTES);
     uint64_t want = cursor_u64(c);
     const char *tenant = a->env->tenant;
-    int rc = coord_whole(c, "kv.remove", e);
+    int rc = cursor_whole(c, "kv.remove", e);
     if (rc == 0)
         rc = value_load(a, key, &now, e);
     if (rc != 0)

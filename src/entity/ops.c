@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/payload.h"
 #include "entity/entity_priv.h"
 #include "ledger/txn.h"
 
@@ -124,28 +125,14 @@ void entity_txn_if_exists(struct txn *t, const struct entity_def *d, const char 
 
 static void read_key(struct cursor *c, uint8_t version, struct op_key *out)
 {
-    size_t n = 0;
-    const char *part = NULL;
     out->entity = cursor_bytes(c, &out->entity_len);
     out->id = cursor_bytes(c, &out->id_len);
     out->part[0] = '\0';
     if (version > 1)
-        part = cursor_bytes(c, &n);
-    if (version > 1 && (part == NULL || n == 0 || n > ENTITY_NAME_MAX || memchr(part, '\0', n)))
-        c->bad = true;
-    else if (part != NULL) {
-        memcpy(out->part, part, n);
-        out->part[n] = '\0';
-    }
+        cursor_text(c, out->part, 1, ENTITY_NAME_MAX);
     if (out->entity == NULL || out->id == NULL || out->entity_len > ENTITY_NAME_MAX ||
         out->id_len == 0 || out->id_len > ENTITY_ID_MAX || memchr(out->id, '\0', out->id_len))
         c->bad = true;
-}
-
-static int finish(const struct cursor *c, const char *what, struct err *e)
-{
-    return c->bad || cursor_left(c) > 0 ? err_set(e, ERR_INVALID, "%s: malformed payload", what)
-                                        : 0;
 }
 
 int op_read_save(struct cursor *c, uint8_t version, struct save_op *out, struct err *e)
@@ -160,7 +147,7 @@ int op_read_save(struct cursor *c, uint8_t version, struct save_op *out, struct 
     out->keys = cursor_bytes(c, &out->keys_len);
     if (mode > ENTITY_REPLACE || out->body == NULL || out->body_len > ENTITY_RECORD_BYTES_MAX)
         c->bad = true;
-    return finish(c, "entity.save", e);
+    return cursor_whole(c, "entity.save", e);
 }
 
 int op_read_patch(struct cursor *c, uint8_t version, struct patch_op *out, struct err *e)
@@ -173,7 +160,7 @@ int op_read_patch(struct cursor *c, uint8_t version, struct patch_op *out, struc
     out->patch = cursor_bytes(c, &out->patch_len);
     if (kind > ENTITY_PATCH_JSON || out->patch == NULL)
         c->bad = true;
-    return finish(c, "entity.patch", e);
+    return cursor_whole(c, "entity.patch", e);
 }
 
 int op_read_remove(struct cursor *c, uint8_t version, bool has_version, struct remove_op *out,
@@ -183,7 +170,7 @@ int op_read_remove(struct cursor *c, uint8_t version, bool has_version, struct r
     read_key(c, version, &out->key);
     if (has_version)
         out->version = cursor_u64(c);
-    return finish(c, "entity operation", e);
+    return cursor_whole(c, "entity operation", e);
 }
 
 void op_write_result(struct buf *out, const struct entity_result *r)

@@ -95,7 +95,7 @@ JOB_APPLY(job_apply_declare)
     struct text name = job_text(c, 1, JOB_NAME_MAX);
     struct text definition = job_text(c, 0, JOB_DEFINITION_BYTES);
     (void)version, (void)result;
-    int rc = job_whole(c, "job.declare", e);
+    int rc = cursor_whole(c, "job.declare", e);
     if (rc == 0)
         rc = declare_compare(a->db, name, definition, e);
     if (rc < 0 || rc == DECLARED_SAME)

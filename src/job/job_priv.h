@@ -7,8 +7,8 @@
 #ifndef KOAN_JOB_JOB_PRIV_H
 #define KOAN_JOB_JOB_PRIV_H
 
-#include "base/buf.h"
 #include "base/err.h"
+#include "base/payload.h"
 #include "job/job.h"
 #include "job/run.h"
 #include "job/sched.h"
@@ -186,7 +186,6 @@ json_t *job_time_show(int64_t ms);
 
 /* Of a payload; a bad one sets `bad` of the cursor. */
 struct text job_text(struct cursor *c, size_t least, size_t max);
-int job_whole(const struct cursor *c, const char *op, struct err *e);
 
 #define JOB_APPLY(name)                                                                            \
     int name(void *self, const struct apply *a, uint8_t version, struct cursor *c,                 \

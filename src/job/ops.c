@@ -27,8 +27,3 @@ struct text job_text(struct cursor *c, size_t least, size_t max)
         c->bad = true;
     return (struct text){p, n};
 }
-
-int job_whole(const struct cursor *c, const char *op, struct err *e)
-{
-    return c->bad || cursor_left(c) > 0 ? err_set(e, ERR_INVALID, "%s: malformed payload", op) : 0;
-}

@@ -18,7 +18,7 @@ static int run_decode(struct cursor *c, struct run_new *n, struct err *e)
 {
     size_t len = 0;
     memset(n, 0, sizeof *n);
-    run_id_read(c, &n->id);
+    uuid_read(c, &n->id);
     n->job = job_text(c, 1, JOB_NAME_MAX);
     n->schedule = job_text(c, 0, JOB_NAME_MAX);
     uint8_t kind = cursor_u8(c), flags = cursor_u8(c);
@@ -30,7 +30,7 @@ static int run_decode(struct cursor *c, struct run_new *n, struct err *e)
     n->to = (int64_t)cursor_u64(c);
     n->scheduled_at = (int64_t)cursor_u64(c);
     if (n->has_fan)
-        run_id_read(c, &n->fan);
+        uuid_read(c, &n->fan);
     n->chain = job_text(c, 0, RUN_CHAIN_BYTES);
     n->correlation = job_text(c, 0, RUN_CORRELATION_BYTES);
     if (n->has_args)
@@ -39,7 +39,7 @@ static int run_decode(struct cursor *c, struct run_new *n, struct err *e)
     if (kind > JOB_STARTED || (flags & ~RUN_KNOWN) != 0 || len > RUN_ARGS_BYTES ||
         (n->has_args && n->args == NULL))
         c->bad = true;
-    return job_whole(c, "job.run", e);
+    return cursor_whole(c, "job.run", e);
 }
 
 JOB_APPLY(run_apply_run)
@@ -76,16 +76,16 @@ struct end_op {
 static int end_decode(struct cursor *c, struct end_op *o, struct err *e)
 {
     memset(o, 0, sizeof *o);
-    run_id_read(c, &o->id);
+    uuid_read(c, &o->id);
     o->revision = cursor_u64(c);
     uint8_t outcome = cursor_u8(c);
     o->flags = cursor_u8(c);
     if ((o->flags & END_UNDOES) != 0)
-        run_id_read(c, &o->undo);
+        uuid_read(c, &o->undo);
     if (outcome < JOB_COMPLETED || outcome > JOB_CANCELLED || (o->flags & ~END_KNOWN) != 0)
         c->bad = true;
     o->outcome = (enum job_outcome)outcome;
-    return job_whole(c, "job.end", e);
+    return cursor_whole(c, "job.end", e);
 }
 
 static int end_check(const struct end_op *o, const struct run_row *r, struct err *e)
@@ -204,18 +204,18 @@ struct fan_op {
 static int fan_decode(struct cursor *c, struct fan_op *o, struct err *e)
 {
     memset(o, 0, sizeof *o);
-    run_id_read(c, &o->id);
+    uuid_read(c, &o->id);
     uint8_t has_parent = cursor_u8(c);
     o->has_parent = has_parent == 1;
     if (o->has_parent)
-        run_id_read(c, &o->parent);
+        uuid_read(c, &o->parent);
     o->total = cursor_u32(c);
     o->on_done = job_text(c, 1, JOB_NAME_MAX);
     o->args = job_text(c, 2, RUN_FAN_ARGS_BYTES);
     o->correlation = job_text(c, 0, RUN_CORRELATION_BYTES);
     if (has_parent > 1 || o->total == 0 || o->total > JOB_FAN_MAX)
         c->bad = true;
-    return job_whole(c, "job.fan", e);
+    return cursor_whole(c, "job.fan", e);
 }
 
 static int fan_insert(const struct apply *a, const struct fan_op *o, struct err *e)
@@ -281,10 +281,10 @@ JOB_APPLY(run_apply_sweep)
     uint32_t count = cursor_u32(c);
     if (open > 1 || count > RUN_SWEEP_MAX || cursor_left(c) != count * sizeof(struct uuid))
         c->bad = true;
-    int rc = c->bad ? job_whole(c, "job.sweep", e) : 0;
+    int rc = c->bad ? cursor_whole(c, "job.sweep", e) : 0;
     for (uint32_t i = 0; i < count && rc == 0; i++) {
         struct uuid id;
-        run_id_read(c, &id);
+        uuid_read(c, &id);
         rc = sweep_one(a, &id, open, e);
     }
     return rc;

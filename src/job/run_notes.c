@@ -36,7 +36,7 @@ struct step_op {
 static int step_decode(struct cursor *c, struct step_op *o, struct err *e)
 {
     memset(o, 0, sizeof *o);
-    run_id_read(c, &o->run);
+    uuid_read(c, &o->run);
     o->job = job_text(c, 1, JOB_NAME_MAX);
     o->ordinal = cursor_u32(c);
     o->name = job_text(c, 1, JOB_STEP_NAME_BYTES);
@@ -50,7 +50,7 @@ static int step_decode(struct cursor *c, struct step_op *o, struct err *e)
         o->result_len > JOB_RESULT_BYTES || o->args_len > RUN_ARGS_BYTES ||
         ((o->flags & STEP_ARGS) != 0 && o->args == NULL))
         c->bad = true;
-    return job_whole(c, "job.step", e);
+    return cursor_whole(c, "job.step", e);
 }
 
 static int step_name_is_free(struct db *db, const struct step_op *o, struct err *e)
@@ -160,9 +160,9 @@ JOB_APPLY(run_apply_undone)
     struct uuid run;
     struct run_row r;
     (void)self, (void)version, (void)result;
-    run_id_read(c, &run);
+    uuid_read(c, &run);
     uint32_t ordinal = cursor_u32(c);
-    int rc = job_whole(c, "job.undone", e);
+    int rc = cursor_whole(c, "job.undone", e);
     if (rc == 0)
         rc = run_load(a->db, &run, false, &r, e);
     if (rc < 0)
@@ -194,7 +194,7 @@ static int progress_decode(struct cursor *c, struct progress_op *o, struct err *
 {
     size_t n = 0;
     memset(o, 0, sizeof *o);
-    run_id_read(c, &o->run);
+    uuid_read(c, &o->run);
     o->job = job_text(c, 1, JOB_NAME_MAX);
     o->fraction = cursor_u32(c);
     const char *text = cursor_bytes(c, &n); /* NULL: as it was */
@@ -204,7 +204,7 @@ static int progress_decode(struct cursor *c, struct progress_op *o, struct err *
     o->log = job_text(c, 0, JOB_LOG_BYTES);
     if (o->fraction > RUN_NO_FRACTION)
         c->bad = true;
-    return job_whole(c, "job.progress", e);
+    return cursor_whole(c, "job.progress", e);
 }
 
 /* What there is, to be written again with what is new. */

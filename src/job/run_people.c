@@ -58,13 +58,13 @@ static int people_decode(struct cursor *c, uint8_t version, const char *name, st
                          struct err *e)
 {
     memset(o, 0, sizeof *o);
-    run_id_read(c, &o->run);
+    uuid_read(c, &o->run);
     o->said = version > 1;
     if (o->said) {
         o->job = job_text(c, 1, JOB_NAME_MAX);
         o->reason = job_text(c, 1, JOB_REASON_BYTES);
     }
-    return job_whole(c, name, e);
+    return cursor_whole(c, name, e);
 }
 
 /* Its row, made where something is said of it; 0: it has none. */

@@ -84,7 +84,6 @@ static inline uint32_t run_fan_left(const struct run_fan *f)
     return f->total - f->ended[JOB_COMPLETED] - f->ended[JOB_DISCARDED] - f->ended[JOB_CANCELLED];
 }
 struct uuid run_col_id(struct db_stmt *s, int at);
-void run_id_read(struct cursor *c, struct uuid *out);
 
 /* ---- run_ask.c ---- */
 

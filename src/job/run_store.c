@@ -24,14 +24,6 @@ struct uuid run_col_id(struct db_stmt *s, int at)
     return id;
 }
 
-void run_id_read(struct cursor *c, struct uuid *out)
-{
-    const void *p = cursor_raw(c, sizeof out->b);
-    memset(out, 0, sizeof *out);
-    if (p != NULL)
-        memcpy(out->b, p, sizeof out->b);
-}
-
 static char *col_keep(struct db_stmt *s, int at)
 {
     const char *text = db_col_text(s, at, NULL);

@@ -82,9 +82,7 @@ static void read_tick(struct cursor *c, struct job_tick *k)
         *times[i] = (int64_t)cursor_u64(c);
     k->ticks = cursor_u32(c);
     k->runs = cursor_u32(c);
-    const void *run = cursor_raw(c, sizeof k->run.b);
-    if (run != NULL)
-        memcpy(k->run.b, run, sizeof k->run.b);
+    uuid_read(c, &k->run);
     k->author = job_text(c, 0, TXN_ENVELOPE_TEXT_MAX);
     if (k->kind < JOB_TICK_DUE || k->kind > JOB_TICK_BACKFILLED ||
         k->verdict > SCHEDULE_CANCELLED_OTHER)
@@ -120,7 +118,7 @@ int job_change_read(struct cursor *c, struct job_change *ch, struct err *e)
         c->bad = true;
     ch->gone = read_runs(c, &ch->gone_count);
     ch->started = read_runs(c, &ch->started_count);
-    return job_whole(c, "job.schedule", e);
+    return cursor_whole(c, "job.schedule", e);
 }
 
 uint64_t job_decided_read(struct cursor *result)

@@ -36,15 +36,6 @@ const char *short_read(struct cursor *c, char **room, size_t max)
     return out;
 }
 
-void uuid_read(struct cursor *c, struct uuid *out)
-{
-    const void *p = cursor_raw(c, sizeof out->b);
-    if (p != NULL)
-        memcpy(out->b, p, sizeof out->b);
-    else
-        memset(out, 0, sizeof *out);
-}
-
 int op_bad(const char *what, struct err *e)
 {
     return err_set(e, ERR_CORRUPT, "a %s operation is damaged", what);

@@ -2,6 +2,7 @@
 #ifndef KOAN_QUEUE_OPS_PRIV_H
 #define KOAN_QUEUE_OPS_PRIV_H
 
+#include "base/payload.h"
 #include "queue/queue.h"
 
 enum queue_op {
@@ -149,7 +150,6 @@ int consumer_decode(struct cursor *c, uint8_t version, struct consumer_view *v, 
 void short_add(struct buf *b, const char *text);
 /* Copied to *room, which moves on; `max` bytes at most. NULL where NULL was written, or bad. */
 const char *short_read(struct cursor *c, char **room, size_t max);
-void uuid_read(struct cursor *c, struct uuid *out);
 int op_bad(const char *what, struct err *e);
 /* As txn_begin(), in version 1: of all operations but what says otherwise. */
 struct buf *op_begin(struct txn *t, enum queue_op type);
