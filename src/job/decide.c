@@ -74,6 +74,18 @@ static int stop_all(const struct job_decide *x, const struct schedule_decision *
     return rc;
 }
 
+/* The runs that are waited for: their count, or an error; and room for so many ids. The caller
+ * frees both, after an error too. */
+static int waited_read(const struct job_decide *x, size_t ids_max, struct job_waited **list,
+                       struct uuid **ids, struct err *e)
+{
+    *list = mem_try(JOB_WAITED_MAX * sizeof **list);
+    *ids = mem_try(ids_max * sizeof **ids);
+    if (*list == NULL || *ids == NULL)
+        return err_set(e, ERR_NOMEM, "no memory to decide about schedule '%s'", x->s->def.name);
+    return job_waited_list(x->db, x->s->def.name, *list, JOB_WAITED_MAX, e);
+}
+
 /* ---- the run ---- */
 
 int job_run_add(const struct job_decide *x, const struct job_made *m, struct err *e)
@@ -141,11 +153,9 @@ int job_decide_add(const struct job_decide *x, const struct schedule_decision *d
                    struct job_decided *out, struct err *e)
 {
     struct job_change ch = {.revision = 0};
-    AUTO(mem_freep) struct job_waited *list = mem_try(JOB_WAITED_MAX * sizeof *list);
-    AUTO(mem_freep) struct uuid *gone = mem_try(JOB_WAITED_MAX * sizeof *gone);
-    if (list == NULL || gone == NULL)
-        return err_set(e, ERR_NOMEM, "no memory to decide about schedule '%s'", x->s->def.name);
-    int count = job_waited_list(x->db, x->s->def.name, list, JOB_WAITED_MAX, e);
+    AUTO(mem_freep) struct job_waited *list = NULL;
+    AUTO(mem_freep) struct uuid *gone = NULL;
+    int count = waited_read(x, JOB_WAITED_MAX, &list, &gone, e);
     if (count < 0)
         return count;
     for (int i = 0; i < count; i++)
@@ -227,11 +237,9 @@ static void account_all(const struct job_decide *x, struct job_waited *list, int
 int job_ends_add(const struct job_decide *x, struct err *e)
 {
     struct job_change ch = {.revision = 0};
-    AUTO(mem_freep) struct job_waited *list = mem_try(JOB_WAITED_MAX * sizeof *list);
-    AUTO(mem_freep) struct uuid *gone = mem_try(2 * JOB_WAITED_MAX * sizeof *gone);
-    if (list == NULL || gone == NULL)
-        return err_set(e, ERR_NOMEM, "no memory to decide about schedule '%s'", x->s->def.name);
-    int count = job_waited_list(x->db, x->s->def.name, list, JOB_WAITED_MAX, e);
+    AUTO(mem_freep) struct job_waited *list = NULL;
+    AUTO(mem_freep) struct uuid *gone = NULL;
+    int count = waited_read(x, 2 * JOB_WAITED_MAX, &list, &gone, e);
     if (count < 0)
         return count;
     ch.gone = gone;
@@ -262,11 +270,9 @@ int job_left_add(const struct job_decide *x, struct err *e)
 {
     struct job_change ch = {.revision = 0};
     struct schedule_state *st = &x->s->state;
-    AUTO(mem_freep) struct job_waited *list = mem_try(JOB_WAITED_MAX * sizeof *list);
-    AUTO(mem_freep) struct uuid *gone = mem_try(JOB_WAITED_MAX * sizeof *gone);
-    if (list == NULL || gone == NULL)
-        return err_set(e, ERR_NOMEM, "no memory to decide about schedule '%s'", x->s->def.name);
-    int count = job_waited_list(x->db, x->s->def.name, list, JOB_WAITED_MAX, e);
+    AUTO(mem_freep) struct job_waited *list = NULL;
+    AUTO(mem_freep) struct uuid *gone = NULL;
+    int count = waited_read(x, JOB_WAITED_MAX, &list, &gone, e);
     if (count < 0)
         return count;
     for (int i = 0; i < count; i++)
