@@ -1,6 +1,7 @@
 /* Queue core: what became of records before: their errors, and what people did with them. Of both
  * the newest are kept. Texts that many of them have in common (nodes, queues, who, why) are kept
  * once, as long as somebody speaks of them. */
+#include <stddef.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -61,47 +62,59 @@ static const char *word_text(const struct word *w)
 
 /* ---- rings ---- */
 
-/* A longer one in the place of *ring, `size` bytes an item; its count and cap stand in front. */
-static void ring_grow(struct core *c, void *ring, size_t head, size_t size, uint32_t cap,
-                      uint32_t more)
+/* How all of them begin. */
+struct ring {
+    uint32_t count, cap;
+};
+#define RING_ASSERT(type)                                                                          \
+    _Static_assert(offsetof(type, count) == offsetof(struct ring, count) &&                        \
+                       offsetof(type, cap) == offsetof(struct ring, cap),                          \
+                   "a ring begins with its count and cap")
+RING_ASSERT(struct rec_errors);
+RING_ASSERT(struct rec_moves);
+
+struct ring_kind {
+    size_t head, item; /* bytes */
+    uint32_t first, max;
+};
+static const struct ring_kind ring_errors = {sizeof(struct rec_errors), sizeof(struct rec_error),
+                                             ERRORS_FIRST, CORE_ERRORS_KEPT},
+                              ring_moves = {sizeof(struct rec_moves), sizeof(struct rec_move),
+                                            MOVES_FIRST, CORE_MOVES_KEPT};
+
+static uint32_t ring_cap(const struct ring_kind *kind, uint32_t cap, uint32_t count)
 {
-    void **at = ring;
-    void *grown = undo_alloc(&c->undo, head + more * size);
-    if (*at != NULL)
-        memcpy(grown, *at, head + cap * size);
-    undo_free(&c->undo, *at);
-    undo_note(&c->undo, at, sizeof *at);
-    *at = grown;
+    cap = cap == 0 ? kind->first : cap;
+    while (cap < count && cap < kind->max)
+        cap = cap * 2 < kind->max ? cap * 2 : kind->max;
+    return cap;
 }
 
-static uint32_t ring_cap(uint32_t cap, uint32_t first, uint32_t count, uint32_t max)
+/* Room for so many in *ring, by a longer one in its place if need be. */
+static void *ring_room(struct core *c, void *ring, const struct ring_kind *kind, uint32_t count)
 {
-    cap = cap == 0 ? first : cap;
-    while (cap < count && cap < max)
-        cap = cap * 2 < max ? cap * 2 : max;
-    return cap;
+    struct ring **at = ring, *old = *at;
+    uint32_t cap = old == NULL ? 0 : old->cap, more = ring_cap(kind, cap, count);
+    if (more == cap)
+        return old;
+    struct ring *grown = undo_alloc(&c->undo, kind->head + more * kind->item);
+    if (old != NULL)
+        memcpy(grown, old, kind->head + cap * kind->item);
+    grown->cap = more;
+    undo_free(&c->undo, old);
+    undo_note(&c->undo, at, sizeof *at);
+    *at = grown;
+    return grown;
 }
 
 struct rec_errors *errors_room(struct core *c, struct extra *x, uint32_t count)
 {
-    uint32_t cap = x->errors == NULL ? 0 : x->errors->cap;
-    uint32_t more = ring_cap(cap, ERRORS_FIRST, count, CORE_ERRORS_KEPT);
-    if (more > cap) {
-        ring_grow(c, &x->errors, sizeof *x->errors, sizeof x->errors->ring[0], cap, more);
-        x->errors->cap = more;
-    }
-    return x->errors;
+    return ring_room(c, &x->errors, &ring_errors, count);
 }
 
 struct rec_moves *moves_room(struct core *c, struct extra *x, uint32_t count)
 {
-    uint32_t cap = x->moves == NULL ? 0 : x->moves->cap;
-    uint32_t more = ring_cap(cap, MOVES_FIRST, count, CORE_MOVES_KEPT);
-    if (more > cap) {
-        ring_grow(c, &x->moves, sizeof *x->moves, sizeof x->moves->ring[0], cap, more);
-        x->moves->cap = more;
-    }
-    return x->moves;
+    return ring_room(c, &x->moves, &ring_moves, count);
 }
 
 static void move_unref(struct core *c, const struct rec_move *m)
