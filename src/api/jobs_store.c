@@ -303,9 +303,7 @@ static int store_body(struct store *s, struct err *e)
 static void store_post(struct http_request *req, enum job_stored_kind kind)
 {
     struct err e = ERR_INIT;
-    if (!API_QUERY_NONE(req) || !api_once(req))
-        return;
-    json_t *body = api_body_object(req);
+    json_t *body = api_once_body(req);
     if (body == NULL)
         return;
     struct store *s = mem_new(sizeof *s);

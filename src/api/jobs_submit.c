@@ -274,9 +274,7 @@ static void submit_post(struct http_request *req)
 {
     struct api_thread *t = api_thread_of(req);
     struct err e = ERR_INIT;
-    if (!API_QUERY_NONE(req) || !api_once(req))
-        return;
-    json_t *body = api_body_object(req);
+    json_t *body = api_once_body(req);
     if (body == NULL)
         return;
     struct submit *s = mem_new(sizeof *s);

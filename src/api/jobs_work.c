@@ -262,9 +262,7 @@ static int progress_read(struct progress *p, struct err *e)
 static void progress_post(struct http_request *req)
 {
     struct err e = ERR_INIT;
-    if (!API_QUERY_NONE(req) || !api_once(req))
-        return;
-    json_t *body = api_body_object(req);
+    json_t *body = api_once_body(req);
     if (body == NULL)
         return;
     struct progress *p = mem_new(sizeof *p);

@@ -186,6 +186,11 @@ bool api_once(struct http_request *req)
     return false;
 }
 
+json_t *api_once_body(struct http_request *req)
+{
+    return API_QUERY_NONE(req) && api_once(req) ? api_body_object(req) : NULL;
+}
+
 bool api_once_none(struct http_request *req)
 {
     if (http_header_in(req, ONCE_HEADER) == NULL)

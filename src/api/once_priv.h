@@ -33,6 +33,8 @@ struct api_once {
 /* Every write begins with it. False: answered (a bad key, one that is under way or was used for
  * another request). Without the header nothing happens. */
 bool api_once(struct http_request *req);
+/* The same of a write without a query whose body is one object, a new reference; NULL: answered. */
+json_t *api_once_body(struct http_request *req);
 /* For writes that take no key: 422 with one. */
 bool api_once_none(struct http_request *req);
 /* For the units of the write; NULL without the header. */

@@ -333,12 +333,9 @@ static void tx_start(struct http_request *req, json_t *body, int tries)
 
 static void tx_post(struct http_request *req)
 {
-    if (!API_QUERY_NONE(req) || !api_once(req))
-        return;
-    AUTO(json_unref) json_t *body = api_body_object(req);
-    if (body == NULL)
-        return;
-    tx_start(req, body, 0);
+    AUTO(json_unref) json_t *body = api_once_body(req);
+    if (body != NULL)
+        tx_start(req, body, 0);
 }
 
 static const struct http_route tx_table[] = {
