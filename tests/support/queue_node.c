@@ -36,6 +36,34 @@ void queue_node_end(struct queue_node *f)
     kit_node_gone(&f->node);
 }
 
+struct closing {
+    struct queue_node *node;
+    struct task task;
+};
+
+static void closing_closed(void *arg)
+{
+    struct closing *c = arg;
+    c->node->node.ledger = NULL;
+    loop_stop(c->node->node.loop);
+}
+
+static void closing_run(struct task *t)
+{
+    struct closing *c = LIST_OF(t, struct closing, task);
+    queues_stop(c->node->queues);
+    ledger_close(c->node->node.ledger, closing_closed, c);
+}
+
+void queue_node_end_thread(struct queue_node *f)
+{
+    struct closing c = {.node = f, .task.run = closing_run};
+    runner_post(loop_runner(f->node.loop), &c.task);
+    loop_join(f->node.loop);
+    queues_free(f->queues);
+    kit_node_gone(&f->node);
+}
+
 void queue_node_restart(struct queue_node *f)
 {
     queue_node_down(f);

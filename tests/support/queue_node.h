@@ -23,6 +23,8 @@ void queue_node_up(struct queue_node *f);    /* its name is "n" */
 void queue_node_down(struct queue_node *f);
 void queue_node_restart(struct queue_node *f);
 void queue_node_end(struct queue_node *f); /* down, and its folder goes */
+/* The same where its loop has a thread of its own by now. */
+void queue_node_end_thread(struct queue_node *f);
 
 struct uuid queue_node_id(uint32_t n);
 int queue_node_declare(struct queue_node *f, const char *name);

@@ -152,10 +152,7 @@ static int node_define_once(struct node *n)
 
 static bool node_define(struct node *n)
 {
-    int rc = node_define_once(n);
-    for (int i = 0; i < TRIES && machine_again(n->m, rc); i++)
-        rc = node_define_once(n);
-    return rc == 0;
+    return MACHINE_TRY(n->m, node_define_once(n)) == 0;
 }
 
 /* ---- arrivals ---- */

@@ -184,12 +184,7 @@ static int retire(struct node *n)
 
 static bool must(struct node *n, const struct change *c, size_t count)
 {
-    int rc = act(n, c, count);
-    for (int i = 0; i < 3 && machine_again(n->m, rc); i++)
-        rc = act(n, c, count);
-    if (rc != 0 && rc != ERR_TIMEOUT)
-        fail("a unit is refused for ever: %s", err_info(rc)->name);
-    return rc == 0;
+    return machine_did(MACHINE_TRY(n->m, act(n, c, count)), "a unit");
 }
 
 #define MUST(...)                                                                                  \
@@ -199,16 +194,8 @@ static bool must(struct node *n, const struct change *c, size_t count)
 /* Gone and back: with all records. */
 static bool goes_and_comes(struct node *n)
 {
-    int rc = retire(n);
-    for (int i = 0; i < 3 && machine_again(n->m, rc); i++)
-        rc = retire(n);
-    if (rc == 0)
-        rc = define(n);
-    for (int i = 0; i < 3 && machine_again(n->m, rc); i++)
-        rc = define(n);
-    if (rc != 0 && rc != ERR_TIMEOUT)
-        fail("an entity does not go, or come back: %s", err_info(rc)->name);
-    return rc == 0;
+    return machine_did(MACHINE_TRY(n->m, retire(n)), "that an entity goes") &&
+           machine_did(MACHINE_TRY(n->m, define(n)), "that it comes back");
 }
 
 static bool begin(struct node *n)
@@ -216,10 +203,7 @@ static bool begin(struct node *n)
     struct err e = ERR_INIT;
     if (machine_open(n->m, &e) != 0)
         return false;
-    int rc = define(n);
-    for (int i = 0; i < 3 && machine_again(n->m, rc); i++)
-        rc = define(n);
-    return rc == 0;
+    return MACHINE_TRY(n->m, define(n)) == 0;
 }
 
 static bool node_live(void *self)

@@ -153,12 +153,7 @@ static int act(struct node *n, const struct change *c, size_t count)
 
 static bool must(struct node *n, const struct change *c, size_t count)
 {
-    int rc = act(n, c, count);
-    for (int i = 0; i < 3 && machine_again(n->m, rc); i++)
-        rc = act(n, c, count);
-    if (rc != 0 && rc != ERR_TIMEOUT)
-        fail("a unit is refused for ever: %s", err_info(rc)->name);
-    return rc == 0;
+    return machine_did(MACHINE_TRY(n->m, act(n, c, count)), "a unit");
 }
 
 #define MUST(...)                                                                                  \

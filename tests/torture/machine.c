@@ -149,6 +149,13 @@ bool machine_again(struct machine *m, int rc)
     return rc != 0 && rc != ERR_TIMEOUT && !sim_is_frozen(m->sim);
 }
 
+bool machine_did(int rc, const char *what)
+{
+    if (rc != 0 && rc != ERR_TIMEOUT)
+        fail("%s is refused for ever: %s", what, err_info(rc)->name);
+    return rc == 0;
+}
+
 /* ---- waiting ---- */
 
 struct machine_wait {

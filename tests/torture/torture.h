@@ -23,7 +23,7 @@
 #include "ledger/ledger.h"
 #include "support/simworld.h"
 
-enum { MACHINE_WAIT_MS = 120000, MACHINE_DOMAINS_MAX = 4 };
+enum { MACHINE_WAIT_MS = 120000, MACHINE_DOMAINS_MAX = 4, MACHINE_TRIES = 4 };
 
 enum fault {
     NO_MEMORY,
@@ -77,6 +77,16 @@ bool machine_wait(struct machine *m, bool (*done)(void *arg), void *arg, const c
 void machine_clear_up(struct machine *m);
 /* A refusal may be tried again: what failed fails once, and space comes back. */
 bool machine_again(struct machine *m, int rc);
+/* What becomes of `step`, which is done again where that may help. */
+#define MACHINE_TRY(m, step)                                                                       \
+    ({                                                                                             \
+        int rc_ = (step);                                                                          \
+        for (int i_ = 0; i_ < MACHINE_TRIES && machine_again(m, rc_); i_++)                        \
+            rc_ = (step);                                                                          \
+        rc_;                                                                                       \
+    })
+/* True: it was done; false: nobody knows, and the life is over. Refused for ever, it fails. */
+bool machine_did(int rc, const char *what);
 
 void unit_answered(struct unit *u); /* for unit_init() */
 

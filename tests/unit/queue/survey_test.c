@@ -71,30 +71,10 @@ static void sender_next(struct sender *s)
     assert_int_equal(ledger_propose(s->node->node.ledger, &s->unit, NULL), 0);
 }
 
-struct closing {
-    struct queue_node *node;
-    struct task task;
-};
-
-static void closed(void *arg)
-{
-    struct closing *c = arg;
-    c->node->node.ledger = NULL;
-    loop_stop(c->node->node.loop);
-}
-
-static void close_run(struct task *t)
-{
-    struct closing *c = LIST_OF(t, struct closing, task);
-    queues_stop(c->node->queues);
-    ledger_close(c->node->node.ledger, closed, c);
-}
-
 TEST(whoever_looks_at_any_time_sees_what_was_whole)
 {
     struct queue_node f;
     struct looker lookers[LOOKERS];
-    struct closing closing = {.node = &f, .task.run = close_run};
     atomic_bool stop = false;
     char name[16];
     queue_node_begin(&f);
@@ -123,10 +103,7 @@ TEST(whoever_looks_at_any_time_sees_what_was_whole)
     }
     assert_int_equal(t.counts.available, SENDS);
     assert_int_equal(t.queues, QUEUES);
-    runner_post(loop_runner(f.node.loop), &closing.task);
-    loop_join(f.node.loop);
-    queues_free(f.queues);
-    kit_node_gone(&f.node);
+    queue_node_end_thread(&f);
 }
 
 int main(void)

@@ -372,40 +372,17 @@ static void crowd_end(struct crowd *c)
     assert_true(c->ended >= MEMBERS * ((ROUNDS + 2) / 3)); /* all that were watched in advance */
 }
 
-struct closing {
-    struct queue_node *node;
-    struct task task;
-};
-
-static void closing_closed(void *arg)
-{
-    struct closing *c = arg;
-    c->node->node.ledger = NULL;
-    loop_stop(c->node->node.loop);
-}
-
-static void closing_run(struct task *t)
-{
-    struct closing *c = LIST_OF(t, struct closing, task);
-    queues_stop(c->node->queues);
-    ledger_close(c->node->node.ledger, closing_closed, c);
-}
-
 TEST(each_watch_is_told_once_whatever_races_with_it)
 {
     struct queue_node f;
     struct crowd crowds[THREADS];
-    struct closing closing = {.node = &f, .task.run = closing_run};
     up(&f);
     assert_int_equal(loop_start(f.node.loop, NULL), 0);
     for (uint32_t i = 0; i < THREADS; i++)
         crowd_begin(&crowds[i], &f, i * MEMBERS + 1);
     for (uint32_t i = 0; i < THREADS; i++)
         crowd_end(&crowds[i]);
-    runner_post(loop_runner(f.node.loop), &closing.task);
-    loop_join(f.node.loop);
-    queues_free(f.queues);
-    kit_node_gone(&f.node);
+    queue_node_end_thread(&f);
 }
 
 int main(void)
