@@ -25,10 +25,9 @@
 #include "ledger/domain.h"
 #include "ledger/ledger.h"
 #include "queue/queue.h"
+#include "sim/house.h"
 #include "sim/scenario.h"
 #include "support/canon_rules.h"
-#include "support/sim_ledger.h"
-#include "support/simdisk.h"
 #include "support/simworld.h"
 
 enum {
@@ -63,16 +62,12 @@ struct answer {
 };
 
 struct node {
-    struct sim *sim;
-    struct simdisk *disk;
-    struct ledger_options options;
+    struct house h; /* first */
     struct entities *entities;
     struct canon *canon;
     struct queues *queues;
-    struct ledger *ledger;
     struct canon_engine *engines[ENGINES];
     struct canon_hooks hooks;
-    struct db *db;
     struct list requests;
     struct answer *answers;
     size_t answers_count;
@@ -100,23 +95,16 @@ static int node_stage(struct canon_hooks *h, struct canon_stage_call *call)
         return 1;
     json_t *says = json_pack("{s:s}", "iata", hub);
     char owner[257];
-    int rc = canon_find_key(n->canon, n->db, h, "Port", call->tenant, says, owner, &e);
+    int rc = canon_find_key(n->canon, n->h.db, h, "Port", call->tenant, says, owner, &e);
     if (rc == ERR_NOT_FOUND) {
         call->verdict = CANON_PARK;
         snprintf(call->reason, sizeof(call->reason), "PARENT_NOT_FOUND");
         call->evidence = json_pack("{s:s,s:O}", "model", "Port", "key", says);
-    } else if (rc != 0 && !sim_is_frozen(n->sim)) {
+    } else if (rc != 0 && house_counts(&n->h)) {
         sim_fail("find: %s", e.text);
     }
     json_decref(says);
     return 1;
-}
-
-static int node_opened(void *self, struct db *db, struct err *e)
-{
-    (void)e;
-    ((struct node *)self)->db = db;
-    return 0;
 }
 
 static bool node_is_idle(void *arg)
@@ -142,47 +130,39 @@ static void node_free_domains(struct node *n)
     n->entities = NULL;
 }
 
-static int node_open(struct node *n, struct err *e)
+static void node_open(struct node *n)
 {
+    struct err e = ERR_INIT;
     n->entities = entities_new();
-    int rc = canon_new(n->entities, &n->canon, e);
-    if (rc != 0)
-        sim_fail("canon: %s", e->text);
+    if (canon_new(n->entities, &n->canon, &e) != 0)
+        sim_fail("canon: %s", e.text);
     n->queues = queues_new();
-    struct domain domains[] = {*entities_domain(n->entities),
-                               *canon_domain(n->canon),
-                               *queues_domain(n->queues),
-                               {.name = "tap", .self = n, .opened = node_opened}};
-    sim_note(n->sim, "open");
-    rc = ledger_open(&n->options, sim_world(n->sim), domains, ARRAY_LEN(domains), &n->ledger, e);
-    if (rc != 0) {
-        node_free_domains(n);
-        return rc;
-    }
-    queues_start(n->queues, n->ledger, sim_world(n->sim), "sim");
+    const struct domain domains[] = {*entities_domain(n->entities), *canon_domain(n->canon),
+                                     *queues_domain(n->queues), house_rows(&n->h)};
+    house_open(&n->h, domains, ARRAY_LEN(domains));
+    queues_start(n->queues, n->h.ledger, sim_world(n->h.sim), "sim");
     n->hooks.run = node_stage;
     /* There is one thread, but what hands do is a task of its own all the same. */
-    const struct canon_hand hands[HANDS] = {{sim_world(n->sim)->runner, &n->hooks},
-                                            {sim_world(n->sim)->runner, &n->hooks}};
+    const struct canon_hand hands[HANDS] = {{sim_world(n->h.sim)->runner, &n->hooks},
+                                            {sim_world(n->h.sim)->runner, &n->hooks}};
     for (int i = 0; i < ENGINES; i++) {
         struct canon_engine_options o = {.canon = n->canon,
-                                         .ledger = n->ledger,
-                                         .world = sim_world(n->sim),
-                                         .reader = n->db,
+                                         .ledger = n->h.ledger,
+                                         .world = sim_world(n->h.sim),
+                                         .reader = n->h.db,
                                          .hooks = &n->hooks,
                                          .hands = hands,
                                          .hands_count = i == 0 ? HANDS : 0};
-        if (canon_engine_new(&o, &n->engines[i], e) != 0)
-            sim_fail("engine: %s", e->text);
+        if (canon_engine_new(&o, &n->engines[i], &e) != 0)
+            sim_fail("engine: %s", e.text);
         canon_engine_start(n->engines[i]);
     }
-    canon_sweep_start(n->canon, n->ledger, sim_world(n->sim));
-    return 0;
+    canon_sweep_start(n->canon, n->h.ledger, sim_world(n->h.sim));
 }
 
 static void node_settle(struct node *n)
 {
-    if (!sim_run_until(n->sim, node_is_idle, n, 60000))
+    if (!sim_run_until(n->h.sim, node_is_idle, n, 60000))
         sim_fail("a request has no answer after a minute");
 }
 
@@ -191,57 +171,45 @@ static void node_rest(struct node *n)
 {
     node_settle(n);
     do
-        sim_run(n->sim, 10);
-    while (!engines_are_idle(n) && !sim_is_frozen(n->sim));
+        sim_run(n->h.sim, 10);
+    while (!engines_are_idle(n) && house_counts(&n->h));
 }
 
-static void node_close(struct node *n)
+static void node_close(struct house *h)
 {
-    sim_note(n->sim, "close");
+    struct node *n = (struct node *)h;
+    sim_note(n->h.sim, "close");
     node_settle(n);
     for (int i = 0; i < ENGINES; i++)
         canon_engine_stop(n->engines[i]);
-    if (!sim_run_until(n->sim, engines_are_idle, n, 60000))
+    if (!sim_run_until(n->h.sim, engines_are_idle, n, 60000))
         sim_fail("an engine does not come to an end");
     for (int i = 0; i < ENGINES; i++)
         canon_engine_free(n->engines[i]);
     canon_sweep_stop(n->canon);
     queues_stop(n->queues);
-    if (!sim_ledger_close(n->sim, n->ledger))
-        sim_fail("the ledger does not close");
+    house_close(h);
     node_free_domains(n);
-    n->db = NULL;
 }
 
 static void node_init(struct node *n, uint64_t seed, FILE *trace, const char *vfs)
 {
-    *n = (struct node){.sim = sim_new(seed, trace)};
-    n->disk = sim_disk(n->sim);
-    n->chain = sim_chance(n->sim, 50);
-    n->answers = mem_new_array(ANSWERS_MAX, sizeof(*n->answers));
+    const struct house_files files = {.segment_bytes = 64 << 10,
+                                      .snapshot_bytes = 50000,
+                                      .snapshot_more = 400000,
+                                      .snapshot_entries = 100,
+                                      .keep_bytes = 1,
+                                      .vfs = vfs};
+    *n = (struct node){.answers = mem_new_array(ANSWERS_MAX, sizeof(*n->answers))};
+    house_init(&n->h, seed, trace, &files);
+    n->chain = sim_chance(n->h.sim, 50);
     list_init(&n->requests);
-    n->options = (struct ledger_options){
-        .dir = "data",
-        .vfs = vfs,
-        .exclusive = true,
-        .segment_bytes = 64 << 10,
-        .snapshot_bytes = 50000 + sim_rand(n->sim, 400000),
-        .snapshot_entries = 5 + sim_rand(n->sim, 100),
-        .keep_ms = 1,
-        .keep_bytes = 1,
-    };
-    struct err e = ERR_INIT;
-    if (db_vfs_register(vfs, sim_world(n->sim)->disk, &e) != 0)
-        sim_fail("%s", e.text);
 }
 
 static uint64_t node_fini(struct node *n)
 {
-    uint64_t hash = sim_trace_hash(n->sim);
-    db_vfs_unregister(n->options.vfs);
     mem_free(n->answers);
-    sim_free(n->sim);
-    return hash;
+    return house_fini(&n->h);
 }
 
 /* ---- Definitions ---- */
@@ -270,12 +238,12 @@ static void node_define(struct node *n)
     if (model == NULL || entity_def_parse_text(entity_text, sizeof(entity_text) - 1, &d, &e) != 0)
         sim_fail("definitions: %s", e.text);
     struct defining def = {0};
-    unit_init(&def.unit, sim_client(n->sim), defining_done);
+    unit_init(&def.unit, sim_client(n->h.sim), defining_done);
     entity_txn_define(&def.unit.txn, d);
     if (canon_txn_define(n->canon, &def.unit.txn, model, d, &e) != 0 ||
-        ledger_propose(n->ledger, &def.unit, &e) != 0)
+        ledger_propose(n->h.ledger, &def.unit, &e) != 0)
         sim_fail("define: %s", e.text);
-    if (!sim_run_until(n->sim, defining_is_done, &def, 60000) || def.unit.err.code != 0)
+    if (!sim_run_until(n->h.sim, defining_is_done, &def, 60000) || def.unit.err.code != 0)
         sim_fail("define: %s", def.unit.err.text);
     unit_fini(&def.unit);
     entity_def_unref(d);
@@ -287,13 +255,13 @@ static void request_done(struct canon_request *r)
 {
     struct request *q = (struct request *)r;
     struct node *n = q->node;
-    bool counts = !sim_is_frozen(n->sim);
+    bool counts = house_counts(&n->h);
     if (counts && r->err.code != 0 && !(r->whole && r->err.code == ERR_CONFLICT))
         sim_fail("request: %s", r->err.text);
     bool done = false, undone = false;
     for (size_t i = 0; i < r->count && counts; i++) {
         const struct canon_arrival *a = &r->arrivals[i];
-        sim_event(n->sim, "answer", a->reason, a->outcome, hash64(0, a->golden_id, 36));
+        sim_event(n->h.sim, "answer", a->reason, a->outcome, hash64(0, a->golden_id, 36));
         /* Two engines may be in each other's way once too often; the client sends it again. */
         bool lost = r->whole || a->err.code == ERR_CONFLICT; /* whole: what another did wrong */
         done |= a->outcome != CANON_FAILED && a->arrival_id[0] != '\0';
@@ -321,7 +289,7 @@ static struct request *request_new(struct node *n)
 {
     struct request *q = mem_new(sizeof(*q));
     q->node = n;
-    q->r.home = sim_client(n->sim);
+    q->r.home = sim_client(n->h.sim);
     q->r.env = &q->env;
     q->r.arrivals = q->arrivals;
     q->r.done = request_done;
@@ -342,7 +310,7 @@ static void request_send(struct request *q)
 {
     struct node *n = q->node;
     struct err e = ERR_INIT;
-    struct canon_engine *en = n->engines[sim_rand(n->sim, ENGINES)];
+    struct canon_engine *en = n->engines[sim_rand(n->h.sim, ENGINES)];
     if (canon_arrive(en, "Port", &q->r, &e) != 0)
         sim_fail("arrive: %s", e.text);
 }
@@ -351,7 +319,7 @@ static void request_send(struct request *q)
  * that a withdrawal parts. */
 static json_t *port_make(const struct node *n, uint64_t source)
 {
-    struct sim *s = n->sim;
+    struct sim *s = n->h.sim;
     char text[32];
     json_t *data = json_object();
     uint64_t which = sim_rand(s, 10);
@@ -385,15 +353,15 @@ static void node_send(struct node *n)
 {
     static const char *const origins[] = {"a", "b", "c"};
     struct request *q = request_new(n);
-    for (uint64_t count = 1 + sim_rand(n->sim, BULK); count > 0; count--) {
+    for (uint64_t count = 1 + sim_rand(n->h.sim, BULK); count > 0; count--) {
         char id[24];
-        uint64_t number = sim_rand(n->sim, SOURCE_IDS), origin = sim_rand(n->sim, 3);
+        uint64_t number = sim_rand(n->h.sim, SOURCE_IDS), origin = sim_rand(n->h.sim, 3);
         snprintf(id, sizeof(id), "s%llu", (unsigned long long)number);
-        request_add(q, origins[origin], id, (int64_t)sim_rand(n->sim, 1000),
+        request_add(q, origins[origin], id, (int64_t)sim_rand(n->h.sim, 1000),
                     port_make(n, 3 * number + origin));
     }
-    q->r.whole = sim_chance(n->sim, 20);
-    sim_event(n->sim, "send", "", q->r.count, q->r.whole);
+    q->r.whole = sim_chance(n->h.sim, 20);
+    sim_event(n->h.sim, "send", "", q->r.count, q->r.whole);
     request_send(q);
 }
 
@@ -403,29 +371,14 @@ static void node_withdraw(struct node *n)
     struct err e = ERR_INIT;
     struct request *q = request_new(n);
     char id[24];
-    snprintf(id, sizeof(id), "s%llu", (unsigned long long)sim_rand(n->sim, SOURCE_IDS));
-    request_add(q, origins[sim_rand(n->sim, 3)], id, INT64_MIN, NULL);
-    sim_event(n->sim, "withdraw", id, 1, 0);
-    if (canon_withdraw(n->engines[sim_rand(n->sim, ENGINES)], "Port", &q->r, false, &e) != 0)
+    snprintf(id, sizeof(id), "s%llu", (unsigned long long)sim_rand(n->h.sim, SOURCE_IDS));
+    request_add(q, origins[sim_rand(n->h.sim, 3)], id, INT64_MIN, NULL);
+    sim_event(n->h.sim, "withdraw", id, 1, 0);
+    if (canon_withdraw(n->engines[sim_rand(n->h.sim, ENGINES)], "Port", &q->r, false, &e) != 0)
         sim_fail("withdraw: %s", e.text);
 }
 
 /* ---- Checks ---- */
-
-static int64_t node_number(struct node *n, const char *sql, const char *text)
-{
-    struct err e = ERR_INIT;
-    struct db_stmt *s = db_stmt_get(n->db, sql, &e);
-    if (s == NULL)
-        sim_fail("%s", e.text);
-    if (text != NULL)
-        db_bind_str(s, 1, text);
-    if (db_step(s, &e) != 1)
-        sim_fail("%s: %s", sql, e.text);
-    int64_t v = db_col_int(s, 0);
-    db_stmt_done(s);
-    return v;
-}
 
 static void check_answers(struct node *n)
 {
@@ -434,38 +387,39 @@ static void check_answers(struct node *n)
         struct err e = ERR_INIT;
         char live[257];
         if (a->arrival[0] != '\0' && a->outcome != CANON_FAILED &&
-            node_number(n, "SELECT count(*) FROM canon_arrival WHERE id = ?1", a->arrival) != 1)
+            house_number(&n->h, "SELECT count(*) FROM canon_arrival WHERE id = ?1", a->arrival) !=
+                1)
             sim_fail("acknowledged arrival %s is lost", a->arrival);
         if (a->golden[0] != '\0' && a->outcome != CANON_FAILED &&
-            canon_survivor(n->db, "Port", "default", a->golden, live, &e) != 0)
+            canon_survivor(n->h.db, "Port", "default", a->golden, live, &e) != 0)
             sim_fail("C4: golden id %s leads nowhere: %s", a->golden, e.text);
     }
 }
 
 static void node_check(struct node *n)
 {
-    if (node_number(n, "SELECT count(*) FROM entity_defs", NULL) > 0) {
+    if (house_number(&n->h, "SELECT count(*) FROM entity_defs", NULL) > 0) {
         for (const struct canon_rule *r = canon_rules; r->what != NULL; r++)
-            if (node_number(n, r->sql, NULL) != 0)
+            if (house_number(&n->h, r->sql, NULL) != 0)
                 sim_fail("%s", r->what);
-        const char *wrong = canon_rules_parked(n->db, n->queues);
+        const char *wrong = canon_rules_parked(n->h.db, n->queues);
         if (wrong != NULL)
             sim_fail("%s", wrong);
         check_answers(n);
     }
     uint64_t scan = 0;
     struct err e = ERR_INIT;
-    if (db_hash_scan(n->db, &scan, &e) != 0 || scan != db_hash(n->db))
+    if (db_hash_scan(n->h.db, &scan, &e) != 0 || scan != db_hash(n->h.db))
         sim_fail("the running state hash is not that of the rows %s", e.text);
-    sim_event(n->sim, "checked", "", scan, 0);
+    sim_event(n->h.sim, "checked", "", scan, 0);
 }
 
 /* Once there is peace, nothing waits for a key that is there. */
 static void check_waits(struct node *n)
 {
     node_rest(n);
-    if (!sim_is_frozen(n->sim) &&
-        node_number(n, "SELECT count(*) FROM canon_wait WHERE due = 1", NULL) != 0)
+    if (house_counts(&n->h) &&
+        house_number(&n->h, "SELECT count(*) FROM canon_wait WHERE due = 1", NULL) != 0)
         sim_fail("a parked arrival is due and is not taken up");
 }
 
@@ -476,7 +430,7 @@ static void check_waits(struct node *n)
 static void arrivals_repeat(struct node *from, struct node *to)
 {
     struct err e = ERR_INIT;
-    struct db_stmt *s = db_stmt_get(from->db,
+    struct db_stmt *s = db_stmt_get(from->h.db,
                                     "SELECT origin, source_id, observed_at, body FROM "
                                     "canon_arrival AS a WHERE outcome <> 4 AND rid > (SELECT "
                                     "coalesce(max(rid), 0) FROM canon_arrival AS w WHERE "
@@ -485,7 +439,7 @@ static void arrivals_repeat(struct node *from, struct node *to)
                                     &e);
     if (s == NULL)
         sim_fail("%s", e.text);
-    db_bind_int(s, 1, 1 + (int64_t)sim_rand(to->sim, 10006));
+    db_bind_int(s, 1, 1 + (int64_t)sim_rand(to->h.sim, 10006));
     static const char *const origins[] = {"a", "b", "c"};
     struct request *q = NULL;
     while (db_step(s, &e) > 0) {
@@ -512,33 +466,31 @@ static const char PARKED[] = "SELECT count(*) FROM canon_arrival WHERE outcome =
 static void check_order(struct node *n, uint64_t seed)
 {
     struct node other;
-    struct err e = ERR_INIT;
     /* What is parked has no say in the order of things. */
-    if (node_number(n, PARKED, NULL) != 0)
+    if (house_number(&n->h, PARKED, NULL) != 0)
         return;
     node_init(&other, seed ^ 0x5eed, NULL, "sim2");
-    if (node_open(&other, &e) != 0)
-        sim_fail("%s", e.text);
+    node_open(&other);
     node_define(&other);
     arrivals_repeat(n, &other);
     check_waits(&other);
-    bool whole = node_number(&other, PARKED, NULL) == 0;
+    bool whole = house_number(&other.h, PARKED, NULL) == 0;
     for (size_t i = 0; i < other.answers_count; i++)
         whole = whole && !other.answers[i].lost; /* conflicts: nobody resent */
-    AUTO(mem_freep) char *here = canon_rules_golden(n->db);
-    AUTO(mem_freep) char *there = canon_rules_golden(other.db);
+    AUTO(mem_freep) char *here = canon_rules_golden(n->h.db);
+    AUTO(mem_freep) char *there = canon_rules_golden(other.h.db);
     if (whole && strcmp(here, there) != 0)
         sim_fail("C3: another order gave\n%s\nfirst it was\n%s", there, here);
-    node_close(&other);
+    node_close(&other.h);
     node_fini(&other);
 }
 
 static void check_repeats(struct node *n)
 {
-    AUTO(mem_freep) char *before = canon_rules_golden(n->db);
+    AUTO(mem_freep) char *before = canon_rules_golden(n->h.db);
     arrivals_repeat(n, n);
     check_waits(n);
-    AUTO(mem_freep) char *after = canon_rules_golden(n->db);
+    AUTO(mem_freep) char *after = canon_rules_golden(n->h.db);
     if (strcmp(before, after) != 0)
         sim_fail("C5: the same arrivals again changed\n%s\nto\n%s", before, after);
     node_check(n);
@@ -546,61 +498,49 @@ static void check_repeats(struct node *n)
 
 /* ---- Lives ---- */
 
-static void node_live(struct node *n)
+static void node_begin(struct house *h)
 {
-    for (uint64_t turns = 5 + sim_rand(n->sim, 40); turns > 0 && !sim_is_frozen(n->sim); turns--) {
-        if (sim_chance(n->sim, 20))
+    struct node *n = (struct node *)h;
+    node_open(n);
+    if (house_counts(h))
+        node_check(n);
+    node_define(n);
+}
+
+static void node_live(struct house *h)
+{
+    struct node *n = (struct node *)h;
+    for (uint64_t turns = 5 + sim_rand(n->h.sim, 40); turns > 0 && house_counts(&n->h); turns--) {
+        if (sim_chance(n->h.sim, 20))
             node_withdraw(n);
         else
             node_send(n);
-        for (uint64_t steps = sim_rand(n->sim, 60); steps > 0; steps--)
-            sim_step(n->sim);
-        if (sim_chance(n->sim, 5)) { /* what failed until now is old */
-            sim_clock_jump(n->sim, CANON_FAILED_KEEP_MS + 1);
-            sim_run(n->sim, 2 * CANON_SWEEP_MS);
+        for (uint64_t steps = sim_rand(n->h.sim, 60); steps > 0; steps--)
+            sim_step(n->h.sim);
+        if (sim_chance(n->h.sim, 5)) { /* what failed until now is old */
+            sim_clock_jump(n->h.sim, CANON_FAILED_KEEP_MS + 1);
+            sim_run(n->h.sim, 2 * CANON_SWEEP_MS);
         }
-        if (sim_chance(n->sim, 10)) {
+        if (sim_chance(n->h.sim, 10)) {
             node_settle(n);
-            if (!sim_is_frozen(n->sim))
+            if (house_counts(&n->h))
                 node_check(n);
         }
     }
 }
 
-static void node_life(struct node *n)
-{
-    struct err e = ERR_INIT;
-    if (sim_chance(n->sim, 80))
-        simdisk_freeze_after(n->disk, 1 + sim_rand(n->sim, sim_chance(n->sim, 20) ? 100 : 1500));
-    if (node_open(n, &e) != 0)
-        sim_fail("does not open: %s", e.text);
-    if (!sim_is_frozen(n->sim))
-        node_check(n);
-    node_define(n);
-    node_live(n);
-    if (sim_chance(n->sim, 70))
-        sim_freeze(n->sim, "end of life");
-    node_close(n);
-    if (sim_died_of(n->sim) != NULL)
-        sim_fail("the node died on a healthy disk: %s", sim_died_of(n->sim));
-    sim_freeze(n->sim, "gone");
-    sim_crash(n->sim, sim_chance(n->sim, 30) ? SIM_KILL : SIM_POWER_CUT);
-}
-
 uint64_t canon_sim(uint64_t seed, FILE *trace)
 {
+    static const struct house_life life = {
+        .soon = 100, .late = 1500, .open = node_begin, .live = node_live, .close = node_close};
     struct node n;
-    struct err e = ERR_INIT;
-    node_init(&n, seed, trace, "sim");
-    for (uint64_t lives = 1 + sim_rand(n.sim, LIVES); lives > 0; lives--)
-        node_life(&n);
-    if (node_open(&n, &e) != 0)
-        sim_fail("does not open in peace: %s", e.text);
-    node_check(&n);
-    node_define(&n);
+    node_init(&n, seed, trace, NULL);
+    for (uint64_t lives = 1 + sim_rand(n.h.sim, LIVES); lives > 0; lives--)
+        house_life(&n.h, &life);
+    node_begin(&n.h);
     check_waits(&n);
     check_order(&n, seed);
     check_repeats(&n);
-    node_close(&n);
+    node_close(&n.h);
     return node_fini(&n);
 }

@@ -21,7 +21,7 @@ void house_init(struct house *h, uint64_t seed, FILE *trace, const struct house_
     list_init(&h->units);
     h->options = (struct ledger_options){
         .dir = "data",
-        .vfs = HOUSE_VFS,
+        .vfs = f->vfs != NULL ? f->vfs : HOUSE_VFS,
         .exclusive = true,
         .segment_bytes = f->segment_bytes,
         .snapshot_bytes = f->snapshot_bytes + sim_rand(h->sim, f->snapshot_more),
@@ -29,14 +29,14 @@ void house_init(struct house *h, uint64_t seed, FILE *trace, const struct house_
         .keep_ms = 1,
         .keep_bytes = 1 + sim_rand(h->sim, f->keep_bytes),
     };
-    if (db_vfs_register(HOUSE_VFS, sim_world(h->sim)->disk, &e) != 0)
+    if (db_vfs_register(h->options.vfs, sim_world(h->sim)->disk, &e) != 0)
         sim_fail("%s", e.text);
 }
 
 uint64_t house_fini(struct house *h)
 {
     uint64_t hash = sim_trace_hash(h->sim);
-    db_vfs_unregister(HOUSE_VFS);
+    db_vfs_unregister(h->options.vfs);
     sim_free(h->sim);
     return hash;
 }
@@ -70,20 +70,29 @@ void house_power_cut(struct house *h)
     sim_crash(h->sim, SIM_POWER_CUT);
 }
 
-void house_life(struct house *h, const struct house_life *l)
+void house_may_freeze(struct sim *s, uint64_t soon, uint64_t late)
 {
-    struct sim *s = h->sim;
     if (sim_chance(s, 80))
-        simdisk_freeze_after(h->disk, 1 + sim_rand(s, sim_chance(s, 20) ? l->soon : l->late));
-    l->open(h);
-    l->live(h);
-    if (sim_chance(s, 70))
-        sim_freeze(s, "end of life");
-    l->close(h);
+        simdisk_freeze_after(sim_disk(s), 1 + sim_rand(s, sim_chance(s, 20) ? soon : late));
+}
+
+void house_dies(struct sim *s)
+{
     if (sim_died_of(s) != NULL)
         sim_fail("the node died on a healthy disk: %s", sim_died_of(s));
     sim_freeze(s, "gone");
     sim_crash(s, sim_chance(s, 30) ? SIM_KILL : SIM_POWER_CUT);
+}
+
+void house_life(struct house *h, const struct house_life *l)
+{
+    house_may_freeze(h->sim, l->soon, l->late);
+    l->open(h);
+    l->live(h);
+    if (sim_chance(h->sim, 70))
+        sim_freeze(h->sim, "end of life");
+    l->close(h);
+    house_dies(h->sim);
     simdisk_freeze_after(h->disk, 0);
 }
 

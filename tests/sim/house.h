@@ -39,6 +39,7 @@ struct house_files { /* bounds of what the seed decides */
     uint64_t snapshot_bytes, snapshot_more; /* between two saved states: so many, and up to more */
     uint64_t snapshot_entries;
     uint64_t keep_bytes; /* of log that is not needed */
+    const char *vfs;     /* of a second house beside another: its name; NULL: "sim" */
 };
 void house_init(struct house *h, uint64_t seed, FILE *trace, const struct house_files *f);
 uint64_t house_fini(struct house *h); /* the hash of the trace */
@@ -53,6 +54,9 @@ struct house_life {
     void (*close)(struct house *h);
 };
 void house_life(struct house *h, const struct house_life *l);
+/* The parts of that for scenarios which are no house: before it opens, and when it is closed. */
+void house_may_freeze(struct sim *s, uint64_t soon, uint64_t late);
+void house_dies(struct sim *s);
 /* It was closed, and the power goes. */
 void house_power_cut(struct house *h);
 /* For `open` and `close`: what is left to do for all. */

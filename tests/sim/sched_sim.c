@@ -17,10 +17,10 @@
 #include "base/mem.h"
 #include "db/db.h"
 #include "job/clock_priv.h"
+#include "sim/house.h"
 #include "sim/scenario.h"
 #include "support/job_lab.h"
 #include "support/job_worker.h"
-#include "support/simdisk.h"
 #include "support/simworld.h"
 
 enum {
@@ -248,17 +248,13 @@ static void node_end(struct node *n)
 static void node_life(struct node *n)
 {
     struct sim *s = sim_of(n);
-    if (sim_chance(s, 80))
-        simdisk_freeze_after(sim_disk(s), 1 + sim_rand(s, sim_chance(s, 20) ? 100 : 2000));
+    house_may_freeze(s, 100, 2000);
     node_begin(n);
     node_live(n);
     if (sim_chance(s, 70))
         sim_freeze(s, "end of life");
     node_end(n);
-    if (sim_died_of(s) != NULL)
-        sim_fail("the node died on a healthy disk: %s", sim_died_of(s));
-    sim_freeze(s, "gone");
-    sim_crash(s, sim_chance(s, 30) ? SIM_KILL : SIM_POWER_CUT);
+    house_dies(s);
     if (sim_chance(s, 60))
         sim_spend(s, sim_rand(s, AWAY_MAX_S) * 1000000000u);
 }
