@@ -99,7 +99,7 @@ struct publishing {
 static void publishing_free(struct publishing *p)
 {
     unit_fini(&p->unit);
-    bus_route_unref(p->route);
+    bus_route_free(p->route);
     topic_drafts_free(p->list, p->count);
     json_decref(p->options);
     mem_free(p);
@@ -206,7 +206,7 @@ static int publishing_fill(struct publishing *p, struct txn *t, struct err *e)
 static int publishing_go(struct publishing *p, struct err *e)
 {
     struct api_thread *t = api_thread_of(p->req);
-    bus_route_unref(p->route);
+    bus_route_free(p->route);
     p->route = NULL;
     unit_init(&p->unit, loop_runner(t->loop), publishing_done);
     int rc = bus_route(t->api->o.bus, API_TENANT, http_param(p->req, "topic"), &p->route, e);

@@ -108,7 +108,7 @@ static int redrive_read(struct redrive *r, size_t i, const char **topic, struct 
 static int redrive_add(struct redrive *r, struct queue_units *u, size_t i, struct err *e)
 {
     const char *topic = NULL;
-    AUTO(bus_route_unrefp) struct bus_route *route = NULL;
+    AUTO(bus_route_freep) struct bus_route *route = NULL;
     int rc = redrive_read(r, i, &topic, e);
     if (rc != 0)
         return rc;

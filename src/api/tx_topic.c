@@ -17,7 +17,7 @@ void tx_topic_free(struct tx_topic *p)
 {
     if (p == NULL)
         return;
-    bus_route_unref(p->route);
+    bus_route_free(p->route);
     topic_draft_fini(&p->draft);
     mem_free(p);
 }
@@ -66,7 +66,7 @@ int tx_topic_new(const json_t *op, const struct tx_queue *q, struct bus *bus, st
 int tx_topic_condition(struct tx_topic *p, const struct tx_topic *before, struct txn *t,
                        struct err *e)
 {
-    bus_route_unref(p->route);
+    bus_route_free(p->route);
     p->route = NULL;
     int rc = bus_route(p->bus, API_TENANT, p->topic, &p->route, e);
     if (rc != 0)

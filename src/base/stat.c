@@ -414,18 +414,6 @@ static size_t stat_print_chosen(struct buf *b, const struct stat_family *f, int 
     return count;
 }
 
-size_t stat_print_detailed(struct buf *b, int openmetrics, const char *family, const char *value)
-{
-    struct stat_page p = {.out = b,
-                          .openmetrics = openmetrics != 0,
-                          .detailed = true,
-                          .family = family,
-                          .value = value};
-    stat_page_own(&p);
-    stat_page_end(&p);
-    return p.count;
-}
-
 /* ---- pages that others add to ---- */
 
 void stat_page_own(struct stat_page *p)

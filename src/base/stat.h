@@ -38,9 +38,6 @@ void stat_change(struct stat_gauge *g, int64_t delta);
 void stat_record(struct stat_histogram *h, uint64_t ns);
 /* Prometheus text format 0.0.4, or OpenMetrics 1.0 with its # EOF. Sorted by name. */
 void stat_print(struct buf *b, int openmetrics);
-/* All series of the family (NULL: of all) that have a label of that value (NULL: any). The number
- * of series. */
-size_t stat_print_detailed(struct buf *b, int openmetrics, const char *family, const char *value);
 /* A page under way: what is registered here, then families of others, whose series are too many or
  * come and go. Each begins with stat_page_family(); then its series, all of it together.
  *

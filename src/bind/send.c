@@ -13,7 +13,7 @@
 static void message_free(void *p)
 {
     struct bind_message *s = p;
-    bus_route_unref(s->route);
+    bus_route_free(s->route);
     json_decref(s->chain);
     arena_fini(&s->arena);
     buf_fini(&s->body);

@@ -136,9 +136,8 @@ bool bus_topics_are(struct bus *b, const char *tenant, const char *source,
  * ERR_INVALID for the topic, ERR_TOO_LARGE past BUS_ROUTE_GROUPS_MAX, ERR_NOMEM. */
 int bus_route(struct bus *b, const char *tenant, const char *topic, struct bus_route **out,
               struct err *e);
-struct bus_route *bus_route_ref(struct bus_route *r);
-void bus_route_unref(struct bus_route *r);   /* takes NULL */
-void bus_route_unrefp(struct bus_route **r); /* for AUTO */
+void bus_route_free(struct bus_route *r);   /* takes NULL */
+void bus_route_freep(struct bus_route **r); /* for AUTO */
 uint64_t bus_route_revision(const struct bus_route *r);
 /* Groups that get a record at once; those that are being fed get theirs in turn. */
 size_t bus_route_count(const struct bus_route *r);

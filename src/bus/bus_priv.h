@@ -106,7 +106,6 @@ const struct bus_tenant *bus_routes_tenant(const struct bus_routes *r, const cha
 struct bus_routes *bus_routes_now(struct bus *b);
 
 struct bus_route {
-    atomic_uint refs;
     struct bus_routes *routes; /* counted: what follows lies in it */
     const struct bus_declared **groups;
     const struct bus_topic *topic; /* NULL: not declared */

@@ -191,25 +191,6 @@ const struct group *groups_pick(const struct groups *g, const char *name, const 
     return NULL;
 }
 
-void groups_diff(const struct groups *before, const struct groups *after, group_change_cb *cb,
-                 void *arg)
-{
-    size_t i = 0, k = 0, m = groups_count(before), n = groups_count(after);
-    while (i < m || k < n) {
-        const struct group *a = i < m ? &before->list[i] : NULL;
-        const struct group *b = k < n ? &after->list[k] : NULL;
-        int order = a == NULL ? 1 : b == NULL ? -1 : group_compare(a, b);
-        if (order < 0)
-            cb(arg, GROUP_REMOVED, a, NULL);
-        else if (order > 0)
-            cb(arg, GROUP_ADDED, NULL, b);
-        else if (strcmp(a->options, b->options) != 0)
-            cb(arg, GROUP_CHANGED, a, b);
-        i += order <= 0;
-        k += order >= 0;
-    }
-}
-
 /* ---- Nobody listens ---- */
 
 int unrouted_read(const char *word, enum unrouted *out, struct err *e)

@@ -64,15 +64,6 @@ const struct group *groups_at(const struct groups *g, size_t i);
  * says more. NULL when none matches. The topic has passed topic_check(). */
 const struct group *groups_pick(const struct groups *g, const char *name, const char *topic);
 
-enum group_change { GROUP_ADDED, GROUP_REMOVED, GROUP_CHANGED };
-/* GROUP_CHANGED: other options; that it moved to another place is no change. `before` is NULL for
- * what was added, `after` for what was removed. */
-typedef void group_change_cb(void *arg, enum group_change change, const struct group *before,
-                             const struct group *after);
-/* All that changes, in order; NULL for a set is the empty one. */
-void groups_diff(const struct groups *before, const struct groups *after, group_change_cb *cb,
-                 void *arg);
-
 /* What a publisher or a topic says is to become of a message without listeners. */
 enum unrouted { UNROUTED_KEEP, UNROUTED_DROP };
 /* "keep" or "drop"; ERR_INVALID names the two. */

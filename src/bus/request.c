@@ -38,7 +38,7 @@ static void request_step(struct request *q);
 
 static void request_free(struct request *q)
 {
-    bus_route_unref(q->route);
+    bus_route_free(q->route);
     mem_free(q->parts);
     mem_free(q);
 }
@@ -115,7 +115,7 @@ static void watch_all(struct request *q)
 static int route(struct request *q, struct err *e)
 {
     struct bus_request *r = q->r;
-    bus_route_unref(q->route);
+    bus_route_free(q->route);
     q->route = NULL;
     if (bus_route(r->bus, r->env.tenant != NULL ? r->env.tenant : "default", r->topic, &q->route,
                   e) != 0 ||

@@ -214,7 +214,6 @@ int bus_route(struct bus *b, const char *tenant, const char *topic, struct bus_r
     if (rc != 0)
         return err_field(e, rc, "topic", "%s", why.text);
     struct bus_route *r = mem_new(sizeof *r + n + 1);
-    atomic_init(&r->refs, 1);
     memcpy(r->name, topic, n + 1);
     r->routes = bus_routes_now(b);
     const struct bus_tenant *t = bus_routes_tenant(r->routes, tenant);
@@ -226,19 +225,13 @@ int bus_route(struct bus *b, const char *tenant, const char *topic, struct bus_r
     if (rc == 0)
         *out = r;
     else
-        bus_route_unref(r);
+        bus_route_free(r);
     return rc;
 }
 
-struct bus_route *bus_route_ref(struct bus_route *r)
+void bus_route_free(struct bus_route *r)
 {
-    atomic_fetch_add(&r->refs, 1);
-    return r;
-}
-
-void bus_route_unref(struct bus_route *r)
-{
-    if (r == NULL || atomic_fetch_sub(&r->refs, 1) > 1)
+    if (r == NULL)
         return;
     bus_routes_unref(r->routes);
     for (size_t i = 0; i < r->waited_count; i++)
@@ -248,9 +241,9 @@ void bus_route_unref(struct bus_route *r)
     mem_free(r);
 }
 
-void bus_route_unrefp(struct bus_route **r)
+void bus_route_freep(struct bus_route **r)
 {
-    bus_route_unref(*r);
+    bus_route_free(*r);
 }
 
 uint64_t bus_route_revision(const struct bus_route *r)

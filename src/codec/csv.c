@@ -394,21 +394,3 @@ int csv_next(struct csv *c, struct csv_record *rec, struct err *e)
     }
     return 0;
 }
-
-char csv_guess_delimiter(const char *head, size_t n)
-{
-    static const char candidates[] = ",;\t|";
-    size_t counts[sizeof(candidates)] = {0}, best = 0;
-    bool quoted = false;
-    for (size_t i = 0; i < n && (quoted || (head[i] != '\n' && head[i] != '\r')); i++) {
-        const char *at = head[i] != '\0' ? strchr(candidates, head[i]) : NULL;
-        if (head[i] == '"')
-            quoted = !quoted;
-        else if (!quoted && at != NULL)
-            counts[at - candidates]++;
-    }
-    for (size_t i = 1; i < sizeof(candidates) - 1; i++)
-        if (counts[i] > counts[best])
-            best = i;
-    return candidates[best];
-}

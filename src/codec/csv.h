@@ -61,8 +61,4 @@ const struct str *csv_columns(const struct csv *c, size_t *count);
 /* Where the next record begins at the earliest. */
 void csv_place(const struct csv *c, uint64_t *offset, uint64_t *line);
 
-/* The most frequent of ',' ';' tab and '|' in the first line, outside of quotes; ',' if there is
- * none. `head` is how the file begins. */
-char csv_guess_delimiter(const char *head, size_t n);
-
 #endif

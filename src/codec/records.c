@@ -89,11 +89,6 @@ bool records_format_parse(const char *s, enum records_format *out)
     return false;
 }
 
-const char *records_format_name(enum records_format f)
-{
-    return records_names[f];
-}
-
 static struct records *records_make(enum records_format format)
 {
     struct records *r = mem_new(sizeof(*r));

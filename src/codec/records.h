@@ -45,7 +45,6 @@ struct record {
  * '{' NDJSON, all else CSV. `name` may be NULL. */
 enum records_format records_guess(const char *name, const char *head, size_t n);
 bool records_format_parse(const char *s, enum records_format *out); /* "ndjson" "json" "csv" */
-const char *records_format_name(enum records_format f);
 
 /* `delimiter` matters for CSV only; 0 is ','. Never NULL. */
 struct records *records_new(enum records_format format, char delimiter);

@@ -28,7 +28,6 @@ struct zone_file {
 /* Made by the build, sorted by name as strcmp sorts. */
 extern const struct zone_file zone_files[];
 extern const size_t zone_files_n;
-extern const char zone_files_version[];
 
 static uint32_t zone_u32(const uint8_t *p)
 {
@@ -118,11 +117,6 @@ int zone_parse(const void *p, size_t n, struct zone *out, struct err *e)
     if (rc == 0)
         *out = z;
     return rc;
-}
-
-const char *zone_version(void)
-{
-    return zone_files_version;
 }
 
 const char *zone_name(size_t i)

@@ -51,8 +51,6 @@ int zone_find(const char *name, struct zone *out, struct err *e);
 /* The 64-bit half of a TZif file; `out` points into it. ERR_INVALID when it is none, or over one of
  * the limits above. */
 int zone_parse(const void *p, size_t n, struct zone *out, struct err *e);
-/* Which edition of the data: "2026c". */
-const char *zone_version(void);
 /* The names in the order of their bytes; NULL past the last. */
 const char *zone_name(size_t i);
 

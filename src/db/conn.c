@@ -274,11 +274,6 @@ int64_t db_last_rowid(struct db *db)
     return sqlite3_last_insert_rowid(db->sql);
 }
 
-void db_interrupt(struct db *db)
-{
-    sqlite3_interrupt(db->sql);
-}
-
 static int db_step_hook(void *arg)
 {
     struct db *db = arg;

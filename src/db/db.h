@@ -119,8 +119,6 @@ void db_rows_give(struct db *db, const struct db_rows *rows);
 
 int64_t db_changes(struct db *db); /* rows of the last write */
 int64_t db_last_rowid(struct db *db);
-/* A running statement of this connection stops with ERR_CANCELED. Any thread. */
-void db_interrupt(struct db *db);
 /* Stop with ERR_CANCELED after so many virtual machine steps (granularity 1000), or so long after
  * this call if there is a clock; 0 and 0 switch off. What is left of both counts over several
  * statements. */
@@ -140,8 +138,6 @@ int db_migrate(struct db *db, struct err *e);
 typedef int db_migration_rows(void *arg, struct db *db, uint64_t hash, struct err *e);
 int db_migrate_rows(struct db *db, db_migration_rows *rows, void *arg, struct err *e);
 int db_schema_level(void); /* the newest this program knows */
-/* db_migrate() changed a database that was there before: a stored state hash is void, scan. */
-bool db_migrated(const struct db *db);
 
 /* Move all of the WAL into the database and sync both. 0; ERR_CANCELED when a reader was in the way
  * (some pages remain). */

@@ -46,7 +46,6 @@ struct db {
     bool in_transaction;
     unsigned snapshots; /* begun and not ended */
     int hash_code;      /* the hook could not read a row: the transaction may not commit */
-    bool migrated;
 
     uint64_t steps_left;  /* in grains */
     uint64_t deadline_ns; /* 0: none */

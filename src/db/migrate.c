@@ -104,7 +104,6 @@ static int db_migrate_all(struct db *db, const struct db_migration *m, struct er
         rc = db_migration_apply(db, f, level, m, e);
         if (rc != 0)
             return rc;
-        db->migrated = current > 0;
     }
     return 0;
 }
@@ -120,9 +119,4 @@ int db_migrate_rows(struct db *db, db_migration_rows *rows, void *arg, struct er
 int db_migrate(struct db *db, struct err *e)
 {
     return db_migrate_rows(db, NULL, NULL, e);
-}
-
-bool db_migrated(const struct db *db)
-{
-    return db->migrated;
 }

@@ -35,7 +35,6 @@ int copy_check(struct db *db, const struct entity_def *d, const struct row_key *
 int copy_follow(struct db *db, const struct entity_def *d, int64_t rid, struct err *e);
 /* Puts the row into the copy unless it is there, or notes whose value it wants. */
 int copy_put(struct db *db, const struct entity_def *d, int64_t rid, struct err *e);
-bool copy_has_unique(const struct entity_def *d);
 /* Looking for values of this field needs an index that is not there yet. */
 bool copy_is_awaited(const struct entity_def *d, const struct entity_field *f);
 /* Full names of the indexes of the table of `d` ("entity_<name>"), under their names in the

@@ -127,15 +127,6 @@ static bool is_pending_unique(const struct entity_def *d, size_t i)
     return d->copy != NULL && d->copy->to == NULL && d->copy->pending[i] && d->indexes[i].unique;
 }
 
-bool copy_has_unique(const struct entity_def *d)
-{
-    for (size_t i = 0; d->copy != NULL && i < d->indexes_count; i++) {
-        if (is_pending_unique(d, i))
-            return true;
-    }
-    return false;
-}
-
 bool copy_is_awaited(const struct entity_def *d, const struct entity_field *f)
 {
     bool awaited = false;

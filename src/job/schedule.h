@@ -189,8 +189,5 @@ bool schedule_resume(const struct schedule *s, struct schedule_state *st, int64_
 
 /* For people: "cron 0 2 * * * in Europe/Lisbon". */
 void schedule_print(const struct schedule *s, struct buf *b);
-/* The next `n` ticks after `now`, a line each: local time, offset, and what windows will do. */
-void schedule_print_next(const struct schedule *s, const struct schedule_state *st, int64_t now,
-                         size_t n, struct buf *b);
 
 #endif

@@ -222,11 +222,6 @@ size_t vm_memory(const struct vm *vm)
     return vm->memory;
 }
 
-size_t vm_runs(const struct vm *vm)
-{
-    return vm->runs;
-}
-
 bool vm_is_loading(const struct vm *vm)
 {
     return vm->loading;

@@ -108,7 +108,6 @@ void vm_free(struct vm *vm);
  * other things before the next. Returns whether some are ready (wake() has been called then). */
 bool vm_turn(struct vm *vm);
 size_t vm_memory(const struct vm *vm);
-size_t vm_runs(const struct vm *vm); /* not yet ended */
 bool vm_is_loading(const struct vm *vm);
 
 struct vm_limits {

@@ -31,7 +31,6 @@ static void schedule_drive(const struct schedule *s)
             schedule_ended(s, &st, now, SCHEDULE_FAILED, &change);
     }
     schedule_print(s, &text);
-    schedule_print_next(s, &st, now, 3, &text);
     ASSERT(!buf_failed(&text));
 }
 

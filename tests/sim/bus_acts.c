@@ -99,7 +99,7 @@ static void publisher_done(struct unit *u)
         sim_fail("a publish: %s", u->err.text);
     sim_event(n->h.sim, "published", bus_sim_topics[m->topic], u->seq, (uint64_t)-code);
     house_unit_fini(&p->u);
-    bus_route_unref(p->route);
+    bus_route_free(p->route);
     p->route = NULL;
     p->sent = false;
     if (stale && house_counts(&n->h)) {

@@ -133,7 +133,7 @@ int bus_node_publish(struct bus_node *f, const char *topic, uint32_t n, const ch
         struct bus_route *r = bus_node_route(f, topic);
         int rc = bus_node_publish_by(f, r, &m);
         bool again = rc == ERR_CONFLICT && i < BUS_TRIES && bus_is_stale(f->bus, r);
-        bus_route_unref(r);
+        bus_route_free(r);
         if (!again)
             return rc;
     }

@@ -42,11 +42,11 @@ TEST(a_message_routed_before_a_deploy_is_refused_behind_it_and_changes_nothing) 
     assert_true(bus_is_stale(f.bus, old));
     assert_int_equal(bus_node_publish_by(&f, old, &m), ERR_CONFLICT);
     assert_int_equal(bus_node_count(&f, "group.a", REC_AVAILABLE), 0);
-    bus_route_unref(old);
+    bus_route_free(old);
     struct bus_route *r = bus_node_route(&f, "order.placed");
     assert_int_equal(bus_route_count(r), 2);
     assert_int_equal(bus_node_publish_by(&f, r, &m), 0);
-    bus_route_unref(r);
+    bus_route_free(r);
     assert_string_equal(bus_node_bodies(&f, "group.a", REC_AVAILABLE), "1");
     assert_string_equal(bus_node_bodies(&f, "group.b", REC_AVAILABLE), "1");
     bus_node_end(&f);
@@ -85,7 +85,7 @@ TEST(records_have_the_options_of_their_group_and_what_the_publisher_says_before_
     m.has_priority = true;
     m.priority = 0;
     assert_int_equal(bus_node_publish_by(&f, r, &m), 0);
-    bus_route_unref(r);
+    bus_route_free(r);
     assert_int_equal(queue_node_look(&f.queue, 2, &v), 0);
     assert_int_equal(v.priority, 0);
     (void)t;
@@ -111,7 +111,7 @@ TEST(what_nobody_listens_to_is_found_with_the_reason_unless_its_topic_drops_it) 
     assert_string_equal(bus_node_bodies(&f, UNROUTED_QUEUE, REC_DISCARDED), "1");
     struct bus_route *r = bus_node_route(&f, "order.placed");
     assert_refused(bus_mandatory(r, &e), ERR_NOT_FOUND, "nobody listens to topic 'order.placed'");
-    bus_route_unref(r);
+    bus_route_free(r);
     bus_node_end(&f);
 }
 
@@ -137,7 +137,7 @@ TEST(a_record_says_its_topic_and_its_message_and_nobody_else_may) /* R1 */
     m.headers = "{\"shop\":\"7\"}";
     assert_int_equal(bus_txn_publish(&t, r, &m, &e), 0);
     txn_fini(&t);
-    bus_route_unref(r);
+    bus_route_free(r);
     assert_refused(bus_route(f.bus, "default", "a b", &r, &e), ERR_INVALID, "0x20");
     bus_node_end(&f);
 }

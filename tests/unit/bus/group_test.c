@@ -101,109 +101,6 @@ TEST(a_set_has_limits)
     mem_free(many);
 }
 
-static void changed(void *arg, enum group_change change, const struct group *before,
-                    const struct group *after)
-{
-    static const char *const signs[] = {"+", "-", "~"};
-    const struct group *one = before != NULL ? before : after;
-    assert_true((before == NULL) == (change == GROUP_ADDED));
-    assert_true((after == NULL) == (change == GROUP_REMOVED));
-    buf_addf(arg, "%s%s:%s ", signs[change], one->name, one->pattern);
-}
-
-TEST(what_changes_is_what_was_added_removed_or_says_something_else)
-{
-    json_t *one = json_pack("{s:i, s:s}", "batch", 100, "wait", "1s");
-    json_t *same = json_pack("{s:s, s:i}", "wait", "1s", "batch", 100);
-    json_t *other = json_pack("{s:i}", "batch", 50);
-    struct group_declared old[] = {
-        {"a", "g", "x.lua", 1, one},
-        {"b", "g", "x.lua", 2, one},
-        {"c", "g", "x.lua", 3, NULL},
-        {"a", "h", "x.lua", 4, NULL},
-    };
-    struct group_declared new[] = {
-        {"a", "h", "y.lua", 1, NULL}, /* moved */
-        {"b", "g", "x.lua", 2, other},
-        {"a", "g", "x.lua", 9, same},
-        {"d", "g", "x.lua", 4, NULL},
-    };
-    struct groups *x = build(old, ARRAY_LEN(old)), *y = build(new, ARRAY_LEN(new));
-    struct buf b = BUF_INIT(1024);
-    groups_diff(x, y, changed, &b);
-    assert_string_equal(buf_str(&b), "~g:b -g:c +g:d ");
-    buf_reset(&b);
-    groups_diff(NULL, y, changed, &b);
-    assert_string_equal(buf_str(&b), "+g:a +g:b +g:d +h:a ");
-    buf_reset(&b);
-    groups_diff(x, NULL, changed, &b);
-    assert_string_equal(buf_str(&b), "-g:a -g:b -g:c -h:a ");
-    buf_reset(&b);
-    groups_diff(y, y, changed, &b);
-    assert_string_equal(buf_str(&b), "");
-    buf_fini(&b);
-    groups_free(x);
-    groups_free(y);
-    json_decref(one);
-    json_decref(same);
-    json_decref(other);
-}
-
-enum { PATTERNS = 6, NAMES = 3, ALL = PATTERNS * NAMES };
-static const char *const patterns[PATTERNS] = {"a", "*", "#", "a.b", "a.*", "b"};
-static const char *const names[NAMES] = {"x", "y", "z"};
-
-/* What a group says, or nothing, by its place in a table. */
-static void apply(void *arg, enum group_change change, const struct group *before,
-                  const struct group *after)
-{
-    const struct group *one = before != NULL ? before : after;
-    const char **said = arg;
-    size_t at = (size_t)(one->name[0] - 'x') * PATTERNS;
-    while (strcmp(patterns[at % PATTERNS], one->pattern) != 0)
-        at++;
-    assert_true((said[at] == NULL) == (change == GROUP_ADDED));
-    if (change == GROUP_CHANGED)
-        assert_string_not_equal(said[at], after->options);
-    said[at] = after == NULL ? NULL : strchr(after->options, '2') != NULL ? "{\"batch\":2}" : "{}";
-}
-
-TEST(applying_what_changed_to_the_old_set_gives_the_new_one)
-{
-    json_t *options[2] = {json_object(), json_pack("{s:i}", "batch", 2)};
-    const char *said[ALL] = {NULL};
-    uint32_t seed = 99;
-    struct groups *was = NULL;
-    for (int round = 0; round < 300; round++) {
-        struct group_declared list[ALL];
-        size_t n = 0;
-        for (uint32_t i = 0; i < ALL; i++) {
-            seed = seed * 1664525 + 1013904223;
-            if ((seed >> 9) % 3 != 0)
-                list[n++] = (struct group_declared){patterns[i % PATTERNS], names[i / PATTERNS],
-                                                    "a.lua", round, options[(seed >> 20) % 2]};
-        }
-        struct groups *is = build(list, n);
-        groups_diff(was, is, apply, said);
-        size_t count = 0;
-        for (size_t i = 0, at = 0; i < ALL; i++) {
-            bool declared = at < n && list[at].pattern == patterns[i % PATTERNS] &&
-                            list[at].group == names[i / PATTERNS];
-            assert_int_equal(said[i] != NULL, declared);
-            if (declared)
-                assert_string_equal(said[i],
-                                    list[at++].options == options[0] ? "{}" : "{\"batch\":2}");
-            count += declared;
-        }
-        assert_int_equal(count, groups_count(is));
-        groups_free(was);
-        was = is;
-    }
-    groups_free(was);
-    json_decref(options[0]);
-    json_decref(options[1]);
-}
-
 TEST(without_listeners_a_message_is_kept_refused_or_dropped_as_was_asked)
 {
     enum unrouted u = UNROUTED_DROP;
@@ -246,8 +143,6 @@ int main(void)
         HEAP_TEST(the_same_pattern_and_group_twice_is_refused_naming_both_places),
         HEAP_TEST(what_is_wrong_is_named_with_its_place),
         HEAP_TEST(a_set_has_limits),
-        HEAP_TEST(what_changes_is_what_was_added_removed_or_says_something_else),
-        HEAP_TEST(applying_what_changed_to_the_old_set_gives_the_new_one),
         HEAP_TEST(without_listeners_a_message_is_kept_refused_or_dropped_as_was_asked),
         HEAP_TEST(of_several_patterns_of_a_group_that_is_meant_which_says_more),
     };

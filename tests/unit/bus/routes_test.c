@@ -38,7 +38,7 @@ static void *reader_run(void *arg)
         r->routes++;
         AUTO(json_unref) json_t *shown = bus_show(r->bus, "default");
         r->wrong += !bus_is_stale(r->bus, route) && bus_revision(r->bus) < revision;
-        bus_route_unref(route);
+        bus_route_free(route);
     }
     return NULL;
 }

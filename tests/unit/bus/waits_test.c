@@ -45,7 +45,7 @@ static void publish(struct bus_node *f, const char *topic, const char *key, uint
     struct bus_message m = bus_node_message(n, body);
     m.key = key;
     assert_int_equal(bus_node_publish_by(f, r, &m), 0);
-    bus_route_unref(r);
+    bus_route_free(r);
 }
 
 static enum bus_waited read_it(struct bus_node *f, uint32_t n, const char *name, char body[64])
@@ -223,8 +223,8 @@ TEST(who_begins_to_wait_comes_between_a_route_and_its_publish_only_of_that_topic
     assert_int_equal(bus_node_publish_by(&f, other, &n), 0);
     assert_int_equal(bus_node_publish_by(&f, paid, &m), ERR_CONFLICT);
     assert_true(bus_is_stale(f.bus, paid));
-    bus_route_unref(paid);
-    bus_route_unref(other);
+    bus_route_free(paid);
+    bus_route_free(other);
     assert_int_equal(bus_node_publish(&f, "order.paid", 10, "x"), 0);
     assert_int_equal(read_it(&f, 1, "a", body), BUS_WAIT_MET);
     bus_node_restart(&f);
@@ -232,7 +232,7 @@ TEST(who_begins_to_wait_comes_between_a_route_and_its_publish_only_of_that_topic
     paid = bus_node_route(&f, "order.paid");
     m.id = queue_node_id(12);
     assert_int_equal(bus_node_publish_by(&f, paid, &m), 0);
-    bus_route_unref(paid);
+    bus_route_free(paid);
     assert_int_equal(read_it(&f, 1, "b", body), BUS_WAIT_MET);
     bus_node_end(&f);
 }

@@ -178,16 +178,6 @@ TEST(the_limits_of_record_and_fields_hold)
     buf_fini(&out);
 }
 
-TEST(the_delimiter_is_guessed_from_the_first_line)
-{
-    assert_int_equal(csv_guess_delimiter("a,b;c,d\n;;;;", 12), ',');
-    assert_int_equal(csv_guess_delimiter("a;b;c,d", 7), ';');
-    assert_int_equal(csv_guess_delimiter("a\tb\tc", 5), '\t');
-    assert_int_equal(csv_guess_delimiter("\"a,b,c\"|d", 9), '|');
-    assert_int_equal(csv_guess_delimiter("alone", 5), ',');
-    assert_int_equal(csv_guess_delimiter("", 0), ',');
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,7 +192,6 @@ int main(void)
         HEAP_TEST(columns_are_known_after_the_header),
         HEAP_TEST(reading_goes_on_in_the_middle),
         HEAP_TEST(the_limits_of_record_and_fields_hold),
-        HEAP_TEST(the_delimiter_is_guessed_from_the_first_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,7 @@
 #include "db/db.h"
 
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +15,6 @@
 struct fixture {
     char dir[64], path[96], wal[112];
     struct db *db;
-    atomic_bool stop;
 };
 
 static struct db *open_db(const char *path, enum db_mode mode)
@@ -329,32 +326,6 @@ static void the_time_limit_cancels_and_is_one_for_several_statements(void **stat
     assert_int_equal(number(f->db, many), 3000);
 }
 
-static void *interrupter(void *arg)
-{
-    struct fixture *f = arg;
-    while (!f->stop) { /* an interrupt before the statement runs has no effect */
-        usleep(5000);
-        db_interrupt(f->db);
-    }
-    return NULL;
-}
-
-static void another_thread_can_interrupt(void **state)
-{
-    struct fixture *f = *state;
-    struct db_stmt *s = db_stmt_get(f->db,
-                                    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM "
-                                    "c) SELECT count(*) FROM c",
-                                    NULL);
-    pthread_t t;
-    assert_int_equal(pthread_create(&t, NULL, interrupter, f), 0);
-    int rc = db_step(s, NULL);
-    f->stop = true;
-    pthread_join(t, NULL);
-    db_stmt_done(s);
-    assert_int_equal(rc, ERR_CANCELED);
-}
-
 static void a_savepoint_is_undone_alone(void **state)
 {
     struct fixture *f = *state;
@@ -396,7 +367,6 @@ int main(void)
         TEST(closing_leaves_the_wal_to_the_next_open),
         TEST(the_step_limit_cancels_and_can_be_lifted),
         TEST(the_time_limit_cancels_and_is_one_for_several_statements),
-        TEST(another_thread_can_interrupt),
         TEST(a_savepoint_is_undone_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

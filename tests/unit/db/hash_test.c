@@ -73,7 +73,7 @@ static void a_column_that_came_later_counts_as_null(void **state)
     exec(db, "CREATE TABLE t(id INTEGER PRIMARY KEY, a); INSERT INTO t VALUES(1, 'x'), (2, 'y')");
     assert_int_equal(db_exec(db, "ALTER TABLE t ADD COLUMN b TEXT", NULL), 0);
     assert_int_equal(db_hash_scan(db, &scan, NULL), 0);
-    db_hash_set(db, scan); /* as the ledger does when db_migrated() */
+    db_hash_set(db, scan);
     exec(db, "UPDATE t SET b = 'now' WHERE id = 1");
     exec(db, "DELETE FROM t WHERE id = 2");
     exec(db, "DELETE FROM t");
