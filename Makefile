@@ -58,6 +58,7 @@ DEPS_DYNAMIC := $(DEPS_LINK) -Wl,--dynamic-linker=$(SYSLIB)/ld-linux-x86-64.so.2
 CMOCKA_LIBS := -lcmocka
 RAFT_SOURCE := $(SYSROOT)/src/raft
 DATA := $(shell packaging/sysroot/sysroot path data)
+SAY_NEWER = packaging/sysroot/sysroot newer $(SYSROOT) $(DATA)
 TZDATA := $(DATA)/usr/share/zoneinfo/tzdata.zi
 TZDATA_READY := $(DATA)/ready
 
@@ -254,6 +255,7 @@ endef
 
 .PHONY: all FORCE
 all: build/rel/koan
+	@$(SAY_NEWER)
 
 define PRODUCT_RULES
 build/$(1)/koan: build/$(1)/koan.debug
@@ -404,6 +406,7 @@ dist deb:
 	@mkdir -p build/dist
 	@$(foreach a,$(ARCHS),packaging/dist $a $(call binary_for,$a) $(VERSION) $(KINDS) &&) cd build/dist && \
 	    sha256sum $$(ls | grep -v '^SHA256SUMS$$') | tee SHA256SUMS
+	@$(SAY_NEWER) $(arm64_SYSROOT)
 
 lock:
 	packaging/sysroot/sysroot lock
