@@ -3,9 +3,9 @@
  * A stream has a position: everything up to it was sent. While it is behind (it resumed at an old
  * position) it reads the kept changes for itself, at the pace of its client. Once it is at the end
  * it is live: whenever entries were applied, the thread reads what they did once for all its live
- * streams. Both read entity/changes.h and nothing else, so there is neither gap nor duplicate where
- * the one goes over into the other. A stream of an entity with a view is never live (feed_view.c):
- * at the end it waits until something changes, and then reads on for itself.
+ * streams (feed_live.c). Both read entity/changes.h and nothing else, so there is neither gap nor
+ * duplicate where the one goes over into the other. A stream of an entity with a view is never live
+ * (feed_view.c): at the end it waits until something changes, and then reads on for itself.
  *
  * Invariants, on the loop's thread:
  *   1. a live stream's position is at least `seq` of the thread; one behind is in nobody's way.
@@ -19,43 +19,14 @@
 
 enum {
     FEED_BEAT_MS = 15000,
-    FEED_BEHIND_MAX = 1 << 20,     /* bytes that wait for a reader; then it is cut off */
-    FEED_TURN_BYTES = 256 << 10,   /* of kept changes read before others get their turn */
-    FEED_LIVE_ROW_MAX = 256 << 10, /* a larger entry is not sent to all at once */
     FEED_STREAMS_MAX = 10000,
-    FEED_GATHER_STREAMS = 50, /* live ones of a thread; with more, entries are gathered */
-    FEED_GATHER_MS = 20       /* for so long */
-};
-
-struct api_feed {
-    struct entity_watch watch; /* first */
-    struct api_thread *thread;
-    struct list streams;
-    size_t count, live, viewed;
-    uint64_t seq;
-    size_t turn_bytes;
-    struct world_timer beat;
-    bool beating, closed;
-    struct world_timer gather;
-    bool gathering;
-    uint64_t turned_ms;
-    struct task again;
-    bool again_posted;
-    struct feed_shared *shared; /* of the entry at hand */
-};
-
-/* Text of the entries at hand for all streams in step. */
-struct feed_shared {
-    struct feed_shared *next;
-    const struct feed_stream *of; /* the first of them */
-    struct buf text;
 };
 
 /* ---- the life of a stream ---- */
 
 static void feed_step(struct task *t);
 
-static void feed_post(struct feed_stream *s)
+void feed_post(struct feed_stream *s)
 {
     if (s->stepping)
         return;
@@ -67,7 +38,7 @@ static void feed_post(struct feed_stream *s)
 
 /* The client sees an answer that broke off, and comes back with the last id that it got. Freed by a
  * task: a loop over the streams may be under way. */
-static void feed_cut(struct feed_stream *s)
+void feed_cut(struct feed_stream *s)
 {
     struct api_feed *f = s->feed;
     if (s->over)
@@ -83,6 +54,16 @@ static void feed_cut(struct feed_stream *s)
     http_stream_abort(s->req);
     s->req = NULL;
     feed_post(s);
+}
+
+void feed_cut_all(struct api_feed *f, bool live_only)
+{
+    LIST_EACH_SAFE(it, &f->streams)
+    {
+        struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
+        if (!live_only || !s->behind)
+            feed_cut(s);
+    }
 }
 
 static void feed_free(struct feed_stream *s)
@@ -108,7 +89,7 @@ static void feed_drained(struct http_request *req, void *arg)
 }
 
 /* False: wait for the client. */
-static bool feed_send(struct feed_stream *s, const struct buf *text)
+bool feed_send(struct feed_stream *s, const struct buf *text)
 {
     if (text->len == 0)
         return true;
@@ -196,193 +177,6 @@ static void feed_step(struct task *t)
         feed_is_live(s, applied);
     else if (http_stream_waiting(s->req) <= HTTP_STREAM_HIGH)
         feed_post(s);
-}
-
-/* ---- live ---- */
-
-/* In step is who has exactly what the thread has read, without a filter: such streams of an entity
- * get the same text. */
-static void feed_shared_of(struct api_feed *f, struct feed_stream *s)
-{
-    struct feed_shared *x = f->shared;
-    s->shared = NULL;
-    if (s->behind || s->filter != NULL || s->seq != f->seq || s->skip_seq > s->seq)
-        return;
-    while (x != NULL &&
-           (strcmp(x->of->def->name, s->def->name) != 0 || strcmp(x->of->part, s->part) != 0))
-        x = x->next;
-    if (x == NULL) {
-        x = mem_new(sizeof *x);
-        x->next = f->shared;
-        x->of = s;
-        buf_init(&x->text, FEED_EVENTS_MAX);
-        f->shared = x;
-    }
-    s->shared = x;
-}
-
-static void feed_shared_free(struct api_feed *f)
-{
-    while (f->shared != NULL) {
-        struct feed_shared *x = f->shared;
-        f->shared = x->next;
-        buf_fini(&x->text);
-        mem_free(x);
-    }
-}
-
-/* What waits for a reader is what it did not take in earlier turns. */
-static void feed_live_send(struct feed_stream *s, const struct buf *text)
-{
-    if (text->len > 0 && http_stream_waiting(s->req) > FEED_BEHIND_MAX)
-        feed_cut(s);
-    else
-        feed_send(s, text);
-}
-
-static void feed_fall_behind(struct feed_stream *s)
-{
-    s->behind = true;
-    s->feed->live--;
-    feed_post(s);
-}
-
-static void feed_live_row_of(struct feed_stream *s, uint64_t seq, const void *p, size_t n)
-{
-    uint32_t done;
-    AUTO(buf_fini) struct buf text = BUF_INIT(FEED_EVENTS_MAX);
-    feed_render(s, seq, p, n, SIZE_MAX, &text, &done);
-    s->seq = seq;
-    feed_live_send(s, &text);
-}
-
-static void feed_flush(struct api_feed *f)
-{
-    LIST_EACH_SAFE(it, &f->streams)
-    {
-        struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
-        if (s->shared == NULL)
-            continue;
-        struct buf *text = &s->shared->text;
-        s->shared = NULL;
-        s->seq = f->seq;
-        feed_live_send(s, text);
-    }
-    feed_shared_free(f);
-}
-
-static int feed_live_row(void *arg, uint64_t seq, const void *p, size_t n)
-{
-    struct api_feed *f = arg;
-    bool large = n > FEED_LIVE_ROW_MAX; /* everybody reads it for himself, at his own pace */
-    if (large)
-        feed_flush(f);
-    LIST_EACH_SAFE(it, &f->streams)
-    {
-        struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
-        if (s->behind || s->shared != NULL || s->seq >= seq)
-            continue;
-        if (large)
-            feed_fall_behind(s);
-        else
-            feed_live_row_of(s, seq, p, n);
-    }
-    uint32_t done;
-    for (struct feed_shared *x = f->shared; x != NULL; x = x->next)
-        feed_render(x->of, seq, p, n, SIZE_MAX, &x->text, &done);
-    f->seq = seq;
-    f->turn_bytes += n;
-    return f->turn_bytes > FEED_TURN_BYTES || f->live == 0 ? 1 : 0;
-}
-
-static void feed_cut_all(struct api_feed *f, bool live_only)
-{
-    LIST_EACH_SAFE(it, &f->streams)
-    {
-        struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
-        if (!live_only || !s->behind)
-            feed_cut(s);
-    }
-}
-
-static void feed_wake_viewed(struct api_feed *f)
-{
-    LIST_EACH(it, &f->streams)
-    {
-        struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
-        if (s->viewed != NULL && !s->over)
-            feed_post(s);
-    }
-}
-
-static void feed_turn(struct api_feed *f)
-{
-    uint64_t applied;
-    if (f->viewed > 0)
-        feed_wake_viewed(f);
-    if (f->live == 0)
-        return;
-    f->turn_bytes = 0;
-    LIST_EACH(it, &f->streams)
-    {
-        feed_shared_of(f, LIST_OF(it, struct feed_stream, link));
-    }
-    int rc = entity_changes_each(f->thread->db, f->seq, feed_live_row, f, &applied, NULL);
-    feed_flush(f);
-    if (rc < 0) {
-        feed_cut_all(f, true);
-    } else if (rc == 0) {
-        f->seq = applied;
-        LIST_EACH(it, &f->streams)
-        {
-            struct feed_stream *s = LIST_OF(it, struct feed_stream, link);
-            if (!s->behind && s->seq < applied)
-                s->seq = applied;
-        }
-    } else if (!f->again_posted) {
-        struct runner *r = loop_runner(f->thread->loop);
-        f->again_posted = true;
-        r->post(r, &f->again);
-    }
-}
-
-static void feed_again(struct task *t)
-{
-    struct api_feed *f = LIST_OF(t, struct api_feed, again);
-    f->again_posted = false;
-    feed_turn(f);
-}
-
-static uint64_t feed_now_ms(const struct api_feed *f)
-{
-    struct world *w = loop_world(f->thread->loop);
-    return w->mono_ns(w) / 1000000;
-}
-
-static void feed_gathered(struct world_timer *t)
-{
-    struct api_feed *f = LIST_OF(t, struct api_feed, gather);
-    f->gathering = false;
-    f->turned_ms = feed_now_ms(f);
-    feed_turn(f);
-}
-
-/* A system call for each stream is what a feed costs: with many of them the entries of a moment go
- * out together. */
-static void feed_changed(struct entity_watch *watch)
-{
-    struct api_feed *f = (struct api_feed *)watch;
-    if (f->gathering || f->closed)
-        return;
-    uint64_t now = feed_now_ms(f), since = now - f->turned_ms;
-    if (f->live + f->viewed <= FEED_GATHER_STREAMS || since >= FEED_GATHER_MS) {
-        f->turned_ms = now;
-        feed_turn(f);
-        return;
-    }
-    struct world *w = loop_world(f->thread->loop);
-    f->gathering = true;
-    w->timer_start(w, &f->gather, FEED_GATHER_MS - since);
 }
 
 /* ---- beats: proxies keep the connection, and a quiet client keeps its place ---- */
@@ -561,11 +355,9 @@ void api_feed_new(struct api_thread *t)
     struct api_feed *f = mem_new(sizeof *f);
     f->thread = t;
     f->watch.home = loop_runner(t->loop);
-    f->watch.changed = feed_changed;
     atomic_init(&f->watch.idle, true); /* with one writer, waking every thread for nothing shows */
     f->beat.fire = feed_beat;
-    f->gather.fire = feed_gathered;
-    f->again.run = feed_again;
+    feed_live_init(f);
     list_init(&f->streams);
     t->feed = f;
     entities_watch(t->api->o.entities, &f->watch);

@@ -1,5 +1,6 @@
-/* What the files of the change feeds share: feed.c (requests, the life of a stream), feed_events.c
- * (what a change is to a stream), feed_view.c (events of an entity with a view). */
+/* What the files of the change feeds share: feed.c (requests, the life of a stream), feed_live.c
+ * (the live ones), feed_events.c (what a change is to a stream), feed_view.c (events of an entity
+ * with a view). */
 #ifndef KOAN_API_FEED_PRIV_H
 #define KOAN_API_FEED_PRIV_H
 
@@ -9,9 +10,30 @@
 
 struct filter;
 
-enum { FEED_EVENTS_MAX = 128 << 20 /* text of one entry */ };
+enum {
+    FEED_EVENTS_MAX = 128 << 20, /* text of one entry */
+    FEED_TURN_BYTES = 256 << 10, /* of kept changes read before others get their turn */
+};
 
 struct feed_shared;
+
+/* Of a thread. */
+struct api_feed {
+    struct entity_watch watch; /* first */
+    struct api_thread *thread;
+    struct list streams;
+    size_t count, live, viewed;
+    uint64_t seq;
+    size_t turn_bytes;
+    struct world_timer beat;
+    bool beating, closed;
+    struct world_timer gather;
+    bool gathering;
+    uint64_t turned_ms;
+    struct task again;
+    bool again_posted;
+    struct feed_shared *shared; /* of the entry at hand */
+};
 
 struct feed_stream {
     struct list link;
@@ -67,8 +89,18 @@ bool feed_view_is_empty(const struct feed_stream *s);
  * are none. A view that fails is no reason: its events then come without what it computes. */
 void feed_view_start(struct feed_stream *s);
 
+/* ---- feed_live.c ---- */
+
+void feed_live_init(struct api_feed *f);
+
 /* ---- feed.c ---- */
 
+/* It takes its next step, soon. */
+void feed_post(struct feed_stream *s);
+void feed_cut(struct feed_stream *s);
+void feed_cut_all(struct api_feed *f, bool live_only);
+/* False: wait for the client. */
+bool feed_send(struct feed_stream *s, const struct buf *text);
 void feed_view_sent(struct feed_stream *s, struct buf *out, const struct err *e);
 void api_feed_new(struct api_thread *t);
 /* On the loop's thread, or when it runs no more: ends all streams, takes no new ones. */
