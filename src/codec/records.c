@@ -8,61 +8,17 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "codec/csv.h"
-
-/* The frame of an array. Only `step` functions move the state.
- *
- * [START] -- '[' --> [FIRST] -- ']' ------------------------> [END]
- *                       |                                       ^
- *                       v          whole                        |
- *                    [INSIDE] ------------------> [AFTER] ----']'
- *                       ^                            |
- *                       +--------- [NEXT] <--- ',' --+
- *
- * INSIDE knows nesting and strings, no more: whether the brackets pair up is json_read's matter. */
-enum records_state {
-    RECORDS_START,
-    RECORDS_FIRST,
-    RECORDS_NEXT,
-    RECORDS_INSIDE,
-    RECORDS_AFTER,
-    RECORDS_END
-};
+#include "codec/records_priv.h"
 
 /* A line may be longer than its record by a BOM and its line end. */
 enum { RECORDS_AROUND = 8 };
 
-struct records {
-    enum records_format format;
-    bool finished, broken;
-
-    const char *p; /* the piece */
-    size_t n, at;
-    struct json_place place; /* of p[at]; the column counts bytes */
-
-    enum records_state state;
-    size_t depth;
-    bool in_string, escaped, bare; /* inside of an element; bare: a number or a word */
-
-    char delimiter;
-    struct csv *csv;
-    json_t *value;           /* of the record handed out last */
-    struct buf text;         /* of a record that came in several pieces, or of a CSV row */
-    struct json_place begin; /* of the record */
-    struct json_place saved; /* behind the last record */
-    uint64_t number;
-};
-
-static const char *const records_names[] = {"ndjson", "json", "csv"};
+const char *const records_names[RECORDS_FORMATS] = {"ndjson", "json", "csv"};
 
 static bool records_has_ending(const char *name, const char *ending)
 {
     size_t n = name != NULL ? strlen(name) : 0, m = strlen(ending);
     return n > m && strcasecmp(name + n - m, ending) == 0;
-}
-
-static bool records_is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
 enum records_format records_guess(const char *name, const char *head, size_t n)
@@ -81,7 +37,7 @@ enum records_format records_guess(const char *name, const char *head, size_t n)
 
 bool records_format_parse(const char *s, enum records_format *out)
 {
-    for (size_t i = 0; i < ARRAY_LEN(records_names); i++)
+    for (size_t i = 0; i < RECORDS_FORMATS; i++)
         if (strcmp(s, records_names[i]) == 0) {
             *out = (enum records_format)i;
             return true;
@@ -89,7 +45,7 @@ bool records_format_parse(const char *s, enum records_format *out)
     return false;
 }
 
-static struct records *records_make(enum records_format format)
+struct records *records_make(enum records_format format)
 {
     struct records *r = mem_new(sizeof(*r));
     r->format = format;
@@ -151,8 +107,7 @@ bool records_is_broken(const struct records *r)
 
 /* ---- what all formats share ---- */
 
-/* Moves over n bytes of the piece. */
-static void records_take(struct records *r, size_t n)
+void records_take(struct records *r, size_t n)
 {
     const char *from = r->p + r->at, *newline;
     size_t rest = n;
@@ -167,7 +122,7 @@ static void records_take(struct records *r, size_t n)
     r->at += n;
 }
 
-static int records_broken_at(struct records *r, struct record *rec, struct err *e, const char *what)
+int records_broken_at(struct records *r, struct record *rec, struct err *e, const char *what)
 {
     r->broken = true;
     rec->line = r->place.line;
@@ -177,9 +132,8 @@ static int records_broken_at(struct records *r, struct record *rec, struct err *
                    (unsigned long long)r->place.offset, what);
 }
 
-/* Checks one whole text and fills *rec. 1 or a negative code. */
-static int records_deliver(struct records *r, const char *text, size_t n, struct record *rec,
-                           struct err *e)
+int records_deliver(struct records *r, const char *text, size_t n, struct record *rec,
+                    struct err *e)
 {
     *rec = (struct record){.json = text,
                            .n = n,
@@ -265,127 +219,6 @@ static int records_next_line(struct records *r, struct record *rec, struct err *
     }
 }
 
-/* ---- array ---- */
-
-static void records_begin_element(struct records *r, char c)
-{
-    r->state = RECORDS_INSIDE;
-    r->begin = r->place;
-    r->depth = 0;
-    r->in_string = r->escaped = false;
-    r->bare = c != '{' && c != '[' && c != '"';
-    buf_reset(&r->text);
-}
-
-/* The bytes of the piece from r->at that belong to the element; *whole when it ends there. */
-static size_t records_scan(struct records *r, bool *whole)
-{
-    size_t i = r->at;
-    for (; i < r->n; i++) {
-        char c = r->p[i];
-        if (r->bare) {
-            if (records_is_space(c) || c == ',' || c == ']' || c == '}')
-                break;
-            continue;
-        }
-        if (r->escaped) {
-            r->escaped = false;
-        } else if (r->in_string) {
-            r->escaped = c == '\\';
-            r->in_string = c != '"';
-        } else if (c == '"') {
-            r->in_string = true;
-        } else if (c == '{' || c == '[') {
-            r->depth++;
-        } else if (c == '}' || c == ']') {
-            r->depth--;
-        }
-        if (r->depth == 0 && !r->in_string) {
-            *whole = true;
-            return i + 1 - r->at;
-        }
-    }
-    *whole = r->bare && i < r->n;
-    return i - r->at;
-}
-
-/* 1 or negative: a record; 0: the element goes on in the next piece. */
-static int records_step_inside(struct records *r, struct record *rec, struct err *e)
-{
-    bool whole = false;
-    const char *from = r->p + r->at;
-    size_t n = records_scan(r, &whole);
-    records_take(r, n);
-    if (!whole || r->text.len > 0 || buf_failed(&r->text)) {
-        buf_add(&r->text, from, n);
-        from = buf_str(&r->text);
-        if (whole)
-            n = r->text.len;
-    }
-    if (!whole)
-        return 0;
-    r->state = RECORDS_AFTER;
-    return records_deliver(r, from, n, rec, e);
-}
-
-static int records_step_between(struct records *r, struct record *rec, struct err *e)
-{
-    char c = r->p[r->at];
-    bool open = r->state == RECORDS_FIRST || r->state == RECORDS_NEXT;
-    if (r->state == RECORDS_START && c == '[') {
-        r->state = RECORDS_FIRST;
-    } else if (r->state == RECORDS_START && r->place.offset < 3 &&
-               c == "\xef\xbb\xbf"[r->place.offset]) {
-        /* a BOM; what is only a part of one is not followed by '[' and fails there */
-    } else if ((r->state == RECORDS_FIRST || r->state == RECORDS_AFTER) && c == ']') {
-        r->state = RECORDS_END;
-    } else if (r->state == RECORDS_AFTER && c == ',') {
-        r->state = RECORDS_NEXT;
-    } else if (open && c != ',' && c != ']' && c != '}') {
-        records_begin_element(r, c);
-        return 0;
-    } else if (!records_is_space(c)) {
-        return records_broken_at(r, rec, e,
-                                 r->state == RECORDS_START   ? "an array must begin with '['"
-                                 : r->state == RECORDS_AFTER ? "',' or ']' expected"
-                                 : r->state == RECORDS_END   ? "text behind the end of the array"
-                                                             : "an element is missing");
-    }
-    records_take(r, 1);
-    return 0;
-}
-
-static int records_end_array(struct records *r, struct record *rec, struct err *e)
-{
-    if (r->state == RECORDS_END)
-        return 0;
-    *rec = (struct record){.number = r->number + 1};
-    if (r->state == RECORDS_START)
-        return records_broken_at(r, rec, e, "the text is empty; an array was expected");
-    if (r->state == RECORDS_INSIDE)
-        r->place = r->begin;
-    return records_broken_at(r, rec, e,
-                             r->state == RECORDS_INSIDE
-                                 ? "the element that begins here is not complete"
-                                 : "the array is not closed; is the file cut off?");
-}
-
-static int records_next_element(struct records *r, struct record *rec, struct err *e)
-{
-    *rec = (struct record){.number = r->number + 1};
-    while (r->at < r->n) {
-        if (r->state != RECORDS_INSIDE && records_is_space(r->p[r->at])) {
-            records_take(r, 1);
-            continue;
-        }
-        int rc = r->state == RECORDS_INSIDE ? records_step_inside(r, rec, e)
-                                            : records_step_between(r, rec, e);
-        if (rc != 0)
-            return rc;
-    }
-    return r->finished ? records_end_array(r, rec, e) : 0;
-}
-
 /* ---- CSV ---- */
 
 static int records_print_row(struct records *r, const struct csv_record *row, struct err *e)
@@ -443,102 +276,5 @@ int records_next(struct records *r, struct record *rec, struct err *e)
     case RECORDS_CSV:
         return records_next_row(r, rec, e);
     }
-    return 0;
-}
-
-/* ---- the state as text ---- */
-
-int records_save(const struct records *r, struct buf *out, struct err *e)
-{
-    size_t count = 0;
-    const struct str *columns = r->csv != NULL ? csv_columns(r->csv, &count) : NULL;
-    buf_addf(
-        out, "{\"format\":\"%s\",\"number\":%llu,\"line\":%llu,\"column\":%llu,\"offset\":%llu",
-        records_names[r->format], (unsigned long long)r->number, (unsigned long long)r->saved.line,
-        (unsigned long long)r->saved.column, (unsigned long long)r->saved.offset);
-    if (r->format == RECORDS_CSV) {
-        buf_adds(out, ",\"delimiter\":");
-        json_print_string(out, &r->delimiter, 1);
-        buf_adds(out, ",\"columns\":[");
-        for (size_t i = 0; columns != NULL && i < count; i++) {
-            if (!str_is_utf8(columns[i].p, columns[i].n) ||
-                memchr(columns[i].p, '\0', columns[i].n))
-                return err_set(e, ERR_INVALID, "column %zu of the header is not UTF-8 text", i + 1);
-            if (i > 0)
-                buf_addc(out, ',');
-            json_print_string(out, columns[i].p, columns[i].n);
-        }
-        buf_addc(out, ']');
-    }
-    buf_addc(out, '}');
-    return buf_check(out, "the state of the import", e);
-}
-
-static int records_get_count(const json_t *v, const char *key, uint64_t *out, struct err *e)
-{
-    int64_t n;
-    int rc = json_get_int(v, key, &n, e);
-    if (rc != 0 || n < 0)
-        return rc == ERR_INVALID ? rc : err_field(e, ERR_INVALID, key, "'%s' must be a count", key);
-    *out = (uint64_t)n;
-    return 0;
-}
-
-static int records_resume_csv(struct records *r, const json_t *v, struct err *e)
-{
-    struct str names[CSV_FIELDS_MAX];
-    const json_t *columns = json_object_get(v, "columns"), *name;
-    const char *delimiter;
-    size_t i, count = json_array_size(columns);
-    if (json_get_string(v, "delimiter", &delimiter, NULL) != 0 || strlen(delimiter) != 1)
-        return err_set(e, ERR_INVALID, "'delimiter' must be one character");
-    if ((count == 0) != (r->saved.offset == 0) || count > CSV_FIELDS_MAX)
-        return err_set(e, ERR_INVALID, "'columns' do not fit 'offset'");
-    json_array_foreach(columns, i, name)
-    {
-        if (!json_is_string(name))
-            return err_set(e, ERR_INVALID, "'columns' must be names");
-        names[i] = (struct str){json_string_value(name), json_string_length(name)};
-    }
-    r->delimiter = *delimiter;
-    r->csv = csv_new(&(struct csv_options){.delimiter = r->delimiter,
-                                           .header = true,
-                                           .columns = count > 0 ? names : NULL,
-                                           .column_count = count,
-                                           .offset = r->saved.offset,
-                                           .line = r->saved.line});
-    return 0;
-}
-
-static void records_freep(struct records **r)
-{
-    records_free(*r);
-}
-
-int records_resume(const char *state, size_t n, struct records **out, struct err *e)
-{
-    const char *name;
-    enum records_format format;
-    AUTO(json_unref) json_t *v = json_read(state, n, e);
-    if (v == NULL)
-        return err_context(e, "the state of the import");
-    if (json_get_string(v, "format", &name, NULL) != 0 || !records_format_parse(name, &format))
-        return err_set(e, ERR_INVALID, "the state of the import: no known 'format'");
-    AUTO(records_freep) struct records *r = records_make(format);
-    int rc = records_get_count(v, "number", &r->number, e);
-    if (rc == 0)
-        rc = records_get_count(v, "line", &r->saved.line, e);
-    if (rc == 0)
-        rc = records_get_count(v, "column", &r->saved.column, e);
-    if (rc == 0)
-        rc = records_get_count(v, "offset", &r->saved.offset, e);
-    if (rc == 0 && format == RECORDS_CSV)
-        rc = records_resume_csv(r, v, e);
-    if (rc != 0)
-        return e != NULL ? err_context(e, "the state of the import") : rc;
-    r->place = r->saved;
-    /* Only behind an element can an array be left; at offset 0 nothing was read. */
-    r->state = r->saved.offset > 0 ? RECORDS_AFTER : RECORDS_START;
-    *out = TAKE(r);
     return 0;
 }
