@@ -1,6 +1,6 @@
-/* `kv`, `counter` and `limit`: read on the script thread, from its connection; changes are
- * operations that host.write() puts into the unit of whatever runs. lua/lib/coord.lua makes it
- * pleasant. */
+/* `kv` and `counter`, and leases that are given back with a unit: read on the script thread, from
+ * its connection; changes are operations that host.write() puts into the unit of whatever runs.
+ * lua/lib/coord.lua makes it pleasant. limit_lib.c and cache_lib.c have the others. */
 #include "bind/coord_lib.h"
 
 #include <string.h>
@@ -9,35 +9,8 @@
 #include "base/str.h"
 #include "base/time.h"
 #include "bind/claim.h"
+#include "bind/coord_priv.h"
 #include "bind/queue_lib.h"
-#include "coord/coord.h"
-
-enum coord_kind {
-    OP_PUT,
-    OP_REMOVE,
-    OP_VALUE_IS,
-    OP_ADD,
-    OP_COUNT_IS,
-    OP_TAKE,
-    OP_RELEASE,
-    OP_CACHE,
-    OP_FLUSH
-};
-
-struct coord_op {
-    enum coord_kind kind;
-    char name[COORD_KEY_BYTES + 1];
-    uint64_t version;
-    int64_t number;
-    struct coord_put put;
-    struct coord_take take;
-    struct coord_cached cached;
-    const char *tags[COORD_TAGS_MAX]; /* of `kept` */
-    json_t *kept;
-    struct coord_claim claim;
-    char id[COORD_ID_BYTES + 1]; /* of the claim */
-    struct buf value;
-};
 
 static void op_free(void *p)
 {
@@ -80,17 +53,6 @@ int bind_coord_compose(const struct coord_op *op, struct txn *t, struct err *e)
     return 0;
 }
 
-static void push_taken(lua_State *L, const struct coord_taken *taken)
-{
-    lua_createtable(L, 0, 3);
-    lua_pushboolean(L, taken->taken);
-    lua_setfield(L, -2, "taken");
-    lua_pushinteger(L, taken->wait_ms);
-    lua_setfield(L, -2, "wait_ms");
-    lua_pushinteger(L, taken->left);
-    lua_setfield(L, -2, "left");
-}
-
 int bind_coord_result(lua_State *L, const struct coord_op *op, const struct unit *u, uint32_t place)
 {
     struct cursor c;
@@ -103,7 +65,7 @@ int bind_coord_result(lua_State *L, const struct coord_op *op, const struct unit
     else if (there && op->kind == OP_ADD && coord_added_read(&c, &before, &after, NULL) == 0)
         lua_pushinteger(L, after);
     else if (there && op->kind == OP_TAKE && coord_taken_read(&c, &taken, NULL) == 0)
-        push_taken(L, &taken);
+        bind_push_taken(L, &taken);
     else
         lua_pushnil(L);
     return 1;
@@ -111,7 +73,7 @@ int bind_coord_result(lua_State *L, const struct coord_op *op, const struct unit
 
 /* ---- arguments ---- */
 
-static struct bind_thread *reading(lua_State *L, const char *what)
+struct bind_thread *bind_coord_thread(lua_State *L, const char *what)
 {
     struct err e;
     if (!vm_is_loading(vm_of(L)))
@@ -121,7 +83,7 @@ static struct bind_thread *reading(lua_State *L, const char *what)
     return NULL;
 }
 
-static const char *name_at(lua_State *L, int at, const char *what)
+const char *bind_coord_name(lua_State *L, int at, const char *what)
 {
     struct err e;
     size_t n = 0;
@@ -133,9 +95,9 @@ static const char *name_at(lua_State *L, int at, const char *what)
     return NULL;
 }
 
-static struct coord_op *op_push(lua_State *L, enum coord_kind kind, const char *what)
+struct coord_op *bind_coord_push(lua_State *L, enum coord_kind kind, const char *what)
 {
-    const char *name = name_at(L, 1, what);
+    const char *name = bind_coord_name(L, 1, what);
     struct vm_guard *g = vm_guard_push(L, op_free);
     struct coord_op *op = mem_new(sizeof *op);
     op->kind = kind;
@@ -145,8 +107,7 @@ static struct coord_op *op_push(lua_State *L, enum coord_kind kind, const char *
     return op;
 }
 
-/* What coord refuses is refused where it is said. */
-static int op_checked(lua_State *L, const struct coord_op *op, const char *what)
+int bind_coord_checked(lua_State *L, const struct coord_op *op, const char *what)
 {
     struct err e = ERR_INIT;
     struct txn t;
@@ -164,8 +125,8 @@ static int op_checked(lua_State *L, const struct coord_op *op, const char *what)
 /* host.kv_get(key) -> value, version; or nothing */
 static int kv_get(lua_State *L)
 {
-    struct bind_thread *t = reading(L, "kv.get");
-    const char *key = name_at(L, 1, "key");
+    struct bind_thread *t = bind_coord_thread(L, "kv.get");
+    const char *key = bind_coord_name(L, 1, "key");
     struct coord_value v;
     struct err e = ERR_INIT;
     struct buf *b = bind_push_buf(L, COORD_VALUE_BYTES + 1);
@@ -187,7 +148,7 @@ static int kv_get(lua_State *L)
 /* host.kv_list(prefix, after, limit) -> list, more */
 static int kv_list(lua_State *L)
 {
-    struct bind_thread *t = reading(L, "kv.list");
+    struct bind_thread *t = bind_coord_thread(L, "kv.list");
     struct coord_page p = {.prefix = luaL_checkstring(L, 1),
                            .after = luaL_checkstring(L, 2),
                            .limit = (int)luaL_checkinteger(L, 3)};
@@ -240,7 +201,7 @@ static int put_read(const json_t *o, struct coord_put *p, struct err *e)
     return 0;
 }
 
-static void value_print(struct coord_op *op, const json_t *value, struct err *e)
+void bind_coord_print(struct coord_op *op, const json_t *value, struct err *e)
 {
     if (json_print(value, &op->value, e) != 0)
         err_field(e, ERR_TOO_LARGE, "value", "value: at most %d KiB as JSON",
@@ -254,11 +215,11 @@ static int coord_put(lua_State *L)
     lua_settop(L, 3);
     json_t *value = bind_check_json(L, 2, "kv.put: value");
     json_t *options = bind_check_json(L, 3, "kv.put: options");
-    struct coord_op *op = op_push(L, OP_PUT, "key");
+    struct coord_op *op = bind_coord_push(L, OP_PUT, "key");
     if (value == NULL)
         err_field(&e, ERR_INVALID, "value", "kv.put has no value; kv.remove removes");
     else if (put_read(options, &op->put, &e) == 0)
-        value_print(op, value, &e);
+        bind_coord_print(op, value, &e);
     if (e.code != 0) {
         err_context(&e, "kv.put '%.80s'", op->name);
         return vm_raise(L, &e);
@@ -266,7 +227,7 @@ static int coord_put(lua_State *L)
     op->put.key = op->name;
     op->put.value = op->value.data;
     op->put.n = op->value.len;
-    op_checked(L, op, "kv.put");
+    bind_coord_checked(L, op, "kv.put");
     lua_pushinteger(L, (lua_Integer)op->value.len);
     return 2;
 }
@@ -278,23 +239,23 @@ static int coord_remove(lua_State *L)
     struct err e = ERR_INIT;
     lua_settop(L, 2);
     json_t *options = bind_check_json(L, 2, "kv.remove: options");
-    struct coord_op *op = op_push(L, OP_REMOVE, "key");
+    struct coord_op *op = bind_coord_push(L, OP_REMOVE, "key");
     if (options != NULL && !json_is_object(options))
         err_set(&e, ERR_INVALID, "options are a table like { if_version = 17 }");
     else if (options != NULL && json_only_keys(options, "kv.remove", names, 1, &e) == 0)
         version_read(options, &op->version, &e);
     if (e.code != 0)
         return vm_raise(L, &e);
-    return op_checked(L, op, "kv.remove");
+    return bind_coord_checked(L, op, "kv.remove");
 }
 
 /* host.coord_value_is(key, version) -> op */
 static int coord_value_is(lua_State *L)
 {
     uint64_t version = (uint64_t)luaL_checkinteger(L, 2);
-    struct coord_op *op = op_push(L, OP_VALUE_IS, "key");
+    struct coord_op *op = bind_coord_push(L, OP_VALUE_IS, "key");
     op->version = version;
-    return op_checked(L, op, "kv.get");
+    return bind_coord_checked(L, op, "kv.get");
 }
 
 /* ---- counters ---- */
@@ -302,11 +263,12 @@ static int coord_value_is(lua_State *L)
 /* host.counter_get(name) -> number */
 static int counter_get(lua_State *L)
 {
-    struct bind_thread *t = reading(L, "counter.get");
+    struct bind_thread *t = bind_coord_thread(L, "counter.get");
     struct err e = ERR_INIT;
     bool found;
     int64_t n = 0;
-    if (coord_counter_get(t->reader, bind_tenant(L), name_at(L, 1, "name"), &n, &found, &e) != 0)
+    if (coord_counter_get(t->reader, bind_tenant(L), bind_coord_name(L, 1, "name"), &n, &found,
+                          &e) != 0)
         return vm_raise(L, &e);
     lua_pushinteger(L, n);
     return 1;
@@ -315,9 +277,9 @@ static int counter_get(lua_State *L)
 static int count_op(lua_State *L, enum coord_kind kind)
 {
     int64_t n = luaL_checkinteger(L, 2);
-    struct coord_op *op = op_push(L, kind, "name");
+    struct coord_op *op = bind_coord_push(L, kind, "name");
     op->number = n;
-    return op_checked(L, op, "counter");
+    return bind_coord_checked(L, op, "counter");
 }
 
 /* host.coord_add(name, n) -> op */
@@ -340,164 +302,10 @@ static int coord_release(lua_State *L)
     struct coord_claim c = bind_claim_of(bind_check_claim(L, 1));
     lua_settop(L, 0);
     lua_pushstring(L, c.name);
-    struct coord_op *op = op_push(L, OP_RELEASE, "name");
+    struct coord_op *op = bind_coord_push(L, OP_RELEASE, "name");
     str_copy(op->id, sizeof op->id, c.id);
     op->claim = (struct coord_claim){.name = op->name, .token = c.token, .id = op->id};
     return 1;
-}
-
-/* ---- limits ---- */
-
-static int take_read(const json_t *o, struct coord_take *k, struct err *e)
-{
-    static const char *const names[] = {"rate", "per", "burst", "exact"};
-    bool exact;
-    if (!json_is_object(o))
-        return err_set(e, ERR_INVALID, "wants a table like { rate = 100, per = \"1s\" }");
-    if (json_only_keys(o, "limit", names, ARRAY_LEN(names), e) != 0 ||
-        json_get_int(o, "rate", &k->rate, e) == ERR_INVALID ||
-        json_get_int(o, "burst", &k->burst, e) == ERR_INVALID ||
-        json_get_bool(o, "exact", &exact, e) == ERR_INVALID)
-        return e->code;
-    err_clear(e);
-    k->per_ms = 1000;
-    if (json_object_get(o, "burst") == NULL)
-        k->burst = k->rate;
-    return bind_duration_read(o, "per", &k->per_ms, e);
-}
-
-static struct coord_op *take_push(lua_State *L)
-{
-    struct err e = ERR_INIT;
-    int64_t n = luaL_checkinteger(L, 3), wait_ms = luaL_checkinteger(L, 4);
-    json_t *options = bind_check_json(L, 2, "limit: options");
-    struct coord_op *op = op_push(L, OP_TAKE, "name");
-    op->take = (struct coord_take){.name = op->name, .n = n};
-    op->take.wait_ms = wait_ms < COORD_WAIT_MAX_MS ? wait_ms : COORD_WAIT_MAX_MS;
-    if (take_read(options, &op->take, &e) == 0)
-        return op;
-    err_context(&e, "limit '%.80s'", op->name);
-    vm_raise(L, &e);
-    return NULL;
-}
-
-/* host.coord_take(name, options, n, wait_ms) -> op */
-static int coord_take(lua_State *L)
-{
-    const struct coord_op *op = take_push(L);
-    return op_checked(L, op, "limit");
-}
-
-/* host.share_take(name, options, n, wait_ms) -> what became of it, out of this node's share */
-static int share_take(lua_State *L)
-{
-    struct bind_thread *t = reading(L, "limit");
-    const struct coord_op *op = take_push(L);
-    struct coord_taken taken;
-    struct err e = ERR_INIT;
-    if (t->bind->coord == NULL)
-        err_set(&e, ERR_UNSUPPORTED, "coordination is not running here");
-    else
-        coord_share_take(t->bind->coord, t->reader, bind_tenant(L), &op->take,
-                         t->world->wall_ms(t->world), &taken, &e);
-    if (e.code != 0) {
-        err_context(&e, "limit '%.80s'", op->name);
-        return vm_raise(L, &e);
-    }
-    push_taken(L, &taken);
-    return 1;
-}
-
-/* ---- the cache ---- */
-
-static int tags_read(struct coord_op *op, struct err *e)
-{
-    const json_t *v;
-    size_t i;
-    json_array_foreach(op->kept, i, v)
-    {
-        if (i == COORD_TAGS_MAX || !json_is_string(v) ||
-            strlen(json_string_value(v)) != json_string_length(v))
-            return err_field(e, ERR_INVALID, "tags", "tags: a list of at most %d texts",
-                             COORD_TAGS_MAX);
-        op->tags[i] = json_string_value(v);
-    }
-    op->cached.tags = op->tags;
-    op->cached.tags_count = json_array_size(op->kept);
-    return 0;
-}
-
-static int cached_read(struct coord_op *op, const json_t *o, struct err *e)
-{
-    static const char *const names[] = {"ttl", "stale_for", "tags"};
-    op->cached.ttl_ms = COORD_CACHE_TTL_MS;
-    if (o == NULL)
-        return 0;
-    if (!json_is_object(o))
-        return err_set(e, ERR_INVALID, "options are a table like { ttl = \"10m\" }");
-    json_t *tags = json_object_get(o, "tags");
-    if (json_only_keys(o, "cache", names, ARRAY_LEN(names), e) != 0 ||
-        bind_duration_read(o, "ttl", &op->cached.ttl_ms, e) != 0 ||
-        bind_duration_read(o, "stale_for", &op->cached.stale_ms, e) != 0)
-        return e->code;
-    if (tags != NULL && !json_is_array(tags) &&
-        !(json_is_object(tags) && json_object_size(tags) == 0))
-        return err_field(e, ERR_INVALID, "tags", "tags: a list of at most %d texts",
-                         COORD_TAGS_MAX);
-    op->kept = json_is_array(tags) ? json_incref(tags) : NULL;
-    return tags_read(op, e);
-}
-
-/* host.coord_cache(name, options, value, since) -> op */
-static int coord_cache(lua_State *L)
-{
-    struct err e = ERR_INIT;
-    lua_settop(L, 4);
-    int64_t since = luaL_checkinteger(L, 4);
-    json_t *options = bind_check_json(L, 2, "cache: options");
-    json_t *value = bind_check_json(L, 3, "cache: value");
-    struct coord_op *op = op_push(L, OP_CACHE, "name");
-    if (cached_read(op, options, &e) == 0)
-        value_print(op, value, &e);
-    if (e.code != 0) {
-        err_context(&e, "cache '%.80s'", op->name);
-        return vm_raise(L, &e);
-    }
-    op->cached.name = op->name;
-    op->cached.value = op->value.data;
-    op->cached.n = op->value.len;
-    op->cached.since = (uint64_t)since;
-    return op_checked(L, op, "cache");
-}
-
-/* host.coord_flush(tag) -> op */
-static int coord_flush(lua_State *L)
-{
-    struct coord_op *op = op_push(L, OP_FLUSH, "tag");
-    return op_checked(L, op, "cache.flush");
-}
-
-/* host.cache_get(name) -> "fresh" or "stale", value; or nothing */
-static int cache_get(lua_State *L)
-{
-    struct bind_thread *t = reading(L, "cache");
-    const char *name = name_at(L, 1, "name");
-    struct err e = ERR_INIT;
-    bool fresh = false;
-    struct buf *b = bind_push_buf(L, COORD_VALUE_BYTES + 1);
-    struct vm_guard *g = vm_guard_push(L, bind_json_free);
-    int rc = coord_cache_get(t->reader, bind_tenant(L), name, t->world->wall_ms(t->world), &fresh,
-                             b, &e);
-    if (rc == ERR_NOT_FOUND)
-        return 0;
-    if (rc == 0)
-        g->p = json_read(buf_str(b), b->len, &e);
-    if (g->p == NULL)
-        return vm_raise(L, &e);
-    vm_charge(L, b->len / 16);
-    lua_pushstring(L, fresh ? "fresh" : "stale");
-    vm_push_json(L, g->p, VM_PLAIN);
-    return 2;
 }
 
 /* host.applied() -> the log index as of which it reads, or an earlier one */
@@ -524,14 +332,11 @@ void bind_open_coord(lua_State *L)
                                    {"counter_get", counter_get},
                                    {"coord_add", coord_add},
                                    {"coord_count_is", coord_count_is},
-                                   {"coord_take", coord_take},
-                                   {"share_take", share_take},
                                    {"coord_release", coord_release},
-                                   {"coord_cache", coord_cache},
-                                   {"coord_flush", coord_flush},
-                                   {"cache_get", cache_get},
                                    {"applied", coord_applied},
                                    {"can_write", coord_can_write},
                                    {NULL, NULL}};
     luaL_setfuncs(L, fns, 0);
+    bind_open_limits(L);
+    bind_open_cache(L);
 }
