@@ -218,6 +218,8 @@ static inline struct bind_run *bind_run_of(struct lua_State *L)
 
 const struct envelope *bind_env(struct lua_State *L);
 const char *bind_tenant(struct lua_State *L);
+/* Of what `what` reads from; raises while the script loads. */
+struct bind_thread *bind_live_thread(struct lua_State *L, const char *what);
 
 /* ---- text that is put together: plain.c ---- */
 enum { BIND_TEXT_MAX = 4 << 20 };

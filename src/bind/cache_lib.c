@@ -75,7 +75,7 @@ static int coord_flush(lua_State *L)
 /* host.cache_get(name) -> "fresh" or "stale", value; or nothing */
 static int cache_get(lua_State *L)
 {
-    struct bind_thread *t = bind_coord_thread(L, "cache");
+    struct bind_thread *t = bind_live_thread(L, "cache");
     const char *name = bind_coord_name(L, 1, "name");
     struct err e = ERR_INIT;
     bool fresh = false;

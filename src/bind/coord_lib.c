@@ -73,16 +73,6 @@ int bind_coord_result(lua_State *L, const struct coord_op *op, const struct unit
 
 /* ---- arguments ---- */
 
-struct bind_thread *bind_coord_thread(lua_State *L, const char *what)
-{
-    struct err e;
-    if (!vm_is_loading(vm_of(L)))
-        return bind_set_of(L)->thread;
-    err_set(&e, ERR_INVALID, "%s: not while the script loads; call it in a hook or handler", what);
-    vm_raise(L, &e);
-    return NULL;
-}
-
 const char *bind_coord_name(lua_State *L, int at, const char *what)
 {
     struct err e;
@@ -125,7 +115,7 @@ int bind_coord_checked(lua_State *L, const struct coord_op *op, const char *what
 /* host.kv_get(key) -> value, version; or nothing */
 static int kv_get(lua_State *L)
 {
-    struct bind_thread *t = bind_coord_thread(L, "kv.get");
+    struct bind_thread *t = bind_live_thread(L, "kv.get");
     const char *key = bind_coord_name(L, 1, "key");
     struct coord_value v;
     struct err e = ERR_INIT;
@@ -148,7 +138,7 @@ static int kv_get(lua_State *L)
 /* host.kv_list(prefix, after, limit) -> list, more */
 static int kv_list(lua_State *L)
 {
-    struct bind_thread *t = bind_coord_thread(L, "kv.list");
+    struct bind_thread *t = bind_live_thread(L, "kv.list");
     struct coord_page p = {.prefix = luaL_checkstring(L, 1),
                            .after = luaL_checkstring(L, 2),
                            .limit = (int)luaL_checkinteger(L, 3)};
@@ -263,7 +253,7 @@ static int coord_value_is(lua_State *L)
 /* host.counter_get(name) -> number */
 static int counter_get(lua_State *L)
 {
-    struct bind_thread *t = bind_coord_thread(L, "counter.get");
+    struct bind_thread *t = bind_live_thread(L, "counter.get");
     struct err e = ERR_INIT;
     bool found;
     int64_t n = 0;

@@ -33,8 +33,6 @@ struct coord_op {
     struct buf value;
 };
 
-/* The thread, where something is read; `what` is refused while the script loads. */
-struct bind_thread *bind_coord_thread(lua_State *L, const char *what);
 /* Argument `at` as a name, which lives as long as the argument; raises when it is none. */
 const char *bind_coord_name(lua_State *L, int at, const char *what);
 /* Pushes an operation on the name that is argument 1, called `what`. */

@@ -57,7 +57,7 @@ static int coord_take(lua_State *L)
 /* host.share_take(name, options, n, wait_ms) -> what became of it, out of this node's share */
 static int share_take(lua_State *L)
 {
-    struct bind_thread *t = bind_coord_thread(L, "limit");
+    struct bind_thread *t = bind_live_thread(L, "limit");
     const struct coord_op *op = take_push(L);
     struct coord_taken taken;
     struct err e = ERR_INIT;
