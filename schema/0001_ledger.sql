@@ -1,6 +1,7 @@
--- What the ledger knows of this copy: the entry it has applied, its term and time, the state hash
+-- What the ledger knows of this copy: the entry whose state it is, its term and time, the state hash
 -- after it, and the last hash kept for comparison. One row, written in the transaction of every
--- entry. "local_" keeps it out of the state hash.
+-- entry that changes rows; those that change none are caught up with within a second. "local_" keeps
+-- it out of the state hash.
 CREATE TABLE local_meta(
     id INTEGER PRIMARY KEY CHECK (id = 1),
     seq INTEGER NOT NULL,

@@ -125,7 +125,8 @@ static void feed_is_live(struct feed_stream *s, uint64_t applied)
 {
     struct api_feed *f = s->feed;
     s->behind = false;
-    s->seq = applied;
+    if (s->seq < applied)
+        s->seq = applied;
     if (f->live++ == 0)
         f->seq = applied;
 }
@@ -236,7 +237,8 @@ static int feed_any(void *arg, uint64_t seq, const void *p, size_t n)
     return 1;
 }
 
-/* Where it begins: what is asked for, if that is kept and was ever reached, else now. */
+/* Where it begins: what is asked for, if that is kept and was ever reached, else now. The
+ * database's own position may be behind that of the ledger, by entries that changed no row. */
 static int feed_place(struct feed_stream *s, struct http_request *req, struct err *e)
 {
     const char *text = http_header_in(req, "Last-Event-ID");
@@ -253,9 +255,10 @@ static int feed_place(struct feed_stream *s, struct http_request *req, struct er
     if (rc < 0)
         return rc;
     uint64_t last = s->skip > 0 ? s->skip_seq : s->seq;
-    if (text != NULL && last > applied)
+    uint64_t reached = ledger_applied(s->feed->thread->api->o.ledger);
+    if (text != NULL && last > reached)
         return err_field(e, ERR_INVALID, "since", "position %llu is not reached yet, %llu is",
-                         (unsigned long long)last, (unsigned long long)applied);
+                         (unsigned long long)last, (unsigned long long)reached);
     s->behind = rc > 0 || s->viewed != NULL;
     if (text == NULL)
         s->seq = applied;

@@ -141,7 +141,7 @@ static void feed_turn(struct api_feed *f)
     if (rc < 0) {
         feed_cut_all(f, true);
     } else if (rc == 0) {
-        f->seq = applied;
+        f->seq = f->seq < applied ? applied : f->seq;
         LIST_EACH(it, &f->streams)
         {
             struct feed_stream *s = LIST_OF(it, struct feed_stream, link);

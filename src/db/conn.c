@@ -183,15 +183,30 @@ static int db_run_sql(struct db *db, const char *sql, struct err *e)
     return rc == 0 ? 0 : err_set(e, rc, "%s: %s", sql, words.text);
 }
 
-int db_begin(struct db *db, struct err *e)
+static int db_begin_as(struct db *db, const char *sql, struct err *e)
 {
     ASSERT(db->mode == DB_WRITER && !db->in_transaction);
-    int rc = db_run_sql(db, "BEGIN IMMEDIATE", e);
+    int rc = db_run_sql(db, sql, e);
     if (rc != 0)
         return rc;
     db->in_transaction = true;
     db->hash_at_begin = db->hash;
     return 0;
+}
+
+int db_begin(struct db *db, struct err *e)
+{
+    return db_begin_as(db, "BEGIN IMMEDIATE", e);
+}
+
+int db_begin_late(struct db *db, struct err *e)
+{
+    return db_begin_as(db, "BEGIN", e);
+}
+
+bool db_is_written(const struct db *db)
+{
+    return sqlite3_txn_state(db->sql, "main") == SQLITE_TXN_WRITE;
 }
 
 int db_commit(struct db *db, struct err *e)

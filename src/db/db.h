@@ -56,6 +56,11 @@ int db_exec(struct db *db, const char *sql, struct err *e);
 /* The same of a text that was put together: one that broke off for want of memory is ERR_NOMEM. */
 int db_exec_buf(struct db *db, const struct buf *sql, struct err *e);
 int db_begin(struct db *db, struct err *e);
+/* The same, but it becomes one that writes with the first statement that does, and if none does it
+ * leaves nothing in the WAL. */
+int db_begin_late(struct db *db, struct err *e);
+/* In the transaction of db_begin_late(): has anything been written, even if only what was there? */
+bool db_is_written(const struct db *db);
 int db_commit(struct db *db, struct err *e);
 void db_rollback(struct db *db);
 /* Write what the transaction has changed into the WAL already, so that db_commit() has next to

@@ -50,6 +50,10 @@ int db_code(int sqlite_code)
 int db_fail(struct db *db, int sqlite_code, const char *what, struct err *e)
 {
     int code = db_code(sqlite_code);
+    int kind = sqlite_code & 0xff;
+    /* Somebody else has the database that is ours: nothing that a caller may take for an answer. */
+    if ((kind == SQLITE_BUSY || kind == SQLITE_PROTOCOL) && db != NULL && db->mode == DB_WRITER)
+        code = ERR_IO;
     /* errmsg belongs to the connection's last call; it is worth more than the code's own words only
      * when it speaks of the same failure. */
     const char *words = sqlite3_errstr(sqlite_code);

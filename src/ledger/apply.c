@@ -270,16 +270,20 @@ static int entry_units(struct ledger *l, struct apply *a, const void *p, size_t 
 }
 
 /* What goes into the transaction behind the units. */
-static int entry_close(struct ledger *l, const struct apply *a, uint64_t term, struct err *e)
+static int entry_close(struct ledger *l, const struct apply *a, const struct entry_view *v,
+                       struct err *e)
 {
     int rc = 0;
     if (l->repeats_oldest < a->at - LEDGER_REPEAT_MS)
         rc = store_repeats_purge(l->db, a->at - LEDGER_REPEAT_MS, &l->repeats_oldest, e);
     if (rc == 0 && l->once_oldest <= a->at - LEDGER_ONCE_MS)
         rc = once_purge(l->db, a->at - LEDGER_ONCE_MS, &l->once_oldest, e);
+    l->applying.records = record_is_due(l, v);
+    if (rc < 0 || !l->applying.records)
+        return rc;
     bool keep = a->seq % LEDGER_HASH_ENTRIES == 0;
     struct store_meta m = {.seq = a->seq,
-                           .term = term,
+                           .term = v->term,
                            .at = a->at,
                            .hash = db_hash(l->db),
                            .kept_seq = atomic_load(&l->kept_seq),
@@ -288,7 +292,7 @@ static int entry_close(struct ledger *l, const struct apply *a, uint64_t term, s
         m.kept_seq = a->seq;
         m.kept_hash = l->applying.hash = m.hash + hot_hash(l);
     }
-    return rc < 0 ? rc : store_meta_put(l->db, &m, e);
+    return store_meta_put(l->db, &m, e);
 }
 
 static void entry_keep_hash(struct ledger *l)
@@ -336,7 +340,7 @@ void ledger_apply_undo(struct ledger *l)
 static int entry_run(struct ledger *l, const struct entry_view *v, struct apply *a, struct err *e)
 {
     *a = (struct apply){.db = l->db, .seq = v->index, .at = l->applied_at, .doubt = a->doubt};
-    int rc = db_begin(l->db, e);
+    int rc = record_begin(l, v, e);
     if (rc < 0)
         return rc;
     hot_begin(l);
@@ -347,7 +351,7 @@ static int entry_run(struct ledger *l, const struct entry_view *v, struct apply 
     if (rc == 0)
         rc = domains_close(l, a, e);
     if (rc == 0)
-        rc = entry_close(l, a, v->term, e);
+        rc = entry_close(l, a, v, e);
     if (rc < 0)
         ledger_apply_undo(l);
     return rc;
@@ -392,6 +396,10 @@ int ledger_apply_end(struct ledger *l, const struct entry_view *v, struct err *e
     if (v->type == CONSENSUS_MEMBERS)
         rc = entry_members(l, v->index, v->p, v->n, e);
     entry_announce(l, a);
+    if (l->applying.records)
+        record_done(l);
+    else
+        l->unrecorded_bytes += v->n;
     return rc;
 }
 

@@ -108,6 +108,8 @@ static int record_rows(struct ledger *l, const struct hot *h, struct err *e)
     int rc = store_hot_put(l->db, h->domain->name, &row, e);
     if (rc == 0)
         rc = store_hot_skips_purge(l->db, lowest_position(l), e);
+    if (rc == 0) /* no start finds a state that is ahead of the database */
+        rc = record_put(l, e);
     return rc == 0 ? db_commit(l->db, e) : rc;
 }
 
@@ -128,6 +130,7 @@ static int save_record(struct ledger *l, struct err *e)
         *h = before;
         return rc;
     }
+    record_done(l);
     h->bytes = s->bytes;
     h->behind = 0;
     h->ops -= s->ops;

@@ -25,9 +25,14 @@
  * majority has still to come) is rolled back with the domains' undo, as any entry that cannot be
  * applied, and done anew.
  *
- * After a crash: the database holds some prefix of the log (its applied index is written in the
- * same transaction); the rest is applied again. Before that: applied <= last index of the log,
- * terms agree, the log is whole. Anything else refuses to start and names file and offset.
+ * After a crash: the database holds some prefix of the log (which, is written in the same
+ * transaction); the rest is applied again. Before that: applied <= last index of the log, terms
+ * agree, the log is whole. Anything else refuses to start and names file and offset.
+ *
+ * An entry that has changed only the memory of hot domains ends without a transaction that writes;
+ * the database then says that it is at an entry before, with the same rows (record.c). So what it
+ * says of itself is for a start; how far the ledger is, says ledger_applied(). Entries of 8 MiB, or
+ * 1023 of them, or a second's, are applied again after a kill because of that.
  *
  * So that this replay stays short, the database's WAL is moved into its file from time to time (the
  * bulk of that beside the writer, on the log thread) and a manifest says how far it goes; segments
@@ -73,6 +78,7 @@ enum {
     LEDGER_REPEAT_MS = 15 * 60 * 1000,
     LEDGER_SNAPSHOT_ENTRIES = 65536,
     LEDGER_HASH_ENTRIES = 1024,
+    LEDGER_RECORD_BYTES = 8 << 20,   /* of log whose entries changed only memory: then recorded */
     LEDGER_READ_MAX = (9 << 20) + 1, /* the largest entry, and the NUL of a buffer */
 };
 

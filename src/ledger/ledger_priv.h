@@ -1,7 +1,8 @@
 /* Ledger, inside its folder. The map: batch.c (inbox to entry, the steps), tick.c (time), log*.c
  * and segment.c (entry to disk), consensus.c (what is committed), apply.c and store.c (entry to
  * database), snapshot.c (checkpoint and compaction), hot*.c (domains whose state is in memory),
- * once.c (keys), start.c (open and replay), ledger.c (the rest of the door). */
+ * once.c (keys), record.c (how far the database says that it goes), start.c (open and replay),
+ * ledger.c (the rest of the door). */
 #ifndef KOAN_LEDGER_LEDGER_PRIV_H
 #define KOAN_LEDGER_LEDGER_PRIV_H
 
@@ -82,6 +83,8 @@ struct checkpoint {
 /* The entry that is in the database's open transaction. */
 struct applying {
     bool open;
+    bool rows;      /* it may hold operations of a domain whose state is in the database */
+    bool records;   /* local_meta goes with it */
     struct err err; /* what became of an entry that was tried while it was being synced */
     struct apply a;
     uint64_t hash;     /* state hash with it, where it is one that is kept */
@@ -160,7 +163,9 @@ struct ledger {
     struct entry *free;
     struct entry *own; /* being submitted */
     uint64_t commit;
-    uint64_t sync_avg_ns; /* of the last few writes */
+    uint64_t sync_avg_ns;      /* of the last few writes */
+    uint64_t recorded;         /* what local_meta says; entries behind it changed no row */
+    uint64_t unrecorded_bytes; /* of log, in those */
     uint64_t applied_term;
     int64_t applied_at, stamped_at; /* ledger time of the last applied, of the last made */
     int64_t repeats_oldest;         /* time of the oldest remembered unit; INT64_MAX: none */
@@ -231,6 +236,19 @@ int ledger_op_known(const struct ledger *l, uint64_t seq, const struct txn_op *o
 bool ledger_code_is_ours(int code);
 /* After a rollback of the entry can the same be tried again? */
 bool ledger_may_retry(int code);
+
+/* record.c */
+/* The transaction of an entry begins; when it cannot, nothing has. */
+int record_begin(struct ledger *l, const struct entry_view *v, struct err *e);
+/* Must the entry be recorded, now that all of it is in the open transaction? */
+bool record_is_due(const struct ledger *l, const struct entry_view *v);
+/* local_meta := the applied entry, in the open transaction; record_done() once that is committed.
+ */
+int record_put(struct ledger *l, struct err *e);
+void record_done(struct ledger *l);
+/* In a transaction of its own, if something is behind. */
+int record_now(struct ledger *l, struct err *e);
+void record_tick(struct ledger *l);
 
 /* store.c */
 struct store_meta {

@@ -189,6 +189,19 @@ static int snapshot_record(struct ledger *l, struct err *e)
     return rc < 0 ? rc : ledger_carry(l, &u, e);
 }
 
+/* The database says that it holds the applied entry, and its file alone does. On a full disk there
+ * may be no room to say so before what is in the WAL already was moved. */
+static int snapshot_move(struct ledger *l, struct err *e)
+{
+    int rc = record_now(l, e);
+    if (rc == ERR_DISK_FULL) {
+        rc = db_checkpoint(l->db, e);
+        if (rc == 0)
+            rc = record_now(l, e);
+    }
+    return rc < 0 ? rc : db_checkpoint(l->db, e);
+}
+
 int snapshot_take(struct ledger *l, struct err *e)
 {
     uint64_t began = l->world->mono_ns(l->world);
@@ -198,7 +211,7 @@ int snapshot_take(struct ledger *l, struct err *e)
     l->checkpoint_wal = db_wal_bytes(l->db);
     if (applied == l->snapshot.index)
         return 0;
-    int rc = db_checkpoint(l->db, e);
+    int rc = snapshot_move(l, e);
     if (rc == 0) {
         hot_settle(l);
         rc = snapshot_record(l, e);

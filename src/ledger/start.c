@@ -149,6 +149,7 @@ static int start_db(struct ledger *l, struct err *e)
         return rc;
     db_hash_set(l->db, m.hash);
     atomic_store(&l->applied, m.seq);
+    l->recorded = m.seq;
     atomic_store(&l->kept_seq, m.kept_seq);
     atomic_store(&l->kept_hash, m.kept_hash);
     l->applied_term = m.term;

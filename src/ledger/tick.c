@@ -69,6 +69,8 @@ void ledger_tick(struct world_timer *t)
     ledger_consensus_time(l);
     ledger_expire(l);
     ledger_waits_check(l, false);
+    if (!l->dead)
+        record_tick(l);
     if (l->dead)
         return;
     if (l->flight == NULL && l->queue == NULL) { /* what a flood has needed is not kept for ever */

@@ -159,6 +159,19 @@ class Live(Store):
             feed.wait(251, 30)
             self.assertEqual([d["id"] for _, _, d in feed.events if d["id"].startswith("large")], wanted)
 
+    def test_a_position_where_no_record_changed_is_one(self):  # E4
+        self.ok("PUT", "/api/queues/%2F/beside", {}, 201)
+        old = self.feed()
+        for i in range(20):
+            seq = self.ok("POST", "/api/queues/%2F/beside/messages", {"n": i}, 201).headers["X-Koan-Seq"]
+            new = self.feed(since=seq)
+            self.assertEqual(new.status, 200)
+            self.ok("PUT", f"/api/note/beside{i}", {}, 201)
+            self.ok("POST", "/api/queues/%2F/beside/messages", {"n": i}, 201)
+            old.wait(i + 1)
+            self.assertEqual(new.wait(1)[0][2]["id"], f"beside{i}")
+        self.assertEqual([d["id"] for _, _, d in old.events], [f"beside{i}" for i in range(20)])
+
     def test_positions_that_cannot_be_are_refused(self):
         self.assertEqual(self.feed(since="soon").problem["code"], "invalid")
         self.assertEqual(self.feed(since="99999999").problem["code"], "invalid")

@@ -36,13 +36,26 @@ static struct toy_op toy_read(struct cursor *c)
     return op;
 }
 
+/* An operation on rows finds the entry before its own, whatever that one has changed. */
+static int toy_place(const struct apply *a, struct err *e)
+{
+    int64_t seq = -1;
+    int rc = toy_sql(a->db, "SELECT seq FROM local_meta WHERE ?1 = ?2", 0, 0, &seq, e);
+    if (rc == 1 && seq != (int64_t)a->seq - 1)
+        sim_fail("in entry %llu the database says that it is at %lld", (unsigned long long)a->seq,
+                 (long long)seq);
+    return rc < 0 ? rc : 0;
+}
+
 static int toy_if_version(void *self, const struct apply *a, uint8_t version, struct cursor *c,
                           struct buf *result, struct err *e)
 {
     (void)self, (void)version, (void)result;
     struct toy_op op = toy_read(c);
     int64_t have = 0;
-    int rc = toy_sql(a->db, "SELECT version FROM toy_key WHERE key = ?1 AND ?2 = 0", op.key, 0,
+    int rc = toy_place(a, e);
+    if (rc == 0)
+        rc = toy_sql(a->db, "SELECT version FROM toy_key WHERE key = ?1 AND ?2 = 0", op.key, 0,
                      &have, e);
     if (rc < 0)
         return rc;
@@ -138,8 +151,10 @@ static int toy_audit(void *self, const struct apply *a, uint8_t version, struct 
     (void)self, (void)version;
     struct toy_op op = toy_read(c);
     buf_add_u64(result, a->unit);
+    int rc = toy_place(a, e);
     /* Position as one number: it orders units as the log does. */
-    int rc = toy_sql(a->db,
+    if (rc == 0)
+        rc = toy_sql(a->db,
                      "INSERT INTO toy_audit VALUES(?1, ?2, 1) ON CONFLICT DO UPDATE SET "
                      "times = times + 1",
                      op.arg, (int64_t)(a->seq << 16 | a->unit), NULL, e);
@@ -251,10 +266,26 @@ static struct toy_op plan_op(struct sim *s)
     return (struct toy_op){TOY_FAIL, 0, 0, 0};
 }
 
+static void plan_make_hot(struct plan *p, struct sim *s)
+{
+    if (sim_chance(s, 10))
+        p->ops[p->count++] = (struct toy_op){TOY_EMBER_IS, (uint32_t)sim_rand(s, EMBER_KEYS), 0,
+                                             (int64_t)sim_rand(s, 12)};
+    uint64_t count = 1 + sim_rand(s, 3);
+    while (count-- > 0)
+        p->ops[p->count++] = plan_hot_op(s);
+    p->ops[p->count++] = (struct toy_op){TOY_EMBER_AUDIT, 0, 0, p->serial};
+}
+
 void plan_make(struct plan *p, struct sim *s, uint32_t serial)
 {
     struct world *w = sim_world(s);
     *p = (struct plan){.serial = serial, .born_ns = sim_now_ns(s)};
+    /* In stretches, so that whole entries are of such units, and several behind one another. */
+    if (sim_chance(s, serial / 32 % 3 == 1 ? 97 : 20)) {
+        plan_make_hot(p, s);
+        return;
+    }
     p->has_id = sim_chance(s, 80);
     if (p->has_id)
         w->random(w, p->id.b, sizeof(p->id.b));
@@ -336,6 +367,7 @@ static int toy_model_op(struct toy_model *m, const struct toy_op *op, int64_t *r
     case TOY_FAIL:
         return ERR_REJECTED;
     case TOY_AUDIT:
+    case TOY_EMBER_AUDIT:
         return 0;
     case TOY_EMBER_ADD:
     case TOY_EMBER_ADD_MAX:

@@ -1,6 +1,7 @@
 /* Toy - a domain small enough to be modelled: numbered keys with versions, counters, and an audit
  * row per unit that tells which units were applied, where, and how often. Its units hold operations
- * of a hot domain too (support/ember.h), whose memory must follow them.
+ * of a hot domain too (support/ember.h), whose memory must follow them; some hold nothing else, and
+ * their audit is in memory as well.
  *
  * A plan is a unit as the test knows it. The same plan becomes a transaction for the ledger
  * (plan_fill) and is worked by the model (toy_model_apply); both must come to the same. */
@@ -36,6 +37,7 @@ enum toy_kind {
     TOY_EMBER_HOLD = EMBER_HOLD, /* `pad` bytes, made of arg */
     TOY_EMBER_DROP = EMBER_DROP,
     TOY_EMBER_IS = EMBER_IS,
+    TOY_EMBER_AUDIT = EMBER_AUDIT,
 };
 
 struct toy_op {
@@ -50,7 +52,7 @@ struct plan {
     struct uuid id;
     bool has_id, urgent, shrinks;
     size_t count;
-    struct toy_op ops[TOY_OPS_MAX]; /* conditions first; the last is the audit */
+    struct toy_op ops[TOY_OPS_MAX]; /* conditions first; the last is an audit */
 
     /* What the ledger said. */
     bool acked;   /* yes, while the node was alive */

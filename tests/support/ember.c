@@ -74,6 +74,19 @@ static int ember_apply_drop(void *self, const struct apply *a, uint8_t version, 
     return 0;
 }
 
+static int ember_apply_audit(void *self, const struct apply *a, uint8_t version, struct cursor *p,
+                             struct buf *result, struct err *e)
+{
+    (void)version, (void)e;
+    struct ember *m = self;
+    struct ember_args x = ember_args(m, a, p);
+    ASSERT(m->now.audits < EMBER_AUDITS);
+    m->audits[m->now.audits++] =
+        (struct ember_audit){.n = x.n, .at = (int64_t)(a->seq << 16 | a->unit)};
+    buf_add_u64(result, a->unit);
+    return 0;
+}
+
 static int ember_apply_is(void *self, const struct apply *a, uint8_t version, struct cursor *p,
                           struct buf *result, struct err *e)
 {
@@ -226,6 +239,8 @@ static int ember_save(void *self, struct hot_out *out, struct err *e)
     int rc = hot_put(out, &m->now, sizeof m->now, e);
     if (rc == 0)
         rc = hot_put(out, &ballast, sizeof ballast, e);
+    if (rc == 0)
+        rc = hot_put(out, m->audits, m->now.audits * sizeof m->audits[0], e);
     for (size_t at = 0; at < m->ballast && rc == 0;) {
         size_t n = m->ballast - at < sizeof piece ? m->ballast - at : sizeof piece;
         for (size_t i = 0; i < n; i++)
@@ -245,6 +260,8 @@ static int ember_load(void *self, struct hot_in *in, struct err *e)
     int rc = hot_get(in, &m->now, sizeof m->now, e);
     if (rc == 0)
         rc = hot_get(in, &ballast, sizeof ballast, e);
+    if (rc == 0)
+        rc = hot_get(in, m->audits, m->now.audits * sizeof m->audits[0], e);
     for (size_t i = 0; rc == 0 && i < ballast; i++) {
         rc = hot_get(in, &c, 1, e);
         if (rc == 0 && c != ember_ballast(i))
@@ -279,6 +296,7 @@ static uint64_t ember_hash(void *self)
         h = hash64(h, &s->held[i].seq, sizeof s->held[i].seq);
         h = hash64(h, &s->held[i].crc, sizeof s->held[i].crc);
     }
+    h = hash64(h, ((struct ember *)self)->audits, s->audits * sizeof(struct ember_audit));
     return s->entries == 0 ? 0 : h;
 }
 
@@ -290,6 +308,7 @@ static struct domain ember_make(struct ember *m, const char *name, unsigned othe
         {EMBER_HOLD, 1, false, DOMAIN_SURE, "ember.hold", ember_apply_hold, true},
         {EMBER_DROP, 1, false, DOMAIN_SURE, "ember.drop", ember_apply_drop, true},
         {EMBER_IS, 1, true, DOMAIN_PARTIAL, "ember.is", ember_apply_is, false},
+        {EMBER_AUDIT, 1, false, DOMAIN_SURE, "ember.audit", ember_apply_audit, true},
     };
     static const struct domain_hot hot = {.entry = ember_entry,
                                           .save = ember_save,
