@@ -583,23 +583,40 @@ static void flip_refused(struct run *r, const struct flip *flips, size_t count, 
     }
 }
 
-/* A damaged last record cannot be told from a torn one, and without its entry in the database it is
- * cut. Nothing before it may go. */
-static void flip_forgive_tail(struct run *r)
+/* An entry that is not there, though it was acknowledged. False: more of them than there may be. */
+static bool flip_note_lost(uint64_t lost[FLIPS_MAX], size_t *count, size_t max, uint64_t seq)
 {
-    uint64_t newest = 0;
-    for (uint32_t i = 0; i < r->plans_count; i++) {
+    for (size_t i = 0; i < *count; i++)
+        if (lost[i] == seq)
+            return true;
+    if (*count == max)
+        return false;
+    lost[(*count)++] = seq;
+    return true;
+}
+
+/* A damaged last record cannot be told from a torn one, and without its entry in the database it is
+ * cut; then the one before it is the last. Each takes a flip of its own, and nothing that lies
+ * before one that is there may go. */
+static void flip_forgive_tail(struct run *r, size_t flips)
+{
+    uint64_t lost[FLIPS_MAX], there = 0;
+    size_t count = 0;
+    for (uint32_t i = 0; i < r->plans_count; i++)
         r->plans[i].applied = false;
-        if (r->plans[i].acked && r->plans[i].seq > newest)
-            newest = r->plans[i].seq;
-    }
     r->model = (struct toy_model){0};
     r->model_at = -1;
     r->applied = 0;
     check_new_units(r);
     for (uint32_t i = 0; i < r->plans_count; i++)
-        if (r->plans[i].acked && !r->plans[i].applied && r->plans[i].seq == newest)
-            r->plans[i].acked = !(r->plans[i].unknown = true);
+        if (r->plans[i].applied && r->plans[i].seq > there)
+            there = r->plans[i].seq;
+    for (uint32_t i = 0; i < r->plans_count; i++) {
+        struct plan *p = &r->plans[i];
+        if (p->acked && !p->applied && p->seq > there &&
+            flip_note_lost(lost, &count, flips, p->seq))
+            p->acked = !(p->unknown = true);
+    }
 }
 
 uint64_t ledger_flip_sim(uint64_t seed, FILE *trace)
@@ -628,7 +645,7 @@ uint64_t ledger_flip_sim(uint64_t seed, FILE *trace)
         if (run_open(&r, &e) != 0)
             sim_fail("does not open after the repair: %s", e.text);
     } else if (!clean) {
-        flip_forgive_tail(&r);
+        flip_forgive_tail(&r, count);
     }
     check(&r);
     propose_some(&r);
