@@ -3,7 +3,7 @@
  *   core.c check.c  new, free, hash; the invariants
  *   rec.c kind.c    records and extras: storage, the table by id; what records have in common
  *   send.c sending.c settle.c operate.c manual.c: what is asked of it; look.c past.c: what it tells
- *   queues.c        declarations, counts
+ *   queues.c        declarations; counts.c what they show, drop.c how they go
  *   consumer.c      opening, renewing, lapsing; label.c what they have
  *   line.c lane.c   records that can run, by queue, lane and needs; shares, the choice
  *   grant.c finish.c  who gets what; the end of an execution, of a record
@@ -629,6 +629,10 @@ int owned_check(const struct queue *q, struct err *e);
 
 /* queues.c */
 struct queue *queue_find(const struct core *c, const char *tenant, const char *name);
+/* ERR_NOT_FOUND: there is none of this name. */
+int queue_unknown(const char *name, struct err *e);
+/* ERR_INVALID about `field`: no name of a queue or a gate. */
+int core_name_check(const char *name, const char *field, struct err *e);
 struct queue *queue_get(struct core *c, const char *tenant, const char *name, bool create,
                         struct err *e);
 /* Its options, but for `owned`. */

@@ -194,3 +194,54 @@ void gate_review(struct core *c, struct gate *g)
     }
     gate_alarm(c, g, gate_has_waiting(g) ? gate_opens_at(c, g) : NO_TIME);
 }
+
+/* ---- declared ---- */
+
+int core_gate(struct core *c, const struct core_gate *o, struct err *e)
+{
+    if (core_name_check(o->name, "gate", e) < 0)
+        return ERR_INVALID;
+    if (o->rate > 0 && (o->per_ms < 1 || o->per_ms > CORE_GATE_PER_MAX_MS))
+        return err_field(e, ERR_INVALID, "per", "a rate is per 1 ms to 1 day");
+    struct gate *g = gate_get(c, tenant_get(c, o->tenant), o->name);
+    undo_note(&c->undo, g, sizeof *g);
+    g->capacity = o->capacity;
+    g->rate = o->rate;
+    g->per_ms = o->per_ms;
+    gate_review(c, g);
+    grants_make(c);
+    return 0;
+}
+
+void gate_close_until(struct core *c, struct gate *g, int64_t until)
+{
+    SAVE(c, g->closed_until);
+    g->closed_until = until;
+    gate_review(c, g);
+}
+
+static int gate_until(struct core *c, const char *tenant, const char *name, int64_t until,
+                      bool or_later, struct err *e)
+{
+    if (core_name_check(name, "gate", e) < 0)
+        return ERR_INVALID;
+    if (until < 0)
+        return err_field(e, ERR_INVALID, "until", "a time to come, or 0");
+    struct gate *g = gate_get(c, tenant_get(c, tenant), name);
+    until = until < TIME_MAX ? until : TIME_MAX;
+    gate_close_until(c, g, or_later && g->closed_until > until ? g->closed_until : until);
+    grants_make(c);
+    return 0;
+}
+
+int core_gate_close(struct core *c, const char *tenant, const char *name, int64_t until,
+                    struct err *e)
+{
+    return gate_until(c, tenant, name, until, false, e);
+}
+
+int core_gate_backoff(struct core *c, const char *tenant, const char *name, int64_t until,
+                      struct err *e)
+{
+    return gate_until(c, tenant, name, until, true, e);
+}

@@ -179,3 +179,39 @@ bool lane_choose(const struct core *c, struct pair *out)
     choose_for_consumers(c, out);
     return out->line != NULL;
 }
+
+/* ---- declared ---- */
+
+static int weight_check(uint32_t weight, struct err *e)
+{
+    if (weight < 1 || weight > CORE_WEIGHT_MAX)
+        return err_field(e, ERR_INVALID, "weight", "a weight is 1 to %d", CORE_WEIGHT_MAX);
+    return 0;
+}
+
+int core_lane(struct core *c, const char *name, uint32_t weight, uint32_t cap, struct err *e)
+{
+    int rc = weight_check(weight, e);
+    if (rc < 0)
+        return rc;
+    struct lane *l = lane_get(c, name);
+    if (l == NULL)
+        return err_field(e, ERR_TOO_LARGE, "lane", "there are %d lanes already", CORE_LANES_MAX);
+    SAVE(c, l->weight);
+    SAVE(c, l->cap);
+    l->weight = weight;
+    l->cap = cap;
+    grants_make(c);
+    return 0;
+}
+
+int core_tenant(struct core *c, const char *tenant, uint32_t weight, struct err *e)
+{
+    int rc = weight_check(weight, e);
+    if (rc < 0)
+        return rc;
+    struct tenant *t = tenant_get(c, tenant);
+    SAVE(c, t->weight);
+    t->weight = weight;
+    return 0;
+}
