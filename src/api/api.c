@@ -258,6 +258,7 @@ void api_thread_free(struct api_thread *t)
 {
     if (t == NULL)
         return;
+    queue_work_drain(t); /* else what follows, turning the loop, begins it */
     queue_story_free(t);
     queue_work_free(t);
     api_feed_free(t);
