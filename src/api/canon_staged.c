@@ -100,7 +100,7 @@ static void staged_propose(struct staged *s)
     if (t != NULL && s->said == NULL) {
         queue_txn_move(t, id, s->to);
     } else if (t != NULL) {
-        queue_txn_edit(t, id, body.data, body.len, &u->items[0].err);
+        queue_txn_edit(t, id, body.data, body.len, true, &u->items[0].err);
         queue_txn_cancel(t, id);
     }
     queue_units_start(u, staged_done);

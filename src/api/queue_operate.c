@@ -122,7 +122,7 @@ static void operate_add(struct queue_operate *o, struct txn *t, const struct que
     if (o->spec.verb != OPERATE_EDIT)
         operate_spec_add(&o->spec, t, s, e);
     else if (o->has_body)
-        queue_txn_edit(t, &s->id, o->edit.data, o->edit.len, e);
+        queue_txn_edit(t, &s->id, o->edit.data, o->edit.len, false, e);
     if (e->code == 0 && queue_tend_is_said(&o->tend))
         queue_txn_tend(t, &s->id, &o->tend, e);
 }

@@ -207,7 +207,8 @@ static int apply_open(struct queues *q, const struct apply *a, uint8_t version, 
     return rc < 0 ? rc : core_open(q->core, &v->consumer, e);
 }
 
-static int apply_edit(struct queues *q, const struct apply *a, struct cursor *c, struct err *e)
+static int apply_edit(struct queues *q, const struct apply *a, uint8_t version, struct cursor *c,
+                      struct err *e)
 {
     struct uuid id;
     size_t n;
@@ -216,7 +217,8 @@ static int apply_edit(struct queues *q, const struct apply *a, struct cursor *c,
     if (c->bad || body == NULL || n > CORE_BODY_MAX)
         return op_bad("edit", e);
     core_by(q->core, a->env->principal, a->env->reason);
-    return core_edit(q->core, &id, CORE_PLACE(a->seq, a->offset), (uint32_t)n, e);
+    return core_edit(q->core, &id, CORE_PLACE(a->seq, a->offset), (uint32_t)n,
+                     version <= EDIT_LARGE_VERSION, e);
 }
 
 /* A name, and a flag or numbers behind it. */
@@ -368,7 +370,7 @@ APPLY(abandon, apply_abandon(q, a, c, e))
 APPLY(cancel, apply_id(q, a, QUEUE_OP_CANCEL, c, result, e))
 APPLY(retry, apply_id(q, a, QUEUE_OP_RETRY, c, result, e))
 APPLY(move, apply_id(q, a, QUEUE_OP_MOVE, c, result, e))
-APPLY(edit, apply_edit(q, a, c, e))
+APPLY(edit, apply_edit(q, a, version, c, e))
 APPLY(purge, apply_id(q, a, QUEUE_OP_PURGE, c, result, e))
 
 /* The entry itself has moved the time. */
@@ -446,7 +448,7 @@ const struct domain_op queue_ops[] = {
     OP(QUEUE_OP_CANCEL, cancel, "queue.cancel"),
     OP(QUEUE_OP_RETRY, retry, "queue.retry"),
     OP(QUEUE_OP_MOVE, move, "queue.move"),
-    OP(QUEUE_OP_EDIT, edit, "queue.edit"),
+    {QUEUE_OP_EDIT, EDIT_VERSION, false, DOMAIN_ATOMIC, "queue.edit", op_edit, true},
     OP(QUEUE_OP_PURGE, purge, "queue.purge"),
 };
 const size_t queue_ops_count = ARRAY_LEN(queue_ops);

@@ -444,9 +444,11 @@ int core_cancel(struct core *c, const struct uuid *id, bool *asked, struct err *
 int core_retry(struct core *c, const struct uuid *id, struct err *e);
 /* SCHEDULED: available now, with the tries that it has left. Any other state stays as it is. */
 int core_wake(struct core *c, const struct uuid *id, struct err *e);
+/* However long its body is: that was the matter of where it was sent to. */
 int core_move(struct core *c, const struct uuid *id, const char *queue, struct err *e);
-/* Another body for a waiting or discarded record. */
-int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t bytes, struct err *e);
+/* Another body for a waiting or discarded record; `large` as of a send. */
+int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t bytes, bool large,
+              struct err *e);
 /* Forgets a record that is not executing. */
 int core_purge(struct core *c, const struct uuid *id, struct err *e);
 

@@ -188,7 +188,10 @@ int core_send_manual(struct core *c, const struct core_send *s, const struct cor
 {
     struct core_send mine = *s;
     struct core_sent out;
-    mine.always = mine.large = true;
+    /* It ends with what it stands for, whatever its queue says of times and gates. */
+    mine.always = mine.large = mine.no_gates = true;
+    mine.gates_count = 0;
+    mine.ttl_ms = -1;
     *sent = false;
     int rc = rec_reserve(c, e);
     struct queue *q = rc < 0 ? NULL : queue_get(c, s->tenant, s->queue, true, NULL);

@@ -153,9 +153,6 @@ int core_move(struct core *c, const struct uuid *id, const char *queue, struct e
         return err_field(e, ERR_CONFLICT, "queue", "queue '%s' is closed", queue);
     if (to->o.owned)
         return owned_check(to, e);
-    rc = queue_body_check(to, r->bytes, e);
-    if (rc < 0)
-        return rc;
     rec_note_move(c, n, VERB_MOVE, to, REASON_NONE);
     bool ended = is_ended(r);
     enum rec_state state = (enum rec_state)r->state;
@@ -176,7 +173,8 @@ int core_move(struct core *c, const struct uuid *id, const char *queue, struct e
     return 0;
 }
 
-int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t bytes, struct err *e)
+int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t bytes, bool large,
+              struct err *e)
 {
     uint32_t n;
     int rc = operate_idle(c, id, &n, e);
@@ -186,7 +184,7 @@ int core_edit(struct core *c, const struct uuid *id, uint64_t place, uint32_t by
     if (r->state == REC_COMPLETED || r->state == REC_CANCELLED)
         return err_set(e, ERR_CONFLICT, "the record has ended: it is %s",
                        rec_state_name((enum rec_state)r->state));
-    rc = queue_body_check(core_kind(c, r)->queue, bytes, e);
+    rc = large ? 0 : queue_body_check(core_kind(c, r)->queue, bytes, e);
     if (rc < 0)
         return rc;
     rec_note_move(c, n, VERB_EDIT, NULL, REASON_NONE);

@@ -200,12 +200,12 @@ int op_body_check(size_t n, struct err *e)
 }
 
 int queue_txn_edit(struct txn *t, const struct uuid *id, const void *body, size_t body_len,
-                   struct err *e)
+                   bool large, struct err *e)
 {
     int rc = op_body_check(body_len, e);
     if (rc < 0)
         return rc;
-    struct buf *b = op_begin(t, QUEUE_OP_EDIT);
+    struct buf *b = txn_begin(t, QUEUE_OP_EDIT, large ? EDIT_LARGE_VERSION : EDIT_VERSION);
     buf_add(b, id->b, sizeof id->b);
     buf_add_bytes(b, body, body_len);
     txn_end(t);

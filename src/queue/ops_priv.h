@@ -44,6 +44,8 @@ enum queue_op {
 
 /* Of QUEUE_OP_DECLARE: 1 has no due time, 2 not how it is sent to, 3 no script. */
 enum { DECLARE_VERSION = 4 };
+/* Of QUEUE_OP_EDIT: 1 takes any body, whatever the queue says of how long one may be. */
+enum { EDIT_VERSION = 2, EDIT_LARGE_VERSION = 1 };
 /* Of QUEUE_OP_SEND_MANUAL: 1 overrides what the queue said; from 3 on it is as a send of that. */
 enum { MANUAL_VERSION = 3 };
 

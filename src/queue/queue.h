@@ -133,8 +133,9 @@ void queue_txn_move(struct txn *t, const struct uuid *id, const char *queue);
 /* See core_unregister(); it is Koan's own clock that says when. Abandoned: see core_abandon(). */
 void queue_txn_unregister(struct txn *t, const char *name);
 void queue_txn_abandon(struct txn *t, const char *name);
+/* `large`: whatever its queue takes; else a body that is longer than that is refused. */
 int queue_txn_edit(struct txn *t, const struct uuid *id, const void *body, size_t body_len,
-                   struct err *e);
+                   bool large, struct err *e);
 void queue_txn_purge(struct txn *t, const struct uuid *id);
 
 /* ---- what lies at a place ---- */

@@ -142,7 +142,8 @@ static bool backoff_same(const struct core_backoff *a, const struct core_backoff
 {
     return a == NULL || b == NULL
                ? a == b
-               : a->first == b->first && a->cap == b->cap && a->list_count == b->list_count &&
+               : a->first == b->first && (a->cap == b->cap || a->first == 0) &&
+                     a->list_count == b->list_count &&
                      memcmp(a->list, b->list, a->list_count * sizeof a->list[0]) == 0;
 }
 

@@ -381,8 +381,6 @@ int model_move(struct queue_model *m, const struct uuid *id, const char *queue)
         return ERR_NOT_FOUND;
     if (q->closed || model_is(r->queue, queue))
         return ERR_CONFLICT;
-    if (r->bytes > model_body_max(q))
-        return ERR_TOO_LARGE;
     model_text(r->queue, queue);
     model_says_take(r, q);
     r->unique[0] = '\0';

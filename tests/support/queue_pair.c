@@ -405,7 +405,7 @@ static bool step_operator(struct queue_pair *p, const struct queue_step *s, int 
         SAME("core_move", *rc, model_move(p->model, &id, queue_step_queue(s->queue)));
         return true;
     case STEP_EDIT:
-        *rc = core_edit(p->core, &id, place, bytes, NULL);
+        *rc = core_edit(p->core, &id, place, bytes, false, NULL);
         SAME("core_edit", *rc, model_edit(p->model, &id, place, bytes));
         return true;
     default:

@@ -422,12 +422,12 @@ TEST(a_record_can_be_moved_edited_and_purged_while_it_does_not_execute)
     assert_int_equal(kit_counts(k, "q").available, 0);
     assert_int_equal(kit_counts(k, "other").available, 1);
     uint64_t place = kit_place(k);
-    assert_int_equal(core_edit(k->c, &id, place, 33, &k->e), 0);
+    assert_int_equal(core_edit(k->c, &id, place, 33, false, &k->e), 0);
     assert_int_equal(kit_look(k, 1).body, place);
     assert_int_equal(kit_counts(k, "other").bytes, 33);
     kit_open(k, 1, 1);
     assert_int_equal(core_move(k->c, &id, "q", &k->e), ERR_CONFLICT);
-    assert_int_equal(core_edit(k->c, &id, place, 1, &k->e), ERR_CONFLICT);
+    assert_int_equal(core_edit(k->c, &id, place, 1, false, &k->e), ERR_CONFLICT);
     assert_int_equal(core_purge(k->c, &id, &k->e), ERR_CONFLICT);
     kit_settle(k, 1, SETTLE_REJECT);
     assert_int_equal(core_purge(k->c, &id, &k->e), 0);

@@ -271,6 +271,16 @@ TEST(a_queue_that_was_there_is_made_manual_and_takes_it_though_closed_and_full)
     assert_int_equal(kit_state(k, 8), REC_AVAILABLE);
 }
 
+TEST(what_stands_for_something_ends_with_that_and_not_by_what_its_queue_says)
+{
+    struct queue_kit *k = *state;
+    struct core_send says = {.priority = CORE_PRIORITY_UNSAID, .ttl_ms = 1000};
+    kit_queue(k, "parked", q_.manual = true, q_.handled = false, q_.sending = &says);
+    park(k, 1, 0);
+    kit_pass(k, 2 * (int64_t)DAY);
+    assert_int_equal(kit_state(k, 1), REC_AVAILABLE);
+}
+
 TEST(operators_end_nothing_of_an_owned_queue) /* Q2 */
 {
     struct queue_kit *k = *state;
@@ -283,7 +293,7 @@ TEST(operators_end_nothing_of_an_owned_queue) /* Q2 */
     assert_int_equal(core_move(k->c, &id, "q", &k->e), ERR_CONFLICT);
     assert_int_equal(core_move(k->c, &mine, "parked", &k->e), ERR_CONFLICT);
     assert_int_equal(core_purge(k->c, &id, &k->e), ERR_CONFLICT);
-    assert_int_equal(core_edit(k->c, &id, kit_place(k), 3, &k->e), ERR_CONFLICT);
+    assert_int_equal(core_edit(k->c, &id, kit_place(k), 3, false, &k->e), ERR_CONFLICT);
     assert_int_equal(core_drop(k->c, "a", "parked", true, &k->e), ERR_CONFLICT);
     assert_int_equal(kit_try_send(k, 3, (struct core_send){.queue = "parked"}), ERR_CONFLICT);
     struct core_queue q = {.tenant = "a", .name = "parked"};
@@ -444,6 +454,7 @@ int main(void)
         KIT_TEST(what_a_queue_said_about_the_ended_ones_stands_too),
         KIT_TEST(an_entry_of_before_does_what_it_did),
         KIT_TEST(a_queue_that_was_there_is_made_manual_and_takes_it_though_closed_and_full),
+        KIT_TEST(what_stands_for_something_ends_with_that_and_not_by_what_its_queue_says),
         KIT_TEST(operators_end_nothing_of_an_owned_queue),
         KIT_TEST(one_that_follows_another_has_its_owner_and_due_time),
         KIT_TEST(what_a_record_stood_for_goes_and_the_record_with_it),

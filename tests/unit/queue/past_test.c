@@ -58,7 +58,7 @@ TEST(what_people_do_with_a_record_is_kept_with_who_and_why) /* Q2 */
     core_by(k->c, "ann", "they pay late");
     assert_int_equal(core_move(k->c, &id, "other", &k->e), 0);
     core_by(k->c, "bob", NULL);
-    assert_int_equal(core_edit(k->c, &id, kit_place(k), 3, &k->e), 0);
+    assert_int_equal(core_edit(k->c, &id, kit_place(k), 3, false, &k->e), 0);
     core_by(k->c, "ann", "a mistake");
     assert_int_equal(core_cancel(k->c, &id, &asked, &k->e), 0);
     assert_string_equal(kit_look(k, 1).why, "a mistake");
@@ -126,7 +126,7 @@ static void edit_often(struct queue_kit *k, uint32_t n, int from, int to)
     for (int i = from; i < to; i++) {
         snprintf(why, sizeof why, "edit %d", i);
         core_by(k->c, i % 2 == 0 ? "ann" : "bob", why);
-        assert_int_equal(core_edit(k->c, &id, kit_place(k), 1, &k->e), 0);
+        assert_int_equal(core_edit(k->c, &id, kit_place(k), 1, false, &k->e), 0);
     }
 }
 
@@ -201,7 +201,7 @@ TEST(long_words_are_cut_in_whole_characters)
     memset(who, 'w', sizeof who - 1);
     who[sizeof who - 1] = '\0';
     core_by(k->c, who, why);
-    assert_int_equal(core_edit(k->c, &id, kit_place(k), 1, &k->e), 0);
+    assert_int_equal(core_edit(k->c, &id, kit_place(k), 1, false, &k->e), 0);
     struct core_history h = past(k, 1);
     assert_int_equal(strlen(h.moves[0].why), CORE_WHY_MAX - 1);
     assert_int_equal(strlen(h.moves[0].who), CORE_WHO_MAX);

@@ -215,17 +215,17 @@ TEST(a_body_is_as_long_as_its_queue_takes)
     kit_send(k, 5, .queue = "small", .bytes = 500, .large = true);
 }
 
-TEST(a_body_that_is_edited_or_moved_is_as_long_as_its_queue_takes)
+TEST(a_body_that_is_edited_is_as_long_as_its_queue_takes_and_one_that_is_there_can_be_moved)
 {
     struct queue_kit *k = *state;
     struct uuid id = kit_id(1);
     kit_queue(k, "small", q_.body_max = 100);
     kit_send(k, 1, .bytes = 101);
-    assert_int_equal(core_move(k->c, &id, "small", &k->e), ERR_TOO_LARGE);
-    assert_int_equal(core_edit(k->c, &id, 77, CORE_BODY + 1, &k->e), ERR_TOO_LARGE);
-    assert_int_equal(core_edit(k->c, &id, 78, 100, &k->e), 0);
+    assert_int_equal(core_edit(k->c, &id, 77, CORE_BODY + 1, false, &k->e), ERR_TOO_LARGE);
     assert_int_equal(core_move(k->c, &id, "small", &k->e), 0);
-    assert_int_equal(core_edit(k->c, &id, 79, 101, &k->e), ERR_TOO_LARGE);
+    assert_int_equal(core_edit(k->c, &id, 78, 101, false, &k->e), ERR_TOO_LARGE);
+    assert_int_equal(core_edit(k->c, &id, 79, 101, true, &k->e), 0);
+    assert_int_equal(core_edit(k->c, &id, 80, 100, false, &k->e), 0);
 }
 
 TEST(a_declaration_that_is_taken_back_was_never_there)
@@ -287,7 +287,8 @@ int main(void)
         KIT_TEST(a_dead_letter_is_as_the_queue_says_that_takes_it_and_again_when_it_comes_back),
         KIT_TEST(what_a_queue_says_outlives_a_restart),
         KIT_TEST(a_body_is_as_long_as_its_queue_takes),
-        KIT_TEST(a_body_that_is_edited_or_moved_is_as_long_as_its_queue_takes),
+        KIT_TEST(
+            a_body_that_is_edited_is_as_long_as_its_queue_takes_and_one_that_is_there_can_be_moved),
         KIT_TEST(a_declaration_that_is_taken_back_was_never_there),
         KIT_TEST(what_a_queue_says_is_judged_when_it_is_declared),
         KIT_TEST(a_queue_whose_lane_has_no_room_is_refused),
