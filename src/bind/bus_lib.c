@@ -375,8 +375,10 @@ static int listener_queue(struct bind_set *s, const struct bind_listener *l, str
                          "take batches, or none; all are webhooks, or none",
                          l->group, q->group->file, q->group->line);
     q->group = l;
-    bind_queue_said(q, l->file,
-                    json_object_get(l->said, "concurrency") != NULL ? OPTION_CONCURRENCY : 0u);
+    bind_queue_said(
+        q, l->file,
+        OPTION_MANUAL |
+            (json_object_get(l->said, "concurrency") != NULL ? OPTION_CONCURRENCY : 0u));
     q->handled = l->kind == LISTENS_RUN;
     q->q.handled = q->handled;
     return bind_concurrency_read(l->said, q, e);

@@ -61,8 +61,8 @@ static int declare_queue(lua_State *L, struct bind_set *s, struct bind_job *j, s
     snprintf(q->label, sizeof q->label, "job/%s", j->def.name);
     q->handled = q->q.handled = lua_isfunction(L, 4);
     bind_queue_said(q, j->where,
-                    OPTION_KEEP_COMPLETED | OPTION_KEEP_DISCARDED | OPTION_KEEP_COUNT |
-                        (j->def.concurrency != 0 ? OPTION_CONCURRENCY : 0u));
+                    OPTION_MANUAL | OPTION_KEEP_COMPLETED | OPTION_KEEP_DISCARDED |
+                        OPTION_KEEP_COUNT | (j->def.concurrency != 0 ? OPTION_CONCURRENCY : 0u));
     if (!q->handled)
         return 0;
     lua_pushvalue(L, 4);

@@ -460,6 +460,7 @@ static int declare_handler(lua_State *L)
     }
     q->handled = q->q.handled = true;
     said_here(L, q, o);
+    q->q.scripted |= OPTION_MANUAL; /* people do not work it: else nobody did */
     lua_pushvalue(L, 3);
     q->run = luaL_ref(L, LUA_REGISTRYINDEX);
     q->meter = vm_meter_new(q->label);
