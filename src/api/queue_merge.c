@@ -47,8 +47,17 @@ static void merge_one(struct queue_merging *m, struct queue_merged *x, struct db
 static void merge_run(struct api_job *j, struct db *db)
 {
     struct queue_merging *m = LIST_OF(j, struct queue_merging, job);
-    for (size_t i = 0; i < m->count; i++)
-        merge_one(m, &m->list[i], db);
+    size_t bytes = 0;
+    for (size_t i = 0; i < m->count; i++) {
+        struct queue_merged *x = &m->list[i];
+        if (bytes < QUEUE_READ_BYTES)
+            merge_one(m, x, db);
+        else
+            err_field(&x->err, ERR_TOO_LARGE, "body",
+                      "what a request merges has %d bytes together at most: send fewer at a time",
+                      QUEUE_READ_BYTES);
+        bytes += x->body.len;
+    }
 }
 
 static void merge_done(struct api_job *j)

@@ -299,7 +299,10 @@ static void item_resumed(struct canon_resuming *x)
 {
     struct work_item *it = LIST_OF(x, struct work_item, resuming);
     struct work_run *r = it->run;
-    if (x->err.code != 0)
+    /* A script's own word, say that a host is not there, is of this arrival: the others go on. */
+    if (x->err.code == ERR_UNAVAILABLE && !r->work->closing)
+        run_note_failed(r, &r->look.shown[it->at], &x->err);
+    else if (x->err.code != 0)
         item_failed(r, it, &x->err);
     else if (x->one.outcome == CANON_PARKED)
         r->asked++;
@@ -395,8 +398,8 @@ static void run_list(struct queue_ask *a, const struct core *c)
     uint64_t places[QUEUE_ITEMS_MAX];
     r->look.count = core_list(c, r->look.tenant, r->look.queue, r->spec.state, r->after, places,
                               QUEUE_ITEMS_MAX);
-    /* What parks again is another record, behind all that was asked for. */
-    for (size_t i = 0; i < r->look.count && r->spec.verb == OPERATE_RESUME; i++)
+    /* What was sent since is not what was asked for, nor what parks again. */
+    for (size_t i = 0; i < r->look.count; i++)
         if (places[i] > r->grant.place)
             r->look.count = i;
     for (size_t i = 0; i < r->look.count; i++)

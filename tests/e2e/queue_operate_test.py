@@ -216,6 +216,17 @@ class Filters(Queues):
         self.assertEqual(self.ended(self.handed_over(q, "purge", state="available", confirm=q))["result"]["purged"], 1750)
         self.assertEqual((self.counts(q)["messages"], self.counts(other)["messages"]), (0, 1750))
 
+    def test_what_is_sent_behind_the_request_is_not_meant(self):
+        q = self.queue()
+        self.fill(q, 1200)
+        self.ended(self.handed_over(q, "purge", state="all", confirm=q, dry_run=True, find={"body.n": 7}))
+        self.ok("POST", f"{Q}job.koan-operate/pause")
+        id = self.handed_over(q, "purge", state="all", confirm=q)
+        later = self.send(q, {"n": "later"})["id"]
+        self.ok("POST", f"{Q}job.koan-operate/resume")
+        self.assertEqual(self.ended(id)["result"]["purged"], 1200)
+        self.assertEqual([m["id"] for m in self.peek(q)], [later])
+
     def test_what_cannot_be_done_is_counted_and_the_first_is_told(self):
         q, other = self.queue(), self.queue()
         self.fill(q, 1200)
