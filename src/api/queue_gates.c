@@ -142,7 +142,12 @@ static void lane_txn(struct txn *t, const char *name, const json_t *body, uint32
                      uint32_t cap, struct err *e)
 {
     AUTO(mem_freep) char *key = mem_printf("lanes.%s", name);
-    AUTO(json_unref) json_t *changes = json_pack("{s:O}", key, (json_t *)body);
+    json_t *lane = json_object(); /* numbers, where they may have come as text */
+    if (json_object_get(body, "weight") != NULL)
+        json_object_set_new(lane, "weight", json_integer(weight));
+    if (json_object_get(body, "cap") != NULL)
+        json_object_set_new(lane, "cap", json_integer(cap));
+    AUTO(json_unref) json_t *changes = json_pack("{s:o}", key, lane);
     if (setting_txn_change(t, SETTING_ANY, changes, e) == 0)
         queue_txn_lane(t, name, weight, cap);
 }

@@ -48,7 +48,7 @@ int config_lane_read(const char *name, const json_t *value, struct config_lane *
     return rc != 0 ? rc : lane_number(name, value, "cap", 0, UINT32_MAX, &out->cap, e);
 }
 
-void config_lane_below(const struct config *c, const char *name, struct config_lane *out)
+int config_lane_below(const struct config *c, const char *name, struct config_lane *out)
 {
     AUTO(mem_freep) char *key = mem_printf("lanes.%s", name);
     const json_t *value = NULL;
@@ -57,7 +57,7 @@ void config_lane_below(const struct config *c, const char *name, struct config_l
         if (row != NULL)
             value = json_object_get(row, "value");
     }
-    config_lane_read(name, value, out, NULL);
+    return config_lane_read(name, value, out, NULL);
 }
 
 uint32_t config_lanes(const struct config *c, struct config_lane *out)

@@ -227,9 +227,9 @@ static void settcall_lanes(struct settcall *s)
         const char *of = name + strlen(prefix);
         if (!str_starts(name, prefix))
             continue;
-        if (json_is_null(value))
-            config_lane_below(s->node->config, of, &lane);
-        if (json_is_null(value) || config_lane_read(of, value, &lane, NULL) == 0)
+        int rc = json_is_null(value) ? config_lane_below(s->node->config, of, &lane)
+                                     : config_lane_read(of, value, &lane, NULL);
+        if (rc == 0) /* else there is no such lane */
             queue_txn_lane(&s->unit.txn, of, lane.weight, lane.cap);
     }
 }

@@ -223,7 +223,7 @@ struct config_lane {
 /* `value` NULL: nothing says anything of it. The message names the member. */
 int config_lane_read(const char *name, const json_t *value, struct config_lane *out, struct err *e);
 /* What the layers below the replicated one make of it. */
-void config_lane_below(const struct config *c, const char *name, struct config_lane *out);
+int config_lane_below(const struct config *c, const char *name, struct config_lane *out);
 /* All that are in force, into `out`, CONFIG_LANES_MAX of them; how many. */
 uint32_t config_lanes(const struct config *c, struct config_lane *out);
 

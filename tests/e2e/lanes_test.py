@@ -92,6 +92,13 @@ class Lanes(Case):
         self.put("slow", {"weght": 1}, 400)
         self.assertEqual(self.lane("slow"), (2, None))
 
+    def test_numbers_that_come_as_text_are_kept_as_numbers(self):
+        self.start()
+        self.put("bulk", {"weight": "3", "cap": "0"})
+        self.assertEqual(self.shown()["lanes.bulk"][0], '{"cap":0,"weight":3}')
+        time.sleep(0.5)  # the configuration is read, and compared with the lanes
+        self.assertEqual(self.lane("bulk"), (3, 0))
+
     def test_apply_brings_lanes_to_what_a_file_declares(self):
         self.start()
         live = self.write("live.lua", "return { lanes = { bulk = { weight = 2 }, media = { cap = 0 }, slow = {} } }")
