@@ -19,9 +19,9 @@
  * is run again: `db` is NULL then, what it wrote is there. Conditions are not run again, nor is
  * `close`; which units were not applied (refused, or repeats) the database knows since P. Behind A
  * everything is applied as usual. An entry all of whose operations are of hot domains, and which
- * has written nothing to the database, leaves A where it was: what it did is done again. Operations
- * of a hot domain, and what it does in `close`, may not read local_meta, which then says less than
- * the entry before; all others may.
+ * has written nothing to the database, leaves A where it was: what it did is done again. Neither
+ * operations of a hot domain nor any `close` may read local_meta, which then says less than the
+ * entry before; all other operations may.
  *
  * `undo` takes back in memory what the unit or the entry did; for an entry it comes after entry(),
  * also where that failed. A state may hold places of bytes in the log instead of the bytes (seq and
