@@ -122,7 +122,7 @@ TEST(in_a_flood_what_has_no_room_is_missed_and_counted) /* O3 */
     struct unit u;
     kit_unit(&f.node, &u);
     for (int i = 0; i < QUEUE_NOTED_MAX + MORE; i++)
-        queue_txn_edit(&u.txn, &id, "1", 1, NULL);
+        queue_txn_edit(&u.txn, &id, "1", 1, false, NULL);
     assert_int_equal(kit_do(&f.node, &u), 0);
     unit_fini(&u);
     struct queue_noted *n = queues_noted(f.queues, &teller.noter, &count, &missed);
@@ -150,7 +150,7 @@ TEST(who_takes_nothing_can_leave_at_any_time)
     for (int i = 0; i < 2; i++) {
         struct unit u;
         kit_unit(&f.node, &u);
-        queue_txn_edit(&u.txn, &id, "1", 1, NULL);
+        queue_txn_edit(&u.txn, &id, "1", 1, false, NULL);
         assert_int_equal(kit_do(&f.node, &u), 0);
         unit_fini(&u);
         turn(&f);
@@ -175,7 +175,7 @@ TEST(nothing_is_told_of_a_unit_that_was_refused)
     assert_int_equal(queue_node_send(&f, &m), 0);
     struct unit u;
     kit_unit(&f.node, &u);
-    queue_txn_edit(&u.txn, &id, "1", 1, NULL);
+    queue_txn_edit(&u.txn, &id, "1", 1, false, NULL);
     queue_txn_retry(&u.txn, &other);
     assert_int_equal(kit_do(&f.node, &u), ERR_NOT_FOUND);
     unit_fini(&u);

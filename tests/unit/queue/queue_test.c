@@ -295,6 +295,35 @@ TEST(a_message_for_next_month_does_not_keep_the_log_and_its_body_stays) /* Q2 */
     queue_node_end(&f);
 }
 
+static int edit_it(struct queue_node *f, size_t bytes, bool large)
+{
+    struct unit u;
+    struct uuid id = queue_node_id(1);
+    char *body = mem_new(bytes);
+    memset(body, '1', bytes);
+    kit_unit(&f->node, &u);
+    assert_int_equal(queue_txn_edit(&u.txn, &id, body, bytes, large, NULL), 0);
+    int rc = kit_do(&f->node, &u);
+    unit_fini(&u);
+    mem_free(body);
+    return rc;
+}
+
+TEST(an_edit_of_an_older_log_is_applied_again_whatever_its_queue_takes)
+{
+    struct queue_node f;
+    queue_node_begin(&f);
+    queue_node_up(&f);
+    assert_int_equal(queue_node_declare(&f, "mail"), 0);
+    struct queue_message m = queue_node_message(1, "hello");
+    assert_int_equal(queue_node_send(&f, &m), 0);
+    assert_int_equal(edit_it(&f, CORE_BODY + 1, false), ERR_TOO_LARGE);
+    assert_int_equal(edit_it(&f, CORE_BODY + 1, true), 0); /* version 1, as all of them were */
+    queue_node_down(&f);
+    queue_node_up(&f);
+    queue_node_end(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +335,7 @@ int main(void)
         HEAP_TEST(a_unit_of_a_delivery_that_is_over_changes_nothing_and_the_ledger_goes_on),
         HEAP_TEST(what_is_due_becomes_available_though_nothing_else_happens),
         HEAP_TEST(a_message_for_next_month_does_not_keep_the_log_and_its_body_stays),
+        HEAP_TEST(an_edit_of_an_older_log_is_applied_again_whatever_its_queue_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
