@@ -153,8 +153,9 @@ class Metrics(MetricsCase):
                          ['koan_queue_sent_total{tenant="default",queue="mail"} 1'])
         a = self.c("GET", "/metrics/detailed?family=koan_queue_sen_total")
         self.assertIn("koan_queue_sent_total", a.json["detail"])
-        self.c("PUT", "/api/queues/default/tasks", {"handled": False})
-        self.c("POST", "/api/queues/default/tasks/messages", {"n": 2})
+        for handled in (True, False):  # not of "tasks", whose script says that it is
+            self.assertEqual(self.c("PUT", "/api/queues/default/other", {"handled": handled}).status // 100, 2)
+        self.assertEqual(self.c("POST", "/api/queues/default/other/messages", {"n": 2}).status, 201)
         until("koan_queues_unhandled", 1)
         end = time.monotonic() + 20
         while time.monotonic() < end:
@@ -163,8 +164,8 @@ class Metrics(MetricsCase):
                 break
             time.sleep(0.2)
         self.assertEqual(row["state"], "degraded")
-        self.assertIn("'tasks'", row["message"])
-        self.assertEqual((row["facts"]["without_handler"], row["facts"]["available"], row["facts"]["queues"]), (1, 2, 2))
+        self.assertIn("'other'", row["message"])
+        self.assertEqual((row["facts"]["without_handler"], row["facts"]["available"], row["facts"]["queues"]), (1, 2, 3))
 
 
 class Gone(Case):
