@@ -60,14 +60,23 @@ static bool is_made(const char *queue)
     return str_starts(queue, "job.") || str_starts(queue, "canon.") || str_starts(queue, "group.");
 }
 
+/* The name that is written there; false: it is worked out, or none of ours is so long. */
+static bool literal_name(const struct vm_source *file, const struct vm_lint_note *n,
+                         char name[NAMES_TEXT])
+{
+    struct str at;
+    if (!check_literal(file, n, &at) || at.n >= NAMES_TEXT)
+        return false;
+    snprintf(name, NAMES_TEXT, "%.*s", (int)at.n, at.p);
+    return true;
+}
+
 static void look_at(void *arg, const struct vm_lint_note *n)
 {
     struct name_look *look = arg;
-    struct str at;
     char name[NAMES_TEXT], words[NAMES_WORDS];
-    if (!check_literal(look->file, n, &at) || at.n >= sizeof name)
+    if (!literal_name(look->file, n, name))
         return;
-    snprintf(name, sizeof name, "%.*s", (int)at.n, at.p);
     if (strcmp(look->what, "entity") == 0)
         name[strcspn(name, "/")] = '\0'; /* Note/draft is a partition of it */
     if (*name == '\0' || is_declared(look->declared, name) ||
@@ -141,11 +150,9 @@ static void tell_dead_to(const struct name_look *look, const char *name)
 static void look_at_on(void *arg, const struct vm_lint_note *n)
 {
     struct name_look *look = arg;
-    struct str at;
     char name[NAMES_TEXT], words[NAMES_WORDS];
-    if (!check_literal(look->file, n, &at) || at.n >= sizeof name)
+    if (!literal_name(look->file, n, name))
         return;
-    snprintf(name, sizeof name, "%.*s", (int)at.n, at.p);
     if (!is_declared(look->declared, name))
         return;
     snprintf(words, sizeof words,

@@ -44,6 +44,17 @@ static void teller_close(struct queue_node *f, struct teller *t)
         loop_poll(f->node.loop);
 }
 
+/* A node with one message, record 1 of queue "mail". */
+static void begin_with_mail(struct queue_node *f, struct teller *teller)
+{
+    struct queue_message m = queue_node_message(1, "hello");
+    queue_node_begin(f);
+    queue_node_up(f);
+    assert_int_equal(queue_node_declare(f, "mail"), 0);
+    teller_open(f, teller);
+    assert_int_equal(queue_node_send(f, &m), 0);
+}
+
 static void move_it(struct queue_node *f, uint32_t n, const char *to, const char *who,
                     const char *why)
 {
@@ -113,12 +124,7 @@ TEST(in_a_flood_what_has_no_room_is_missed_and_counted) /* O3 */
     size_t count;
     uint64_t missed;
     struct uuid id = queue_node_id(1);
-    queue_node_begin(&f);
-    queue_node_up(&f);
-    assert_int_equal(queue_node_declare(&f, "mail"), 0);
-    teller_open(&f, &teller);
-    struct queue_message m = queue_node_message(1, "hello");
-    assert_int_equal(queue_node_send(&f, &m), 0);
+    begin_with_mail(&f, &teller);
     struct unit u;
     kit_unit(&f.node, &u);
     for (int i = 0; i < QUEUE_NOTED_MAX + MORE; i++)
@@ -141,12 +147,7 @@ TEST(who_takes_nothing_can_leave_at_any_time)
     struct queue_node f;
     struct teller teller;
     struct uuid id = queue_node_id(1);
-    queue_node_begin(&f);
-    queue_node_up(&f);
-    assert_int_equal(queue_node_declare(&f, "mail"), 0);
-    teller_open(&f, &teller);
-    struct queue_message m = queue_node_message(1, "hello");
-    assert_int_equal(queue_node_send(&f, &m), 0);
+    begin_with_mail(&f, &teller);
     for (int i = 0; i < 2; i++) {
         struct unit u;
         kit_unit(&f.node, &u);
@@ -167,12 +168,7 @@ TEST(nothing_is_told_of_a_unit_that_was_refused)
     size_t count;
     uint64_t missed;
     struct uuid id = queue_node_id(1), other = queue_node_id(2);
-    queue_node_begin(&f);
-    queue_node_up(&f);
-    assert_int_equal(queue_node_declare(&f, "mail"), 0);
-    teller_open(&f, &teller);
-    struct queue_message m = queue_node_message(1, "hello");
-    assert_int_equal(queue_node_send(&f, &m), 0);
+    begin_with_mail(&f, &teller);
     struct unit u;
     kit_unit(&f.node, &u);
     queue_txn_edit(&u.txn, &id, "1", 1, false, NULL);
